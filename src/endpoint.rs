@@ -1,0 +1,201 @@
+//! Where sockets are: endpoints as a user writes them, and the address of a far side.
+//!
+//! Owns parsing, name resolution and display. Opens no socket.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use crate::error::{EndpointProblem, Error};
+
+/// A place to listen at or to connect to.
+///
+/// ```
+/// use pingpong::Endpoint;
+///
+/// let endpoint: Endpoint = "udp://[::1]:8888".parse()?;
+/// assert!(endpoint.is_datagram());
+/// assert_eq!(endpoint.to_string(), "udp://[::1]:8888");
+/// # Ok::<(), pingpong::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// `tcp://HOST:PORT`: see tcp(7).
+    Tcp(HostPort),
+    /// `udp://HOST:PORT`: see udp(7).
+    Udp(HostPort),
+    /// `unix://PATH`: a stream socket, see unix(7).
+    Unix(PathBuf),
+    /// `unixgram://PATH`: a datagram socket, see unix(7).
+    UnixGram(PathBuf),
+}
+
+/// A host name or address, and a port. Displays as `host:port`, an IPv6 address in brackets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostPort {
+    /// A name or an address, without brackets.
+    pub host: String,
+    /// The port; 0 lets the kernel pick one when listening.
+    pub port: u16,
+}
+
+impl Endpoint {
+    /// Whether messages arrive here as datagrams rather than over connections.
+    pub fn is_datagram(&self) -> bool {
+        matches!(self, Self::Udp(_) | Self::UnixGram(_))
+    }
+}
+
+impl HostPort {
+    /// Looks the host up, by getaddrinfo(3): every address it has, in order.
+    pub fn resolve(&self) -> std::io::Result<Vec<SocketAddr>> {
+        Ok((self.host.as_str(), self.port).to_socket_addrs()?.collect())
+    }
+}
+
+impl From<SocketAddr> for HostPort {
+    fn from(address: SocketAddr) -> Self {
+        // An IPv6 scope is part of the host as getaddrinfo(3) reads it back.
+        let host = match address {
+            SocketAddr::V6(v6) if v6.scope_id() != 0 => format!("{}%{}", v6.ip(), v6.scope_id()),
+            _ => address.ip().to_string(),
+        };
+        Self { host, port: address.port() }
+    }
+}
+
+impl FromStr for HostPort {
+    type Err = EndpointProblem;
+
+    fn from_str(text: &str) -> Result<Self, EndpointProblem> {
+        let (host, port) = text.rsplit_once(':').ok_or(EndpointProblem::NoPort)?;
+        let host = match host.strip_prefix('[').map(|inner| inner.strip_suffix(']')) {
+            Some(Some(inner)) => inner,
+            Some(None) => return Err(EndpointProblem::BadHost),
+            None if host.contains(':') => return Err(EndpointProblem::BareIpv6),
+            None => host,
+        };
+        if host.is_empty() || host.contains(['[', ']', '/']) {
+            return Err(EndpointProblem::BadHost);
+        }
+        let port = port.parse().map_err(|_| EndpointProblem::BadPort)?;
+        Ok(Self { host: host.to_owned(), port })
+    }
+}
+
+impl FromStr for Endpoint {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let problem = |problem| Error::Endpoint { text: text.to_owned(), problem };
+        let (scheme, place) = text.split_once("://").ok_or(problem(EndpointProblem::NoScheme))?;
+        let path = || match place {
+            "" => Err(problem(EndpointProblem::NoPath)),
+            _ => Ok(PathBuf::from(place)),
+        };
+        match scheme {
+            "tcp" => Ok(Self::Tcp(place.parse().map_err(problem)?)),
+            "udp" => Ok(Self::Udp(place.parse().map_err(problem)?)),
+            "unix" => Ok(Self::Unix(path()?)),
+            "unixgram" => Ok(Self::UnixGram(path()?)),
+            _ => Err(problem(EndpointProblem::UnknownScheme)),
+        }
+    }
+}
+
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host.contains(':') {
+            true => write!(f, "[{}]:{}", self.host, self.port),
+            false => write!(f, "{}:{}", self.host, self.port),
+        }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(place) => write!(f, "tcp://{place}"),
+            Self::Udp(place) => write!(f, "udp://{place}"),
+            Self::Unix(path) => write!(f, "unix://{}", path.display()),
+            Self::UnixGram(path) => write!(f, "unixgram://{}", path.display()),
+        }
+    }
+}
+
+/// The far side of a socket, as the kernel names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// Of TCP and UDP. On a dual-stack socket an IPv4 peer is `::ffff:a.b.c.d` here.
+    Ip(SocketAddr),
+    /// Of a Unix socket: its path, if it has one. An abstract name begins with a NUL byte.
+    Unix(Option<Box<Path>>),
+}
+
+impl Address {
+    /// The IP address, an IPv4 one as such even when it came over a dual-stack socket.
+    pub fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Self::Ip(address) => Some(address.ip().to_canonical()),
+            Self::Unix(_) => None,
+        }
+    }
+}
+
+/// `127.0.0.1:40112`, `[::1]:40112`, the path of a Unix socket (escaped) or `unix` where it has none.
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(address) => match (address.ip().to_canonical(), address) {
+                (IpAddr::V4(ip), _) => write!(f, "{ip}:{}", address.port()),
+                (IpAddr::V6(_), address) => write!(f, "{address}"),
+            },
+            Self::Unix(Some(path)) => write!(f, "{}", path.as_os_str().as_encoded_bytes().escape_ascii()),
+            Self::Unix(None) => f.write_str("unix"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn parse(text: &str) -> Endpoint {
+        text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    #[test]
+    fn every_scheme_reads_and_displays_alike() {
+        for text in
+            ["tcp://127.0.0.1:8888", "udp://[::1]:0", "tcp://localhost:1", "unix:///run/pp.sock", "unixgram://a b"]
+        {
+            assert_eq!(parse(text).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (text, word) in [
+            ("127.0.0.1:1", "scheme"),
+            ("http://a:1", "scheme"),
+            ("tcp://a", "port"),
+            ("tcp://a:70000", "port"),
+            ("tcp://:1", "host"),
+            ("tcp://[::1:1", "host"),
+            ("tcp://::1:1", "brackets"),
+            ("unix://", "path"),
+        ] {
+            let error = text.parse::<Endpoint>().unwrap_err().to_string();
+            assert!(error.contains(word) && error.contains(text), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn ipv4_over_a_dual_stack_socket_reads_as_ipv4() {
+        let address = Address::Ip("[::ffff:10.1.2.3]:9".parse().unwrap());
+        assert_eq!(address.to_string(), "10.1.2.3:9");
+        assert_eq!(address.ip(), Some("10.1.2.3".parse().unwrap()));
+    }
+}

@@ -1,0 +1,174 @@
+//! Buffers that connections borrow for what could not be taken or sent at once.
+//!
+//! An idle connection owns none. Emptied buffers go to a small pool; large ones are freed, so that neither ten thousand
+//! slow senders nor one burst holds memory for ever. What all connections hold together is bounded.
+
+use std::fmt;
+
+/// Spare buffers kept for the next borrower.
+const SPARES: usize = 64;
+
+/// A buffer larger than this is freed rather than kept.
+const SPARE_SIZE: usize = 16 << 10;
+
+/// Bytes in order: appended at the end, taken from the front.
+#[derive(Default)]
+pub(super) struct Buffer {
+    bytes: Vec<u8>,
+    /// Taken from the front already.
+    start: usize,
+    /// No line ends in so many bytes from the front.
+    pub(super) scanned: usize,
+}
+
+impl Buffer {
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes[self.start..]
+    }
+
+    pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.start..]
+    }
+}
+
+impl fmt::Debug for Buffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Buffer({} bytes of {})", self.bytes().len(), self.bytes.capacity())
+    }
+}
+
+/// A buffer lent to a connection, or none while it needs none. Never lent and empty at once.
+pub(super) type Lent = Option<Box<Buffer>>;
+
+/// What a lent buffer holds; nothing when there is none.
+pub(super) fn held(lent: &Lent) -> usize {
+    lent.as_ref().map_or(0, |buffer| buffer.bytes().len())
+}
+
+/// Lends buffers and keeps count of what they hold.
+#[derive(Debug)]
+pub(super) struct Pool {
+    spares: Vec<Box<Buffer>>,
+    /// Capacity of all lent buffers together, in bytes.
+    lent: usize,
+    limit: usize,
+}
+
+/// All buffers together would hold more than they may.
+#[derive(Debug)]
+pub(super) struct Full;
+
+impl Pool {
+    pub(super) fn new(limit: usize) -> Self {
+        Self { spares: Vec::new(), lent: 0, limit }
+    }
+
+    /// Appends to `buffer`, lending one where there is none.
+    pub(super) fn append(&mut self, lent: &mut Lent, bytes: &[u8]) -> Result<(), Full> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let buffer = lent.get_or_insert_with(|| {
+            let buffer = self.spares.pop().unwrap_or_default();
+            self.lent += buffer.bytes.capacity();
+            buffer
+        });
+        let before = buffer.bytes.capacity();
+        if buffer.bytes.is_empty() {
+            // A rest keeps a vector of its own size; one that goes on growing doubles as usual.
+            buffer.bytes.reserve_exact(bytes.len());
+        } else if buffer.start > buffer.bytes.len() / 2 {
+            buffer.bytes.drain(..buffer.start);
+            buffer.start = 0;
+        }
+        buffer.bytes.extend_from_slice(bytes);
+        self.lent += buffer.bytes.capacity() - before;
+        if self.lent > self.limit { Err(Full) } else { Ok(()) }
+    }
+
+    /// Takes `count` bytes off the front; an emptied buffer comes back.
+    pub(super) fn consume(&mut self, lent: &mut Lent, count: usize) {
+        let Some(buffer) = lent else { return };
+        buffer.start += count;
+        buffer.scanned = buffer.scanned.saturating_sub(count);
+        if buffer.start == buffer.bytes.len() {
+            self.take_back(lent);
+        }
+    }
+
+    /// Takes a buffer back with whatever is in it.
+    pub(super) fn take_back(&mut self, lent: &mut Lent) {
+        let Some(mut buffer) = lent.take() else { return };
+        self.lent -= buffer.bytes.capacity();
+        if self.spares.len() < SPARES && buffer.bytes.capacity() <= SPARE_SIZE {
+            buffer.bytes.clear();
+            buffer.start = 0;
+            buffer.scanned = 0;
+            self.spares.push(buffer);
+        }
+    }
+
+    /// Capacity lent at the moment, in bytes.
+    pub(super) fn lent(&self) -> usize {
+        self.lent
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rest_owns_just_its_size_and_gives_it_back() {
+        let (mut pool, mut lent) = (Pool::new(1 << 20), None);
+        pool.append(&mut lent, b"rest").unwrap();
+        assert_eq!(pool.lent(), 4);
+        pool.consume(&mut lent, 4);
+        assert!(lent.is_none());
+        assert_eq!(pool.lent(), 0);
+    }
+
+    #[test]
+    fn bytes_leave_in_the_order_they_came() {
+        let (mut pool, mut lent) = (Pool::new(1 << 20), None);
+        let (mut sent, mut taken) = (0u8, 0u8);
+        for round in 0..200 {
+            let chunk: Vec<u8> = (0..round % 7 + 3)
+                .map(|_| {
+                    sent = sent.wrapping_add(1);
+                    sent
+                })
+                .collect();
+            pool.append(&mut lent, &chunk).unwrap();
+            let count = held(&lent).min(round % 11);
+            for byte in &lent.as_ref().unwrap().bytes()[..count] {
+                taken = taken.wrapping_add(1);
+                assert_eq!(*byte, taken);
+            }
+            pool.consume(&mut lent, count);
+        }
+    }
+
+    #[test]
+    fn large_buffers_are_freed_and_small_ones_kept_up_to_a_bound() {
+        let mut pool = Pool::new(1 << 30);
+        let mut many: Vec<Lent> = (0..200).map(|_| None).collect();
+        for (i, lent) in many.iter_mut().enumerate() {
+            pool.append(lent, &vec![0; if i % 2 == 0 { 10 } else { 100_000 }]).unwrap();
+        }
+        many.iter_mut().for_each(|lent| pool.take_back(lent));
+        assert_eq!(pool.spares.len(), SPARES);
+        assert!(pool.spares.iter().all(|spare| spare.bytes.capacity() <= SPARE_SIZE));
+        assert_eq!(pool.lent(), 0);
+    }
+
+    #[test]
+    fn the_bound_on_all_together_is_told() {
+        let mut pool = Pool::new(1000);
+        let (mut first, mut second) = (None, None);
+        assert!(pool.append(&mut first, &[0; 800]).is_ok());
+        assert!(pool.append(&mut second, &[0; 300]).is_err());
+        pool.take_back(&mut first);
+        assert!(pool.append(&mut second, &[0; 100]).is_ok());
+    }
+}

@@ -1,0 +1,203 @@
+//! One connection: its state, the facts beside it, and what follows from them.
+//!
+//! Pure: no socket is touched here. `step` acts on what these functions say.
+
+use std::time::Duration;
+
+use super::buffer::{Lent, held};
+use super::net::Readiness;
+use crate::endpoint::Address;
+use crate::error::CloseReason;
+use crate::limits::Limits;
+use crate::moment::Moment;
+use crate::service::HIGH_MARK;
+
+/// Unsent bytes at which a congested connection is read again.
+const LOW_MARK: usize = HIGH_MARK / 4;
+
+/// Bytes thrown away of a peer that sends on after we have closed.
+const LINGER_BYTES: u32 = 4 << 20;
+
+#[derive(Debug)]
+pub(super) struct Connection<T> {
+    pub(super) stream: T,
+    pub(super) serial: u32,
+    pub(super) service: u16,
+    /// Timers set for it that have not run out.
+    pub(super) timers: u16,
+    pub(super) tag: u64,
+    /// What has arrived and was not taken.
+    pub(super) rx: Lent,
+    /// What was answered and not yet sent.
+    pub(super) tx: Lent,
+    pub(super) state: State,
+    /// When the last byte came in or went out.
+    pub(super) active: Moment,
+    /// When output last moved, or began to wait.
+    pub(super) progress: Moment,
+    pub(super) peer: Address,
+
+    /// There may be something to read. Set by events, cleared by `WouldBlock` or by a short read.
+    pub(super) readable: bool,
+    /// There may be room to write. Set by events, cleared by `WouldBlock` or by a short write.
+    pub(super) writable: bool,
+    /// A short read does not mean that nothing is left: a FIN, an error or an urgent mark may stand behind it.
+    pub(super) no_short_stop: bool,
+    /// The peer has finished sending.
+    pub(super) eof: bool,
+    /// The service has been offered the unterminated rest at the end of the stream.
+    pub(super) last_given: bool,
+    /// The service wants more bytes than `rx` holds.
+    pub(super) hungry: bool,
+    /// The service owes an answer and wants nothing until it is given.
+    pub(super) paused: bool,
+    /// So much output waits that no more is made, until it has fallen under the low mark.
+    pub(super) congested: bool,
+    /// In the run queue.
+    pub(super) queued: bool,
+    /// The server is shutting down: what has arrived is still read, what arrives from now on is not.
+    pub(super) draining: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    Open,
+    /// Closing: no more is read, what is owed is still sent.
+    Finishing(CloseReason),
+    /// Our FIN is out; the peer's is awaited, and what it sends meanwhile is thrown away. Closing with unread input
+    /// would make the kernel drop what is still under way to the peer.
+    Lingering {
+        why: CloseReason,
+        until: Moment,
+        left: u32,
+    },
+}
+
+impl<T> Connection<T> {
+    /// An accepted connection: writable from the start.
+    pub(super) fn accepted(stream: T, service: u16, peer: Address, short_read_drains: bool, now: Moment) -> Self {
+        Self {
+            stream,
+            serial: 0,
+            service,
+            timers: 0,
+            tag: 0,
+            rx: None,
+            tx: None,
+            state: State::Open,
+            active: now,
+            progress: now,
+            peer,
+            readable: false,
+            writable: true,
+            no_short_stop: !short_read_drains,
+            eof: false,
+            last_given: false,
+            hungry: false,
+            paused: false,
+            congested: false,
+            queued: false,
+            draining: false,
+        }
+    }
+
+    /// Takes in what an event says.
+    pub(super) fn apply(&mut self, event: Readiness) {
+        let fatal = event.error || event.write_closed;
+        // Draining reads what had arrived and no more; an error must show itself even so.
+        let stays_unread = self.draining && self.state == State::Open;
+        self.readable |= (event.readable || event.read_closed) && !stays_unread || fatal;
+        self.writable |= event.writable || fatal;
+        // Data and FIN may share one edge: after a short read there would be no second one, and the connection
+        // would be left for ever. At an urgent mark bytes stay behind likewise.
+        self.no_short_stop |= event.read_closed || event.priority || fatal;
+    }
+
+    pub(super) fn has_output(&self) -> bool {
+        self.tx.is_some()
+    }
+
+    /// Whether the next step reads from the socket.
+    pub(super) fn wants_read(&self) -> bool {
+        match self.state {
+            State::Open => {
+                self.readable && !self.eof && !self.paused && !self.congested && (self.rx.is_none() || self.hungry)
+            }
+            State::Finishing(_) => false,
+            State::Lingering { .. } => self.readable && !self.eof,
+        }
+    }
+
+    /// Whether what has been read is to be offered to the service.
+    pub(super) fn wants_service(&self) -> bool {
+        let offered = match self.eof {
+            true => self.last_given && (self.rx.is_none() || self.hungry),
+            false => self.rx.is_none() || self.hungry,
+        };
+        self.state == State::Open && !self.paused && !self.congested && !offered
+    }
+
+    fn wants_write(&self) -> bool {
+        self.has_output() && self.writable
+    }
+
+    /// Whether a step now would get anywhere.
+    pub(super) fn is_runnable(&self) -> bool {
+        self.wants_read() || self.wants_service() || self.wants_write()
+    }
+
+    /// Sets `congested` from what waits to be sent.
+    pub(super) fn weigh(&mut self) {
+        let mark = if self.congested { LOW_MARK + 1 } else { HIGH_MARK };
+        self.congested = held(&self.tx) >= mark;
+    }
+
+    /// Why an open connection is over, if it is: nothing is owed, and nothing more will be asked.
+    pub(super) fn verdict(&self) -> Option<CloseReason> {
+        let nothing_owed = !self.paused && !self.has_output() && !self.wants_service();
+        if self.state != State::Open || !nothing_owed {
+            None
+        } else if self.eof {
+            Some(CloseReason::Peer)
+        } else if self.draining && !self.readable {
+            Some(CloseReason::Shutdown)
+        } else {
+            None
+        }
+    }
+
+    /// Enters the last two states; the only place that does.
+    pub(super) fn finish(&mut self, why: CloseReason) {
+        if self.state == State::Open {
+            self.state = State::Finishing(why);
+            self.paused = false;
+        }
+    }
+
+    /// Our FIN has been sent.
+    pub(super) fn linger(&mut self, why: CloseReason, linger: Duration) {
+        self.state = State::Lingering { why, until: self.active + linger, left: LINGER_BYTES };
+        // Whatever was left unread by a short read or by a pause is to be looked at once.
+        self.readable = true;
+        self.no_short_stop = true;
+    }
+
+    /// Takes in that `count` bytes were thrown away; whether the peer has finished, or has sent more than enough.
+    pub(super) fn has_lingered(&mut self, count: usize) -> bool {
+        let State::Lingering { left, .. } = &mut self.state else { return false };
+        *left = left.saturating_sub(u32::try_from(count).unwrap_or(u32::MAX));
+        self.eof || *left == 0
+    }
+
+    /// The time limit that applies to it now, and what exceeding it means.
+    pub(super) fn deadline(&self, limits: &Limits) -> Option<(Moment, CloseReason)> {
+        match self.state {
+            State::Lingering { why, until, .. } => Some((until, why)),
+            _ if self.has_output() => Some((self.progress + limits.stall_timeout, CloseReason::Stall)),
+            State::Open if !self.paused && !self.wants_service() => {
+                limits.idle_timeout.map(|timeout| (self.active + timeout, CloseReason::Idle))
+            }
+            State::Open | State::Finishing(_) => None,
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! The seam between decisions and sockets: [`Net`].
+//!
+//! The engine calls nothing else that touches the outside. In production the sockets are mio's (`reactor`); in tests
+//! they are scripted, so that every order of events and every error can be played.
+
+use std::io;
+use std::net::IpAddr;
+
+use crate::endpoint::Address;
+use crate::service::ConnId;
+
+/// Non-blocking, edge-triggered sockets. Errors are the kernel's, passed up unchanged.
+pub trait Net {
+    /// A connected stream. Dropping it closes it.
+    type Stream;
+    /// A listening socket. Dropping it closes it, which resets whoever waits in its queue.
+    type Listener;
+    /// A datagram socket. Dropping it closes it.
+    type Datagram;
+
+    /// Takes one connection from the queue (accept4(2)).
+    fn accept(&mut self, listener: &mut Self::Listener) -> io::Result<(Self::Stream, Address)>;
+
+    /// Has events for this stream reported under `id` from now on.
+    fn register_stream(&mut self, stream: &mut Self::Stream, id: ConnId) -> io::Result<()>;
+
+    /// Has events for this listener reported under `number` from now on.
+    fn register_listener(&mut self, listener: &mut Self::Listener, number: u32) -> io::Result<()>;
+
+    /// Has events for this datagram socket reported under `number` from now on.
+    fn register_datagram(&mut self, socket: &mut Self::Datagram, number: u32) -> io::Result<()>;
+
+    /// Whether a read that returns less than was asked for has emptied the stream. So it is with TCP, unless a FIN,
+    /// an error or an urgent mark is about; a Unix stream also ends a read at a boundary between two senders.
+    fn short_read_drains(&self, stream: &Self::Stream) -> bool;
+
+    /// Says whether output waits for this stream to become writable. Called at each change; a stream that reports
+    /// writability anyway ignores it.
+    fn arm_stream(&mut self, stream: &mut Self::Stream, id: ConnId, output_waits: bool) -> io::Result<()>;
+
+    /// Receives into `buffer` (recv(2)); 0 is the end of the stream.
+    fn recv(&mut self, stream: &mut Self::Stream, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Sends what the kernel takes of `bytes` (send(2)), never raising SIGPIPE.
+    fn send(&mut self, stream: &mut Self::Stream, bytes: &[u8]) -> io::Result<usize>;
+
+    /// Sends a FIN behind what has been sent (shutdown(2)).
+    fn shutdown_write(&mut self, stream: &mut Self::Stream) -> io::Result<()>;
+
+    /// Receives as many datagrams as wait and as `batch` holds (recvmmsg(2)). `WouldBlock` when there is none.
+    fn receive(&mut self, socket: &mut Self::Datagram, batch: &mut Batch) -> io::Result<()>;
+
+    /// Sends one datagram (sendto(2)); `from` is the local address it leaves from, where the socket has several.
+    fn send_to(
+        &mut self,
+        socket: &mut Self::Datagram,
+        bytes: &[u8],
+        to: &Address,
+        from: Option<IpAddr>,
+    ) -> io::Result<()>;
+
+    /// Says whether output waits for this socket to become writable. Called at each change.
+    fn arm_datagram(&mut self, socket: &mut Self::Datagram, number: u32, output_waits: bool) -> io::Result<()>;
+
+    /// Datagrams that the kernel has dropped so far for want of room in the receive buffer.
+    fn kernel_drops(&mut self, socket: &Self::Datagram) -> u64;
+}
+
+/// What an event says. All but `readable` and `writable` are hints: reading and writing decide.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Readiness {
+    /// Something to read, be it the end or an error.
+    pub readable: bool,
+    /// Room to write.
+    pub writable: bool,
+    /// The peer has finished sending: a FIN may stand right behind the data of the same edge.
+    pub read_closed: bool,
+    /// Neither side will send any more.
+    pub write_closed: bool,
+    /// The socket has an error.
+    pub error: bool,
+    /// Urgent data (tcp(7)): a read stops at its mark.
+    pub priority: bool,
+}
+
+/// The most datagrams that one receive takes.
+pub(crate) const BATCH: usize = 32;
+
+/// The room for one datagram. More than the largest, 65,507 bytes, so that none is ever cut.
+const SLOT: usize = 65_536;
+
+/// From one slot's beginning to the next: an odd number of cache lines, or the beginnings of all slots, which is all
+/// that small datagrams use, would compete for one set of the cache.
+const STRIDE: usize = SLOT + 64;
+
+/// Room for datagrams, and what a receive put there. Pages never touched cost no memory.
+#[derive(Debug)]
+pub struct Batch {
+    room: Box<[u8]>,
+    arrivals: Vec<Arrival>,
+}
+
+/// One datagram of a [`Batch`].
+#[derive(Clone, Debug)]
+pub struct Arrival {
+    /// Its length in bytes.
+    pub length: usize,
+    /// Who sent it.
+    pub source: Address,
+    /// The local address it was sent to, where the socket has several.
+    pub local: Option<IpAddr>,
+}
+
+impl Batch {
+    pub(crate) fn new() -> Self {
+        Self { room: vec![0; BATCH * STRIDE].into(), arrivals: Vec::with_capacity(BATCH) }
+    }
+
+    /// The slots to receive into, in order, each larger than any datagram; and where to note what arrived in them.
+    pub fn split(&mut self) -> (impl Iterator<Item = &mut [u8]>, &mut Vec<Arrival>) {
+        (self.room.chunks_exact_mut(STRIDE).map(|chunk| &mut chunk[..SLOT]), &mut self.arrivals)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.arrivals.len()
+    }
+
+    /// Whether every slot was used: more may wait.
+    pub(super) fn is_full(&self) -> bool {
+        self.arrivals.len() == BATCH
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.arrivals.clear();
+    }
+
+    pub(super) fn datagram(&mut self, index: usize) -> (&Arrival, &mut [u8]) {
+        let arrival = &self.arrivals[index];
+        let start = index * STRIDE;
+        (arrival, &mut self.room[start..start + arrival.length])
+    }
+}

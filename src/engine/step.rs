@@ -1,0 +1,333 @@
+//! One connection gets its turn: read, serve, write, and then see where that leaves it.
+//!
+//! The hot path. One read and one callback a step; what is left goes into the run queue, so that one connection never
+//! keeps the others waiting for longer than one read's worth.
+
+use std::io::ErrorKind::{BrokenPipe, Interrupted, WouldBlock};
+
+use super::buffer::{Pool, held};
+use super::connection::{Connection, State};
+use super::net::Net;
+use super::{Engine, Named};
+use crate::error::CloseReason;
+use crate::moment::Moment;
+use crate::service::{ConnId, Effect, Input, Outbox, Peer, Recipient, Service, is_over_limit};
+use crate::stats::Stats;
+
+impl<S: Service, N: Net> Engine<S, N> {
+    /// Gives a connection its turn, carries out what its service wants, and decides how it goes on.
+    pub(super) fn step(&mut self, id: ConnId) {
+        let Some(connection) = self.table.get_mut(id) else { return };
+        connection.queued = false;
+        let had_output = connection.has_output();
+        let outcome = match connection.state {
+            State::Open => self.converse(id),
+            State::Finishing(why) => self.flush(id).map_err(|_| why),
+            State::Lingering { why, .. } => self.discard(id, why),
+        };
+        self.go_on(id, had_output, outcome);
+    }
+
+    /// Runs a callback for a connection outside of its turn: a greeting, a timer.
+    pub(super) fn call(&mut self, id: ConnId, callback: impl FnOnce(&mut S, Peer, &mut Outbox<'_>)) {
+        let Self { net, services, table, pool, replies, effects, stats, now, .. } = self;
+        let Some(connection) = table.get_mut(id) else { return };
+        let had_output = connection.has_output();
+        let Named { name, service } = &mut services[usize::from(connection.service)];
+        effects.service = connection.service;
+        replies.clear();
+        let mut out = Outbox {
+            recipient: Some(connection.recipient(id)),
+            service: name,
+            replies,
+            in_place: 0..0,
+            answered: false,
+            effects,
+            stats,
+            now: *now,
+        };
+        callback(service, Peer::Stream(id), &mut out);
+        let outcome = connection.write(net, pool, replies, stats, *now);
+        self.go_on(id, had_output, outcome);
+    }
+
+    fn go_on(&mut self, id: ConnId, had_output: bool, outcome: Result<(), CloseReason>) {
+        if let Err(why) = outcome {
+            self.close(id, why);
+        }
+        self.settle();
+        self.conclude(id, had_output);
+        self.settle();
+    }
+
+    /// Reads what has arrived, has it answered, writes the answer; keeps what was not taken and not sent.
+    fn converse(&mut self, id: ConnId) -> Result<(), CloseReason> {
+        let Self { net, services, table, pool, scratch, replies, effects, stats, limits, now, .. } = self;
+        let Some(connection) = table.get_mut(id) else { return Ok(()) };
+
+        let fresh = match connection.wants_read() {
+            true => connection.read(net, scratch, stats, *now)?,
+            false => 0,
+        };
+        if fresh == 0 && !connection.wants_service() {
+            return connection.write(net, pool, &[], stats, *now);
+        }
+        if connection.rx.is_some() {
+            pool.append(&mut connection.rx, &scratch[..fresh]).map_err(|_| CloseReason::Limit)?;
+        }
+        connection.last_given = connection.eof;
+
+        // Where nothing was kept from before, the service takes its share of the scratch itself.
+        let mut kept = connection.rx.take();
+        let (scanned, bytes) = match &mut kept {
+            Some(kept) => (kept.scanned, kept.bytes_mut()),
+            None => (0, &mut scratch[..fresh]),
+        };
+        let Named { name, service } = &mut services[usize::from(connection.service)];
+        effects.service = connection.service;
+        replies.clear();
+        let mut input = Input::stream(bytes, scanned, connection.eof, limits.max_message);
+        let mut out = Outbox {
+            recipient: Some(connection.recipient(id)),
+            service: name,
+            replies,
+            in_place: 0..0,
+            answered: false,
+            effects,
+            stats,
+            now: *now,
+        };
+        if !input.is_empty() {
+            service.received(Peer::Stream(id), &mut input, &mut out);
+        }
+        let (has_room, in_place) = (out.has_room(), out.in_place);
+        let (taken, scanned) = input.progress();
+
+        let answer = join(&bytes[in_place], replies);
+        let outcome = connection.write(net, pool, answer, stats, *now);
+
+        let kept_all = match kept.is_some() {
+            true => {
+                pool.consume(&mut kept, taken);
+                connection.rx = kept;
+                Ok(())
+            }
+            false => pool.append(&mut connection.rx, &scratch[taken..fresh]),
+        };
+        if let Some(rx) = &mut connection.rx {
+            rx.scanned = scanned;
+        }
+        connection.hungry = has_room && connection.rx.is_some();
+        kept_all.map_err(|_| CloseReason::Limit).and(outcome)
+    }
+
+    fn flush(&mut self, id: ConnId) -> Result<(), CloseReason> {
+        let Self { net, table, pool, stats, now, .. } = self;
+        table.get_mut(id).map_or(Ok(()), |connection| connection.write(net, pool, &[], stats, *now))
+    }
+
+    /// Reads on and throws away, until the peer has finished too or has sent more than enough.
+    fn discard(&mut self, id: ConnId, why: CloseReason) -> Result<(), CloseReason> {
+        let Self { net, table, scratch, stats, now, .. } = self;
+        let Some(connection) = table.get_mut(id) else { return Ok(()) };
+        let active = connection.active;
+        let count = connection.read(net, scratch, stats, *now).map_err(|_| why)?;
+        // What is thrown away prolongs nothing.
+        connection.active = active;
+        if connection.has_lingered(count) { Err(why) } else { Ok(()) }
+    }
+
+    /// Carries out what services want beyond answering, in the order in which they said it.
+    pub(super) fn settle(&mut self) {
+        while let Some((service, effect)) = self.effects.list.pop_front() {
+            match effect {
+                Effect::Pause(id) => {
+                    if let Some(connection) = self.table.get_mut(id) {
+                        connection.paused = connection.state == State::Open;
+                    }
+                }
+                Effect::Resume(id) => self.resume(id),
+                Effect::Close(id) => self.finish_connection(id, CloseReason::Service),
+                Effect::After { owner, at, key } => {
+                    if let Some(connection) = owner.and_then(|owner| self.table.get_mut(owner)) {
+                        connection.timers += 1;
+                    } else if owner.is_some() {
+                        continue;
+                    }
+                    self.timers.set(at, service, owner, key);
+                }
+                Effect::Send(id, range) => {
+                    let Self { net, table, pool, effects, stats, now, .. } = self;
+                    let Some(connection) = table.get_mut(id) else { continue };
+                    if connection.state != State::Open {
+                        continue;
+                    }
+                    let had_output = connection.has_output();
+                    let outcome = connection.write(net, pool, &effects.bytes[range], stats, *now);
+                    match outcome {
+                        Ok(()) => self.conclude(id, had_output),
+                        Err(why) => self.close(id, why),
+                    }
+                }
+            }
+        }
+        self.effects.bytes.clear();
+    }
+
+    /// Offers a connection's input to its service again, paused or not.
+    pub(super) fn resume(&mut self, id: ConnId) {
+        let Some(connection) = self.table.get_mut(id) else { return };
+        connection.paused = false;
+        connection.hungry = false;
+        connection.last_given = false;
+        self.enqueue(id);
+    }
+
+    /// Has a connection closed once its output is out. Its input is of no more interest.
+    pub(super) fn finish_connection(&mut self, id: ConnId, why: CloseReason) {
+        let Some(connection) = self.table.get_mut(id) else { return };
+        connection.finish(why);
+        self.pool.take_back(&mut connection.rx);
+        let had_output = connection.has_output();
+        self.conclude(id, had_output);
+    }
+
+    /// Sees where a connection stands after something was done for it: over, closing, or waiting for what.
+    fn conclude(&mut self, id: ConnId, had_output: bool) {
+        let Self { net, table, limits, now, sweep, .. } = self;
+        let Some(connection) = table.get_mut(id) else { return };
+        let rest_too_long = || connection.rx.as_ref().is_some_and(|rx| is_over_limit(rx.bytes(), limits.max_message));
+        if connection.state == State::Open && connection.hungry && !connection.paused && rest_too_long() {
+            return self.finish_connection(id, CloseReason::Overflow);
+        }
+        match connection.verdict() {
+            Some(CloseReason::Peer) => return self.close(id, CloseReason::Peer),
+            Some(why) => return self.finish_connection(id, why),
+            None => {}
+        }
+        if let State::Finishing(why) = connection.state
+            && !connection.has_output()
+        {
+            if connection.eof || net.shutdown_write(&mut connection.stream).is_err() {
+                return self.close(id, why);
+            }
+            connection.linger(why, limits.linger);
+            if connection.deadline(limits).is_some_and(|(until, _)| until <= *now) {
+                return self.close(id, why);
+            }
+        }
+        let has_output = connection.has_output();
+        if has_output != had_output && net.arm_stream(&mut connection.stream, id, has_output).is_err() {
+            return self.close(id, CloseReason::Limit);
+        }
+        if connection.deadline(limits).is_some() {
+            sweep.watch(*now);
+        }
+        self.enqueue(id);
+    }
+
+    pub(super) fn enqueue(&mut self, id: ConnId) {
+        let Some(connection) = self.table.get_mut(id) else { return };
+        if connection.is_runnable() && !connection.queued {
+            connection.queued = true;
+            self.runnable.push_back(id);
+        }
+    }
+}
+
+/// What is sent back: the input's own bytes, then the replies, as one piece, so that one call sends it.
+pub(super) fn join<'a>(in_place: &'a [u8], replies: &'a mut Vec<u8>) -> &'a [u8] {
+    if replies.is_empty() {
+        return in_place;
+    }
+    if !in_place.is_empty() {
+        replies.splice(0..0, in_place.iter().copied());
+    }
+    replies
+}
+
+/// The calls on the socket, and what their results mean.
+impl<T> Connection<T> {
+    fn recipient(&mut self, id: ConnId) -> Recipient<'_> {
+        Recipient { peer: Peer::Stream(id), address: &self.peer, tag: &mut self.tag, waiting: held(&self.tx) }
+    }
+
+    fn read<N: Net<Stream = T>>(
+        &mut self,
+        net: &mut N,
+        scratch: &mut [u8],
+        stats: &mut Stats,
+        now: Moment,
+    ) -> Result<usize, CloseReason> {
+        match net.recv(&mut self.stream, scratch) {
+            Ok(0) => {
+                self.eof = true;
+                Ok(0)
+            }
+            Ok(count) => {
+                // A short read has emptied the stream: the call that would return WouldBlock can be saved.
+                self.readable = count == scratch.len() || self.no_short_stop;
+                self.active = now;
+                stats.bytes_in += count as u64;
+                Ok(count)
+            }
+            Err(error) if error.kind() == WouldBlock => {
+                self.readable = false;
+                Ok(0)
+            }
+            Err(error) if error.kind() == Interrupted => Ok(0),
+            Err(_) => Err(CloseReason::Reset),
+        }
+    }
+
+    /// Sends what waits and then `bytes`, as far as the kernel takes it; keeps the rest.
+    fn write<N: Net<Stream = T>>(
+        &mut self,
+        net: &mut N,
+        pool: &mut Pool,
+        bytes: &[u8],
+        stats: &mut Stats,
+        now: Moment,
+    ) -> Result<(), CloseReason> {
+        if self.has_output() {
+            pool.append(&mut self.tx, bytes).map_err(|_| CloseReason::Limit)?;
+            let mut tx = self.tx.take();
+            let sent = tx.as_ref().map_or(Ok(0), |tx| self.send(net, tx.bytes(), stats, now));
+            pool.consume(&mut tx, *sent.as_ref().unwrap_or(&0));
+            self.tx = tx;
+            sent?;
+        } else if !bytes.is_empty() {
+            let sent = self.send(net, bytes, stats, now)?;
+            self.progress = now;
+            pool.append(&mut self.tx, &bytes[sent..]).map_err(|_| CloseReason::Limit)?;
+        }
+        self.weigh();
+        Ok(())
+    }
+
+    fn send<N: Net<Stream = T>>(
+        &mut self,
+        net: &mut N,
+        bytes: &[u8],
+        stats: &mut Stats,
+        now: Moment,
+    ) -> Result<usize, CloseReason> {
+        while self.writable {
+            match net.send(&mut self.stream, bytes) {
+                Ok(count) => {
+                    // A short write has filled the kernel's buffer: an event says when there is room again.
+                    self.writable = count == bytes.len();
+                    self.active = now;
+                    self.progress = now;
+                    stats.bytes_out += count as u64;
+                    return Ok(count);
+                }
+                Err(error) if error.kind() == WouldBlock => self.writable = false,
+                Err(error) if error.kind() == Interrupted => {}
+                Err(error) if error.kind() == BrokenPipe => return Err(CloseReason::Peer),
+                Err(_) => return Err(CloseReason::Reset),
+            }
+        }
+        Ok(0)
+    }
+}

@@ -1,0 +1,59 @@
+//! The table of connections: slots are used again, serial numbers are not.
+//!
+//! The one lookup in which stale names die: events of the same batch, timers, sends.
+
+use slab::Slab;
+
+use super::connection::Connection;
+use crate::service::ConnId;
+
+#[derive(Debug)]
+pub(super) struct Table<T> {
+    slab: Slab<Connection<T>>,
+    /// Of the connection inserted last; 0 is never given, it marks other event sources.
+    serial: u32,
+}
+
+impl<T> Table<T> {
+    pub(super) fn new() -> Self {
+        Self { slab: Slab::new(), serial: 0 }
+    }
+
+    /// Inserts a connection, which learns its serial number, and names it.
+    pub(super) fn insert(&mut self, mut connection: Connection<T>) -> ConnId {
+        self.serial = self.serial.checked_add(1).unwrap_or(1);
+        connection.serial = self.serial;
+        let slot = self.slab.insert(connection);
+        ConnId::new(u32::try_from(slot).expect("descriptors are fewer than 2^32"), self.serial)
+    }
+
+    pub(super) fn get_mut(&mut self, id: ConnId) -> Option<&mut Connection<T>> {
+        self.slab.get_mut(id.slot()).filter(|connection| connection.serial == id.serial())
+    }
+
+    pub(super) fn contains(&self, id: ConnId) -> bool {
+        self.slab.get(id.slot()).is_some_and(|connection| connection.serial == id.serial())
+    }
+
+    pub(super) fn remove(&mut self, id: ConnId) -> Option<Connection<T>> {
+        self.contains(id).then(|| self.slab.remove(id.slot()))
+    }
+
+    /// The connection in this slot, if there is one.
+    pub(super) fn in_slot(&self, slot: usize) -> Option<(ConnId, &Connection<T>)> {
+        self.slab.get(slot).map(|connection| (ConnId::new(slot as u32, connection.serial), connection))
+    }
+
+    pub(super) fn ids(&self) -> Vec<ConnId> {
+        self.slab.iter().map(|(slot, connection)| ConnId::new(slot as u32, connection.serial)).collect()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.slab.len()
+    }
+
+    /// Slots there are, in use or not.
+    pub(super) fn slots(&self) -> usize {
+        self.slab.capacity()
+    }
+}

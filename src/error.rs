@@ -1,0 +1,248 @@
+//! What can go wrong for the one who starts us ([`Error`]), and why a connection ended ([`CloseReason`]).
+//!
+//! A peer's trouble is never an `Error`: it is a `CloseReason` of that one connection.
+
+use std::fmt;
+use std::io;
+
+use crate::endpoint::Endpoint;
+
+/// Why a server could not be set up or its loop not go on. Each names the thing and the way out.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// An endpoint that cannot be read.
+    Endpoint {
+        /// As the user wrote it.
+        text: String,
+        /// What is wrong with it.
+        problem: EndpointProblem,
+    },
+    /// The host has no address (getaddrinfo(3)).
+    Resolve {
+        /// The endpoint whose host was looked up.
+        endpoint: Endpoint,
+        /// What the resolver said.
+        source: io::Error,
+    },
+    /// The socket could not be made, bound or listened on (bind(2), listen(2)).
+    Listen {
+        /// Where it was to listen.
+        endpoint: Endpoint,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// A Unix socket's path is taken by something that must not be replaced.
+    Occupied {
+        /// Where it was to listen.
+        endpoint: Endpoint,
+        /// By what.
+        by: Occupant,
+    },
+    /// The loop's own machinery failed: epoll(7), eventfd(2) or signalfd(2).
+    Loop {
+        /// The part that failed.
+        part: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+/// What is wrong with the text of an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EndpointProblem {
+    /// No `scheme://` before it.
+    NoScheme,
+    /// A scheme that is none of ours.
+    UnknownScheme,
+    /// No `:PORT` at its end.
+    NoPort,
+    /// A port that is not a number up to 65535.
+    BadPort,
+    /// An empty host, or stray brackets.
+    BadHost,
+    /// An IPv6 address without its brackets.
+    BareIpv6,
+    /// No path after `unix://` or `unixgram://`.
+    NoPath,
+}
+
+/// What sits where a Unix socket should go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Occupant {
+    /// A socket that somebody serves.
+    Server,
+    /// A file that is no socket.
+    File,
+}
+
+impl Error {
+    /// Whether a limit of this machine or process is the cause: descriptors or memory.
+    pub fn is_local_limit(&self) -> bool {
+        match self {
+            Self::Resolve { source, .. } | Self::Listen { source, .. } | Self::Loop { source, .. } => {
+                is_exhaustion(source)
+            }
+            Self::Endpoint { .. } | Self::Occupied { .. } => false,
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Resolve { source, .. } | Self::Listen { source, .. } | Self::Loop { source, .. } => Some(source),
+            Self::Endpoint { .. } | Self::Occupied { .. } => None,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Endpoint { text, problem } => write!(f, "cannot read the endpoint '{text}': {problem}"),
+            Self::Resolve { endpoint, source } => {
+                write!(f, "cannot resolve {endpoint}: {} (is the host's name right?)", plain(source))
+            }
+            Self::Listen { endpoint, source } => {
+                write!(f, "cannot listen on {endpoint}: {}{}", plain(source), way_out(endpoint, source))
+            }
+            Self::Occupied { endpoint, by: Occupant::Server } => {
+                write!(
+                    f,
+                    "cannot listen on {endpoint}: address in use (a server answers there; stop it or try another path)"
+                )
+            }
+            Self::Occupied { endpoint, by: Occupant::File } => {
+                write!(
+                    f,
+                    "cannot listen on {endpoint}: the path is a file, not a socket (remove it or try another path)"
+                )
+            }
+            Self::Loop { part, source } => write!(f, "cannot go on: {part}: {}", plain(source)),
+        }
+    }
+}
+
+impl fmt::Display for EndpointProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoScheme => "no scheme (write tcp://HOST:PORT, udp://HOST:PORT, unix://PATH or unixgram://PATH)",
+            Self::UnknownScheme => "unknown scheme (there are tcp, udp, unix and unixgram)",
+            Self::NoPort => "no port (write HOST:PORT; port 0 lets the kernel pick)",
+            Self::BadPort => "the port is not a number from 0 to 65535",
+            Self::BadHost => "no host, or one that cannot be read (write HOST:PORT or [IPV6]:PORT)",
+            Self::BareIpv6 => "an IPv6 address goes in brackets (write [::1]:8888)",
+            Self::NoPath => "no path (write unix:///run/pingpong.sock)",
+        })
+    }
+}
+
+/// Whether an error says that descriptors or kernel memory ran out (accept(2), socket(2)).
+pub(crate) fn is_exhaustion(error: &io::Error) -> bool {
+    use nix::errno::Errno::{EMFILE, ENFILE, ENOBUFS, ENOMEM};
+    error.raw_os_error().is_some_and(|code| [EMFILE, ENFILE, ENOBUFS, ENOMEM].iter().any(|errno| *errno as i32 == code))
+}
+
+/// The error in plain words, without the number that std appends.
+fn plain(error: &io::Error) -> String {
+    if error.kind() == io::ErrorKind::AddrInUse {
+        return "address in use".to_owned();
+    }
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let mut letters = text.chars();
+    match letters.next() {
+        Some(first) if !text.starts_with(|c: char| c.is_uppercase() && text[1..].starts_with(char::is_uppercase)) => {
+            first.to_lowercase().chain(letters).collect()
+        }
+        _ => text.to_owned(),
+    }
+}
+
+fn way_out(endpoint: &Endpoint, error: &io::Error) -> &'static str {
+    use io::ErrorKind::{AddrInUse, AddrNotAvailable, InvalidInput, NotFound, PermissionDenied};
+    match (endpoint, error.kind()) {
+        _ if is_exhaustion(error) => " (too little of a local resource; raise it with 'ulimit -n')",
+        (Endpoint::Tcp(_) | Endpoint::Udp(_), AddrInUse) => " (another server there? try --reuse-port or another port)",
+        (Endpoint::Tcp(_) | Endpoint::Udp(_), AddrNotAvailable) => {
+            " (no interface here has that address; see 'ip addr')"
+        }
+        (Endpoint::Tcp(_) | Endpoint::Udp(_), PermissionDenied) => " (low ports need privileges; try one from 1024 on)",
+        (Endpoint::Unix(_) | Endpoint::UnixGram(_), PermissionDenied) => " (may you write in that folder?)",
+        (Endpoint::Unix(_) | Endpoint::UnixGram(_), NotFound) => " (its folder must exist)",
+        (Endpoint::Unix(_) | Endpoint::UnixGram(_), InvalidInput) => " (a path of at most 107 bytes, please)",
+        _ => "",
+    }
+}
+
+/// Why a connection ended. Each close has exactly one, and is counted under its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloseReason {
+    /// The peer had finished and had got all that it was owed, or went away in good order.
+    Peer,
+    /// The service closed it.
+    Service,
+    /// No byte in or out for the idle timeout.
+    Idle,
+    /// The peer took none of its pending answers for the stall timeout.
+    Stall,
+    /// A message longer than the limit.
+    Overflow,
+    /// A limit of ours: connections per address, memory for buffers, epoll watches.
+    Limit,
+    /// The connection broke: reset or another error of the network.
+    Reset,
+    /// The server is shutting down.
+    Shutdown,
+}
+
+impl CloseReason {
+    /// All reasons, in the order in which the counters show them.
+    pub const ALL: [Self; 8] =
+        [Self::Peer, Self::Service, Self::Idle, Self::Stall, Self::Overflow, Self::Limit, Self::Reset, Self::Shutdown];
+
+    /// Its name in counters and logs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Peer => "peer",
+            Self::Service => "service",
+            Self::Idle => "idle",
+            Self::Stall => "stall",
+            Self::Overflow => "overflow",
+            Self::Limit => "limit",
+            Self::Reset => "reset",
+            Self::Shutdown => "shutdown",
+        }
+    }
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_in_use_names_the_endpoint_and_the_way_out() {
+        let error = Error::Listen {
+            endpoint: "tcp://127.0.0.1:8888".parse().unwrap(),
+            source: io::Error::from_raw_os_error(nix::libc::EADDRINUSE),
+        };
+        assert_eq!(
+            error.to_string(),
+            "cannot listen on tcp://127.0.0.1:8888: address in use (another server there? try --reuse-port or another port)"
+        );
+    }
+
+    #[test]
+    fn the_kernels_words_come_without_their_number() {
+        let error = io::Error::from_raw_os_error(nix::libc::EACCES);
+        assert_eq!(plain(&error), "permission denied");
+    }
+}

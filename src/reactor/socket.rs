@@ -1,0 +1,136 @@
+//! The engine's [`Net`], made of mio's sockets.
+
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Shutdown};
+
+use mio::event::Source;
+use mio::net::{TcpStream, UnixStream};
+use mio::{Interest, Registry};
+
+use super::listener::Listener;
+use super::token::Token;
+use super::udp::{Datagram, Headers};
+use crate::endpoint::Address;
+use crate::engine::{Batch, Net};
+use crate::service::ConnId;
+
+/// mio's sockets and what registers them.
+#[derive(Debug)]
+pub struct Sockets {
+    registry: Registry,
+    headers: Headers,
+}
+
+/// A connection's socket.
+#[derive(Debug)]
+pub enum Stream {
+    /// tcp(7)
+    Tcp(TcpStream),
+    /// unix(7)
+    Unix(UnixStream),
+}
+
+impl Sockets {
+    pub(super) fn new(registry: Registry) -> Self {
+        Self { registry, headers: Headers::new() }
+    }
+}
+
+fn source_of(socket: &mut Datagram) -> &mut dyn Source {
+    match socket {
+        Datagram::Specific { socket, .. } | Datagram::Wildcard(socket) => socket,
+        Datagram::Unix(socket, _) => socket,
+    }
+}
+
+/// With each write a Unix peer's read, and with each send a datagram's delivery, makes the socket writable anew: an
+/// edge nobody waits for. So these are asked for only while output waits.
+fn interest(output_waits: bool) -> Interest {
+    if output_waits { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE }
+}
+
+impl Net for Sockets {
+    type Stream = Stream;
+    type Listener = Listener;
+    type Datagram = Datagram;
+
+    fn accept(&mut self, listener: &mut Listener) -> io::Result<(Stream, Address)> {
+        match listener {
+            Listener::Tcp(socket) => socket.accept().map(|(stream, peer)| (Stream::Tcp(stream), Address::Ip(peer))),
+            Listener::Unix(socket, _) => socket.accept().map(|(stream, _)| (Stream::Unix(stream), Address::Unix(None))),
+        }
+    }
+
+    fn register_stream(&mut self, stream: &mut Stream, id: ConnId) -> io::Result<()> {
+        let token = Token::Connection(id).into();
+        match stream {
+            // Once and for all: a change of interest for each answer would cost a call each.
+            Stream::Tcp(stream) => {
+                self.registry.register(stream, token, Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY)
+            }
+            Stream::Unix(stream) => self.registry.register(stream, token, interest(false)),
+        }
+    }
+
+    fn register_listener(&mut self, listener: &mut Listener, number: u32) -> io::Result<()> {
+        let token = Token::Listener(number).into();
+        match listener {
+            Listener::Tcp(socket) => self.registry.register(socket, token, Interest::READABLE),
+            Listener::Unix(socket, _) => self.registry.register(socket, token, Interest::READABLE),
+        }
+    }
+
+    fn register_datagram(&mut self, socket: &mut Datagram, number: u32) -> io::Result<()> {
+        self.registry.register(source_of(socket), Token::Datagram(number).into(), interest(false))
+    }
+
+    fn short_read_drains(&self, stream: &Stream) -> bool {
+        matches!(stream, Stream::Tcp(_))
+    }
+
+    fn arm_stream(&mut self, stream: &mut Stream, id: ConnId, output_waits: bool) -> io::Result<()> {
+        match stream {
+            Stream::Tcp(_) => Ok(()),
+            Stream::Unix(stream) => {
+                self.registry.reregister(stream, Token::Connection(id).into(), interest(output_waits))
+            }
+        }
+    }
+
+    fn recv(&mut self, stream: &mut Stream, buffer: &mut [u8]) -> io::Result<usize> {
+        match stream {
+            Stream::Tcp(stream) => stream.read(buffer),
+            Stream::Unix(stream) => stream.read(buffer),
+        }
+    }
+
+    fn send(&mut self, stream: &mut Stream, bytes: &[u8]) -> io::Result<usize> {
+        match stream {
+            Stream::Tcp(stream) => stream.write(bytes),
+            Stream::Unix(stream) => stream.write(bytes),
+        }
+    }
+
+    fn shutdown_write(&mut self, stream: &mut Stream) -> io::Result<()> {
+        match stream {
+            Stream::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            Stream::Unix(stream) => stream.shutdown(Shutdown::Write),
+        }
+    }
+
+    fn receive(&mut self, socket: &mut Datagram, batch: &mut Batch) -> io::Result<()> {
+        self.headers.receive(socket, batch)
+    }
+
+    fn send_to(&mut self, socket: &mut Datagram, bytes: &[u8], to: &Address, from: Option<IpAddr>) -> io::Result<()> {
+        self.headers.send_to(socket, bytes, to, from)
+    }
+
+    fn arm_datagram(&mut self, socket: &mut Datagram, number: u32, output_waits: bool) -> io::Result<()> {
+        self.registry.reregister(source_of(socket), Token::Datagram(number).into(), interest(output_waits))
+    }
+
+    fn kernel_drops(&mut self, socket: &Datagram) -> u64 {
+        socket.kernel_drops()
+    }
+}

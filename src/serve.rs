@@ -1,0 +1,93 @@
+//! `pingpong serve`: options become services and sockets, the reactor turns, the counters are the report.
+
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use crate::cli::{Kind, Serve};
+use crate::endpoint::Endpoint;
+use crate::error::Error;
+use crate::reactor::{Ending, Reactor, Status};
+use crate::service::{Echo, Hello, Ping, Service};
+
+/// Descriptors kept for what is no connection: the loop's own, log files, name look-ups.
+const RESERVED: usize = 32;
+
+/// Serves until a signal or `--once` ends it.
+pub fn run(options: Serve) -> Result<Ending, Error> {
+    let mut limits = options.limits.clone();
+    limits.max_connections = max_connections(options.max_connections, endpoints(&options).count());
+    let mut reactor = Reactor::<Box<dyn Service>>::new(limits)?;
+    reactor.watch_signals()?;
+    reactor.spin(options.spin);
+
+    for (kind, endpoints) in &options.services {
+        let service = reactor.add(kind.name(), service(*kind, &options));
+        for endpoint in endpoints {
+            for bound in reactor.listen_with(service, endpoint, &options.listen)? {
+                announce(format_args!("listening {} {bound}", kind.name()));
+            }
+        }
+    }
+    announce(format_args!("ready"));
+
+    let ending = turn_until_ended(&mut reactor, options.stats)?;
+    log::info!("{}", reactor.stats());
+    Ok(ending)
+}
+
+fn service(kind: Kind, options: &Serve) -> Box<dyn Service> {
+    match kind {
+        Kind::Ping => Box::new(Ping::new(options.framing)),
+        Kind::Hello => Box::new(Hello::new(options.framing, options.delay)),
+        Kind::Echo => Box::new(Echo),
+    }
+}
+
+fn endpoints(options: &Serve) -> impl Iterator<Item = &Endpoint> {
+    options.services.iter().flat_map(|(_, endpoints)| endpoints)
+}
+
+/// Turns, and logs the counters at each interval, if there is one.
+fn turn_until_ended(reactor: &mut Reactor<Box<dyn Service>>, interval: Option<Duration>) -> Result<Ending, Error> {
+    let Some(interval) = interval else { return reactor.run() };
+    let mut due = Instant::now() + interval;
+    loop {
+        if let Status::Ended(ending) = reactor.turn(Some(due.saturating_duration_since(Instant::now())))? {
+            return Ok(ending);
+        }
+        let now = Instant::now();
+        if now >= due {
+            log::info!("{}", reactor.stats());
+            due = now + interval;
+        }
+    }
+}
+
+/// How many connections there may be: as many as asked for, as far as descriptors allow. The soft limit is raised to
+/// the hard one first (getrlimit(2)).
+fn max_connections(asked: Option<usize>, endpoints: usize) -> usize {
+    let descriptors = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, hard)| {
+        let raised = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+        if raised.is_ok() { hard } else { soft }
+    });
+    let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
+    let allowed = descriptors.saturating_sub(RESERVED + endpoints).max(1);
+    match asked {
+        Some(asked) if asked > allowed => {
+            log::warn!(
+                "--max-connections {asked} is more than {descriptors} descriptors allow: {allowed} it is (raise 'ulimit -Hn')"
+            );
+            allowed
+        }
+        Some(asked) => asked,
+        None => allowed,
+    }
+}
+
+/// A line on standard output. Whoever does not read it does not stop the server.
+fn announce(line: std::fmt::Arguments<'_>) {
+    let mut stdout = io::stdout().lock();
+    let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
+}

@@ -1,0 +1,152 @@
+//! What bytes mean: the [`Service`] trait and the built-in services.
+//!
+//! A service sees messages and answers them. It owns no socket, reads no clock and names no engine: what it wants
+//! done goes into the [`Outbox`], and whoever drives it (the engine, a test) carries that out.
+
+mod echo;
+mod framing;
+mod hello;
+mod input;
+mod outbox;
+mod ping;
+
+pub use echo::Echo;
+pub use framing::{Framing, Message, Terminator};
+pub use hello::Hello;
+pub use input::Input;
+pub(crate) use input::is_over_limit;
+pub use outbox::Outbox;
+pub(crate) use outbox::{Effect, Effects, HIGH_MARK, Recipient};
+pub use ping::Ping;
+
+use crate::error::CloseReason;
+
+/// What the far side of a socket means to us: TCP, Unix and UDP, accepted and dialled alike.
+///
+/// One value serves all peers of its endpoints. The crate's first page shows one of fifteen lines.
+pub trait Service {
+    /// A connection is there. What is put into `out` greets it.
+    fn opened(&mut self, peer: Peer, out: &mut Outbox<'_>) {
+        let _ = (peer, out);
+    }
+
+    /// Bytes arrived. Take what is complete from `input` and answer into `out`; what is left stays buffered and is
+    /// offered again with the bytes that follow. Stop when [`Outbox::has_room`] says no: you are called again.
+    fn received(&mut self, from: Peer, input: &mut Input<'_>, out: &mut Outbox<'_>);
+
+    /// A connection ended. There is nobody left to answer, but `out` takes what concerns others.
+    fn closed(&mut self, peer: Peer, why: CloseReason, out: &mut Outbox<'_>) {
+        let _ = (peer, why, out);
+    }
+
+    /// A timer set with [`Outbox::after`] has run out. Unless a service does otherwise, the connection that it
+    /// was set for goes on: see [`Outbox::resume`].
+    fn expired(&mut self, key: u64, out: &mut Outbox<'_>) {
+        let _ = key;
+        out.resume();
+    }
+
+    /// Whether the answer to this datagram can neither set off a loop nor be larger than the question: then it is
+    /// exempt from the datagram budget, and allowed to a far server's port.
+    fn is_harmless(&self, datagram: &[u8]) -> bool {
+        let _ = datagram;
+        false
+    }
+}
+
+impl<S: Service + ?Sized> Service for Box<S> {
+    fn opened(&mut self, peer: Peer, out: &mut Outbox<'_>) {
+        (**self).opened(peer, out);
+    }
+
+    fn received(&mut self, from: Peer, input: &mut Input<'_>, out: &mut Outbox<'_>) {
+        (**self).received(from, input, out);
+    }
+
+    fn closed(&mut self, peer: Peer, why: CloseReason, out: &mut Outbox<'_>) {
+        (**self).closed(peer, why, out);
+    }
+
+    fn expired(&mut self, key: u64, out: &mut Outbox<'_>) {
+        (**self).expired(key, out);
+    }
+
+    fn is_harmless(&self, datagram: &[u8]) -> bool {
+        (**self).is_harmless(datagram)
+    }
+}
+
+/// Who is on the far side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Peer {
+    /// A connection. It stays addressable until it is closed.
+    Stream(ConnId),
+    /// The sender of the datagram at hand, on the socket with this number. It can be answered at once only.
+    Datagram(u32),
+}
+
+/// Names one connection for as long as the process runs: its slot is used again, its serial number is not
+/// (not for four thousand million connections).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConnId {
+    slot: u32,
+    serial: u32,
+}
+
+impl ConnId {
+    pub(crate) const fn new(slot: u32, serial: u32) -> Self {
+        Self { slot, serial }
+    }
+
+    pub(crate) const fn slot(self) -> usize {
+        self.slot as usize
+    }
+
+    pub(crate) const fn serial(self) -> u32 {
+        self.serial
+    }
+}
+
+impl From<ConnId> for u64 {
+    fn from(id: ConnId) -> Self {
+        Self::from(id.serial) << 32 | Self::from(id.slot)
+    }
+}
+
+impl From<u64> for ConnId {
+    fn from(bits: u64) -> Self {
+        // The two halves, as packed above.
+        Self { slot: bits as u32, serial: (bits >> 32) as u32 }
+    }
+}
+
+/// Whether a datagram is somebody's answer. An answer is never answered, or two responders talk for ever.
+pub(crate) fn is_answer(datagram: &[u8]) -> bool {
+    [&b"pong"[..], b"Hello, ", b"Welcome!"]
+        .iter()
+        .any(|opening| datagram.get(..opening.len()).is_some_and(|start| start.eq_ignore_ascii_case(opening)))
+}
+
+#[cfg(test)]
+pub(crate) mod testing;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connections_name_survives_packing() {
+        let id = ConnId::new(u32::MAX - 1, 7);
+        assert_eq!(ConnId::from(u64::from(id)), id);
+    }
+
+    #[test]
+    fn answers_are_known_in_any_case() {
+        for answer in [&b"pong"[..], b"PONG 7", b"hello, x!", b"WELCOME!"] {
+            assert!(is_answer(answer), "{}", answer.escape_ascii());
+        }
+        for question in [&b"ping"[..], b"hello", b"pon", b"", b"Welcome"] {
+            assert!(!is_answer(question), "{}", question.escape_ascii());
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Counters: what happened, by fact. Plain numbers that the engine adds to; their one-line display.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crate::error::CloseReason;
+
+/// Log lines that standard error could not take. The log is the process's, and so is this count.
+pub(crate) static LOG_LINES_LOST: AtomicU64 = AtomicU64::new(0);
+
+/// What happened since the start. Displays as one line of `key=value` pairs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Connections accepted, those closed at once by a limit included.
+    pub accepted: u64,
+    /// Messages that services have answered or taken, datagrams included.
+    pub messages: u64,
+    /// Bytes received over connections.
+    pub bytes_in: u64,
+    /// Bytes sent over connections.
+    pub bytes_out: u64,
+    /// Datagrams received.
+    pub datagrams_in: u64,
+    /// Datagrams sent.
+    pub datagrams_out: u64,
+    /// Datagrams never answered, because an answer could set off a loop.
+    pub loops: u64,
+    /// Datagrams not answered, because their source was over its budget.
+    pub over_budget: u64,
+    /// Datagrams lost: no room in the kernel's receive buffer, no way to answer, or a send that failed.
+    pub dropped: u64,
+    closes: [u64; CloseReason::ALL.len()],
+}
+
+impl Stats {
+    /// How many connections ended for this reason.
+    pub fn closes(&self, why: CloseReason) -> u64 {
+        self.closes[why as usize]
+    }
+
+    /// How many connections are open now: those accepted that have not ended.
+    pub fn open(&self) -> u64 {
+        self.accepted - self.closes.iter().sum::<u64>()
+    }
+
+    pub(crate) fn count_close(&mut self, why: CloseReason) {
+        self.closes[why as usize] += 1;
+    }
+}
+
+impl fmt::Display for Stats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "open={} accepted={} messages={} bytes_in={} bytes_out={} datagrams_in={} datagrams_out={}",
+            self.open(),
+            self.accepted,
+            self.messages,
+            self.bytes_in,
+            self.bytes_out,
+            self.datagrams_in,
+            self.datagrams_out
+        )?;
+        for why in CloseReason::ALL {
+            write!(f, " {why}={}", self.closes(why))?;
+        }
+        write!(
+            f,
+            " loop={} budget={} dropped={} log_lost={}",
+            self.loops,
+            self.over_budget,
+            self.dropped,
+            LOG_LINES_LOST.load(Relaxed)
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_shows_every_reason() {
+        let mut stats = Stats { accepted: 5, ..Stats::default() };
+        stats.count_close(CloseReason::Peer);
+        stats.count_close(CloseReason::Shutdown);
+        let line = stats.to_string();
+        assert!(line.starts_with("open=3 accepted=5 messages=0 "), "{line}");
+        for why in CloseReason::ALL {
+            assert!(line.contains(&format!(" {why}={}", stats.closes(why))), "{line}");
+        }
+        assert!(!line.contains('\n'));
+    }
+}
