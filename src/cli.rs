@@ -218,17 +218,21 @@ fn level(options: &ArgMatches) -> LevelFilter {
 fn serve_options(options: &ArgMatches) -> Serve {
     let duration = |name| options.get_one::<Duration>(name).copied();
     let count = |name| options.get_one::<u32>(name).copied();
-    let mut limits = Limits::default();
-    limits.max_per_ip = count("max-per-ip");
-    limits.idle_timeout = duration("idle-timeout");
-    limits.once = options.get_flag("once");
-    limits.udp_budget = options.get_one::<Option<NonZeroU32>>("udp-budget").copied().flatten();
-    set(&mut limits.max_message, options.get_one("max-message").copied());
-    set(&mut limits.stall_timeout, duration("stall-timeout"));
-    set(&mut limits.drain, duration("drain"));
-    let mut listen = ListenOptions::default();
-    listen.reuse_port = options.get_flag("reuse-port");
-    set(&mut listen.backlog, count("backlog").map(|backlog| i32::try_from(backlog).unwrap_or(i32::MAX)));
+    let (limits, listen) = (Limits::default(), ListenOptions::default());
+    let limits = Limits {
+        max_per_ip: count("max-per-ip"),
+        max_message: options.get_one("max-message").copied().unwrap_or(limits.max_message),
+        idle_timeout: duration("idle-timeout"),
+        stall_timeout: duration("stall-timeout").unwrap_or(limits.stall_timeout),
+        drain: duration("drain").unwrap_or(limits.drain),
+        udp_budget: options.get_one("udp-budget").copied().unwrap_or(limits.udp_budget),
+        once: options.get_flag("once"),
+        ..limits
+    };
+    let listen = ListenOptions {
+        backlog: count("backlog").map_or(listen.backlog, |backlog| i32::try_from(backlog).unwrap_or(i32::MAX)),
+        reuse_port: options.get_flag("reuse-port"),
+    };
     Serve {
         services: services(options),
         framing: options.get_one("framing").copied().unwrap_or_default(),
@@ -238,12 +242,6 @@ fn serve_options(options: &ArgMatches) -> Serve {
         listen,
         stats: duration("stats"),
         spin: duration("spin").unwrap_or_default(),
-    }
-}
-
-fn set<T>(place: &mut T, value: Option<T>) {
-    if let Some(value) = value {
-        *place = value;
     }
 }
 

@@ -48,6 +48,8 @@ pub(super) fn held(lent: &Lent) -> usize {
 /// Lends buffers and keeps count of what they hold.
 #[derive(Debug)]
 pub(super) struct Pool {
+    /// Boxed as they are lent, so that lending allocates nothing.
+    #[allow(clippy::vec_box)]
     spares: Vec<Box<Buffer>>,
     /// Capacity of all lent buffers together, in bytes.
     lent: usize,

@@ -90,15 +90,13 @@ impl Datagram {
 
 fn drops_of(fd: RawFd) -> Option<u64> {
     let link = fs::read_link(format!("/proc/self/fd/{fd}")).ok()?;
-    let inode = link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned();
+    let inode = link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?;
     ["/proc/net/udp", "/proc/net/udp6"].iter().find_map(|table| {
         let table = fs::read_to_string(table).ok()?;
-        let fields = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
         // sl local remote st queues timer retransmits uid timeout inode ref pointer drops
-        let drops = fields
-            .filter(|fields| fields.get(9) == Some(&inode.as_str()))
-            .find_map(|fields| fields.get(12)?.parse().ok());
-        drops
+        let mut sockets = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let ours = sockets.find(|fields| fields.get(9) == Some(&inode))?;
+        ours.get(12)?.parse().ok()
     })
 }
 

@@ -150,7 +150,7 @@ impl<S: Service> Bench<S> {
             now: self.now,
         };
         callback(&mut self.service, &mut input, &mut out);
-        let in_place = out.in_place.clone();
+        let in_place = out.in_place;
         self.sent.extend_from_slice(input.bytes_of(in_place));
         self.sent.extend_from_slice(&replies);
         let (taken, scanned) = input.progress();
