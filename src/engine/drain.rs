@@ -45,6 +45,8 @@ impl<S: Service, N: Net> Engine<S, N> {
             if let Some(connection) = self.table.get_mut(id) {
                 connection.draining = true;
                 connection.readable |= !connection.eof;
+                // The event that tells of a FIN or of an urgent mark may be still to come, and comes too late.
+                connection.no_short_stop = true;
                 // A rest that waits for more is offered once more: no more will come.
                 connection.hungry = false;
                 self.enqueue(id);

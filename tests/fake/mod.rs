@@ -1,0 +1,478 @@
+//! A kernel in a box: edge-triggered sockets without a network, for the engine to run on.
+//!
+//! It keeps the rules that the real one has and that servers trip over: an edge is reported once, a short read of TCP
+//! means "empty" except at a FIN or an urgent mark, Unix reads end anywhere, sends are cut where the buffer is full,
+//! and closing with unread input destroys what is under way to the peer.
+
+// Each test binary uses its part of it.
+#![allow(dead_code)]
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind};
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use pingpong::Address;
+use pingpong::engine::{Arrival, Batch, Net, Readiness};
+use pingpong::service::ConnId;
+
+/// The kernel, shared by the engine's [`FakeNet`] and the test.
+pub(crate) type Kernel = Rc<RefCell<World>>;
+
+#[derive(Default)]
+pub(crate) struct World {
+    pub(crate) connections: Vec<Connection>,
+    backlog: VecDeque<usize>,
+    listener_woken: bool,
+    listening: bool,
+    /// Errors that the next accepts return first.
+    pub(crate) accept_errors: VecDeque<i32>,
+    /// The next so many registrations fail.
+    pub(crate) failing_registrations: usize,
+    /// The next so many receives and sends are interrupted.
+    pub(crate) interruptions: usize,
+    pub(crate) calls: Calls,
+    pub(crate) datagrams: Vec<Mailbox>,
+}
+
+/// How often the engine asked for what.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Calls {
+    pub(crate) accept: usize,
+    pub(crate) recv: usize,
+    pub(crate) send: usize,
+    pub(crate) arm: usize,
+}
+
+/// One connection, both ends of it.
+pub(crate) struct Connection {
+    id: Option<ConnId>,
+    is_unix: bool,
+    address: Address,
+    /// From the client, unread by the server.
+    inbound: VecDeque<u8>,
+    /// So many bytes of `inbound` lie before the urgent mark.
+    mark: Option<usize>,
+    client_fin: bool,
+    client_reset: bool,
+    /// From the server, unread by the client.
+    outbound: VecDeque<u8>,
+    outbound_room: usize,
+    no_space: bool,
+    server_fin: bool,
+    pub(crate) server_closed: bool,
+    /// The client has been reset: what it had not read is lost.
+    pub(crate) client_was_reset: bool,
+    woken: bool,
+    urgent: bool,
+    armed: bool,
+    /// Reads of a Unix stream end after so many bytes.
+    pub(crate) boundary: usize,
+}
+
+/// One datagram socket of the server, seen from outside.
+#[derive(Default)]
+pub(crate) struct Mailbox {
+    pub(crate) arrivals: VecDeque<(Address, Option<IpAddr>, Vec<u8>)>,
+    pub(crate) sent: Vec<(Address, Option<IpAddr>, Vec<u8>)>,
+    /// So many sends succeed before the buffer is full.
+    pub(crate) room: usize,
+    /// Sends fail with this.
+    pub(crate) send_error: Option<i32>,
+    pub(crate) armed: bool,
+    pub(crate) woken: bool,
+    pub(crate) open: bool,
+}
+
+/// An event, for the engine to be told.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Event {
+    Connection(ConnId, Readiness),
+    Listener,
+    Datagram { number: u32, readable: bool, writable: bool },
+}
+
+pub(crate) fn kernel() -> Kernel {
+    Kernel::default()
+}
+
+impl World {
+    /// A client connects; returns its number. It waits in the backlog until it is accepted.
+    pub(crate) fn connect(&mut self, is_unix: bool, outbound_room: usize) -> usize {
+        let number = self.connections.len();
+        let port = 1024 + number as u16;
+        let address = if is_unix { Address::Unix(None) } else { Address::Ip(([127, 0, 0, 1], port).into()) };
+        self.connections.push(Connection {
+            id: None,
+            is_unix,
+            address,
+            inbound: VecDeque::new(),
+            mark: None,
+            client_fin: false,
+            client_reset: false,
+            outbound: VecDeque::new(),
+            outbound_room,
+            no_space: false,
+            server_fin: false,
+            server_closed: false,
+            client_was_reset: false,
+            woken: false,
+            urgent: false,
+            armed: false,
+            boundary: usize::MAX,
+        });
+        if self.listening {
+            self.backlog.push_back(number);
+            self.listener_woken = true;
+        } else {
+            self.connections[number].client_was_reset = true;
+        }
+        number
+    }
+
+    pub(crate) fn client_sends(&mut self, client: usize, bytes: &[u8]) {
+        let connection = &mut self.connections[client];
+        assert!(!connection.client_fin, "it has finished sending");
+        if connection.server_closed {
+            return connection.reset_client();
+        }
+        connection.inbound.extend(bytes);
+        connection.woken = true;
+    }
+
+    /// Bytes of which the last is urgent: a read stops before it.
+    pub(crate) fn client_sends_urgent(&mut self, client: usize, bytes: &[u8]) {
+        self.client_sends(client, bytes);
+        let connection = &mut self.connections[client];
+        connection.mark = Some(connection.inbound.len() - 1);
+        connection.urgent = true;
+    }
+
+    pub(crate) fn client_finishes(&mut self, client: usize) {
+        let connection = &mut self.connections[client];
+        connection.client_fin = true;
+        connection.woken = true;
+    }
+
+    pub(crate) fn client_resets(&mut self, client: usize) {
+        let connection = &mut self.connections[client];
+        connection.client_reset = true;
+        connection.outbound.clear();
+        connection.woken = true;
+    }
+
+    /// The client reads up to `most` bytes.
+    pub(crate) fn client_reads(&mut self, client: usize, most: usize) -> Vec<u8> {
+        let connection = &mut self.connections[client];
+        let count = most.min(connection.outbound.len());
+        let bytes = connection.outbound.drain(..count).collect();
+        // The kernel reports room again only to who has met the lack of it.
+        if count > 0 && connection.no_space {
+            connection.no_space = false;
+            connection.woken = true;
+        }
+        bytes
+    }
+
+    /// Whether the client has read all there was and then the end of the stream.
+    pub(crate) fn client_sees_end(&self, client: usize) -> bool {
+        let connection = &self.connections[client];
+        connection.outbound.is_empty() && (connection.server_fin || connection.server_closed)
+    }
+
+    /// What the server could read and has not: bytes, or the end of the stream.
+    pub(crate) fn unread(&self, client: usize) -> bool {
+        let connection = &self.connections[client];
+        connection.id.is_some()
+            && !connection.server_closed
+            && (!connection.inbound.is_empty() || connection.client_fin)
+    }
+
+    pub(crate) fn datagram_arrives(&mut self, number: usize, from: Address, to: Option<IpAddr>, bytes: &[u8]) {
+        let mailbox = &mut self.datagrams[number];
+        mailbox.arrivals.push_back((from, to, bytes.to_vec()));
+        mailbox.woken = true;
+    }
+
+    /// There is room in a datagram socket's send buffer again.
+    pub(crate) fn datagram_room(&mut self, number: usize, room: usize) {
+        self.datagrams[number].room = room;
+        self.datagrams[number].woken = true;
+    }
+
+    /// Events that wait to be told. Each is told once; what it says is how things are now (epoll(7)).
+    pub(crate) fn pending(&self) -> bool {
+        self.listener_woken
+            || self.connections.iter().any(|connection| connection.woken && connection.id.is_some())
+            || self.datagrams.iter().any(|mailbox| mailbox.woken)
+    }
+
+    /// Takes the events of those sources that `picked` picks.
+    pub(crate) fn poll(&mut self, mut picked: impl FnMut() -> bool) -> Vec<Event> {
+        let mut events = Vec::new();
+        if self.listener_woken && picked() {
+            self.listener_woken = false;
+            events.push(Event::Listener);
+        }
+        for connection in &mut self.connections {
+            let Some(id) = connection.id else { continue };
+            if connection.woken && !connection.server_closed && picked() {
+                connection.woken = false;
+                let readiness = connection.readiness();
+                if readiness != Readiness::default() {
+                    events.push(Event::Connection(id, readiness));
+                }
+            }
+        }
+        for (number, mailbox) in self.datagrams.iter_mut().enumerate() {
+            if mailbox.woken && picked() {
+                mailbox.woken = false;
+                let (readable, writable) = (!mailbox.arrivals.is_empty(), mailbox.armed && mailbox.room > 0);
+                events.push(Event::Datagram { number: number as u32, readable, writable });
+            }
+        }
+        events
+    }
+}
+
+impl Connection {
+    /// As mio reads epoll's bits.
+    fn readiness(&self) -> Readiness {
+        let input = !self.inbound.is_empty() || self.client_fin || self.client_reset;
+        let hung_up = self.client_reset || self.client_fin && self.server_fin;
+        let room = self.outbound.len() < self.outbound_room || self.client_reset;
+        Readiness {
+            readable: input || self.urgent,
+            writable: room && (self.armed || !self.is_unix),
+            read_closed: hung_up || input && self.client_fin,
+            write_closed: hung_up,
+            error: self.client_reset,
+            priority: self.urgent,
+        }
+    }
+
+    fn reset_client(&mut self) {
+        self.client_was_reset = true;
+        self.outbound.clear();
+    }
+}
+
+pub(crate) struct FakeNet(pub Kernel);
+
+/// The server's end of a connection; dropped, it is closed.
+pub(crate) struct FakeStream {
+    kernel: Kernel,
+    number: usize,
+}
+
+pub(crate) struct FakeListener(Kernel);
+
+pub(crate) struct FakeDatagram {
+    kernel: Kernel,
+    number: usize,
+}
+
+impl FakeNet {
+    pub(crate) fn listener(&self) -> FakeListener {
+        self.0.borrow_mut().listening = true;
+        FakeListener(self.0.clone())
+    }
+
+    pub(crate) fn datagram(&self) -> FakeDatagram {
+        let mut world = self.0.borrow_mut();
+        world.datagrams.push(Mailbox { room: usize::MAX, open: true, ..Mailbox::default() });
+        FakeDatagram { kernel: self.0.clone(), number: world.datagrams.len() - 1 }
+    }
+}
+
+impl Drop for FakeStream {
+    fn drop(&mut self) {
+        let mut world = self.kernel.borrow_mut();
+        let connection = &mut world.connections[self.number];
+        connection.server_closed = true;
+        if !connection.inbound.is_empty() {
+            connection.reset_client();
+        }
+    }
+}
+
+impl Drop for FakeListener {
+    fn drop(&mut self) {
+        let mut world = self.0.borrow_mut();
+        world.listening = false;
+        for waiting in std::mem::take(&mut world.backlog) {
+            world.connections[waiting].reset_client();
+        }
+    }
+}
+
+impl Drop for FakeDatagram {
+    fn drop(&mut self) {
+        self.kernel.borrow_mut().datagrams[self.number].open = false;
+    }
+}
+
+fn would_block<T>() -> io::Result<T> {
+    Err(ErrorKind::WouldBlock.into())
+}
+
+impl Net for FakeNet {
+    type Stream = FakeStream;
+    type Listener = FakeListener;
+    type Datagram = FakeDatagram;
+
+    fn accept(&mut self, _: &mut FakeListener) -> io::Result<(FakeStream, Address)> {
+        let mut world = self.0.borrow_mut();
+        world.calls.accept += 1;
+        if let Some(error) = world.accept_errors.pop_front() {
+            return Err(io::Error::from_raw_os_error(error));
+        }
+        let Some(number) = world.backlog.pop_front() else { return would_block() };
+        let address = world.connections[number].address.clone();
+        Ok((FakeStream { kernel: self.0.clone(), number }, address))
+    }
+
+    fn register_stream(&mut self, stream: &mut FakeStream, id: ConnId) -> io::Result<()> {
+        let mut world = self.0.borrow_mut();
+        if world.failing_registrations > 0 {
+            world.failing_registrations -= 1;
+            return Err(io::Error::from_raw_os_error(nix::libc::ENOSPC));
+        }
+        let connection = &mut world.connections[stream.number];
+        connection.id = Some(id);
+        connection.woken = true;
+        Ok(())
+    }
+
+    fn register_listener(&mut self, _: &mut FakeListener, _: u32) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn register_datagram(&mut self, _: &mut FakeDatagram, _: u32) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn short_read_drains(&self, stream: &FakeStream) -> bool {
+        !self.0.borrow().connections[stream.number].is_unix
+    }
+
+    fn arm_stream(&mut self, stream: &mut FakeStream, _: ConnId, output_waits: bool) -> io::Result<()> {
+        let mut world = self.0.borrow_mut();
+        world.calls.arm += 1;
+        let connection = &mut world.connections[stream.number];
+        if connection.is_unix {
+            connection.armed = output_waits;
+            // EPOLL_CTL_MOD looks anew at how things are.
+            connection.woken = true;
+        }
+        Ok(())
+    }
+
+    fn recv(&mut self, stream: &mut FakeStream, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut world = self.0.borrow_mut();
+        world.calls.recv += 1;
+        if world.interruptions > 0 {
+            world.interruptions -= 1;
+            return Err(ErrorKind::Interrupted.into());
+        }
+        let connection = &mut world.connections[stream.number];
+        if connection.inbound.is_empty() {
+            return match (connection.client_reset, connection.client_fin) {
+                (true, _) => Err(ErrorKind::ConnectionReset.into()),
+                (_, true) => Ok(0),
+                _ => would_block(),
+            };
+        }
+        let mut count = buffer.len().min(connection.inbound.len());
+        if connection.is_unix {
+            count = count.min(connection.boundary);
+        }
+        match connection.mark {
+            Some(0) => connection.mark = None,
+            Some(before) => {
+                count = count.min(before);
+                connection.mark = Some(before - count);
+            }
+            None => {}
+        }
+        for (place, byte) in buffer.iter_mut().zip(connection.inbound.drain(..count)) {
+            *place = byte;
+        }
+        Ok(count)
+    }
+
+    fn send(&mut self, stream: &mut FakeStream, bytes: &[u8]) -> io::Result<usize> {
+        let mut world = self.0.borrow_mut();
+        world.calls.send += 1;
+        if world.interruptions > 0 {
+            world.interruptions -= 1;
+            return Err(ErrorKind::Interrupted.into());
+        }
+        let connection = &mut world.connections[stream.number];
+        assert!(!connection.server_fin, "nothing is sent behind our FIN");
+        if connection.client_reset {
+            return Err(ErrorKind::ConnectionReset.into());
+        }
+        let count = bytes.len().min(connection.outbound_room - connection.outbound.len());
+        connection.no_space |= count < bytes.len();
+        if count == 0 {
+            return would_block();
+        }
+        connection.outbound.extend(&bytes[..count]);
+        Ok(count)
+    }
+
+    fn shutdown_write(&mut self, stream: &mut FakeStream) -> io::Result<()> {
+        let mut world = self.0.borrow_mut();
+        world.connections[stream.number].server_fin = true;
+        Ok(())
+    }
+
+    fn receive(&mut self, socket: &mut FakeDatagram, batch: &mut Batch) -> io::Result<()> {
+        let mut world = self.0.borrow_mut();
+        let mailbox = &mut world.datagrams[socket.number];
+        if mailbox.arrivals.is_empty() {
+            return would_block();
+        }
+        let (slots, arrivals) = batch.split();
+        for slot in slots {
+            let Some((source, local, bytes)) = mailbox.arrivals.pop_front() else { break };
+            slot[..bytes.len()].copy_from_slice(&bytes);
+            arrivals.push(Arrival { length: bytes.len(), source, local });
+        }
+        Ok(())
+    }
+
+    fn send_to(
+        &mut self,
+        socket: &mut FakeDatagram,
+        bytes: &[u8],
+        to: &Address,
+        from: Option<IpAddr>,
+    ) -> io::Result<()> {
+        let mut world = self.0.borrow_mut();
+        let mailbox = &mut world.datagrams[socket.number];
+        if let Some(error) = mailbox.send_error {
+            return Err(io::Error::from_raw_os_error(error));
+        }
+        if mailbox.room == 0 {
+            return would_block();
+        }
+        mailbox.room -= 1;
+        mailbox.sent.push((to.clone(), from, bytes.to_vec()));
+        Ok(())
+    }
+
+    fn arm_datagram(&mut self, socket: &mut FakeDatagram, _: u32, output_waits: bool) -> io::Result<()> {
+        let mut world = self.0.borrow_mut();
+        let mailbox = &mut world.datagrams[socket.number];
+        mailbox.armed = output_waits;
+        mailbox.woken |= output_waits;
+        Ok(())
+    }
+
+    fn kernel_drops(&mut self, _: &FakeDatagram) -> u64 {
+        0
+    }
+}
