@@ -211,7 +211,7 @@ impl<S: Service, N: Net> Engine<S, N> {
             if connection.eof || net.shutdown_write(&mut connection.stream).is_err() {
                 return self.close(id, why);
             }
-            connection.linger(why, limits.linger);
+            connection.linger(why);
             if connection.deadline(limits).is_some_and(|(until, _)| until <= *now) {
                 return self.close(id, why);
             }
