@@ -1,0 +1,163 @@
+//! The benchmark's processes: started pinned to a CPU, spoken to in lines, killed when dropped.
+//!
+//! Each is this executable again with [`FLAG`], a CPU and a role; the role `exec` becomes the pingpong binary.
+//! Should the benchmark itself be killed, the kernel takes them down with it.
+
+use std::env;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::process::CommandExt;
+use std::process::{self, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::sys::prctl;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+
+use crate::{Result, baseline, load};
+
+/// First argument of a child.
+pub(crate) const FLAG: &str = "--child";
+/// A child that is silent for so long has gone wrong.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Where servers and loads run.
+#[derive(Clone, Copy)]
+pub(crate) struct Cpus {
+    pub(crate) server: usize,
+    pub(crate) load: usize,
+}
+
+impl Cpus {
+    /// The first two CPUs this process may use; the same one twice where there is only one.
+    pub(crate) fn pick() -> Result<Self> {
+        let allowed = sched_getaffinity(Pid::from_raw(0))?;
+        let mut cpus = (0..CpuSet::count()).filter(|&cpu| allowed.is_set(cpu).unwrap_or(false));
+        let server = cpus.next().ok_or("no CPU to run on")?;
+        Ok(Self { server, load: cpus.next().unwrap_or(server) })
+    }
+}
+
+/// Children inherit it.
+pub(crate) fn raise_descriptor_limit() -> Result<()> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    Ok(setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?)
+}
+
+/// A child's whole life: `words` are its CPU, its role and the role's arguments.
+pub(crate) fn play(words: &[String]) -> Result<()> {
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let [cpu, role, arguments @ ..] = &words[..] else { return Err("a child needs a CPU and a role".into()) };
+    prctl::set_pdeathsig(Signal::SIGKILL)?;
+    let mut cpus = CpuSet::new();
+    cpus.set(cpu.parse()?)?;
+    sched_setaffinity(Pid::from_raw(0), &cpus)?;
+    match (*role, arguments) {
+        ("exec", [program, arguments @ ..]) => Err(Command::new(program).args(arguments).exec().into()),
+        ("bare-streams", []) => baseline::streams(),
+        ("bare-datagrams", [host]) => baseline::datagrams(host.parse()?),
+        ("threads", []) => baseline::threads(),
+        ("idle", [connections, target]) => load::idle(connections.parse()?, target.parse()?),
+        ("load", [row, server, target, pid, millis]) => {
+            let window = Duration::from_millis(millis.parse()?);
+            load::run(row.parse()?, server.parse()?, target.parse()?, Pid::from_raw(pid.parse()?), window)
+        }
+        _ => Err(format!("no such role: {words:?}").into()),
+    }
+}
+
+/// A running child; dropping it kills it.
+pub(crate) struct Child {
+    name: String,
+    process: process::Child,
+    input: ChildStdin,
+    lines: Receiver<String>,
+}
+
+impl Child {
+    pub(crate) fn start(cpu: usize, role: &[String]) -> Result<Self> {
+        let mut process = Command::new(env::current_exe()?)
+            .args([FLAG, &cpu.to_string()])
+            .args(role)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let input = process.stdin.take().expect("stdin is piped");
+        let output = BufReader::new(process.stdout.take().expect("stdout is piped"));
+        let (sender, lines) = mpsc::channel();
+        // A thread, because a pipe's read has no timeout. It ends with the child.
+        thread::spawn(move || output.lines().map_while(std::io::Result::ok).try_for_each(|line| sender.send(line)));
+        Ok(Self { name: role.join(" "), process, input, lines })
+    }
+
+    /// Starts a child that holds `connections` to `target`, and returns once they are connected.
+    pub(crate) fn idle(cpu: usize, connections: usize, target: &str) -> Result<Self> {
+        let mut idle = Self::start(cpu, &["idle".to_owned(), connections.to_string(), target.to_owned()])?;
+        idle.wait_for("ready")?;
+        Ok(idle)
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_raw(self.process.id().cast_signed())
+    }
+
+    pub(crate) fn ask(&mut self, question: &str) -> Result<String> {
+        writeln!(self.input, "{question}")?;
+        self.line()
+    }
+
+    pub(crate) fn wait_for(&mut self, text: &str) -> Result<()> {
+        while self.line()? != text {}
+        Ok(())
+    }
+
+    /// Where a server listens: it says `listening SERVICE SCHEME://ADDRESS`, then `ready`.
+    pub(crate) fn address(&mut self) -> Result<SocketAddr> {
+        let first = self.line()?;
+        let (_, address) = first.split_once("://").ok_or_else(|| format!("{}: no address in {first:?}", self.name))?;
+        let mut address: SocketAddr = address.trim().parse()?;
+        self.wait_for("ready")?;
+        if address.ip().is_unspecified() {
+            address.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        }
+        Ok(address)
+    }
+
+    fn line(&mut self) -> Result<String> {
+        match self.lines.recv_timeout(PATIENCE) {
+            Ok(line) => Ok(line),
+            Err(RecvTimeoutError::Timeout) => Err(format!("`{}` is silent", self.name).into()),
+            Err(RecvTimeoutError::Disconnected) => {
+                let last_words = self.last_words();
+                Err(format!("`{}` has ended: {last_words}", self.name).into())
+            }
+        }
+    }
+
+    /// What it said on standard error: kept for when it fails, because warnings have no place in the table.
+    fn last_words(&mut self) -> String {
+        let mut text = String::new();
+        if let Some(mut errors) = self.process.stderr.take() {
+            // Unreadable is as good as nothing said.
+            let _ = errors.read_to_string(&mut text);
+        }
+        text.trim_end().to_owned()
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        // Both fail only when it is gone already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

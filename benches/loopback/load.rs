@@ -1,0 +1,366 @@
+//! The asking side: one thread, one epoll loop, closed loop: whoever has its answer asks again.
+//!
+//! A load's process connects, warms up, says `ready`, and runs one window for every line it is sent.
+//! It compares every byte of every answer. It reads the server's CPU time itself, before the first question
+//! and after the last answer: with the server asleep at both ends the kernel's figure is exact, and every request
+//! is paid for inside the window it is counted in.
+
+use std::fmt;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::SocketAddr;
+use std::str::FromStr;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::unistd::Pid;
+use socket2::{Domain, Socket, Type};
+
+use crate::rows::ROWS;
+use crate::{Result, measure};
+
+/// Before the first window, and again before each: the others had the CPU in between.
+const FIRST_WARM_UP: Duration = Duration::from_millis(50);
+const WARM_UP: Duration = Duration::from_millis(15);
+/// A window lasts at least so long per connection: the rush of everyone's first question must not be most of it.
+const SHARE: Duration = Duration::from_micros(10);
+/// What a server gets to fall asleep in after its last answer.
+const NAP: Duration = Duration::from_millis(2);
+/// A datagram that has no answer by then is lost, and another one asks.
+const LOST_AFTER: Duration = Duration::from_millis(200);
+/// A stream that has no answer by then never gets one.
+const STUCK_AFTER: Duration = Duration::from_secs(5);
+const SWEEP_EVERY: Duration = Duration::from_millis(50);
+const EVENTS: usize = 1024;
+
+/// How a row asks.
+pub(crate) struct Load {
+    pub(crate) transport: Transport,
+    pub(crate) connections: usize,
+    /// Messages sent as one batch; the next batch goes when all are answered.
+    pub(crate) depth: usize,
+    pub(crate) bytes: usize,
+    /// Closes after each answer and connects anew.
+    pub(crate) reconnects: bool,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Transport {
+    Tcp,
+    Udp,
+}
+
+/// What comes back for `ping …`.
+pub(crate) enum Answer {
+    Echo,
+    Pong,
+}
+
+/// What one window brought; one line between the load and the benchmark.
+#[derive(Clone, Default)]
+pub(crate) struct Window {
+    pub(crate) requests: u64,
+    /// On-CPU time of all the server's threads.
+    pub(crate) cpu_ns: u64,
+    pub(crate) seconds: f64,
+    pub(crate) wrong: u64,
+    pub(crate) lost: u64,
+}
+
+impl fmt::Display for Window {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {} {} {}", self.requests, self.cpu_ns, self.seconds, self.wrong, self.lost)
+    }
+}
+
+impl FromStr for Window {
+    type Err = Box<dyn std::error::Error>;
+
+    fn from_str(line: &str) -> Result<Self> {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [requests, cpu_ns, seconds, wrong, lost] = words[..] else {
+            return Err(format!("not a window: {line:?}").into());
+        };
+        Ok(Self {
+            requests: requests.parse()?,
+            cpu_ns: cpu_ns.parse()?,
+            seconds: seconds.parse()?,
+            wrong: wrong.parse()?,
+            lost: lost.parse()?,
+        })
+    }
+}
+
+/// Loads one of a row's servers; returns when its input ends.
+pub(crate) fn run(row: usize, server: usize, target: SocketAddr, pid: Pid, window: Duration) -> Result<()> {
+    let row = &ROWS[row];
+    let batch = Batch::new(&row.load, row.servers()[server].answer());
+    let mut crowd = Crowd::connect(&row.load, target, batch)?;
+    let window = window.max(SHARE * u32::try_from(row.load.connections)?);
+    crowd.run(FIRST_WARM_UP)?;
+    println!("ready");
+    for line in io::stdin().lines() {
+        line?;
+        crowd.run(WARM_UP)?;
+        thread::sleep(NAP);
+        let before = measure::cpu_ns(pid)?;
+        let mut measured = crowd.run(window)?;
+        thread::sleep(NAP);
+        measured.cpu_ns = measure::cpu_ns(pid)? - before;
+        println!("{measured}");
+    }
+    Ok(())
+}
+
+/// Holds connections that say nothing, until its input ends.
+pub(crate) fn idle(connections: usize, target: SocketAddr) -> Result<()> {
+    let held: Result<Vec<Socket>> = (0..connections).map(|_| connect(Transport::Tcp, target)).collect();
+    let _held = held?;
+    println!("ready");
+    io::stdin().lines().try_for_each(|line| line.map(drop))?;
+    Ok(())
+}
+
+fn connect(transport: Transport, target: SocketAddr) -> Result<Socket> {
+    let kind = if transport == Transport::Tcp { Type::STREAM } else { Type::DGRAM };
+    let socket = Socket::new(Domain::for_address(target), kind, None)?;
+    // Blocking: on loopback the handshake is over before connect(2) returns, whether accepted or not.
+    socket.connect(&target.into())?;
+    if transport == Transport::Tcp {
+        socket.set_tcp_nodelay(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+/// All the askers of one load, and the loop that serves them.
+struct Crowd {
+    transport: Transport,
+    depth: u64,
+    reconnects: bool,
+    timeout: EpollTimeout,
+    target: SocketAddr,
+    epoll: Epoll,
+    askers: Vec<Asker>,
+    batch: Batch,
+    /// Holds more than a batch's answers: one read always empties the socket.
+    scratch: Vec<u8>,
+}
+
+/// One socket and where its batch stands.
+struct Asker {
+    socket: Socket,
+    round: u32,
+    sent: usize,
+    received: usize,
+    asked: Instant,
+    is_waiting: bool,
+}
+
+impl Crowd {
+    fn connect(load: &Load, target: SocketAddr, batch: Batch) -> Result<Self> {
+        let mut crowd = Self {
+            transport: load.transport,
+            depth: load.depth as u64,
+            reconnects: load.reconnects,
+            timeout: EpollTimeout::try_from(SWEEP_EVERY)?,
+            target,
+            epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
+            askers: Vec::with_capacity(load.connections),
+            scratch: vec![0; 2 * batch.answers.len()],
+            batch,
+        };
+        for index in 0..load.connections {
+            let socket = crowd.open(index)?;
+            let asked = Instant::now();
+            crowd.askers.push(Asker { socket, round: 0, sent: 0, received: 0, asked, is_waiting: false });
+        }
+        Ok(crowd)
+    }
+
+    fn open(&self, index: usize) -> Result<Socket> {
+        let socket = connect(self.transport, self.target)?;
+        let edges = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
+        let flags = match self.transport {
+            Transport::Tcp => edges | EpollFlags::EPOLLOUT,
+            // Every datagram that leaves would raise an edge.
+            Transport::Udp => edges,
+        };
+        self.epoll.add(&socket, EpollEvent::new(flags, index as u64))?;
+        Ok(socket)
+    }
+
+    /// Everyone asks again and again until `length` is over; then the last answers are awaited.
+    fn run(&mut self, length: Duration) -> Result<Window> {
+        let mut window = Window::default();
+        let mut events = [EpollEvent::empty(); EVENTS];
+        let started = Instant::now();
+        let end = started + length;
+        let mut now = started;
+        let mut swept = started;
+        for index in 0..self.askers.len() {
+            self.ask(index, now)?;
+        }
+        while self.askers.iter().any(|asker| asker.is_waiting) {
+            let count = self.wait(&mut events)?;
+            now = Instant::now();
+            for event in &events[..count] {
+                let index = event.data() as usize;
+                if self.turn(index, event.events(), &mut window)? && now < end {
+                    self.ask(index, now)?;
+                }
+            }
+            if now - swept > SWEEP_EVERY {
+                swept = now;
+                self.sweep(now, end, &mut window)?;
+            }
+        }
+        window.seconds = started.elapsed().as_secs_f64();
+        Ok(window)
+    }
+
+    fn wait(&self, events: &mut [EpollEvent]) -> Result<usize> {
+        match self.epoll.wait(events, self.timeout) {
+            Err(Errno::EINTR) => Ok(0),
+            other => Ok(other?),
+        }
+    }
+
+    fn ask(&mut self, index: usize, now: Instant) -> Result<()> {
+        let asker = &mut self.askers[index];
+        asker.round = asker.round.wrapping_add(1);
+        (asker.sent, asker.received, asker.asked, asker.is_waiting) = (0, 0, now, true);
+        self.send(index)
+    }
+
+    fn send(&mut self, index: usize) -> Result<()> {
+        let asker = &mut self.askers[index];
+        let questions = self.batch.questions(stamp(index, asker.round));
+        while asker.sent < questions.len() {
+            match (&asker.socket).write(&questions[asker.sent..]) {
+                Ok(sent) => asker.sent += sent,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in what has come; true when that completed a batch.
+    fn turn(&mut self, index: usize, ready: EpollFlags, window: &mut Window) -> Result<bool> {
+        if self.askers[index].sent < self.batch.questions.len() {
+            self.send(index)?;
+        }
+        if ready == EpollFlags::EPOLLOUT {
+            return Ok(false);
+        }
+        let asker = &mut self.askers[index];
+        let length = match (&asker.socket).read(&mut self.scratch) {
+            Ok(length) => length,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+            Err(error) => return Err(error.into()),
+        };
+        let bytes = &self.scratch[..length];
+        let stamp = stamp(index, asker.round);
+        if self.transport == Transport::Udp && self.batch.is_late(bytes, stamp) {
+            return Ok(false);
+        }
+        let answers = self.batch.answers(stamp);
+        let expected = answers.get(asker.received..asker.received + length);
+        if !asker.is_waiting || length == 0 || expected.is_none() && self.transport == Transport::Tcp {
+            return Err(format!("the server closed, or said what nobody asked for ({length} bytes)").into());
+        }
+        window.wrong += u64::from(expected != Some(bytes));
+        asker.received += length;
+        if self.transport == Transport::Tcp && asker.received < answers.len() {
+            return Ok(false);
+        }
+        asker.is_waiting = false;
+        window.requests += self.depth;
+        if self.reconnects {
+            let socket = self.open(index)?;
+            self.askers[index].socket = socket;
+        }
+        Ok(true)
+    }
+
+    /// Finds the questions that nobody answers any more.
+    fn sweep(&mut self, now: Instant, end: Instant, window: &mut Window) -> Result<()> {
+        for index in 0..self.askers.len() {
+            let asker = &mut self.askers[index];
+            let silent = now - asker.asked;
+            match self.transport {
+                _ if !asker.is_waiting => {}
+                Transport::Tcp if silent > STUCK_AFTER => {
+                    return Err(format!("no answer in {STUCK_AFTER:?}").into());
+                }
+                Transport::Udp if silent > LOST_AFTER => {
+                    window.lost += 1;
+                    asker.is_waiting = false;
+                    if now < end {
+                        self.ask(index, now)?;
+                    }
+                }
+                Transport::Tcp | Transport::Udp => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The questions that go out together and the answers they must bring: `ping STAMP PADDING` lines.
+///
+/// One for all askers; the first message is stamped with who asks and how often it has asked,
+/// so an answer that belongs to another connection, or to an earlier question, shows.
+struct Batch {
+    questions: Vec<u8>,
+    answers: Vec<u8>,
+}
+
+impl Batch {
+    const STAMP: std::ops::Range<usize> = 5..21;
+
+    fn new(load: &Load, answer: Answer) -> Self {
+        let mut questions = Vec::with_capacity(load.depth * load.bytes);
+        for index in 0..load.depth {
+            let padding = (b'a'..=b'z').cycle().skip(index).take(load.bytes - Self::STAMP.end - 1);
+            questions.extend_from_slice(b"ping 0000000000000000");
+            questions.extend(padding);
+            questions.push(b'\n');
+        }
+        let mut answers = questions.clone();
+        if let Answer::Pong = answer {
+            answers.chunks_mut(load.bytes).for_each(|message| message[1] = b'o');
+        }
+        Self { questions, answers }
+    }
+
+    fn questions(&mut self, stamp: u64) -> &[u8] {
+        write_hex(&mut self.questions[Self::STAMP], stamp);
+        &self.questions
+    }
+
+    fn answers(&mut self, stamp: u64) -> &[u8] {
+        write_hex(&mut self.answers[Self::STAMP], stamp);
+        &self.answers
+    }
+
+    /// Whether this is the sound answer to an earlier question of the same asker.
+    fn is_late(&mut self, datagram: &[u8], now: u64) -> bool {
+        let digits = datagram.get(Self::STAMP).and_then(|digits| std::str::from_utf8(digits).ok());
+        let Some(then) = digits.and_then(|digits| u64::from_str_radix(digits, 16).ok()) else { return false };
+        then >> 32 == now >> 32 && then < now && self.answers(then) == datagram
+    }
+}
+
+fn stamp(index: usize, round: u32) -> u64 {
+    (index as u64) << 32 | u64::from(round)
+}
+
+fn write_hex(digits: &mut [u8], mut number: u64) {
+    for digit in digits.iter_mut().rev() {
+        *digit = b"0123456789abcdef"[(number & 15) as usize];
+        number >>= 4;
+    }
+}

@@ -1,0 +1,207 @@
+//! What `pingpong serve` costs beside the barest loop that does the same work, on loopback.
+//!
+//! ```text
+//! cargo bench --bench loopback                          every row, under two minutes
+//! cargo bench --bench loopback -- --only udp            the rows whose text has "udp" in it
+//! cargo bench --bench loopback -- --rounds 45 --window 100
+//! ```
+//!
+//! The map:
+//! - `rows.rs`: what is compared, with which load, and the figures it is held to.
+//! - `child.rs`: the processes: this executable again, in another role, pinned to a CPU.
+//! - `baseline.rs`: the servers to compare with: bare epoll loops, and a thread per connection.
+//! - `load.rs`: asks, checks every byte of every answer, counts.
+//! - `measure.rs`: CPU time, memory, medians with their interval.
+//! - `report.rs`: the table.
+//!
+//! A row's servers and loads are all up while it is measured, and take turns: A B, then B A, and so on.
+//! A ratio is the median over the rounds, each with a ratio of its own, so that a machine which slows down for a while
+//! slows both sides of a pair. Many short rounds say more than few long ones: 21 of 80 ms narrow the interval
+//! to a third of what 9 of 250 ms leave.
+//! A slow result never fails; wrong answers, or a row that could not be measured, exit 1.
+
+mod baseline;
+mod child;
+mod load;
+mod measure;
+mod report;
+mod rows;
+
+use std::env;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use child::{Child, Cpus};
+use load::Window;
+use measure::Spread;
+use report::Outcome;
+use rows::{Figure, ROWS, Row, Server};
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// How often a row's servers are started afresh: where a process lies in memory alone makes one per cent.
+const GENERATIONS: usize = 3;
+
+fn main() -> ExitCode {
+    let words: Vec<String> = env::args().skip(1).collect();
+    let worked = match words.split_first() {
+        Some((first, role)) if first == child::FLAG => child::play(role).map(|()| true),
+        _ if words.iter().any(|word| word == "--bench") => bench(&words),
+        _ => {
+            println!("not measured: run it with `cargo bench --bench loopback`");
+            Ok(true)
+        }
+    };
+    match worked {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("loopback: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs the rows asked for; false when an answer was wrong or a row broke off.
+fn bench(words: &[String]) -> Result<bool> {
+    let options = Options::parse(words)?;
+    let started = Instant::now();
+    child::raise_descriptor_limit()?;
+    let cpus = Cpus::pick()?;
+    report::heading(&options, cpus);
+    let mut sound = true;
+    for (index, row) in ROWS.iter().enumerate() {
+        if !row.work.to_lowercase().contains(&options.only) {
+            continue;
+        }
+        let outcome = match row.figure {
+            Figure::Memory => compare_memory(row, cpus),
+            Figure::Cpu | Figure::Rate => compare(index, row, &options, cpus),
+        };
+        match outcome {
+            Ok(outcome) => {
+                report::line(row, &outcome);
+                sound &= outcome.wrong == 0;
+            }
+            Err(error) => {
+                println!("{:<44} failed: {error}", row.work);
+                sound = false;
+            }
+        }
+    }
+    report::footing(started.elapsed(), sound);
+    Ok(sound)
+}
+
+/// How often, how long, and which rows.
+struct Options {
+    rounds: usize,
+    window: Duration,
+    only: String,
+}
+
+impl Options {
+    fn parse(words: &[String]) -> Result<Self> {
+        let mut options = Self { rounds: 21, window: Duration::from_millis(80), only: String::new() };
+        let mut words = words.iter().map(String::as_str);
+        while let Some(word) = words.next() {
+            let mut value = || words.next().ok_or_else(|| format!("{word} needs a value"));
+            match word {
+                "--bench" => {}
+                "--rounds" => options.rounds = value()?.parse::<usize>()?.max(1),
+                "--window" => options.window = Duration::from_millis(value()?.parse::<u64>()?.max(1)),
+                "--only" => options.only = value()?.to_lowercase(),
+                _ => return Err(format!("{word}: only --rounds N, --window MS and --only TEXT are known").into()),
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// A server under its load. Declared in the order in which they go down: a load before its server.
+struct Variant {
+    load: Child,
+    _idle: Option<Child>,
+    server: Child,
+}
+
+impl Variant {
+    fn start(server: &Server, load: &[String], idle: usize, window: Duration, cpus: Cpus) -> Result<Self> {
+        let mut server = Child::start(cpus.server, &server.role())?;
+        let target = server.address()?.to_string();
+        let pid = server.pid().to_string();
+        let millis = window.as_millis().to_string();
+        let idle = (idle > 0).then(|| Child::idle(cpus.load, idle, &target)).transpose()?;
+        let mut load = Child::start(cpus.load, &[load, &[target, pid, millis]].concat())?;
+        load.wait_for("ready")?;
+        Ok(Self { load, _idle: idle, server })
+    }
+
+    fn window(&mut self) -> Result<Window> {
+        let window: Window = self.load.ask("go")?.parse()?;
+        if window.requests == 0 {
+            return Err(format!("{} answered nothing", self.server.name()).into());
+        }
+        Ok(window)
+    }
+}
+
+/// Measures a row's servers in turn, another one first in every round.
+fn compare(index: usize, row: &Row, options: &Options, cpus: Cpus) -> Result<Outcome> {
+    let rounds: Vec<usize> = (0..options.rounds).collect();
+    let mut windows = vec![Vec::new(); row.servers().len()];
+    for generation in rounds.chunks(options.rounds.div_ceil(GENERATIONS)) {
+        let mut variants = start(index, row, options, cpus)?;
+        for round in generation {
+            for turn in 0..variants.len() {
+                let which = (round + turn) % variants.len();
+                windows[which].push(variants[which].window()?);
+            }
+        }
+    }
+    let figures: Vec<Vec<f64>> =
+        windows.iter().map(|windows| windows.iter().map(|window| row.figure.of(window)).collect()).collect();
+    let ratios =
+        figures[Row::SUBJECT].iter().zip(&figures[Row::BASELINE]).map(|(subject, baseline)| subject / baseline);
+    Ok(Outcome {
+        result: Spread::of(ratios.collect()),
+        medians: figures.into_iter().map(|figures| Spread::of(figures).median).collect(),
+        wrong: windows.iter().flatten().map(|window| window.wrong).sum(),
+        lost: windows.iter().flatten().map(|window| window.lost).sum(),
+    })
+}
+
+/// Starts a row's servers, each with a load of its own.
+fn start(index: usize, row: &Row, options: &Options, cpus: Cpus) -> Result<Vec<Variant>> {
+    let variant = |(which, server): (usize, &Server)| {
+        let load = ["load".to_owned(), index.to_string(), which.to_string()];
+        let idle = if which == Row::SUBJECT { row.idle } else { 0 };
+        Variant::start(server, &load, idle, options.window, cpus)
+    };
+    row.servers().into_iter().enumerate().map(variant).collect()
+}
+
+/// How much a fresh server's resident memory grows per connection that does nothing but connect.
+fn compare_memory(row: &Row, cpus: Cpus) -> Result<Outcome> {
+    let mut bytes = Vec::new();
+    for server in row.servers() {
+        let grown: Result<Vec<f64>> = (0..GENERATIONS).map(|_| growth(server, row.load.connections, cpus)).collect();
+        bytes.push(Spread::of(grown?));
+    }
+    Ok(Outcome {
+        result: bytes[Row::SUBJECT],
+        medians: bytes.iter().map(|spread| spread.median).collect(),
+        wrong: 0,
+        lost: 0,
+    })
+}
+
+fn growth(server: &Server, connections: usize, cpus: Cpus) -> Result<f64> {
+    let mut server = Child::start(cpus.server, &server.role())?;
+    let target = server.address()?.to_string();
+    measure::settle(server.pid())?;
+    let before = measure::resident(server.pid())?;
+    let _idle = Child::idle(cpus.load, connections, &target)?;
+    measure::settle(server.pid())?;
+    Ok((measure::resident(server.pid())? - before) / connections as f64)
+}
