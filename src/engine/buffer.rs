@@ -65,11 +65,13 @@ impl Pool {
         Self { spares: Vec::new(), lent: 0, limit }
     }
 
-    /// Appends to `buffer`, lending one where there is none.
+    /// Appends to `lent`, lending a buffer where there is none. (Mostly there is nothing to append.)
+    #[inline]
     pub(super) fn append(&mut self, lent: &mut Lent, bytes: &[u8]) -> Result<(), Full> {
-        if bytes.is_empty() {
-            return Ok(());
-        }
+        if bytes.is_empty() { Ok(()) } else { self.extend(lent, bytes) }
+    }
+
+    fn extend(&mut self, lent: &mut Lent, bytes: &[u8]) -> Result<(), Full> {
         let buffer = lent.get_or_insert_with(|| {
             let buffer = self.spares.pop().unwrap_or_default();
             self.lent += buffer.bytes.capacity();

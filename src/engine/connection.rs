@@ -2,13 +2,15 @@
 //!
 //! Pure: no socket is touched here. `step` acts on what these functions say.
 
+use std::collections::VecDeque;
+
 use super::buffer::{Lent, held};
 use super::net::Readiness;
 use crate::endpoint::Address;
 use crate::error::CloseReason;
 use crate::limits::Limits;
 use crate::moment::Moment;
-use crate::service::HIGH_MARK;
+use crate::service::{ConnId, HIGH_MARK};
 
 /// Unsent bytes at which a congested connection is read again.
 const LOW_MARK: usize = HIGH_MARK / 4;
@@ -143,10 +145,24 @@ impl<T> Connection<T> {
         self.wants_read() || self.wants_service() || self.wants_write()
     }
 
+    /// Puts it into the run queue, if a step would get anywhere and it is not there already.
+    pub(super) fn enqueue(&mut self, id: ConnId, runnable: &mut VecDeque<ConnId>) {
+        if self.is_runnable() && !self.queued {
+            self.queued = true;
+            runnable.push_back(id);
+        }
+    }
+
     /// Sets `congested` from what waits to be sent.
     pub(super) fn weigh(&mut self) {
         let mark = if self.congested { LOW_MARK + 1 } else { HIGH_MARK };
         self.congested = held(&self.tx) >= mark;
+    }
+
+    /// Open, with nothing in its buffers and nothing to do until the next event.
+    pub(super) fn is_at_rest(&self) -> bool {
+        let untouched = self.rx.is_none() && self.tx.is_none() && !self.paused && !self.readable;
+        untouched && self.state == State::Open && !self.eof && !self.draining
     }
 
     /// Why an open connection is over, if it is: nothing is owed, and nothing more will be asked.

@@ -49,7 +49,7 @@ impl<S: Service, N: Net> Engine<S, N> {
                 connection.no_short_stop = true;
                 // A rest that waits for more is offered once more: no more will come.
                 connection.hungry = false;
-                self.enqueue(id);
+                connection.enqueue(id, &mut self.runnable);
             }
         }
     }

@@ -138,7 +138,14 @@ impl<S: Service, N: Net> Engine<S, N> {
     }
 
     /// Carries out what services want beyond answering, in the order in which they said it.
+    #[inline]
     pub(super) fn settle(&mut self) {
+        if !self.effects.list.is_empty() {
+            self.carry_out();
+        }
+    }
+
+    fn carry_out(&mut self) {
         while let Some((service, effect)) = self.effects.list.pop_front() {
             match effect {
                 Effect::Pause(id) => {
@@ -180,7 +187,7 @@ impl<S: Service, N: Net> Engine<S, N> {
         connection.paused = false;
         connection.hungry = false;
         connection.last_given = false;
-        self.enqueue(id);
+        connection.enqueue(id, &mut self.runnable);
     }
 
     /// Has a connection closed once its output is out. Its input is of no more interest.
@@ -194,8 +201,12 @@ impl<S: Service, N: Net> Engine<S, N> {
 
     /// Sees where a connection stands after something was done for it: over, closing, or waiting for what.
     fn conclude(&mut self, id: ConnId, had_output: bool) {
-        let Self { net, table, limits, now, sweep, .. } = self;
+        let Self { net, table, limits, now, sweep, runnable, .. } = self;
         let Some(connection) = table.get_mut(id) else { return };
+        // Mostly there is nothing to see: all that came was answered, and all of that was sent.
+        if connection.is_at_rest() && !had_output && limits.idle_timeout.is_none() {
+            return;
+        }
         let rest_too_long = || connection.rx.as_ref().is_some_and(|rx| is_over_limit(rx.bytes(), limits.max_message));
         if connection.state == State::Open && connection.hungry && !connection.paused && rest_too_long() {
             return self.finish_connection(id, CloseReason::Overflow);
@@ -223,15 +234,7 @@ impl<S: Service, N: Net> Engine<S, N> {
         if connection.deadline(limits).is_some() {
             sweep.watch(*now);
         }
-        self.enqueue(id);
-    }
-
-    pub(super) fn enqueue(&mut self, id: ConnId) {
-        let Some(connection) = self.table.get_mut(id) else { return };
-        if connection.is_runnable() && !connection.queued {
-            connection.queued = true;
-            self.runnable.push_back(id);
-        }
+        connection.enqueue(id, runnable);
     }
 }
 
@@ -296,12 +299,15 @@ impl<T> Connection<T> {
             pool.consume(&mut tx, *sent.as_ref().unwrap_or(&0));
             self.tx = tx;
             sent?;
+            self.weigh();
         } else if !bytes.is_empty() {
             let sent = self.send(net, bytes, stats, now)?;
-            self.progress = now;
-            pool.append(&mut self.tx, &bytes[sent..]).map_err(|_| CloseReason::Limit)?;
+            if sent < bytes.len() {
+                self.progress = now;
+                pool.append(&mut self.tx, &bytes[sent..]).map_err(|_| CloseReason::Limit)?;
+                self.weigh();
+            }
         }
-        self.weigh();
         Ok(())
     }
 
