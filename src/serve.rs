@@ -69,8 +69,8 @@ fn turn_until_ended(reactor: &mut Reactor<Box<dyn Service>>, interval: Option<Du
 /// the hard one first (getrlimit(2)).
 fn max_connections(asked: Option<usize>, endpoints: usize) -> usize {
     let descriptors = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, hard)| {
-        let raised = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
-        if raised.is_ok() { hard } else { soft }
+        let raised = soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok();
+        if raised { hard } else { soft }
     });
     let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
     let allowed = descriptors.saturating_sub(RESERVED + endpoints).max(1);

@@ -181,6 +181,11 @@ impl<S: Service, N: Net> Engine<S, N> {
     }
 
     /// The seam, for its owner.
+    pub fn net(&self) -> &N {
+        &self.net
+    }
+
+    /// The seam, for its owner to change.
     pub fn net_mut(&mut self) -> &mut N {
         &mut self.net
     }

@@ -26,7 +26,7 @@ pub(super) fn tcp(address: SocketAddr, options: &ListenOptions) -> io::Result<(L
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), None)?;
     // A restart need not wait for connections in TIME_WAIT; two live listeners still exclude each other.
     socket.set_reuse_address(true)?;
-    socket.set_reuse_port(options.reuse_port)?;
+    share_port(&socket, options)?;
     // Accepted sockets inherit it, which saves a call for each.
     socket.set_tcp_nodelay(true)?;
     dual_stack(&socket, address)?;
@@ -42,6 +42,11 @@ pub(super) fn unix(path: &Path, options: &ListenOptions) -> Result<Listener, Ref
     let (socket, file) = bind_unix(path, Type::STREAM)?;
     socket.listen(options.backlog)?;
     Ok(Listener::Unix(UnixListener::from_std(socket.into()), file))
+}
+
+/// Only where it is asked for: it would hide that a server is there already.
+pub(super) fn share_port(socket: &Socket, options: &ListenOptions) -> io::Result<()> {
+    if options.reuse_port { socket.set_reuse_port(true) } else { Ok(()) }
 }
 
 /// `[::]` takes IPv4 too, whatever the machine's default is.

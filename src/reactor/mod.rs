@@ -60,7 +60,6 @@ const EVENTS: usize = 1024;
 /// ```
 #[derive(Debug)]
 pub struct Reactor<S> {
-    poll: Poll,
     events: Events,
     clock: Clock,
     engine: Engine<S, Sockets>,
@@ -113,15 +112,13 @@ impl<S: Service> Reactor<S> {
     pub fn new(limits: Limits) -> Result<Self, Error> {
         let failed = |source: io::Error| Error::Loop { part: "epoll", source };
         let poll = Poll::new().map_err(failed)?;
-        let registry = poll.registry().try_clone().map_err(failed)?;
         let (handle, requests) = handle::pair(&poll)?;
         // Each RandomState has keys of its own, from the system's randomness.
         let seed = RandomState::new().build_hasher().finish();
         Ok(Self {
-            poll,
             events: Events::with_capacity(EVENTS),
             clock: Clock::start(),
-            engine: Engine::new(Sockets::new(registry), limits, seed),
+            engine: Engine::new(Sockets::new(poll), limits, seed),
             handle,
             requests,
             signals: None,
@@ -236,7 +233,9 @@ impl<S: Service> Reactor<S> {
     /// SIGUSR1 logs the counters. They must be blocked in every thread: see [`block_signals`].
     pub fn watch_signals(&mut self) -> Result<(), Error> {
         let signals = Signals::new()?;
-        self.poll
+        self.engine
+            .net()
+            .poll
             .registry()
             .register(&mut SourceFd(&signals.raw_fd()), Token::Signals.into(), Interest::READABLE)
             .map_err(|source| Error::Loop { part: "epoll", source })?;
@@ -279,7 +278,7 @@ impl<S: Service> Reactor<S> {
     /// of its own.
     pub fn turn(&mut self, wait: Option<Duration>) -> Result<Status, Error> {
         let wait = self.patience(wait);
-        match self.poll.poll(&mut self.events, wait) {
+        match self.engine.net_mut().poll.poll(&mut self.events, wait) {
             Ok(()) => {}
             // A signal that is not ours.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => self.events.clear(),

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Shutdown};
 
 use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
-use mio::{Interest, Registry};
+use mio::{Interest, Poll};
 
 use super::listener::Listener;
 use super::token::Token;
@@ -14,10 +14,10 @@ use crate::endpoint::Address;
 use crate::engine::{Batch, Net};
 use crate::service::ConnId;
 
-/// mio's sockets and what registers them.
+/// mio's sockets, and the poll that watches them.
 #[derive(Debug)]
 pub struct Sockets {
-    registry: Registry,
+    pub(super) poll: Poll,
     headers: Headers,
 }
 
@@ -31,8 +31,8 @@ pub enum Stream {
 }
 
 impl Sockets {
-    pub(super) fn new(registry: Registry) -> Self {
-        Self { registry, headers: Headers::new() }
+    pub(super) fn new(poll: Poll) -> Self {
+        Self { poll, headers: Headers::new() }
     }
 }
 
@@ -65,23 +65,25 @@ impl Net for Sockets {
         let token = Token::Connection(id).into();
         match stream {
             // Once and for all: a change of interest for each answer would cost a call each.
-            Stream::Tcp(stream) => {
-                self.registry.register(stream, token, Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY)
-            }
-            Stream::Unix(stream) => self.registry.register(stream, token, interest(false)),
+            Stream::Tcp(stream) => self.poll.registry().register(
+                stream,
+                token,
+                Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY,
+            ),
+            Stream::Unix(stream) => self.poll.registry().register(stream, token, interest(false)),
         }
     }
 
     fn register_listener(&mut self, listener: &mut Listener, number: u32) -> io::Result<()> {
         let token = Token::Listener(number).into();
         match listener {
-            Listener::Tcp(socket) => self.registry.register(socket, token, Interest::READABLE),
-            Listener::Unix(socket, _) => self.registry.register(socket, token, Interest::READABLE),
+            Listener::Tcp(socket) => self.poll.registry().register(socket, token, Interest::READABLE),
+            Listener::Unix(socket, _) => self.poll.registry().register(socket, token, Interest::READABLE),
         }
     }
 
     fn register_datagram(&mut self, socket: &mut Datagram, number: u32) -> io::Result<()> {
-        self.registry.register(source_of(socket), Token::Datagram(number).into(), interest(false))
+        self.poll.registry().register(source_of(socket), Token::Datagram(number).into(), interest(false))
     }
 
     fn short_read_drains(&self, stream: &Stream) -> bool {
@@ -92,7 +94,7 @@ impl Net for Sockets {
         match stream {
             Stream::Tcp(_) => Ok(()),
             Stream::Unix(stream) => {
-                self.registry.reregister(stream, Token::Connection(id).into(), interest(output_waits))
+                self.poll.registry().reregister(stream, Token::Connection(id).into(), interest(output_waits))
             }
         }
     }
@@ -127,7 +129,7 @@ impl Net for Sockets {
     }
 
     fn arm_datagram(&mut self, socket: &mut Datagram, number: u32, output_waits: bool) -> io::Result<()> {
-        self.registry.reregister(source_of(socket), Token::Datagram(number).into(), interest(output_waits))
+        self.poll.registry().reregister(source_of(socket), Token::Datagram(number).into(), interest(output_waits))
     }
 
     fn kernel_drops(&mut self, socket: &Datagram) -> u64 {

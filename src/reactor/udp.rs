@@ -21,7 +21,7 @@ use nix::sys::socket::{
 use socket2::{Domain, Socket, Type};
 
 use super::ListenOptions;
-use super::listener::{Refusal, SocketFile, bind_unix, dual_stack};
+use super::listener::{Refusal, SocketFile, bind_unix, dual_stack, share_port};
 use crate::endpoint::Address;
 use crate::engine::{Arrival, BATCH, Batch};
 
@@ -47,7 +47,7 @@ pub enum Datagram {
 /// A UDP socket. No SO_REUSEADDR: a second server on the port would steal datagrams unnoticed.
 pub(super) fn udp(address: SocketAddr, options: &ListenOptions) -> io::Result<(Datagram, SocketAddr)> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM.nonblocking(), None)?;
-    socket.set_reuse_port(options.reuse_port)?;
+    share_port(&socket, options)?;
     socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
     dual_stack(&socket, address)?;
     let is_wildcard = address.ip().is_unspecified();
