@@ -97,6 +97,18 @@ pub fn parse(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<
     Ok(Invocation { level: level(options), command })
 }
 
+/// A usage mistake in one line, with the way out; `None` for help and version, which are no mistakes.
+pub fn mistake(error: &clap::Error) -> Option<String> {
+    use clap::error::ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion};
+    if matches!(error.kind(), DisplayHelp | DisplayVersion | DisplayHelpOnMissingArgumentOrSubcommand) {
+        return None;
+    }
+    let text = error.to_string();
+    let lines: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+    let what = lines.join(" ");
+    Some(format!("{} (see 'pingpong serve --help')", what.strip_prefix("error: ").unwrap_or(&what)))
+}
+
 fn command() -> Command {
     Command::new("pingpong")
         .version(env!("CARGO_PKG_VERSION"))
@@ -115,8 +127,7 @@ fn serve() -> Command {
                 .value_name("SERVICE[=ENDPOINT]")
                 .action(ArgAction::Append)
                 .value_parser(service_argument)
-                .help("What answers where; default: ping hello echo")
-                .long_help(SERVICES_HELP),
+                .help("What answers where [default: ping hello echo]"),
         )
         .arg(
             option("host", "HOST", "Address for services named without an endpoint; 0.0.0.0 or :: for all")
@@ -166,14 +177,12 @@ fn serve() -> Command {
         .after_help(SERVE_HELP)
 }
 
-const SERVICES_HELP: &str = "\
-What answers where. SERVICE is ping, hello or echo; ENDPOINT is tcp://HOST:PORT,
-udp://HOST:PORT, unix://PATH, unixgram://PATH, or HOST:PORT for TCP and UDP.
-IPv6 addresses go in brackets; port 0 lets the kernel pick. Services repeat freely.
-Without an endpoint: TCP and UDP at --host, ping on 8888, hello on 9999, echo on 50007.
-Without any service: all three.";
-
 const SERVE_HELP: &str = "\
+SERVICE is ping, hello or echo; ENDPOINT is tcp://HOST:PORT, udp://HOST:PORT, unix://PATH,
+unixgram://PATH, or HOST:PORT for TCP and UDP. IPv6 addresses go in brackets; port 0 lets the
+kernel pick. Without an endpoint: TCP and UDP at --host; ping on 8888, hello on 9999, echo on 50007.
+Services repeat freely.
+
 Durations: 250ms, 1s, 5m. Sizes: 512, 64KiB, 1MiB. Counts: 10k, 1m.
 
   pingpong serve
@@ -420,7 +429,8 @@ mod tests {
             let words = ["pingpong", "serve"].into_iter().chain(arguments.split_whitespace()).map(Into::into);
             let error = parse(words).unwrap_err();
             assert_eq!(error.exit_code(), 2);
-            assert!(error.to_string().contains(word), "{arguments}: {error}");
+            let line = mistake(&error).unwrap();
+            assert!(line.contains(word) && !line.contains('\n'), "{arguments}: {line}");
         }
     }
 

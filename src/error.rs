@@ -152,6 +152,7 @@ fn plain(error: &io::Error) -> String {
     }
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or_default();
+    let text = text.strip_prefix("failed to lookup address information: ").unwrap_or(text);
     let mut letters = text.chars();
     match letters.next() {
         Some(first) if !text.starts_with(|c: char| c.is_uppercase() && text[1..].starts_with(char::is_uppercase)) => {

@@ -15,7 +15,10 @@ fn main() -> ExitCode {
         Ok(invocation) => invocation,
         Err(usage) => {
             // Whoever does not read it will not miss it.
-            let _ = usage.print();
+            let _ = match cli::mistake(&usage) {
+                Some(line) => writeln!(std::io::stderr(), "pingpong: {line}"),
+                None => usage.print(),
+            };
             return ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2));
         }
     };

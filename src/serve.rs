@@ -12,7 +12,7 @@ use crate::reactor::{Ending, Reactor, Status};
 use crate::service::{Echo, Hello, Ping, Service};
 
 /// Descriptors kept for what is no connection: the loop's own, log files, name look-ups.
-const RESERVED: usize = 32;
+const RESERVED: usize = 16;
 
 /// Serves until a signal or `--once` ends it.
 pub fn run(options: Serve) -> Result<Ending, Error> {
