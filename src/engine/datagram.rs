@@ -119,18 +119,17 @@ impl<S: Service, N: Net> Engine<S, N> {
         for _ in 0..RECEIVES {
             let Self { net, datagrams, batch, .. } = self;
             batch.clear();
-            match net.receive(&mut datagrams[index].socket, batch) {
-                Ok(()) => {}
+            let more = match net.receive(&mut datagrams[index].socket, batch) {
+                Ok(more) => more,
                 Err(error) if error.kind() == WouldBlock => return datagrams[index].readable = false,
                 // An error that an earlier send left on the socket; reading it has cleared it.
                 Err(_) => continue,
-            }
-            let is_full = batch.is_full();
+            };
             for slot in 0..self.batch.len() {
                 self.serve_datagram(index, slot);
                 self.settle();
             }
-            if !is_full {
+            if !more {
                 return self.datagrams[index].readable = false;
             }
         }

@@ -47,8 +47,9 @@ pub trait Net {
     /// Sends a FIN behind what has been sent (shutdown(2)).
     fn shutdown_write(&mut self, stream: &mut Self::Stream) -> io::Result<()>;
 
-    /// Receives as many datagrams as wait and as `batch` holds (recvmmsg(2)). `WouldBlock` when there is none.
-    fn receive(&mut self, socket: &mut Self::Datagram, batch: &mut Batch) -> io::Result<()>;
+    /// Receives as many datagrams as wait and as `batch` holds (recvmmsg(2)); whether more may wait. `WouldBlock` when
+    /// there is none.
+    fn receive(&mut self, socket: &mut Self::Datagram, batch: &mut Batch) -> io::Result<bool>;
 
     /// Sends one datagram (sendto(2)); `from` is the local address it leaves from, where the socket has several.
     fn send_to(
@@ -123,11 +124,6 @@ impl Batch {
 
     pub(super) fn len(&self) -> usize {
         self.arrivals.len()
-    }
-
-    /// Whether every slot was used: more may wait.
-    pub(super) fn is_full(&self) -> bool {
-        self.arrivals.len() == BATCH
     }
 
     pub(super) fn clear(&mut self) {

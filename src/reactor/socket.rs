@@ -120,7 +120,7 @@ impl Net for Sockets {
         }
     }
 
-    fn receive(&mut self, socket: &mut Datagram, batch: &mut Batch) -> io::Result<()> {
+    fn receive(&mut self, socket: &mut Datagram, batch: &mut Batch) -> io::Result<bool> {
         self.headers.receive(socket, batch)
     }
 

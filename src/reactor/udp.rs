@@ -126,7 +126,7 @@ impl Headers {
         }
     }
 
-    pub(super) fn receive(&mut self, socket: &mut Datagram, batch: &mut Batch) -> io::Result<()> {
+    pub(super) fn receive(&mut self, socket: &mut Datagram, batch: &mut Batch) -> io::Result<bool> {
         match socket {
             Datagram::Specific { socket, is_ipv4: true } => {
                 receive_batch(socket.as_raw_fd(), &mut self.receive_v4, batch, |v4| SocketAddr::V4(v4.into()))
@@ -190,7 +190,7 @@ fn receive_batch<A: SockaddrLike + Copy>(
     headers: &mut MultiHeaders<A>,
     batch: &mut Batch,
     address: impl Fn(A) -> SocketAddr,
-) -> io::Result<()> {
+) -> io::Result<bool> {
     let (mut slots, arrivals) = batch.split();
     let mut slices: [[IoSliceMut<'_>; 1]; BATCH] =
         std::array::from_fn(|_| [IoSliceMut::new(slots.next().unwrap_or_default())]);
@@ -198,20 +198,20 @@ fn receive_batch<A: SockaddrLike + Copy>(
     arrivals.extend(received.filter_map(|message| {
         Some(Arrival { length: message.bytes, source: Address::Ip(address(message.address?)), local: None })
     }));
-    Ok(())
+    Ok(arrivals.len() == BATCH)
 }
 
-/// Receives until nothing waits or the batch is full.
-fn one_by_one(batch: &mut Batch, mut receive: impl FnMut(&mut [u8]) -> io::Result<Arrival>) -> io::Result<()> {
+/// Receives until nothing waits or the batch is full. What has arrived before an error is kept.
+fn one_by_one(batch: &mut Batch, mut receive: impl FnMut(&mut [u8]) -> io::Result<Arrival>) -> io::Result<bool> {
     let (slots, arrivals) = batch.split();
     for slot in slots {
         match receive(slot) {
             Ok(arrival) => arrivals.push(arrival),
-            Err(error) if error.kind() == WouldBlock && !arrivals.is_empty() => return Ok(()),
-            Err(error) => return Err(error),
+            Err(error) if arrivals.is_empty() => return Err(error),
+            Err(error) => return Ok(error.kind() != WouldBlock),
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 fn receive_with_info(fd: RawFd, control: &mut [u8], slot: &mut [u8]) -> io::Result<Arrival> {

@@ -7,6 +7,8 @@
 // Each test binary uses its part of it.
 #![allow(dead_code)]
 
+pub(crate) mod server;
+
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
@@ -40,6 +42,7 @@ pub(crate) struct World {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Calls {
     pub(crate) accept: usize,
+    pub(crate) register: usize,
     pub(crate) recv: usize,
     pub(crate) send: usize,
     pub(crate) arm: usize,
@@ -56,6 +59,8 @@ pub(crate) struct Connection {
     mark: Option<usize>,
     client_fin: bool,
     client_reset: bool,
+    /// The client has closed both directions: there is nobody to send to.
+    client_gone: bool,
     /// From the server, unread by the client.
     outbound: VecDeque<u8>,
     outbound_room: usize,
@@ -69,6 +74,8 @@ pub(crate) struct Connection {
     armed: bool,
     /// Reads of a Unix stream end after so many bytes.
     pub(crate) boundary: usize,
+    /// How often the server has tried to read it.
+    pub(crate) reads: usize,
 }
 
 /// One datagram socket of the server, seen from outside.
@@ -80,6 +87,12 @@ pub(crate) struct Mailbox {
     pub(crate) room: usize,
     /// Sends fail with this.
     pub(crate) send_error: Option<i32>,
+    /// Errors that the next receives return first.
+    pub(crate) receive_errors: VecDeque<i32>,
+    /// Receivers who take no more for now, as Unix sockets do that are not read.
+    pub(crate) full: Vec<Address>,
+    /// Datagrams lost for want of room in the receive buffer.
+    pub(crate) lost: u64,
     pub(crate) armed: bool,
     pub(crate) woken: bool,
     pub(crate) open: bool,
@@ -100,17 +113,23 @@ pub(crate) fn kernel() -> Kernel {
 impl World {
     /// A client connects; returns its number. It waits in the backlog until it is accepted.
     pub(crate) fn connect(&mut self, is_unix: bool, outbound_room: usize) -> usize {
-        let number = self.connections.len();
-        let port = 1024 + number as u16;
+        let port = 1024 + (self.connections.len() % 60_000) as u16;
         let address = if is_unix { Address::Unix(None) } else { Address::Ip(([127, 0, 0, 1], port).into()) };
+        self.connect_from(address, outbound_room)
+    }
+
+    /// A client connects from this address.
+    pub(crate) fn connect_from(&mut self, address: Address, outbound_room: usize) -> usize {
+        let number = self.connections.len();
         self.connections.push(Connection {
             id: None,
-            is_unix,
+            is_unix: matches!(address, Address::Unix(_)),
             address,
             inbound: VecDeque::new(),
             mark: None,
             client_fin: false,
             client_reset: false,
+            client_gone: false,
             outbound: VecDeque::new(),
             outbound_room,
             no_space: false,
@@ -121,6 +140,7 @@ impl World {
             urgent: false,
             armed: false,
             boundary: usize::MAX,
+            reads: 0,
         });
         if self.listening {
             self.backlog.push_back(number);
@@ -162,6 +182,13 @@ impl World {
         connection.woken = true;
     }
 
+    /// The client of a Unix stream closes it. (What a TCP client's close does is a FIN, and a reset when it is sent to.)
+    pub(crate) fn client_closes(&mut self, client: usize) {
+        assert!(self.connections[client].is_unix);
+        self.connections[client].client_gone = true;
+        self.client_finishes(client);
+    }
+
     /// The client reads up to `most` bytes.
     pub(crate) fn client_reads(&mut self, client: usize, most: usize) -> Vec<u8> {
         let connection = &mut self.connections[client];
@@ -189,6 +216,27 @@ impl World {
             && (!connection.inbound.is_empty() || connection.client_fin)
     }
 
+    /// How many bytes of this client the server has not read.
+    pub(crate) fn unread_bytes(&self, client: usize) -> usize {
+        self.connections[client].inbound.len()
+    }
+
+    /// The name under which events of this connection are told.
+    #[track_caller]
+    pub(crate) fn id(&self, client: usize) -> ConnId {
+        self.connections[client].id.expect("it has been accepted")
+    }
+
+    /// Whether somebody waits for this connection to become writable.
+    pub(crate) fn is_armed(&self, client: usize) -> bool {
+        self.connections[client].armed
+    }
+
+    /// Whether a listener is open.
+    pub(crate) fn is_listening(&self) -> bool {
+        self.listening
+    }
+
     pub(crate) fn datagram_arrives(&mut self, number: usize, from: Address, to: Option<IpAddr>, bytes: &[u8]) {
         let mailbox = &mut self.datagrams[number];
         mailbox.arrivals.push_back((from, to, bytes.to_vec()));
@@ -201,10 +249,19 @@ impl World {
         self.datagrams[number].woken = true;
     }
 
+    /// A receiver of datagrams that took no more takes them again.
+    pub(crate) fn datagram_peer_reads(&mut self, number: usize, peer: &Address) {
+        self.datagrams[number].full.retain(|full| full != peer);
+        self.datagrams[number].woken = true;
+    }
+
     /// Events that wait to be told. Each is told once; what it says is how things are now (epoll(7)).
     pub(crate) fn pending(&self) -> bool {
         self.listener_woken
-            || self.connections.iter().any(|connection| connection.woken && connection.id.is_some())
+            || self
+                .connections
+                .iter()
+                .any(|connection| connection.woken && connection.id.is_some() && !connection.server_closed)
             || self.datagrams.iter().any(|mailbox| mailbox.woken)
     }
 
@@ -240,8 +297,8 @@ impl Connection {
     /// As mio reads epoll's bits.
     fn readiness(&self) -> Readiness {
         let input = !self.inbound.is_empty() || self.client_fin || self.client_reset;
-        let hung_up = self.client_reset || self.client_fin && self.server_fin;
-        let room = self.outbound.len() < self.outbound_room || self.client_reset;
+        let hung_up = self.client_reset || self.client_gone || self.client_fin && self.server_fin;
+        let room = self.outbound.len() < self.outbound_room || self.client_reset || self.client_gone;
         Readiness {
             readable: input || self.urgent,
             writable: room && (self.armed || !self.is_unix),
@@ -335,6 +392,7 @@ impl Net for FakeNet {
 
     fn register_stream(&mut self, stream: &mut FakeStream, id: ConnId) -> io::Result<()> {
         let mut world = self.0.borrow_mut();
+        world.calls.register += 1;
         if world.failing_registrations > 0 {
             world.failing_registrations -= 1;
             return Err(io::Error::from_raw_os_error(nix::libc::ENOSPC));
@@ -377,6 +435,7 @@ impl Net for FakeNet {
             return Err(ErrorKind::Interrupted.into());
         }
         let connection = &mut world.connections[stream.number];
+        connection.reads += 1;
         if connection.inbound.is_empty() {
             return match (connection.client_reset, connection.client_fin) {
                 (true, _) => Err(ErrorKind::ConnectionReset.into()),
@@ -414,6 +473,9 @@ impl Net for FakeNet {
         if connection.client_reset {
             return Err(ErrorKind::ConnectionReset.into());
         }
+        if connection.client_gone {
+            return Err(ErrorKind::BrokenPipe.into());
+        }
         let count = bytes.len().min(connection.outbound_room - connection.outbound.len());
         connection.no_space |= count < bytes.len();
         if count == 0 {
@@ -429,9 +491,12 @@ impl Net for FakeNet {
         Ok(())
     }
 
-    fn receive(&mut self, socket: &mut FakeDatagram, batch: &mut Batch) -> io::Result<()> {
+    fn receive(&mut self, socket: &mut FakeDatagram, batch: &mut Batch) -> io::Result<bool> {
         let mut world = self.0.borrow_mut();
         let mailbox = &mut world.datagrams[socket.number];
+        if let Some(error) = mailbox.receive_errors.pop_front() {
+            return Err(io::Error::from_raw_os_error(error));
+        }
         if mailbox.arrivals.is_empty() {
             return would_block();
         }
@@ -441,7 +506,7 @@ impl Net for FakeNet {
             slot[..bytes.len()].copy_from_slice(&bytes);
             arrivals.push(Arrival { length: bytes.len(), source, local });
         }
-        Ok(())
+        Ok(!mailbox.arrivals.is_empty())
     }
 
     fn send_to(
@@ -456,7 +521,7 @@ impl Net for FakeNet {
         if let Some(error) = mailbox.send_error {
             return Err(io::Error::from_raw_os_error(error));
         }
-        if mailbox.room == 0 {
+        if mailbox.room == 0 || mailbox.full.contains(to) {
             return would_block();
         }
         mailbox.room -= 1;
@@ -472,7 +537,7 @@ impl Net for FakeNet {
         Ok(())
     }
 
-    fn kernel_drops(&mut self, _: &FakeDatagram) -> u64 {
-        0
+    fn kernel_drops(&mut self, socket: &FakeDatagram) -> u64 {
+        self.0.borrow().datagrams[socket.number].lost
     }
 }
