@@ -69,7 +69,8 @@ impl FromStr for HostPort {
     type Err = EndpointProblem;
 
     fn from_str(text: &str) -> Result<Self, EndpointProblem> {
-        let (host, port) = text.rsplit_once(':').ok_or(EndpointProblem::NoPort)?;
+        // A bracket at the end closes an address that no port follows.
+        let (host, port) = text.rsplit_once(':').filter(|_| !text.ends_with(']')).ok_or(EndpointProblem::NoPort)?;
         let host = match host.strip_prefix('[').map(|inner| inner.strip_suffix(']')) {
             Some(Some(inner)) => inner,
             Some(None) => return Err(EndpointProblem::BadHost),
@@ -124,6 +125,28 @@ impl fmt::Display for Endpoint {
     }
 }
 
+impl Endpoint {
+    /// Every address it stands for, in order: those of its host (getaddrinfo(3)), or its path.
+    pub fn addresses(&self) -> Result<Vec<Address>, Error> {
+        match self {
+            Self::Tcp(place) | Self::Udp(place) => {
+                let resolved = place.resolve().map_err(|source| Error::Resolve { endpoint: self.clone(), source })?;
+                Ok(resolved.into_iter().map(Address::Ip).collect())
+            }
+            Self::Unix(path) | Self::UnixGram(path) => Ok(vec![Address::Unix(Some(path.as_path().into()))]),
+        }
+    }
+
+    /// An endpoint as a client may write it: TCP where there is no scheme, port 8888 where there is no port.
+    pub fn for_client(text: &str) -> Result<Self, Error> {
+        let full = if text.contains("://") { text.to_owned() } else { format!("tcp://{text}") };
+        match full.parse() {
+            Err(Error::Endpoint { problem: EndpointProblem::NoPort, .. }) => format!("{full}:8888").parse(),
+            parsed => parsed,
+        }
+    }
+}
+
 /// The far side of a socket, as the kernel names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
@@ -172,6 +195,19 @@ mod tests {
             ["tcp://127.0.0.1:8888", "udp://[::1]:0", "tcp://localhost:1", "unix:///run/pp.sock", "unixgram://a b"]
         {
             assert_eq!(parse(text).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_client_may_leave_out_scheme_and_port() {
+        for (short, full) in [
+            ("localhost", "tcp://localhost:8888"),
+            ("127.0.0.1:9", "tcp://127.0.0.1:9"),
+            ("[::1]", "tcp://[::1]:8888"),
+            ("udp://[::1]", "udp://[::1]:8888"),
+            ("unix:///run/x", "unix:///run/x"),
+        ] {
+            assert_eq!(Endpoint::for_client(short).unwrap().to_string(), full);
         }
     }
 

@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::io;
+use std::time::Duration;
 
 use crate::endpoint::Endpoint;
 
@@ -31,6 +32,29 @@ pub enum Error {
         endpoint: Endpoint,
         /// What the kernel said.
         source: io::Error,
+    },
+    /// Nobody could be reached (connect(2)).
+    Connect {
+        /// Who was to be reached.
+        endpoint: Endpoint,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// An answer did not come in time.
+    NoAnswer {
+        /// Who was to answer.
+        endpoint: Endpoint,
+        /// How long it was waited for.
+        waited: Duration,
+        /// Bytes came, but no end of a line.
+        unterminated: bool,
+    },
+    /// The other side ended the conversation before it was over.
+    BrokenOff {
+        /// Who ended it.
+        endpoint: Endpoint,
+        /// How.
+        why: CloseReason,
     },
     /// A Unix socket's path is taken by something that must not be replaced.
     Occupied {
@@ -81,10 +105,14 @@ impl Error {
     /// Whether a limit of this machine or process is the cause: descriptors or memory.
     pub fn is_local_limit(&self) -> bool {
         match self {
-            Self::Resolve { source, .. } | Self::Listen { source, .. } | Self::Loop { source, .. } => {
+            Self::Resolve { source, .. }
+            | Self::Listen { source, .. }
+            | Self::Connect { source, .. }
+            | Self::Loop { source, .. } => {
                 is_exhaustion(source)
+                    || source.kind() == io::ErrorKind::AddrNotAvailable && matches!(self, Self::Connect { .. })
             }
-            Self::Endpoint { .. } | Self::Occupied { .. } => false,
+            _ => false,
         }
     }
 }
@@ -92,8 +120,11 @@ impl Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Resolve { source, .. } | Self::Listen { source, .. } | Self::Loop { source, .. } => Some(source),
-            Self::Endpoint { .. } | Self::Occupied { .. } => None,
+            Self::Resolve { source, .. }
+            | Self::Listen { source, .. }
+            | Self::Connect { source, .. }
+            | Self::Loop { source, .. } => Some(source),
+            _ => None,
         }
     }
 }
@@ -120,6 +151,27 @@ impl fmt::Display for Error {
                     "cannot listen on {endpoint}: the path is a file, not a socket (remove it or try another path)"
                 )
             }
+            Self::Connect { endpoint, source } => {
+                let way_out = match source.kind() {
+                    io::ErrorKind::ConnectionRefused => " (is a server running there?)",
+                    io::ErrorKind::NotFound => " (is a server running there? the path does not exist)",
+                    io::ErrorKind::TimedOut => " (is it reachable from here? try a longer --timeout)",
+                    io::ErrorKind::AddrNotAvailable => " (no local port left for that address)",
+                    _ => "",
+                };
+                write!(f, "cannot connect to {endpoint}: {}{way_out}", plain(source))
+            }
+            Self::NoAnswer { endpoint, waited, unterminated } => {
+                write!(f, "no answer from {endpoint} within {waited:?}")?;
+                match unterminated {
+                    true => write!(f, ": bytes came, but no line end (try --framing raw)"),
+                    false => write!(f, " (try a longer --timeout)"),
+                }
+            }
+            Self::BrokenOff { endpoint, why: CloseReason::Peer } => {
+                write!(f, "{endpoint} closed the connection before it had answered all")
+            }
+            Self::BrokenOff { endpoint, why } => write!(f, "the connection to {endpoint} broke off ({why})"),
             Self::Loop { part, source } => write!(f, "cannot go on: {part}: {}", plain(source)),
         }
     }

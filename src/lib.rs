@@ -106,7 +106,11 @@
 #[cfg(feature = "cli")]
 pub mod cli;
 #[cfg(feature = "cli")]
+pub mod client;
+#[cfg(feature = "cli")]
 pub mod logger;
+#[cfg(feature = "cli")]
+pub mod ping;
 #[cfg(feature = "cli")]
 pub mod serve;
 
@@ -123,5 +127,5 @@ pub use endpoint::{Address, Endpoint, HostPort};
 pub use error::{CloseReason, EndpointProblem, Error, Occupant};
 pub use limits::Limits;
 pub use moment::Moment;
-pub use reactor::{Ending, Handle, ListenOptions, Reactor, Sockets, Status, block_signals};
+pub use reactor::{ConsoleKind, Ending, Handle, ListenOptions, Reactor, Sockets, Status, WhenFull};
 pub use stats::Stats;

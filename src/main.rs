@@ -4,13 +4,10 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use pingpong::cli::{self, CommandLine};
-use pingpong::{Ending, Error, logger, serve};
+use pingpong::ping::Tally;
+use pingpong::{Ending, Error, client, logger, ping, serve};
 
 fn main() -> ExitCode {
-    // Before there could be a second thread, which would have to block them too.
-    if let Err(error) = pingpong::block_signals() {
-        return fail(&error);
-    }
     let invocation = match cli::parse(std::env::args_os()) {
         Ok(invocation) => invocation,
         Err(usage) => {
@@ -23,23 +20,41 @@ fn main() -> ExitCode {
         }
     };
     logger::start(invocation.level);
-    let ending = match invocation.command {
-        CommandLine::Serve(options) => serve::run(options),
+    let code = match invocation.command {
+        CommandLine::Serve(options) => serve::run(options).map(code_of_ending),
+        CommandLine::Client(options) => client::run(options).map(|()| ExitCode::SUCCESS),
+        CommandLine::Ping(options) => ping::run(options).map(|tally| code_of_tally(&tally)),
     };
+    code.unwrap_or_else(|error| {
+        let _ = writeln!(std::io::stderr(), "pingpong: {error}");
+        code_of_error(&error)
+    })
+}
+
+fn code_of_ending(ending: Ending) -> ExitCode {
     match ending {
-        Ok(Ending::Drained) => ExitCode::SUCCESS,
+        Ending::Drained => ExitCode::SUCCESS,
         // As a shell shows a command that a signal has ended.
-        Ok(Ending::Signal(number)) => ExitCode::from(u8::try_from(128 + number).unwrap_or(u8::MAX)),
-        Err(error) => fail(&error),
+        Ending::Signal(number) => ExitCode::from(u8::try_from(128 + number).unwrap_or(u8::MAX)),
     }
 }
 
-fn fail(error: &Error) -> ExitCode {
-    let _ = writeln!(std::io::stderr(), "pingpong: {error}");
+fn code_of_tally(tally: &Tally) -> ExitCode {
+    ExitCode::from(match tally {
+        Tally { wrong: 1.., .. } => 5,
+        Tally { received: 1.., .. } | Tally { late: 1.., .. } => 0,
+        Tally { refused: 1.., .. } => 3,
+        _ => 1,
+    })
+}
+
+fn code_of_error(error: &Error) -> ExitCode {
     ExitCode::from(match error {
         _ if error.is_local_limit() => 6,
         Error::Endpoint { .. } => 2,
-        Error::Resolve { .. } | Error::Listen { .. } | Error::Occupied { .. } => 3,
+        Error::Connect { source, .. } if source.kind() == std::io::ErrorKind::TimedOut => 4,
+        Error::NoAnswer { .. } => 4,
+        Error::Resolve { .. } | Error::Listen { .. } | Error::Occupied { .. } | Error::Connect { .. } => 3,
         _ => 1,
     })
 }

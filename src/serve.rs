@@ -8,8 +8,8 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use crate::cli::{Kind, Serve};
 use crate::endpoint::Endpoint;
 use crate::error::Error;
-use crate::reactor::{Ending, Reactor, Status};
-use crate::service::{Echo, Hello, Ping, Service};
+use crate::reactor::{ConsoleKind, Ending, Reactor, Status, WhenFull};
+use crate::service::{Chat, Echo, Hello, Operator, Ping, Service};
 
 /// Descriptors kept for what is no connection: the loop's own, log files, name look-ups.
 const RESERVED: usize = 16;
@@ -22,8 +22,14 @@ pub fn run(options: Serve) -> Result<Ending, Error> {
     reactor.watch_signals()?;
     reactor.spin(options.spin);
 
+    // Chat has one console, so all its endpoints are one service.
+    let has_chat = options.services.iter().any(|(kind, _)| *kind == Kind::Chat);
+    let chat = has_chat.then(|| reactor.add(Kind::Chat.name(), service(Kind::Chat, &options)));
     for (kind, endpoints) in &options.services {
-        let service = reactor.add(kind.name(), service(*kind, &options));
+        let service = match (kind, chat) {
+            (Kind::Chat, Some(chat)) => chat,
+            _ => reactor.add(kind.name(), service(*kind, &options)),
+        };
         for endpoint in endpoints {
             for bound in reactor.listen_with(service, endpoint, &options.listen)? {
                 announce(format_args!("listening {} {bound}", kind.name()));
@@ -31,6 +37,9 @@ pub fn run(options: Serve) -> Result<Ending, Error> {
         }
     }
     announce(format_args!("ready"));
+    if let Some(chat) = chat {
+        reactor.open_console(chat, ConsoleKind::of_stdin(), "server: ", WhenFull::Drop)?;
+    }
 
     let ending = turn_until_ended(&mut reactor, options.stats)?;
     log::info!("{}", reactor.stats());
@@ -42,6 +51,15 @@ fn service(kind: Kind, options: &Serve) -> Box<dyn Service> {
         Kind::Ping => Box::new(Ping::new(options.framing)),
         Kind::Hello => Box::new(Hello::new(options.framing, options.delay)),
         Kind::Echo => Box::new(Echo),
+        Kind::Chat => Box::new(Chat::new(options.framing, operator(ConsoleKind::of_stdin()))),
+    }
+}
+
+fn operator(console: ConsoleKind) -> Operator {
+    match console {
+        ConsoleKind::Terminal => Operator::Person,
+        ConsoleKind::Script => Operator::Script,
+        ConsoleKind::Nobody => Operator::Nobody,
     }
 }
 

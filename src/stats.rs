@@ -8,11 +8,16 @@ use crate::error::CloseReason;
 /// Log lines that standard error could not take. The log is the process's, and so is this count.
 pub(crate) static LOG_LINES_LOST: AtomicU64 = AtomicU64::new(0);
 
+/// Lines for the console that standard output could not take, and had no room to wait.
+pub(crate) static CONSOLE_LINES_LOST: AtomicU64 = AtomicU64::new(0);
+
 /// What happened since the start. Displays as one line of `key=value` pairs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Connections accepted, those closed at once by a limit included.
     pub accepted: u64,
+    /// Connections dialled, those that did not come about included.
+    pub dialled: u64,
     /// Messages that services have answered or taken, datagrams included.
     pub messages: u64,
     /// Bytes received over connections.
@@ -38,9 +43,9 @@ impl Stats {
         self.closes[why as usize]
     }
 
-    /// How many connections are open now: those accepted that have not ended.
+    /// How many connections are open now: those accepted and dialled that have not ended.
     pub fn open(&self) -> u64 {
-        self.accepted - self.closes.iter().sum::<u64>()
+        self.accepted + self.dialled - self.closes.iter().sum::<u64>()
     }
 
     pub(crate) fn count_close(&mut self, why: CloseReason) {
@@ -66,11 +71,12 @@ impl fmt::Display for Stats {
         }
         write!(
             f,
-            " loop={} budget={} dropped={} log_lost={}",
+            " loop={} budget={} dropped={} log_lost={} console_lost={}",
             self.loops,
             self.over_budget,
             self.dropped,
-            LOG_LINES_LOST.load(Relaxed)
+            LOG_LINES_LOST.load(Relaxed),
+            CONSOLE_LINES_LOST.load(Relaxed)
         )
     }
 }

@@ -32,28 +32,20 @@ pub(super) struct Door<L> {
     /// Connections by source, where `max_per_ip` is set.
     crowds: HashMap<Source, u32>,
     /// The first connection that was accepted.
-    first: Option<ConnId>,
-    /// That one has ended.
-    pub(super) first_left: bool,
+    pub(super) first: Option<ConnId>,
 }
 
 #[derive(Debug)]
 pub(super) struct Listener<L> {
     socket: L,
-    service: u16,
-    readable: bool,
+    number: u32,
+    pub(super) service: u16,
+    pub(super) readable: bool,
 }
 
 impl<L> Default for Door<L> {
     fn default() -> Self {
-        Self {
-            listeners: Vec::new(),
-            retry_at: None,
-            warned: None,
-            crowds: HashMap::new(),
-            first: None,
-            first_left: false,
-        }
+        Self { listeners: Vec::new(), retry_at: None, warned: None, crowds: HashMap::new(), first: None }
     }
 }
 
@@ -64,9 +56,8 @@ impl<L> Door<L> {
     }
 
     /// A connection has ended: a descriptor is free, and its source has one fewer.
-    pub(super) fn left(&mut self, id: ConnId, peer: &Address) {
+    pub(super) fn left(&mut self, peer: &Address) {
         self.retry_at = None;
-        self.first_left |= self.first == Some(id);
         if !self.crowds.is_empty()
             && let Some(source) = peer.ip().map(Source::from)
             && let Some(crowd) = self.crowds.get_mut(&source)
@@ -91,14 +82,15 @@ impl<L> Door<L> {
 impl<S: Service, N: Net> Engine<S, N> {
     /// Adds a listener whose connections this service gets.
     pub fn listen(&mut self, service: ServiceId, mut socket: N::Listener) -> std::io::Result<()> {
-        self.net.register_listener(&mut socket, self.door.listeners.len() as u32)?;
-        self.door.listeners.push(Listener { socket, service: service.0, readable: false });
+        let number = self.door.listeners.last().map_or(0, |last| last.number + 1);
+        self.net.register_listener(&mut socket, number)?;
+        self.door.listeners.push(Listener { socket, number, service: service.0, readable: false });
         Ok(())
     }
 
     /// An event for a listener: connections wait in its queue.
-    pub fn acceptable(&mut self, listener: u32) {
-        if let Some(listener) = self.door.listeners.get_mut(listener as usize) {
+    pub fn acceptable(&mut self, number: u32) {
+        for listener in self.door.listeners.iter_mut().filter(|listener| listener.number == number) {
             listener.readable = true;
         }
     }
@@ -151,14 +143,12 @@ impl<S: Service, N: Net> Engine<S, N> {
         }
         self.trace_connection(service, &peer, format_args!("connected"));
         let drains = self.net.short_read_drains(&stream);
-        let id = self.table.insert(Connection::accepted(stream, service, peer, drains, self.now));
+        let Ok(id) = self.enroll(Connection::accepted(stream, service, peer.clone(), drains, self.now)) else {
+            self.stats.count_close(CloseReason::Limit);
+            self.door.left(&peer);
+            return self.trace_connection(service, &peer, format_args!("closed (limit)"));
+        };
         self.door.first.get_or_insert(id);
-        let Self { net, table, .. } = self;
-        let registered = table.get_mut(id).map(|connection| net.register_stream(&mut connection.stream, id));
-        if let Some(Err(_)) = registered {
-            self.close(id, CloseReason::Limit);
-            return self.settle();
-        }
         self.call(id, |service, peer, out| service.opened(peer, out));
     }
 

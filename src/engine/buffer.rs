@@ -19,6 +19,8 @@ pub(super) struct Buffer {
     start: usize,
     /// No line ends in so many bytes from the front.
     pub(super) scanned: usize,
+    /// So many bytes from the front are one message, to be offered alone; 0 for none.
+    pub(super) put_back: usize,
 }
 
 impl Buffer {
@@ -26,8 +28,16 @@ impl Buffer {
         &self.bytes[self.start..]
     }
 
-    pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut self.bytes[self.start..]
+    /// What is to be offered to the service: all, or the message that it has put back. And whether that is all.
+    pub(super) fn offer(&mut self) -> (&mut [u8], bool) {
+        let rest = &mut self.bytes[self.start..];
+        match self.put_back {
+            0 => (rest, true),
+            length => {
+                let is_all = length == rest.len();
+                (&mut rest[..length], is_all)
+            }
+        }
     }
 }
 
@@ -108,6 +118,7 @@ impl Pool {
             buffer.bytes.clear();
             buffer.start = 0;
             buffer.scanned = 0;
+            buffer.put_back = 0;
             self.spares.push(buffer);
         }
     }

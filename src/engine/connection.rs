@@ -41,8 +41,13 @@ pub(super) struct Connection<T> {
     pub(super) readable: bool,
     /// There may be room to write. Set by events, cleared by `WouldBlock` or by a short write.
     pub(super) writable: bool,
+    /// Whether we have more to say.
+    pub(super) sending: Sending,
     /// A short read does not mean that nothing is left: a FIN, an error or an urgent mark may stand behind it.
     pub(super) no_short_stop: bool,
+    /// An event has told that the connection is broken, or closed on both sides. While there is something to read or
+    /// to write, that shows itself; else nobody would ever notice.
+    pub(super) hung_up: Option<CloseReason>,
     /// The peer has finished sending.
     pub(super) eof: bool,
     /// The service has been offered the unterminated rest at the end of the stream.
@@ -55,12 +60,14 @@ pub(super) struct Connection<T> {
     pub(super) congested: bool,
     /// In the run queue.
     pub(super) queued: bool,
-    /// The server is shutting down: what has arrived is still read, what arrives from now on is not.
+    /// The server is shutting down: nothing is read any more.
     pub(super) draining: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
+    /// Dialled: whether anyone is there is not known yet.
+    Connecting,
     Open,
     /// Closing: no more is read, what is owed is still sent.
     Finishing(CloseReason),
@@ -72,9 +79,35 @@ pub(super) enum State {
     },
 }
 
+impl State {
+    /// Why the connection is being closed, if it is.
+    pub(super) fn closing(self) -> Option<CloseReason> {
+        match self {
+            Self::Finishing(why) | Self::Lingering { why, .. } => Some(why),
+            Self::Connecting | Self::Open => None,
+        }
+    }
+}
+
+/// How far our half of the conversation has got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sending {
+    Open,
+    /// The service has said its last; it is sent as soon as there is room.
+    Ending,
+    /// Our FIN is out.
+    Ended,
+}
+
 impl<T> Connection<T> {
     /// An accepted connection: writable from the start.
     pub(super) fn accepted(stream: T, service: u16, peer: Address, short_read_drains: bool, now: Moment) -> Self {
+        let dialled = Self::dialled(stream, service, peer, short_read_drains, now);
+        Self { state: State::Open, writable: true, ..dialled }
+    }
+
+    /// A connection that we have begun to make: it becomes writable when it is there.
+    pub(super) fn dialled(stream: T, service: u16, peer: Address, short_read_drains: bool, now: Moment) -> Self {
         Self {
             stream,
             serial: 0,
@@ -83,13 +116,15 @@ impl<T> Connection<T> {
             tag: 0,
             rx: None,
             tx: None,
-            state: State::Open,
+            state: State::Connecting,
             active: now,
             progress: now,
             peer,
             readable: false,
-            writable: true,
+            writable: false,
+            sending: Sending::Open,
             no_short_stop: !short_read_drains,
+            hung_up: None,
             eof: false,
             last_given: false,
             hungry: false,
@@ -103,13 +138,14 @@ impl<T> Connection<T> {
     /// Takes in what an event says.
     pub(super) fn apply(&mut self, event: Readiness) {
         let fatal = event.error || event.write_closed;
-        // Draining reads what had arrived and no more; an error must show itself even so.
-        let stays_unread = self.draining && self.state == State::Open;
-        self.readable |= (event.readable || event.read_closed) && !stays_unread || fatal;
+        self.readable |= event.readable || event.read_closed || fatal;
         self.writable |= event.writable || fatal;
         // Data and FIN may share one edge: after a short read there would be no second one, and the connection
         // would be left for ever. At an urgent mark bytes stay behind likewise.
         self.no_short_stop |= event.read_closed || event.priority || fatal;
+        if fatal {
+            self.hung_up = Some(if event.error { CloseReason::Reset } else { CloseReason::Peer });
+        }
     }
 
     pub(super) fn has_output(&self) -> bool {
@@ -120,9 +156,10 @@ impl<T> Connection<T> {
     pub(super) fn wants_read(&self) -> bool {
         match self.state {
             State::Open => {
-                self.readable && !self.eof && !self.paused && !self.congested && (self.rx.is_none() || self.hungry)
+                let is_willing = !self.draining && !self.paused && !self.congested;
+                self.readable && !self.eof && is_willing && (self.rx.is_none() || self.hungry)
             }
-            State::Finishing(_) => false,
+            State::Connecting | State::Finishing(_) => false,
             State::Lingering { .. } => self.readable && !self.eof,
         }
     }
@@ -142,7 +179,8 @@ impl<T> Connection<T> {
 
     /// Whether a step now would get anywhere.
     pub(super) fn is_runnable(&self) -> bool {
-        self.wants_read() || self.wants_service() || self.wants_write()
+        let has_outcome = self.state == State::Connecting && self.writable;
+        has_outcome || self.wants_read() || self.wants_service() || self.wants_write()
     }
 
     /// Puts it into the run queue, if a step would get anywhere and it is not there already.
@@ -162,7 +200,12 @@ impl<T> Connection<T> {
     /// Open, with nothing in its buffers and nothing to do until the next event.
     pub(super) fn is_at_rest(&self) -> bool {
         let untouched = self.rx.is_none() && self.tx.is_none() && !self.paused && !self.readable;
-        untouched && self.state == State::Open && !self.eof && !self.draining
+        untouched
+            && self.hung_up.is_none()
+            && self.state == State::Open
+            && self.sending != Sending::Ending
+            && !self.eof
+            && !self.draining
     }
 
     /// Why an open connection is over, if it is: nothing is owed, and nothing more will be asked.
@@ -172,7 +215,7 @@ impl<T> Connection<T> {
             None
         } else if self.eof {
             Some(CloseReason::Peer)
-        } else if self.draining && !self.readable {
+        } else if self.draining {
             Some(CloseReason::Shutdown)
         } else {
             None
@@ -210,7 +253,7 @@ impl<T> Connection<T> {
             State::Open if !self.paused && !self.wants_service() => {
                 limits.idle_timeout.map(|timeout| (self.active + timeout, CloseReason::Idle))
             }
-            State::Open | State::Finishing(_) => None,
+            State::Connecting | State::Open | State::Finishing(_) => None,
         }
     }
 }

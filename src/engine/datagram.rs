@@ -17,6 +17,7 @@ use super::net::Net;
 use super::{Engine, Named, SELDOM, ServiceId};
 use crate::endpoint::Address;
 use crate::service::{Input, Outbox, Peer, Recipient, Service};
+use crate::stats::Stats;
 
 /// Receives per socket and turn; each takes a whole batch.
 const RECEIVES: usize = 4;
@@ -32,9 +33,11 @@ const RESPONDERS: [u16; 14] = [7, 13, 17, 19, 37, 53, 69, 123, 161, 389, 464, 19
 #[derive(Debug)]
 pub(super) struct DatagramSocket<D> {
     pub(super) socket: D,
-    number: u32,
-    service: u16,
+    pub(super) number: u32,
+    pub(super) service: u16,
     local: Address,
+    /// Where it asks: then what arrives are answers.
+    pub(super) asks: Option<Address>,
     pub(super) readable: bool,
     queue: VecDeque<Queued>,
     queued_bytes: usize,
@@ -81,19 +84,30 @@ impl<D> DatagramSocket<D> {
 
 impl<S: Service, N: Net> Engine<S, N> {
     /// Adds a datagram socket, bound to `local`, whose messages this service gets.
-    pub fn bind(&mut self, service: ServiceId, mut socket: N::Datagram, local: Address) -> io::Result<()> {
-        let number = self.datagrams.len() as u32;
+    pub fn bind(&mut self, service: ServiceId, socket: N::Datagram, local: Address) -> io::Result<()> {
+        self.add_datagram(service, socket, local, None).map(drop)
+    }
+
+    pub(super) fn add_datagram(
+        &mut self,
+        service: ServiceId,
+        mut socket: N::Datagram,
+        local: Address,
+        asks: Option<Address>,
+    ) -> io::Result<u32> {
+        let number = self.datagrams.last().map_or(0, |last| last.number + 1);
         self.net.register_datagram(&mut socket, number)?;
         self.datagrams.push(DatagramSocket {
             socket,
             number,
             service: service.0,
             local,
+            asks,
             readable: false,
             queue: VecDeque::new(),
             queued_bytes: 0,
         });
-        Ok(())
+        Ok(number)
     }
 
     /// An event for a datagram socket.
@@ -123,7 +137,10 @@ impl<S: Service, N: Net> Engine<S, N> {
                 Ok(more) => more,
                 Err(error) if error.kind() == WouldBlock => return datagrams[index].readable = false,
                 // An error that an earlier send left on the socket; reading it has cleared it.
-                Err(_) => continue,
+                Err(error) => {
+                    self.tell_asker(index, &error);
+                    continue;
+                }
             };
             for slot in 0..self.batch.len() {
                 self.serve_datagram(index, slot);
@@ -155,6 +172,9 @@ impl<S: Service, N: Net> Engine<S, N> {
     fn judge(&mut self, index: usize, slot: usize) -> Result<Option<Source>, Silence> {
         let Self { datagrams, services, batch, budget, budget_warned, now, .. } = self;
         let (arrival, bytes) = batch.datagram(slot);
+        if datagrams[index].asks.is_some() {
+            return Ok(None);
+        }
         let source = match &arrival.source {
             Address::Ip(source) => source,
             Address::Unix(None) => return Err(Silence::Nowhere),
@@ -195,56 +215,61 @@ impl<S: Service, N: Net> Engine<S, N> {
         let socket = &mut datagrams[index];
         let (arrival, bytes) = batch.datagram(slot);
         let Named { name, service } = &mut services[usize::from(socket.service)];
-        effects.service = socket.service;
-        replies.clear();
         let peer = Peer::Datagram(socket.number);
         let mut input = Input::datagram(bytes);
-        let mut out = Outbox {
-            recipient: Some(Recipient { peer, address: &arrival.source, tag: &mut 0, waiting: 0 }),
-            service: name,
+        let mut tag = 0;
+        let mut out = Outbox::new(
+            Some(Recipient { peer, address: &arrival.source, tag: &mut tag, waiting: 0 }),
+            socket.service,
+            name,
             replies,
-            in_place: 0..0,
-            answered: false,
             effects,
             stats,
-            now: *now,
-        };
+            *now,
+        );
         service.received(peer, &mut input, &mut out);
         let (answered, in_place) = (out.answered, out.in_place);
         if answered {
             let answer = super::step::join(&bytes[in_place], replies);
-            let from = arrival.local;
-            // What waits goes first. (A Unix socket waits for one receiver, which is no reason to make others wait.)
-            let turn = socket.queue.is_empty() || matches!(arrival.source, Address::Unix(_));
-            let sent = if turn { send(net, &mut socket.socket, answer, &arrival.source, from) } else { Sent::Later };
-            match sent {
-                Sent::Now => stats.datagrams_out += 1,
-                Sent::Never => stats.dropped += 1,
-                Sent::Later => {
-                    let answer = Queued { to: arrival.source.clone(), from, bytes: answer.into() };
-                    if !socket.enqueue(net, answer) {
-                        stats.dropped += 1;
-                    }
-                }
+            if socket.dispatch(net, answer, &arrival.source, arrival.local, stats).is_err() {
+                stats.dropped += 1;
             }
         }
         answered
     }
 
-    /// There is room in the send buffer again.
+    /// Tells the service of a socket that asks of an error there; a socket that serves has nobody to tell.
+    fn tell_asker(&mut self, index: usize, error: &io::Error) {
+        let socket = &self.datagrams[index];
+        if socket.asks.is_some() {
+            let (service, number) = (socket.service, socket.number);
+            self.tell_failed(service, Some(Peer::Datagram(number)), error);
+            self.settle();
+        }
+    }
+
+    /// There is room in the send buffer again, or a Unix receiver has made room. Answers to one receiver leave in order.
     fn send_queued(&mut self, index: usize) {
         let Self { net, datagrams, stats, .. } = self;
         let socket = &mut datagrams[index];
+        let mut full: Vec<Address> = Vec::new();
         for _ in 0..socket.queue.len() {
             let Some(waiting) = socket.queue.pop_front() else { return };
-            match send(net, &mut socket.socket, &waiting.bytes, &waiting.to, waiting.from) {
-                Sent::Later if matches!(waiting.to, Address::Unix(_)) => {
+            let sent = match full.contains(&waiting.to) {
+                true => Ok(Sent::Later),
+                false => send(net, &mut socket.socket, &waiting.bytes, &waiting.to, waiting.from),
+            };
+            match sent {
+                Ok(Sent::Later) if matches!(waiting.to, Address::Unix(_)) => {
+                    if !full.contains(&waiting.to) {
+                        full.push(waiting.to.clone());
+                    }
                     socket.queue.push_back(waiting);
                     continue;
                 }
-                Sent::Later => return socket.queue.push_front(waiting),
-                Sent::Now => stats.datagrams_out += 1,
-                Sent::Never => stats.dropped += 1,
+                Ok(Sent::Later) => return socket.queue.push_front(waiting),
+                Ok(Sent::Now) => stats.datagrams_out += 1,
+                Err(_) => stats.dropped += 1,
             }
             socket.queued_bytes -= waiting.bytes.len();
         }
@@ -268,7 +293,33 @@ impl<S: Service, N: Net> Engine<S, N> {
 }
 
 impl<D> DatagramSocket<D> {
-    /// Keeps an answer until there is room, if the queue has room itself.
+    /// Sends a datagram, or keeps it until there is room, or drops and counts it where there is no room to keep it.
+    /// Fails where the kernel will not have it: too long, a forbidden or unreachable destination.
+    pub(super) fn dispatch<N: Net<Datagram = D>>(
+        &mut self,
+        net: &mut N,
+        bytes: &[u8],
+        to: &Address,
+        from: Option<IpAddr>,
+        stats: &mut Stats,
+    ) -> io::Result<()> {
+        // What waits goes first. (A Unix socket waits for one receiver, which is no reason to make others wait.)
+        let is_next = match to {
+            Address::Ip(_) => self.queue.is_empty(),
+            Address::Unix(_) => self.queue.iter().all(|waiting| waiting.to != *to),
+        };
+        let sent = if is_next { send(net, &mut self.socket, bytes, to, from)? } else { Sent::Later };
+        match sent {
+            Sent::Now => stats.datagrams_out += 1,
+            Sent::Later => {
+                let kept = self.enqueue(net, Queued { to: to.clone(), from, bytes: bytes.into() });
+                stats.dropped += u64::from(!kept);
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps a datagram until there is room, if the queue has room itself.
     fn enqueue<N: Net<Datagram = D>>(&mut self, net: &mut N, answer: Queued) -> bool {
         if self.queue.len() >= QUEUED || self.queued_bytes + answer.bytes.len() > QUEUED_BYTES {
             return false;
@@ -287,17 +338,21 @@ enum Sent {
     Now,
     /// There is no room in the send buffer.
     Later,
-    /// The kernel will not have it: too long, a forbidden or unreachable destination.
-    Never,
 }
 
-fn send<N: Net>(net: &mut N, socket: &mut N::Datagram, bytes: &[u8], to: &Address, from: Option<IpAddr>) -> Sent {
+fn send<N: Net>(
+    net: &mut N,
+    socket: &mut N::Datagram,
+    bytes: &[u8],
+    to: &Address,
+    from: Option<IpAddr>,
+) -> io::Result<Sent> {
     loop {
         match net.send_to(socket, bytes, to, from) {
-            Ok(()) => return Sent::Now,
+            Ok(()) => return Ok(Sent::Now),
             Err(error) if error.kind() == Interrupted => {}
-            Err(error) if error.kind() == WouldBlock => return Sent::Later,
-            Err(_) => return Sent::Never,
+            Err(error) if error.kind() == WouldBlock => return Ok(Sent::Later),
+            Err(error) => return Err(error),
         }
     }
 }

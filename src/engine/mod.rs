@@ -7,7 +7,7 @@
 //! A turn of the loop: [`begin`](Engine::begin), an event for each source that is ready, [`finish`](Engine::finish).
 //!
 //! - `step`: one connection reads, is served and writes; `connection`: its state and what follows from it
-//! - `accept`, `datagram`, `drain`, `sweep`: the other things that happen in a turn
+//! - `accept`, `dial`, `datagram`, `drain`, `sweep`: the other things that happen in a turn
 //! - `table`, `buffer`, `timers`, `budget`: what these keep
 
 mod accept;
@@ -15,6 +15,7 @@ mod budget;
 mod buffer;
 mod connection;
 mod datagram;
+mod dial;
 mod drain;
 mod net;
 mod step;
@@ -134,21 +135,15 @@ impl<S: Service, N: Net> Engine<S, N> {
     pub fn ready(&mut self, id: ConnId, event: Readiness) {
         let Some(connection) = self.table.get_mut(id) else { return };
         connection.apply(event);
-        if connection.queued {
-            return;
-        }
-        if connection.is_runnable() {
+        if !connection.queued {
             self.step(id);
-        } else if event.error || event.write_closed {
-            // Paused or congested: nothing would ever read the error.
-            let why = if event.error { CloseReason::Reset } else { CloseReason::Peer };
-            self.close(id, why);
-            self.settle();
         }
     }
 
     /// The turn ends: whatever is left to do without a further event is done, or begun.
     pub fn finish(&mut self) {
+        // Timers first: whom they let go on has its step in this turn.
+        self.expire_timers();
         for _ in 0..self.runnable.len() {
             if let Some(id) = self.runnable.pop_front() {
                 self.step(id);
@@ -156,7 +151,6 @@ impl<S: Service, N: Net> Engine<S, N> {
         }
         self.accept_pending();
         self.receive_pending();
-        self.expire_timers();
         self.sweep();
         self.watch_drain();
     }
@@ -165,7 +159,7 @@ impl<S: Service, N: Net> Engine<S, N> {
     pub fn deadline(&self) -> Option<Moment> {
         let pending =
             !self.runnable.is_empty() || self.can_accept() || self.datagrams.iter().any(|socket| socket.readable);
-        if pending {
+        if pending || self.is_drained() {
             return Some(self.now);
         }
         let moments = [self.timers.next(), self.sweep.next(), self.door.retry_at(), self.phase.until()];
@@ -221,21 +215,10 @@ impl<S: Service, N: Net> Engine<S, N> {
     }
 
     /// Runs a callback with no peer at hand. Its effects wait for `settle`.
-    fn call_service(&mut self, index: u16, callback: impl FnOnce(&mut S, &mut Outbox<'_>)) {
+    fn call_service<T>(&mut self, index: u16, callback: impl FnOnce(&mut S, &mut Outbox<'_>) -> T) -> T {
         let Named { name, service } = &mut self.services[usize::from(index)];
-        self.effects.service = index;
-        self.replies.clear();
-        let mut out = Outbox {
-            recipient: None,
-            service: name,
-            replies: &mut self.replies,
-            in_place: 0..0,
-            answered: false,
-            effects: &mut self.effects,
-            stats: &mut self.stats,
-            now: self.now,
-        };
-        callback(service, &mut out);
+        let mut out = Outbox::new(None, index, name, &mut self.replies, &mut self.effects, &mut self.stats, self.now);
+        callback(service, &mut out)
     }
 
     /// Ends a connection and forgets it. The effects of the service's farewell wait for `settle`.
@@ -247,7 +230,7 @@ impl<S: Service, N: Net> Engine<S, N> {
         if connection.timers > 0 {
             self.timers.abandon(connection.timers, |id| self.table.contains(id));
         }
-        self.door.left(id, &connection.peer);
+        self.door.left(&connection.peer);
         let Connection { service, peer, stream, .. } = connection;
         drop(stream);
         self.trace_connection(service, &peer, format_args!("closed ({why})"));

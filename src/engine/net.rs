@@ -21,6 +21,15 @@ pub trait Net {
     /// Takes one connection from the queue (accept4(2)).
     fn accept(&mut self, listener: &mut Self::Listener) -> io::Result<(Self::Stream, Address)>;
 
+    /// Begins to connect (connect(2)); `established` tells the outcome.
+    fn connect(&mut self, to: &Address) -> io::Result<Self::Stream>;
+
+    /// A datagram socket to ask from, connected (connect(2)) so that it hears of refusals.
+    fn ask(&mut self, to: &Address) -> io::Result<Self::Datagram>;
+
+    /// Whether a dialled stream is connected by now; an error when it never will be.
+    fn established(&mut self, stream: &mut Self::Stream) -> io::Result<bool>;
+
     /// Has events for this stream reported under `id` from now on.
     fn register_stream(&mut self, stream: &mut Self::Stream, id: ConnId) -> io::Result<()>;
 

@@ -4,14 +4,15 @@
 //! keeps the others waiting for longer than one read's worth.
 
 use std::io::ErrorKind::{BrokenPipe, Interrupted, WouldBlock};
+use std::ops::Range;
 
 use super::buffer::{Pool, held};
-use super::connection::{Connection, State};
+use super::connection::{Connection, Sending, State};
 use super::net::Net;
 use super::{Engine, Named};
 use crate::error::CloseReason;
 use crate::moment::Moment;
-use crate::service::{ConnId, Effect, Input, Outbox, Peer, Recipient, Service, is_over_limit};
+use crate::service::{ConnId, Effect, Input, Outbox, Peer, Progress, Recipient, Service, is_over_limit};
 use crate::stats::Stats;
 
 impl<S: Service, N: Net> Engine<S, N> {
@@ -21,6 +22,7 @@ impl<S: Service, N: Net> Engine<S, N> {
         connection.queued = false;
         let had_output = connection.has_output();
         let outcome = match connection.state {
+            State::Connecting => return self.establish(id),
             State::Open => self.converse(id),
             State::Finishing(why) => self.flush(id).map_err(|_| why),
             State::Lingering { why, .. } => self.discard(id, why),
@@ -28,30 +30,20 @@ impl<S: Service, N: Net> Engine<S, N> {
         self.go_on(id, had_output, outcome);
     }
 
-    /// Runs a callback for a connection outside of its turn: a greeting, a timer.
+    /// Runs a callback for an open connection outside of its turn: a greeting, a timer.
     pub(super) fn call(&mut self, id: ConnId, callback: impl FnOnce(&mut S, Peer, &mut Outbox<'_>)) {
         let Self { net, services, table, pool, replies, effects, stats, now, .. } = self;
-        let Some(connection) = table.get_mut(id) else { return };
+        let Some(connection) = table.get_mut(id).filter(|connection| connection.state == State::Open) else { return };
         let had_output = connection.has_output();
-        let Named { name, service } = &mut services[usize::from(connection.service)];
-        effects.service = connection.service;
-        replies.clear();
-        let mut out = Outbox {
-            recipient: Some(connection.recipient(id)),
-            service: name,
-            replies,
-            in_place: 0..0,
-            answered: false,
-            effects,
-            stats,
-            now: *now,
-        };
+        let number = connection.service;
+        let Named { name, service } = &mut services[usize::from(number)];
+        let mut out = Outbox::new(Some(connection.recipient(id)), number, name, replies, effects, stats, *now);
         callback(service, Peer::Stream(id), &mut out);
         let outcome = connection.write(net, pool, replies, stats, *now);
         self.go_on(id, had_output, outcome);
     }
 
-    fn go_on(&mut self, id: ConnId, had_output: bool, outcome: Result<(), CloseReason>) {
+    pub(super) fn go_on(&mut self, id: ConnId, had_output: bool, outcome: Result<(), CloseReason>) {
         if let Err(why) = outcome {
             self.close(id, why);
         }
@@ -75,33 +67,25 @@ impl<S: Service, N: Net> Engine<S, N> {
         if connection.rx.is_some() {
             pool.append(&mut connection.rx, &scratch[..fresh]).map_err(|_| CloseReason::Limit)?;
         }
-        connection.last_given = connection.eof;
 
         // Where nothing was kept from before, the service takes its share of the scratch itself.
         let mut kept = connection.rx.take();
-        let (scanned, bytes) = match &mut kept {
-            Some(kept) => (kept.scanned, kept.bytes_mut()),
-            None => (0, &mut scratch[..fresh]),
+        let scanned = kept.as_ref().map_or(0, |kept| kept.scanned);
+        let (bytes, is_all) = match &mut kept {
+            Some(kept) => kept.offer(),
+            None => (&mut scratch[..fresh], true),
         };
-        let Named { name, service } = &mut services[usize::from(connection.service)];
-        effects.service = connection.service;
-        replies.clear();
-        let mut input = Input::stream(bytes, scanned, connection.eof, limits.max_message);
-        let mut out = Outbox {
-            recipient: Some(connection.recipient(id)),
-            service: name,
-            replies,
-            in_place: 0..0,
-            answered: false,
-            effects,
-            stats,
-            now: *now,
-        };
+        let is_last = connection.eof && is_all;
+        connection.last_given = is_last;
+        let number = connection.service;
+        let Named { name, service } = &mut services[usize::from(number)];
+        let mut input = Input::stream(bytes, scanned, is_last, limits.max_message);
+        let mut out = Outbox::new(Some(connection.recipient(id)), number, name, replies, effects, stats, *now);
         if !input.is_empty() {
             service.received(Peer::Stream(id), &mut input, &mut out);
         }
         let (has_room, in_place) = (out.has_room(), out.in_place);
-        let (taken, scanned) = input.progress();
+        let Progress { taken, scanned, put_back } = input.progress();
 
         let answer = join(&bytes[in_place], replies);
         let outcome = connection.write(net, pool, answer, stats, *now);
@@ -116,8 +100,9 @@ impl<S: Service, N: Net> Engine<S, N> {
         };
         if let Some(rx) = &mut connection.rx {
             rx.scanned = scanned;
+            rx.put_back = put_back;
         }
-        connection.hungry = has_room && connection.rx.is_some();
+        connection.hungry = has_room && is_all && connection.rx.is_some();
         kept_all.map_err(|_| CloseReason::Limit).and(outcome)
     }
 
@@ -154,7 +139,10 @@ impl<S: Service, N: Net> Engine<S, N> {
                     }
                 }
                 Effect::Resume(id) => self.resume(id),
-                Effect::Close(id) => self.finish_connection(id, CloseReason::Service),
+                Effect::Close(id) => {
+                    let had_output = self.table.get_mut(id).is_some_and(|connection| connection.has_output());
+                    self.finish_connection(id, had_output, CloseReason::Service);
+                }
                 Effect::After { owner, at, key } => {
                     if let Some(connection) = owner.and_then(|owner| self.table.get_mut(owner)) {
                         connection.timers += 1;
@@ -163,22 +151,37 @@ impl<S: Service, N: Net> Engine<S, N> {
                     }
                     self.timers.set(at, service, owner, key);
                 }
-                Effect::Send(id, range) => {
-                    let Self { net, table, pool, effects, stats, now, .. } = self;
-                    let Some(connection) = table.get_mut(id) else { continue };
-                    if connection.state != State::Open {
-                        continue;
+                Effect::Send(Peer::Stream(id), range) => self.send_to_other(id, range),
+                Effect::Send(Peer::Datagram(number), range) => self.send_question(number, range),
+                Effect::FinishSending(id) => {
+                    let Some(connection) = self.table.get_mut(id) else { continue };
+                    if connection.sending == Sending::Open {
+                        connection.sending = Sending::Ending;
                     }
                     let had_output = connection.has_output();
-                    let outcome = connection.write(net, pool, &effects.bytes[range], stats, *now);
-                    match outcome {
-                        Ok(()) => self.conclude(id, had_output),
-                        Err(why) => self.close(id, why),
-                    }
+                    self.conclude(id, had_output);
                 }
+                Effect::Connect(address) => self.dial(service, &address),
+                Effect::Ask(address) => self.begin_to_ask(service, address),
+                Effect::Retire => self.retire(service),
+                Effect::Drain => self.drain(),
+                Effect::Stop => self.stop(),
             }
         }
         self.effects.bytes.clear();
+    }
+
+    fn send_to_other(&mut self, id: ConnId, range: Range<usize>) {
+        let Self { net, table, pool, effects, stats, now, .. } = self;
+        let Some(connection) = table.get_mut(id) else { return };
+        if connection.state != State::Open || connection.sending != Sending::Open {
+            return;
+        }
+        let had_output = connection.has_output();
+        match connection.write(net, pool, &effects.bytes[range], stats, *now) {
+            Ok(()) => self.conclude(id, had_output),
+            Err(why) => self.close(id, why),
+        }
     }
 
     /// Offers a connection's input to its service again, paused or not.
@@ -191,11 +194,10 @@ impl<S: Service, N: Net> Engine<S, N> {
     }
 
     /// Has a connection closed once its output is out. Its input is of no more interest.
-    pub(super) fn finish_connection(&mut self, id: ConnId, why: CloseReason) {
+    fn finish_connection(&mut self, id: ConnId, had_output: bool, why: CloseReason) {
         let Some(connection) = self.table.get_mut(id) else { return };
         connection.finish(why);
         self.pool.take_back(&mut connection.rx);
-        let had_output = connection.has_output();
         self.conclude(id, had_output);
     }
 
@@ -209,12 +211,24 @@ impl<S: Service, N: Net> Engine<S, N> {
         }
         let rest_too_long = || connection.rx.as_ref().is_some_and(|rx| is_over_limit(rx.bytes(), limits.max_message));
         if connection.state == State::Open && connection.hungry && !connection.paused && rest_too_long() {
-            return self.finish_connection(id, CloseReason::Overflow);
+            return self.finish_connection(id, had_output, CloseReason::Overflow);
         }
         match connection.verdict() {
             Some(CloseReason::Peer) => return self.close(id, CloseReason::Peer),
-            Some(why) => return self.finish_connection(id, why),
+            Some(why) => return self.finish_connection(id, had_output, why),
             None => {}
+        }
+        if let Some(why) = connection.hung_up
+            && !connection.is_runnable()
+        {
+            let why = connection.state.closing().unwrap_or(why);
+            return self.close(id, why);
+        }
+        if connection.sending == Sending::Ending && connection.state == State::Open && !connection.has_output() {
+            connection.sending = Sending::Ended;
+            if net.shutdown_write(&mut connection.stream).is_err() {
+                return self.close(id, CloseReason::Reset);
+            }
         }
         if let State::Finishing(why) = connection.state
             && !connection.has_output()
@@ -222,6 +236,7 @@ impl<S: Service, N: Net> Engine<S, N> {
             if connection.eof || net.shutdown_write(&mut connection.stream).is_err() {
                 return self.close(id, why);
             }
+            connection.sending = Sending::Ended;
             connection.linger(why);
             if connection.deadline(limits).is_some_and(|(until, _)| until <= *now) {
                 return self.close(id, why);
@@ -255,7 +270,7 @@ impl<T> Connection<T> {
         Recipient { peer: Peer::Stream(id), address: &self.peer, tag: &mut self.tag, waiting: held(&self.tx) }
     }
 
-    fn read<N: Net<Stream = T>>(
+    pub(super) fn read<N: Net<Stream = T>>(
         &mut self,
         net: &mut N,
         scratch: &mut [u8],

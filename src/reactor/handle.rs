@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use mio::{Poll, Waker};
 
 use super::token::Token;
+use crate::engine::ServiceId;
 use crate::error::Error;
 use crate::stats::Stats;
 
@@ -22,6 +23,7 @@ pub struct Handle {
 pub(super) enum Request {
     Shutdown,
     Stats(Sender<Stats>),
+    Line(ServiceId, Vec<u8>),
 }
 
 pub(super) fn pair(poll: &Poll) -> Result<(Handle, Receiver<Request>), Error> {
@@ -43,6 +45,11 @@ impl Handle {
         let (sender, receiver) = channel();
         self.ask(Request::Stats(sender));
         receiver.recv().ok()
+    }
+
+    /// Gives a service a line, as its console would.
+    pub fn line(&self, service: ServiceId, text: impl Into<Vec<u8>>) {
+        self.ask(Request::Line(service, text.into()));
     }
 
     fn ask(&self, request: Request) {

@@ -70,20 +70,21 @@ impl From<io::Error> for Refusal {
 /// A socket bound to `path`. A stale file there, which nobody serves, is replaced.
 pub(super) fn bind_unix(path: &Path, kind: Type) -> Result<(Socket, SocketFile), Refusal> {
     let address = SockAddr::unix(path)?;
-    make_way(path, &address, kind)?;
+    make_way(path, &address)?;
     let socket = Socket::new(Domain::UNIX, kind.nonblocking(), None)?;
     socket.bind(&address)?;
     let file = SocketFile::of(path)?;
     Ok((socket, file))
 }
 
-fn make_way(path: &Path, address: &SockAddr, kind: Type) -> Result<(), Refusal> {
+fn make_way(path: &Path, address: &SockAddr) -> Result<(), Refusal> {
     let Ok(metadata) = fs::symlink_metadata(path) else { return Ok(()) };
     if !metadata.file_type().is_socket() {
         return Err(Refusal::Occupied(Occupant::File));
     }
-    // Only the refusal says that nobody is there. (A full backlog or another type of socket says otherwise.)
-    match Socket::new(Domain::UNIX, kind.nonblocking(), None)?.connect(address) {
+    // Asked with a type of socket that nobody serves here, a live one says so (EPROTOTYPE) without being connected to,
+    // and a stale one refuses.
+    match Socket::new(Domain::UNIX, Type::SEQPACKET.nonblocking(), None)?.connect(address) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(fs::remove_file(path)?),
         _ => Err(Refusal::Occupied(Occupant::Server)),
     }

@@ -4,10 +4,13 @@
 //! signals (signalfd(2)) and its own [`Handle`]'s waker (eventfd(2)). One thread, no callback from anywhere else.
 //!
 //! - `socket`, `listener`, `udp`: the engine's seam, made of mio's sockets; thin
+//! - `listen`: where services answer; `console`: standard input and output
 //! - `token`: what an event is for; `clock`: the time; `signals`, `handle`: who else has a say
 
 mod clock;
+mod console;
 mod handle;
+mod listen;
 mod listener;
 mod signals;
 mod socket;
@@ -16,8 +19,6 @@ mod udp;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
-use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
@@ -25,25 +26,28 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll};
 use nix::sys::signal::Signal;
 
-use crate::endpoint::{Address, Endpoint};
 use crate::engine::{Engine, Readiness, ServiceId};
 use crate::error::Error;
 use crate::limits::Limits;
 use crate::moment::Moment;
-use crate::service::Service;
+use crate::service::{Outbox, Service};
 use crate::stats::Stats;
 
 use clock::Clock;
+use console::Console;
+pub use console::{ConsoleKind, WhenFull};
 pub use handle::Handle;
 use handle::Request;
-use listener::Refusal;
+pub use listen::ListenOptions;
 use signals::Signals;
-pub use signals::block as block_signals;
 pub use socket::Sockets;
 use token::Token;
 
 /// Events taken from the kernel at once. Fewer than 64 cost up to 7 % more.
 const EVENTS: usize = 1024;
+
+/// Bytes waiting to be sent from which on the console is not read: a large file is sent at the peer's pace.
+const CONSOLE_AHEAD: usize = 1 << 20;
 
 /// A server's loop: services of one type (often `Box<dyn Service>`), their sockets, one `mio::Poll`.
 ///
@@ -66,27 +70,14 @@ pub struct Reactor<S> {
     handle: Handle,
     requests: Receiver<Request>,
     signals: Option<Signals>,
+    console: Option<(Console, ServiceId)>,
+    /// What is to be printed, between the engine and the console.
+    printed: Vec<u8>,
     /// The signals that asked us to end.
     ending: Vec<Signal>,
     spin: Duration,
     /// When an event came last.
     last_event: Moment,
-}
-
-/// How sockets listen; the default is what `pingpong serve` does.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct ListenOptions {
-    /// Connections that wait to be accepted, per listener (listen(2)); net.core.somaxconn caps it. Default: 4096.
-    pub backlog: i32,
-    /// Whether several processes may share the port (SO_REUSEPORT, socket(7)). Default: no.
-    pub reuse_port: bool,
-}
-
-impl Default for ListenOptions {
-    fn default() -> Self {
-        Self { backlog: 4096, reuse_port: false }
-    }
 }
 
 /// Whether a reactor goes on.
@@ -122,6 +113,8 @@ impl<S: Service> Reactor<S> {
             handle,
             requests,
             signals: None,
+            console: None,
+            printed: Vec::new(),
             ending: Vec::new(),
             spin: Duration::ZERO,
             last_event: Moment::default(),
@@ -133,106 +126,34 @@ impl<S: Service> Reactor<S> {
         self.engine.add(name, service)
     }
 
-    /// Has a service answer at an endpoint, connections and datagrams alike. Returns where it really listens: one
-    /// endpoint for each address of the host, with the port that the kernel picked where it was 0.
-    pub fn listen(&mut self, service: ServiceId, endpoint: &Endpoint) -> Result<Vec<Endpoint>, Error> {
-        self.listen_with(service, endpoint, &ListenOptions::default())
+    /// Runs something on a service between turns, with an outbox but no peer at hand: to begin with, or to see what
+    /// it has come to.
+    pub fn with<T>(&mut self, service: ServiceId, run: impl FnOnce(&mut S, &mut Outbox<'_>) -> T) -> T {
+        self.engine.begin(self.clock.now());
+        self.engine.with(service, run)
     }
 
-    /// [`listen`](Self::listen), with options.
-    pub fn listen_with(
+    /// Gives a service the console, of the kind that standard input is: lines of standard input come to [`Service::line`], what it prints
+    /// ([`Outbox::print`]) goes to standard output, on a terminal above the prompt.
+    pub fn open_console(
         &mut self,
         service: ServiceId,
-        endpoint: &Endpoint,
-        options: &ListenOptions,
-    ) -> Result<Vec<Endpoint>, Error> {
-        match endpoint {
-            Endpoint::Tcp(place) | Endpoint::Udp(place) => {
-                let addresses =
-                    place.resolve().map_err(|source| Error::Resolve { endpoint: endpoint.clone(), source })?;
-                self.listen_at_all(service, endpoint, &addresses, options)
-            }
-            Endpoint::Unix(path) | Endpoint::UnixGram(path) => {
-                self.listen_unix(service, endpoint.is_datagram(), path, options).map_err(|refusal| match refusal {
-                    Refusal::Occupied(by) => Error::Occupied { endpoint: endpoint.clone(), by },
-                    Refusal::Failed(source) => Error::Listen { endpoint: endpoint.clone(), source },
-                })?;
-                Ok(vec![endpoint.clone()])
-            }
-        }
-    }
-
-    /// Binds every address of a name. One that this machine does not have (IPv6 switched off, say) does not stop the
-    /// others.
-    fn listen_at_all(
-        &mut self,
-        service: ServiceId,
-        endpoint: &Endpoint,
-        addresses: &[SocketAddr],
-        options: &ListenOptions,
-    ) -> Result<Vec<Endpoint>, Error> {
-        let mut bound = Vec::new();
-        let mut refused = None;
-        for address in addresses {
-            match self.listen_ip(service, endpoint.is_datagram(), *address, options) {
-                Ok(local) if endpoint.is_datagram() => bound.push(Endpoint::Udp(local.into())),
-                Ok(local) => bound.push(Endpoint::Tcp(local.into())),
-                Err(source) if is_missing(&source) => {
-                    refused = Some(Error::Listen { endpoint: at(endpoint, *address), source });
-                }
-                Err(source) => return Err(Error::Listen { endpoint: at(endpoint, *address), source }),
-            }
-        }
-        match refused {
-            Some(error) if bound.is_empty() => Err(error),
-            Some(error) => {
-                log::warn!("{error}");
-                Ok(bound)
-            }
-            None => Ok(bound),
-        }
-    }
-
-    fn listen_ip(
-        &mut self,
-        service: ServiceId,
-        is_datagram: bool,
-        address: SocketAddr,
-        options: &ListenOptions,
-    ) -> io::Result<SocketAddr> {
-        if is_datagram {
-            let (socket, local) = udp::udp(address, options)?;
-            if !local.ip().is_loopback() {
-                log::warn!(
-                    "udp://{local} answers datagrams from other hosts, whose addresses can be forged (see --udp-budget)"
-                );
-            }
-            self.engine.bind(service, socket, Address::Ip(local))?;
-            return Ok(local);
-        }
-        let (socket, local) = listener::tcp(address, options)?;
-        self.engine.listen(service, socket)?;
-        Ok(local)
-    }
-
-    fn listen_unix(
-        &mut self,
-        service: ServiceId,
-        is_datagram: bool,
-        path: &Path,
-        options: &ListenOptions,
-    ) -> Result<(), Refusal> {
-        match is_datagram {
-            true => self.engine.bind(service, udp::unix(path)?, Address::Unix(Some(path.into())))?,
-            false => self.engine.listen(service, listener::unix(path, options)?)?,
-        }
+        kind: ConsoleKind,
+        prompt: &'static str,
+        when_full: WhenFull,
+    ) -> Result<(), Error> {
+        let mut console = Console::open(self.engine.net().poll.registry(), kind, prompt, when_full)
+            .map_err(|source| Error::Loop { part: "the console", source })?;
+        console.print(b"");
+        self.console = Some((console, service));
         Ok(())
     }
 
     /// Takes SIGINT, SIGTERM and SIGUSR1 from now on: the first of the former two shuts down, a second stops at once;
-    /// SIGUSR1 logs the counters. They must be blocked in every thread: see [`block_signals`].
+    /// SIGUSR1 logs the counters. They are blocked in this thread and in those it starts from now on; threads that are
+    /// there already must block them too.
     pub fn watch_signals(&mut self) -> Result<(), Error> {
-        let signals = Signals::new()?;
+        let signals = Signals::take_over()?;
         self.engine
             .net()
             .poll
@@ -299,15 +220,55 @@ impl<S: Service> Reactor<S> {
                 }
                 Token::Signals => take_signals(self.signals.as_ref(), &mut self.engine, &mut self.ending),
                 Token::Waker => take_requests(&self.requests, &mut self.engine),
+                Token::ConsoleInput => self.console.iter_mut().for_each(|(console, _)| console.input_ready()),
+                Token::ConsoleOutput => self.console.iter_mut().for_each(|(console, _)| console.output_ready()),
             }
         }
+        // Events have taken a moment: what timers bring about is timed from now.
+        self.engine.begin(self.clock.now());
+        self.read_console();
         self.engine.finish();
+        self.print();
         Ok(self.status())
+    }
+
+    /// Reads from the console, unless what it said before still waits to be sent.
+    fn read_console(&mut self) {
+        if !self.wants_console() {
+            return;
+        }
+        if let Some((console, service)) = &mut self.console {
+            let read = console.read(self.engine.net().poll.registry());
+            read.lines.iter().for_each(|line| self.engine.line(*service, line));
+            if read.ended {
+                self.engine.lines_ended(*service);
+            }
+        }
+    }
+
+    fn wants_console(&self) -> bool {
+        let is_readable = self.console.as_ref().is_some_and(|(console, _)| console.is_readable());
+        is_readable && self.engine.load().buffered < CONSOLE_AHEAD
+    }
+
+    /// Prints what services have printed since the last turn.
+    pub fn print(&mut self) {
+        self.engine.take_printed(&mut self.printed);
+        if let Some((console, _)) = &mut self.console {
+            console.print(&self.printed);
+            if console.is_pointless() {
+                self.engine.stop();
+            }
+        }
+        self.printed.clear();
     }
 
     /// How long to wait for events.
     fn patience(&self, wait: Option<Duration>) -> Option<Duration> {
         if !self.spin.is_zero() && self.clock.now().since(self.last_event) < self.spin {
+            return Some(Duration::ZERO);
+        }
+        if self.wants_console() {
             return Some(Duration::ZERO);
         }
         let due = self.engine.deadline().map(|at| match at <= self.engine.now() {
@@ -353,24 +314,11 @@ fn take_requests<S: Service>(requests: &Receiver<Request>, engine: &mut Engine<S
     for request in requests.try_iter() {
         match request {
             Request::Shutdown => engine.drain(),
+            Request::Line(service, text) => engine.line(service, &text),
             Request::Stats(reply) => {
                 // Who asked may have gone.
                 let _ = reply.send(engine.stats());
             }
         }
-    }
-}
-
-/// Whether this machine does not have such an address, or such a kind of address.
-fn is_missing(error: &io::Error) -> bool {
-    let unsupported = error.raw_os_error() == Some(nix::libc::EAFNOSUPPORT);
-    unsupported || error.kind() == io::ErrorKind::AddrNotAvailable
-}
-
-/// The endpoint at one of its host's addresses.
-fn at(endpoint: &Endpoint, address: SocketAddr) -> Endpoint {
-    match endpoint.is_datagram() {
-        true => Endpoint::Udp(address.into()),
-        false => Endpoint::Tcp(address.into()),
     }
 }

@@ -1,7 +1,6 @@
 //! Signals as events: signalfd(2).
 //!
-//! A signal of ours must be blocked in every thread, so that only the descriptor sees it: [`block`] comes before any
-//! thread is started. SIGHUP stays as it is, or nohup(1) would have no effect: a blocked signal is never ignored.
+//! A signal of ours must be blocked in every thread, so that only the descriptor sees it. SIGHUP stays as it is, or nohup(1) would have no effect: a blocked signal is never ignored.
 
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 
@@ -9,14 +8,6 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use crate::error::Error;
-
-/// Blocks SIGINT, SIGTERM and SIGUSR1 in this thread and in those it starts from now on.
-///
-/// The binary calls it first thing. In a library's host it is for the host to decide; see
-/// [`Reactor::watch_signals`](crate::Reactor::watch_signals).
-pub fn block() -> Result<(), Error> {
-    ours().thread_block().map_err(|errno| failed(errno.into()))
-}
 
 fn ours() -> SigSet {
     [Signal::SIGINT, Signal::SIGTERM, Signal::SIGUSR1].into_iter().collect()
@@ -30,7 +21,9 @@ fn failed(source: std::io::Error) -> Error {
 pub(super) struct Signals(SignalFd);
 
 impl Signals {
-    pub(super) fn new() -> Result<Self, Error> {
+    /// Blocks SIGINT, SIGTERM and SIGUSR1 in this thread, and in those it starts from now on, and takes them.
+    pub(super) fn take_over() -> Result<Self, Error> {
+        ours().thread_block().map_err(|errno| failed(errno.into()))?;
         let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
         SignalFd::with_flags(&ours(), flags).map(Self).map_err(|errno| failed(errno.into()))
     }

@@ -9,7 +9,7 @@ use mio::{Interest, Poll};
 
 use super::listener::Listener;
 use super::token::Token;
-use super::udp::{Datagram, Headers};
+use super::udp::{self, Datagram, Headers};
 use crate::endpoint::Address;
 use crate::engine::{Batch, Net};
 use crate::service::ConnId;
@@ -58,6 +58,41 @@ impl Net for Sockets {
         match listener {
             Listener::Tcp(socket) => socket.accept().map(|(stream, peer)| (Stream::Tcp(stream), Address::Ip(peer))),
             Listener::Unix(socket, _) => socket.accept().map(|(stream, _)| (Stream::Unix(stream), Address::Unix(None))),
+        }
+    }
+
+    fn connect(&mut self, to: &Address) -> io::Result<Stream> {
+        match to {
+            Address::Ip(to) => {
+                let stream = TcpStream::connect(*to)?;
+                stream.set_nodelay(true)?;
+                Ok(Stream::Tcp(stream))
+            }
+            Address::Unix(Some(path)) => UnixStream::connect(path).map(Stream::Unix),
+            Address::Unix(None) => Err(io::ErrorKind::InvalidInput.into()),
+        }
+    }
+
+    fn ask(&mut self, to: &Address) -> io::Result<Datagram> {
+        udp::asking(to)
+    }
+
+    fn established(&mut self, stream: &mut Stream) -> io::Result<bool> {
+        // Events are hints; these two tell.
+        let error = match stream {
+            Stream::Tcp(stream) => stream.take_error()?,
+            Stream::Unix(stream) => stream.take_error()?,
+        };
+        if let Some(error) = error {
+            return Err(error);
+        }
+        let Stream::Tcp(stream) = stream else { return Ok(true) };
+        match stream.peer_addr() {
+            // TCP's simultaneous open with itself: nobody else is there (and nobody would be surprised more).
+            Ok(peer) if stream.local_addr()? == peer => Err(io::ErrorKind::ConnectionRefused.into()),
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
+            Err(error) => Err(error),
         }
     }
 

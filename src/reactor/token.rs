@@ -12,6 +12,8 @@ pub(super) enum Token {
     Datagram(u32),
     Signals,
     Waker,
+    ConsoleInput,
+    ConsoleOutput,
 }
 
 /// The kinds of sources without serial number, in the upper half of the lower word.
@@ -19,6 +21,8 @@ const LISTENER: u32 = 0 << 16;
 const DATAGRAM: u32 = 1 << 16;
 const SIGNALS: u32 = 2 << 16;
 const WAKER: u32 = 3 << 16;
+const CONSOLE_INPUT: u32 = 4 << 16;
+const CONSOLE_OUTPUT: u32 = 5 << 16;
 const NUMBER: u32 = 0xffff;
 
 impl From<Token> for mio::Token {
@@ -30,6 +34,8 @@ impl From<Token> for mio::Token {
             Token::Datagram(number) => small(DATAGRAM | number & NUMBER),
             Token::Signals => small(SIGNALS),
             Token::Waker => small(WAKER),
+            Token::ConsoleInput => small(CONSOLE_INPUT),
+            Token::ConsoleOutput => small(CONSOLE_OUTPUT),
         };
         Self(u64::from(id) as usize)
     }
@@ -44,6 +50,8 @@ impl From<mio::Token> for Token {
             (0, LISTENER) => Self::Listener(bits & NUMBER),
             (0, DATAGRAM) => Self::Datagram(bits & NUMBER),
             (0, SIGNALS) => Self::Signals,
+            (0, CONSOLE_INPUT) => Self::ConsoleInput,
+            (0, CONSOLE_OUTPUT) => Self::ConsoleOutput,
             (0, _) => Self::Waker,
         }
     }
@@ -63,6 +71,8 @@ mod tests {
             Token::Datagram(7),
             Token::Signals,
             Token::Waker,
+            Token::ConsoleInput,
+            Token::ConsoleOutput,
         ] {
             assert_eq!(Token::from(mio::Token::from(token)), token);
         }

@@ -41,7 +41,7 @@ pub enum Datagram {
     /// udp(7), bound to all addresses.
     Wildcard(UdpSocket),
     /// unix(7)
-    Unix(UnixDatagram, SocketFile),
+    Unix(UnixDatagram, Option<SocketFile>),
 }
 
 /// A UDP socket. No SO_REUSEADDR: a second server on the port would steal datagrams unnoticed.
@@ -68,7 +68,28 @@ pub(super) fn udp(address: SocketAddr, options: &ListenOptions) -> io::Result<(D
 /// A Unix datagram socket.
 pub(super) fn unix(path: &Path) -> Result<Datagram, Refusal> {
     let (socket, file) = bind_unix(path, Type::DGRAM)?;
-    Ok(Datagram::Unix(UnixDatagram::from_std(socket.into()), file))
+    Ok(Datagram::Unix(UnixDatagram::from_std(socket.into()), Some(file)))
+}
+
+/// A socket to ask from: connected, so that it hears of refusals, and no answers but from there. A Unix one needs a
+/// name to be answered at; the kernel gives it an abstract one (unix(7): autobind).
+pub(super) fn asking(to: &Address) -> io::Result<Datagram> {
+    match to {
+        Address::Ip(to) => {
+            let socket = Socket::new(Domain::for_address(*to), Type::DGRAM.nonblocking(), None)?;
+            socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
+            socket.connect(&(*to).into())?;
+            let socket = UdpSocket::from_std(socket.into());
+            Ok(Datagram::Specific { socket, is_ipv4: to.is_ipv4() })
+        }
+        Address::Unix(Some(path)) => {
+            let socket = UnixDatagram::unbound()?;
+            nix::sys::socket::bind(socket.as_raw_fd(), &UnixAddr::new_unnamed())?;
+            socket.connect(path)?;
+            Ok(Datagram::Unix(socket, None))
+        }
+        Address::Unix(None) => Err(io::ErrorKind::InvalidInput.into()),
+    }
 }
 
 impl Datagram {

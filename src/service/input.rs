@@ -15,6 +15,8 @@ pub struct Input<'a> {
     taken: usize,
     /// What the last `take` gave.
     message: Range<usize>,
+    /// The length of a message that was put back.
+    put_back: usize,
     /// No line ends before here.
     scanned: usize,
     extent: Extent,
@@ -36,12 +38,20 @@ pub(crate) enum Extent {
 
 impl<'a> Input<'a> {
     pub(crate) fn stream(bytes: &'a mut [u8], scanned: usize, ended: bool, max_message: usize) -> Self {
-        let extent = if ended { Extent::Last } else { Extent::Partial };
-        Self { bytes, taken: 0, message: 0..0, scanned, extent, max_message }
+        let (length, extent) = (bytes.len(), if ended { Extent::Last } else { Extent::Partial });
+        Self { bytes, taken: 0, message: 0..0, put_back: 0, scanned: scanned.min(length), extent, max_message }
     }
 
     pub(crate) fn datagram(bytes: &'a mut [u8]) -> Self {
-        Self { bytes, taken: 0, message: 0..0, scanned: 0, extent: Extent::Datagram, max_message: usize::MAX }
+        Self {
+            bytes,
+            taken: 0,
+            message: 0..0,
+            put_back: 0,
+            scanned: 0,
+            extent: Extent::Datagram,
+            max_message: usize::MAX,
+        }
     }
 
     /// What has not been taken yet.
@@ -79,9 +89,10 @@ impl<'a> Input<'a> {
         &mut self.bytes[self.message.clone()]
     }
 
-    /// Gives the message taken last back, to be offered again.
+    /// Gives the message taken last back: it is offered again as it is, alone, once the connection is resumed.
     pub fn put_back(&mut self) {
         self.taken = self.message.start;
+        self.put_back = self.message.len();
     }
 
     /// Takes all that is left as one message.
@@ -136,10 +147,21 @@ impl<'a> Input<'a> {
         &self.bytes[range]
     }
 
-    /// How much was taken, and how far into what remains no line ends.
-    pub(crate) fn progress(&self) -> (usize, usize) {
-        (self.taken, self.scanned.saturating_sub(self.taken))
+    /// What the service made of it.
+    pub(crate) fn progress(&self) -> Progress {
+        let scanned = self.scanned.saturating_sub(self.taken);
+        Progress { taken: self.taken, scanned, put_back: self.put_back }
     }
+}
+
+/// What a service made of an [`Input`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Progress {
+    pub(crate) taken: usize,
+    /// Into what remains, no line ends before here.
+    pub(crate) scanned: usize,
+    /// So many bytes of what remains are one message, to be offered alone.
+    pub(crate) put_back: usize,
 }
 
 /// Whether bytes that no service takes are more than one message may have: a CR at their end may wait for its LF.
@@ -159,7 +181,7 @@ mod tests {
         assert_eq!(input.line().unwrap(), b"two\n");
         assert!(input.line().is_none());
         assert_eq!(input.rest(), b"thr");
-        assert_eq!(input.progress(), (9, 3));
+        assert_eq!(input.progress(), Progress { taken: 9, scanned: 3, put_back: 0 });
     }
 
     #[test]

@@ -3,21 +3,29 @@
 //! A service sees messages and answers them. It owns no socket, reads no clock and names no engine: what it wants
 //! done goes into the [`Outbox`], and whoever drives it (the engine, a test) carries that out.
 
+mod chat;
 mod echo;
+mod escape;
 mod framing;
 mod hello;
 mod input;
 mod outbox;
 mod ping;
 
+pub use chat::{Chat, Operator};
 pub use echo::Echo;
+pub use escape::escaped;
 pub use framing::{Framing, Message, Terminator};
 pub use hello::Hello;
 pub use input::Input;
-pub(crate) use input::is_over_limit;
+pub(crate) use input::{Progress, is_over_limit};
 pub use outbox::Outbox;
 pub(crate) use outbox::{Effect, Effects, HIGH_MARK, Recipient};
 pub use ping::Ping;
+
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
 
 use crate::error::CloseReason;
 
@@ -37,6 +45,22 @@ pub trait Service {
     /// A connection ended. There is nobody left to answer, but `out` takes what concerns others.
     fn closed(&mut self, peer: Peer, why: CloseReason, out: &mut Outbox<'_>) {
         let _ = (peer, why, out);
+    }
+
+    /// What was dialled did not come about (`peer` is `None`, and nothing will be [`closed`](Self::closed)), or nobody
+    /// takes the datagrams of this peer.
+    fn failed(&mut self, peer: Option<Peer>, error: &io::Error, out: &mut Outbox<'_>) {
+        let _ = (peer, error, out);
+    }
+
+    /// A line from the console or from a [`Handle`](crate::Handle), without its end.
+    fn line(&mut self, text: &[u8], out: &mut Outbox<'_>) {
+        let _ = (text, out);
+    }
+
+    /// There are no more lines.
+    fn lines_ended(&mut self, out: &mut Outbox<'_>) {
+        let _ = out;
     }
 
     /// A timer set with [`Outbox::after`] has run out. Unless a service does otherwise, the connection that it
@@ -67,6 +91,18 @@ impl<S: Service + ?Sized> Service for Box<S> {
         (**self).closed(peer, why, out);
     }
 
+    fn failed(&mut self, peer: Option<Peer>, error: &io::Error, out: &mut Outbox<'_>) {
+        (**self).failed(peer, error, out);
+    }
+
+    fn line(&mut self, text: &[u8], out: &mut Outbox<'_>) {
+        (**self).line(text, out);
+    }
+
+    fn lines_ended(&mut self, out: &mut Outbox<'_>) {
+        (**self).lines_ended(out);
+    }
+
     fn expired(&mut self, key: u64, out: &mut Outbox<'_>) {
         (**self).expired(key, out);
     }
@@ -76,13 +112,55 @@ impl<S: Service + ?Sized> Service for Box<S> {
     }
 }
 
+/// A service that its owner keeps a hold on, to see what it has come to.
+impl<S: Service> Service for Rc<RefCell<S>> {
+    fn opened(&mut self, peer: Peer, out: &mut Outbox<'_>) {
+        self.borrow_mut().opened(peer, out);
+    }
+
+    fn received(&mut self, from: Peer, input: &mut Input<'_>, out: &mut Outbox<'_>) {
+        self.borrow_mut().received(from, input, out);
+    }
+
+    fn closed(&mut self, peer: Peer, why: CloseReason, out: &mut Outbox<'_>) {
+        self.borrow_mut().closed(peer, why, out);
+    }
+
+    fn failed(&mut self, peer: Option<Peer>, error: &io::Error, out: &mut Outbox<'_>) {
+        self.borrow_mut().failed(peer, error, out);
+    }
+
+    fn line(&mut self, text: &[u8], out: &mut Outbox<'_>) {
+        self.borrow_mut().line(text, out);
+    }
+
+    fn lines_ended(&mut self, out: &mut Outbox<'_>) {
+        self.borrow_mut().lines_ended(out);
+    }
+
+    fn expired(&mut self, key: u64, out: &mut Outbox<'_>) {
+        self.borrow_mut().expired(key, out);
+    }
+
+    fn is_harmless(&self, datagram: &[u8]) -> bool {
+        self.borrow_mut().is_harmless(datagram)
+    }
+}
+
 /// Who is on the far side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Peer {
     /// A connection. It stays addressable until it is closed.
     Stream(ConnId),
-    /// The sender of the datagram at hand, on the socket with this number. It can be answered at once only.
+    /// On the datagram socket with this number: where we asked, which stays addressable; or else the sender of the
+    /// datagram at hand, who can be answered at once only.
     Datagram(u32),
+}
+
+impl From<ConnId> for Peer {
+    fn from(id: ConnId) -> Self {
+        Self::Stream(id)
+    }
 }
 
 /// Names one connection for as long as the process runs: its slot is used again, its serial number is not

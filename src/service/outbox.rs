@@ -45,6 +45,23 @@ pub(crate) struct Recipient<'a> {
     pub(crate) waiting: usize,
 }
 
+impl<'a> Outbox<'a> {
+    /// An empty one for a callback of the service with this number and name.
+    pub(crate) fn new(
+        recipient: Option<Recipient<'a>>,
+        number: u16,
+        service: &'a str,
+        replies: &'a mut Vec<u8>,
+        effects: &'a mut Effects,
+        stats: &'a mut Stats,
+        now: Moment,
+    ) -> Self {
+        replies.clear();
+        effects.service = number;
+        Self { recipient, service, replies, in_place: 0..0, answered: false, effects, stats, now }
+    }
+}
+
 impl Outbox<'_> {
     /// Appends to the answer to the peer at hand. Without one (in [`closed`](super::Service::closed)) it goes nowhere.
     pub fn reply(&mut self, bytes: &[u8]) {
@@ -109,16 +126,62 @@ impl Outbox<'_> {
         self.note_for_stream(Effect::Close);
     }
 
-    /// Sends to any connection of this server; nothing happens when it is no longer there.
-    pub fn send(&mut self, to: ConnId, bytes: &[u8]) {
-        let start = self.effects.bytes.len();
-        self.effects.bytes.extend_from_slice(bytes);
-        self.effects.note(Effect::Send(to, start..self.effects.bytes.len()));
+    /// The address of the peer at hand.
+    pub fn address(&self) -> Option<&Address> {
+        self.recipient.as_ref().map(|recipient| recipient.address)
     }
 
-    /// Closes any connection of this server, once what it is owed has been sent.
-    pub fn close_other(&mut self, other: ConnId) {
-        self.effects.note(Effect::Close(other));
+    /// Sends to any connection, or to where a datagram socket asks; nothing happens when it is no longer there.
+    pub fn send(&mut self, to: impl Into<Peer>, bytes: &[u8]) {
+        let start = self.effects.bytes.len();
+        self.effects.bytes.extend_from_slice(bytes);
+        self.effects.note(Effect::Send(to.into(), start..self.effects.bytes.len()));
+    }
+
+    /// Closes any connection, once what it is owed has been sent.
+    pub fn close_other(&mut self, other: impl Into<Peer>) {
+        if let Peer::Stream(id) = other.into() {
+            self.effects.note(Effect::Close(id));
+        }
+    }
+
+    /// Tells a connection's peer that we have finished sending (shutdown(2)), once what waits has been sent.
+    pub fn finish_sending(&mut self, to: impl Into<Peer>) {
+        if let Peer::Stream(id) = to.into() {
+            self.effects.note(Effect::FinishSending(id));
+        }
+    }
+
+    /// Dials (connect(2)): [`opened`](super::Service::opened) or [`failed`](super::Service::failed) tells the outcome.
+    pub fn connect(&mut self, to: &Address) {
+        self.effects.note(Effect::Connect(to.clone()));
+    }
+
+    /// Opens a datagram socket to ask from: [`opened`](super::Service::opened) or
+    /// [`failed`](super::Service::failed) tells the outcome.
+    pub fn ask(&mut self, to: &Address) {
+        self.effects.note(Effect::Ask(to.clone()));
+    }
+
+    /// Writes to the console.
+    pub fn print(&mut self, text: &[u8]) {
+        self.effects.printed.extend_from_slice(text);
+    }
+
+    /// Ends this service: nobody is let in any more, and its connections are closed once they have got what they are
+    /// owed. When it was the last one, the server drains.
+    pub fn retire(&mut self) {
+        self.effects.note(Effect::Retire);
+    }
+
+    /// Shuts the server down, as SIGTERM would.
+    pub fn drain(&mut self) {
+        self.effects.note(Effect::Drain);
+    }
+
+    /// Ends the loop after this turn, whatever is still owed.
+    pub fn stop(&mut self) {
+        self.effects.note(Effect::Stop);
     }
 
     /// Calls [`expired`](super::Service::expired) with `key` after `delay`. With a connection at hand the timer is
@@ -169,7 +232,13 @@ pub(crate) enum Effect {
     Resume(ConnId),
     Close(ConnId),
     /// The bytes lie in the arena of [`Effects`].
-    Send(ConnId, Range<usize>),
+    Send(Peer, Range<usize>),
+    FinishSending(ConnId),
+    Connect(Address),
+    Ask(Address),
+    Retire,
+    Drain,
+    Stop,
     After {
         owner: Option<ConnId>,
         at: Moment,
@@ -182,6 +251,8 @@ pub(crate) enum Effect {
 pub(crate) struct Effects {
     pub(crate) list: VecDeque<(u16, Effect)>,
     pub(crate) bytes: Vec<u8>,
+    /// For the console.
+    pub(crate) printed: Vec<u8>,
     /// The service being called, whose effects these are.
     pub(crate) service: u16,
 }

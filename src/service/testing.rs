@@ -3,6 +3,7 @@
 use super::outbox::Recipient;
 use super::{ConnId, Effect, Effects, Input, Outbox, Peer, Service};
 use crate::endpoint::Address;
+use crate::error::CloseReason;
 use crate::moment::Moment;
 use crate::stats::Stats;
 
@@ -19,6 +20,8 @@ pub(crate) struct Bench<S> {
     ended: bool,
     paused: bool,
     closed: bool,
+    retired: bool,
+    draining: bool,
     sent: Vec<u8>,
     timers: Vec<(Moment, u64)>,
     effects: Effects,
@@ -50,6 +53,8 @@ impl<S: Service> Bench<S> {
             ended: false,
             paused: false,
             closed: false,
+            retired: false,
+            draining: false,
             sent: Vec::new(),
             timers: Vec::new(),
             effects: Effects::default(),
@@ -71,20 +76,40 @@ impl<S: Service> Bench<S> {
         self.offer();
     }
 
+    pub(crate) fn close(&mut self) {
+        self.call(|service, _, out| service.closed(PEER, CloseReason::Peer, out));
+    }
+
+    pub(crate) fn line(&mut self, text: &[u8]) {
+        self.call(|service, _, out| service.line(text, out));
+    }
+
+    pub(crate) fn lines_ended(&mut self) {
+        self.call(|service, _, out| service.lines_ended(out));
+    }
+
+    pub(crate) fn printed(&self) -> String {
+        String::from_utf8_lossy(&self.effects.printed).into_owned()
+    }
+
+    pub(crate) fn clear_printed(&mut self) {
+        self.effects.printed.clear();
+    }
+
+    pub(crate) fn is_retired(&self) -> bool {
+        self.retired
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining
+    }
+
     pub(crate) fn datagram(&mut self, bytes: &[u8]) -> Event {
         let (mut bytes, mut replies) = (bytes.to_vec(), Vec::new());
         let mut input = Input::datagram(&mut bytes);
         let recipient = Recipient { peer: Peer::Datagram(0), address: &self.address, tag: &mut self.tag, waiting: 0 };
-        let mut out = Outbox {
-            recipient: Some(recipient),
-            service: "test",
-            replies: &mut replies,
-            in_place: 0..0,
-            answered: false,
-            effects: &mut self.effects,
-            stats: &mut self.stats,
-            now: self.now,
-        };
+        let mut out =
+            Outbox::new(Some(recipient), 0, "test", &mut replies, &mut self.effects, &mut self.stats, self.now);
         self.service.received(Peer::Datagram(0), &mut input, &mut out);
         let (answered, in_place) = (out.answered, out.in_place.clone());
         match answered {
@@ -139,23 +164,15 @@ impl<S: Service> Bench<S> {
         let mut replies = Vec::new();
         let mut input = Input::stream(&mut self.buffered, self.scanned, self.ended, 64 << 10);
         let recipient = Recipient { peer: PEER, address: &self.address, tag: &mut self.tag, waiting: 0 };
-        let mut out = Outbox {
-            recipient: Some(recipient),
-            service: "test",
-            replies: &mut replies,
-            in_place: 0..0,
-            answered: false,
-            effects: &mut self.effects,
-            stats: &mut self.stats,
-            now: self.now,
-        };
+        let mut out =
+            Outbox::new(Some(recipient), 0, "test", &mut replies, &mut self.effects, &mut self.stats, self.now);
         callback(&mut self.service, &mut input, &mut out);
         let in_place = out.in_place;
         self.sent.extend_from_slice(input.bytes_of(in_place));
         self.sent.extend_from_slice(&replies);
-        let (taken, scanned) = input.progress();
-        self.buffered.drain(..taken);
-        self.scanned = scanned;
+        let progress = input.progress();
+        self.buffered.drain(..progress.taken);
+        self.scanned = progress.scanned;
         self.settle();
     }
 
@@ -169,7 +186,10 @@ impl<S: Service> Bench<S> {
                 }
                 Effect::Close(_) => self.closed = true,
                 Effect::After { at, key, .. } => self.timers.push((at, key)),
-                Effect::Send(..) => {}
+                Effect::Send(_, range) => self.sent.extend_from_slice(&self.effects.bytes[range]),
+                Effect::Retire => self.retired = true,
+                Effect::Drain => self.draining = true,
+                Effect::FinishSending(_) | Effect::Connect(_) | Effect::Ask(_) | Effect::Stop => {}
             }
         }
     }

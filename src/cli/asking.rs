@@ -1,0 +1,181 @@
+//! `pingpong client` and `pingpong ping`: their options.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+
+use super::units::{size_of, unescaped};
+use super::{count, flag, option, required, timeout};
+use crate::endpoint::Endpoint;
+use crate::service::Framing;
+
+/// The options of `pingpong client`.
+#[derive(Debug)]
+pub struct ClientOptions {
+    /// Whom to talk to.
+    pub endpoint: Endpoint,
+    /// What to say; nothing means: what is typed.
+    pub messages: Vec<Vec<u8>>,
+    /// Whether to wait first for what the server says.
+    pub greeting: bool,
+    /// Where a message ends in a stream: lines or chunks.
+    pub framing: Framing,
+    /// How long an answer may take.
+    pub timeout: Duration,
+}
+
+/// The options of `pingpong ping`.
+#[derive(Debug)]
+pub struct PingOptions {
+    /// Whom to ask.
+    pub endpoint: Endpoint,
+    /// How often to ask; for ever, if not given.
+    pub count: Option<u64>,
+    /// From one question to the next.
+    pub interval: Duration,
+    /// An answer after this long is late.
+    pub timeout: Duration,
+    /// No line for each answer.
+    pub quiet: bool,
+    /// What to ask, and what answer is right.
+    pub probe: Probe,
+}
+
+/// What to ask, and what answer is right.
+#[derive(Debug)]
+pub enum Probe {
+    /// `ping SEQ PADDING`, answered by `pong SEQ PADDING`.
+    Pong {
+        /// Bytes of padding.
+        padding: usize,
+    },
+    /// The same, answered by the same bytes.
+    Echo {
+        /// Bytes of padding.
+        padding: usize,
+    },
+    /// Any text, answered by any other.
+    Fixed {
+        /// The question, with its line end.
+        send: Vec<u8>,
+        /// The right answer, with its line end.
+        expect: Vec<u8>,
+    },
+}
+
+pub(super) fn client() -> Command {
+    Command::new("client")
+        .about("Talks: says messages and prints their answers, or what is typed")
+        .arg(endpoint())
+        .arg(
+            Arg::new("messages")
+                .value_name("MESSAGE")
+                .action(ArgAction::Append)
+                .value_parser(value_parser!(OsString))
+                .help(
+                    "What to say: one after the other, each when the one before is answered [default: what is typed]",
+                ),
+        )
+        .arg(flag("greeting", "Wait first for what the server says, and print it"))
+        .arg(
+            option(
+                "framing",
+                "FRAMING",
+                "line: send LF, an answer is a line; raw: send bare text, an answer is a chunk",
+            )
+            .default_value("line")
+            .value_parser(PossibleValuesParser::new(["line", "raw"]).map(|name| match name.as_str() {
+                "raw" => Framing::Raw,
+                _ => Framing::Line,
+            })),
+        )
+        .arg(timeout("timeout", "How long an answer may take, when not interactive").default_value("5s"))
+        .after_help(CLIENT_HELP)
+}
+
+const CLIENT_HELP: &str = "\
+Examples:
+  pingpong client localhost ping
+  pingpong client localhost:9999 --framing raw --greeting Michael exit
+  pingpong client localhost:12345      (a chat: type; 'exit' or Ctrl-D leaves)
+
+Exits with 0 when all is answered, 1 when the conversation broke off, 3 when nobody was there, 4 when an answer
+took too long.";
+
+pub(super) fn ping() -> Command {
+    Command::new("ping")
+        .about("Asks: round trips, counted and timed")
+        .arg(endpoint())
+        .arg(count("count", "Ask so often and end [default: until interrupted]").short('c'))
+        .arg(timeout("interval", "From one question to the next").short('i').default_value("1s"))
+        .arg(
+            option("size", "BYTES", "Padding in each question [default: 0]")
+                .short('s')
+                .value_parser(|text: &str| if text == "0" { Ok(0) } else { size_of(text) }),
+        )
+        .arg(timeout("timeout", "An answer after this long is late").short('W').default_value("1s"))
+        .arg(flag("quiet", "No line for each answer").short('q'))
+        .arg(flag("echo", "Expect the same bytes back"))
+        .arg(
+            option("send", "TEXT", "Ask this instead (C escapes: PING\\r\\n)")
+                .requires("expect")
+                .value_parser(unescaped),
+        )
+        .arg(
+            option("expect", "TEXT", "The answer to that (+PONG\\r\\n)")
+                .requires("send")
+                .value_parser(unescaped)
+                .conflicts_with("echo"),
+        )
+        .after_help(PING_HELP)
+}
+
+const PING_HELP: &str = "\
+Examples:
+  pingpong ping localhost -c 5
+  pingpong ping udp://localhost -i 10ms -q
+  pingpong ping tcp://localhost:6379 --send 'PING\\r\\n' --expect '+PONG\\r\\n'
+
+Exits with 0 when something was answered, 1 when nothing was, 3 when nobody was there, 5 when an answer was wrong.";
+
+fn endpoint() -> Arg {
+    Arg::new("endpoint")
+        .value_name("ENDPOINT")
+        .required(true)
+        .value_parser(|text: &str| Endpoint::for_client(text).map_err(|error| error.to_string()))
+        .help("Where: tcp://HOST:PORT, udp://HOST:PORT, unix://PATH, unixgram://PATH; HOST is tcp://HOST:8888")
+}
+
+impl ClientOptions {
+    pub(super) fn of(options: &ArgMatches) -> Self {
+        let messages = options.get_many::<OsString>("messages").into_iter().flatten();
+        Self {
+            endpoint: required(options, "endpoint"),
+            messages: messages.map(|message| message.as_encoded_bytes().to_vec()).collect(),
+            greeting: options.get_flag("greeting"),
+            framing: required(options, "framing"),
+            timeout: required(options, "timeout"),
+        }
+    }
+}
+
+impl PingOptions {
+    pub(super) fn of(options: &ArgMatches) -> Self {
+        let padding = options.get_one("size").copied().unwrap_or(0);
+        let fixed = options.get_one::<Vec<u8>>("send").zip(options.get_one::<Vec<u8>>("expect"));
+        Self {
+            endpoint: required(options, "endpoint"),
+            count: options.get_one::<u32>("count").copied().map(u64::from),
+            interval: required(options, "interval"),
+            timeout: required(options, "timeout"),
+            quiet: options.get_flag("quiet"),
+            probe: match fixed {
+                Some((send, expect)) => Probe::Fixed { send: send.clone(), expect: expect.clone() },
+                None if options.get_flag("echo") => Probe::Echo { padding },
+                None => Probe::Pong { padding },
+            },
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Numbers and texts as users write them.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+/// `250ms`, `1s`, `5m`, `1.5s`.
+pub(super) fn duration_of(text: &str) -> Result<Duration, String> {
+    let seconds = match split_unit(text) {
+        (number, "us") => number.map(|number| number / 1e6),
+        (number, "ms") => number.map(|number| number / 1e3),
+        (number, "s") => number,
+        (number, "m") => number.map(|number| number * 60.0),
+        (number, "h") => number.map(|number| number * 3600.0),
+        _ => None,
+    };
+    let duration = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    duration.filter(|duration| *duration <= LONGEST).ok_or_else(|| "write it like 250ms, 1s or 5m".to_owned())
+}
+
+/// Longer than anyone will wait, and short enough for any sum.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+/// `512`, `64KiB`, `1MiB`.
+pub(super) fn size_of(text: &str) -> Result<usize, String> {
+    let unit = match split_unit(text) {
+        (number, "" | "B") => number,
+        (number, "KiB") => number.map(|number| number * 1024.0),
+        (number, "MiB") => number.map(|number| number * 1024.0 * 1024.0),
+        _ => None,
+    };
+    let most = f64::from(1 << 30);
+    unit.filter(|bytes| (1.0..=most).contains(bytes) && bytes.fract() == 0.0)
+        .map(|bytes| bytes as usize)
+        .ok_or_else(|| "write it like 512, 64KiB or 1MiB (1 GiB at the most)".to_owned())
+}
+
+/// `200`, `10k`, `1m`; at least 1.
+pub(super) fn count_of(text: &str) -> Result<u32, String> {
+    let count = match split_unit(text) {
+        (number, "") => number,
+        (number, "k") => number.map(|number| number * 1e3),
+        (number, "m") => number.map(|number| number * 1e6),
+        _ => None,
+    };
+    count
+        .filter(|count| (1.0..=f64::from(u32::MAX)).contains(count) && count.fract() == 0.0)
+        .map(|count| count as u32)
+        .ok_or_else(|| "write a number from 1 on, like 200, 10k or 1m".to_owned())
+}
+
+/// `100/s`, `100` or `none`.
+pub(super) fn rate_of(text: &str) -> Result<Option<NonZeroU32>, String> {
+    if text == "none" {
+        return Ok(None);
+    }
+    let rate = count_of(text.strip_suffix("/s").unwrap_or(text)).ok().and_then(NonZeroU32::new);
+    rate.map(Some).ok_or_else(|| "write it like 100/s, or none".to_owned())
+}
+
+/// A text with C escapes: \\n \\r \\t \\0 \\\\ \\xHH.
+pub(super) fn unescaped(text: &str) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((plain, escape)) = rest.split_once('\\') {
+        bytes.extend_from_slice(plain.as_bytes());
+        let mistake = || format!("no such escape: \\{escape} (there are \\n \\r \\t \\0 \\\\ \\xHH)");
+        let (byte, length) = match escape.as_bytes() {
+            [b'n', ..] => (b'\n', 1),
+            [b'r', ..] => (b'\r', 1),
+            [b't', ..] => (b'\t', 1),
+            [b'0', ..] => (0, 1),
+            [b'\\', ..] => (b'\\', 1),
+            [b'x', ..] => {
+                let digits = escape.get(1..3).ok_or_else(mistake)?;
+                (u8::from_str_radix(digits, 16).map_err(|_| mistake())?, 3)
+            }
+            _ => return Err(mistake()),
+        };
+        bytes.push(byte);
+        rest = &escape[length..];
+    }
+    bytes.extend_from_slice(rest.as_bytes());
+    Ok(bytes)
+}
+
+/// A number, if it is one, and the letters behind it.
+fn split_unit(text: &str) -> (Option<f64>, &str) {
+    let (number, unit) = text.split_at(text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len()));
+    let is_plain = number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    (number.parse().ok().filter(|_| is_plain), unit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_units() {
+        assert_eq!(duration_of("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(duration_of("1.5s"), Ok(Duration::from_millis(1500)));
+        assert_eq!(duration_of("5m"), Ok(Duration::from_secs(300)));
+        assert_eq!(size_of("64KiB"), Ok(65_536));
+        assert_eq!(count_of("10k"), Ok(10_000));
+        assert_eq!(count_of("1m"), Ok(1_000_000));
+        assert_eq!(rate_of("none"), Ok(None));
+        assert_eq!(rate_of("100/s"), Ok(NonZeroU32::new(100)));
+        for wrong in ["", "1", "-1s", "1x", "inf", "infs", "1e3s", "99999h0", "nan"] {
+            assert!(duration_of(wrong).is_err(), "{wrong}");
+        }
+        for wrong in ["", "0", "-1", "1.5", "10kk", "5000m"] {
+            assert!(count_of(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn texts_have_escapes() {
+        assert_eq!(unescaped("PING\\r\\n").unwrap(), b"PING\r\n");
+        assert_eq!(unescaped("a\\\\\\x00\\xffü").unwrap(), [&b"a\\\0\xff"[..], "ü".as_bytes()].concat());
+        for wrong in ["\\", "\\q", "\\x1", "\\xzz", "\\xü"] {
+            assert!(unescaped(wrong).is_err(), "{wrong}");
+        }
+    }
+}

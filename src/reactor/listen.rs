@@ -1,0 +1,142 @@
+//! Where services answer: endpoints become sockets.
+//!
+//! A host with several addresses is listened on at each of them.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use super::listener::{self, Refusal};
+use super::{Reactor, udp};
+use crate::endpoint::{Address, Endpoint};
+use crate::engine::ServiceId;
+use crate::error::Error;
+use crate::service::Service;
+
+/// How sockets listen; the default is what `pingpong serve` does.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ListenOptions {
+    /// Connections that wait to be accepted, per listener (listen(2)); net.core.somaxconn caps it. Default: 4096.
+    pub backlog: i32,
+    /// Whether several processes may share the port (SO_REUSEPORT, socket(7)). Default: no.
+    pub reuse_port: bool,
+}
+
+impl Default for ListenOptions {
+    fn default() -> Self {
+        Self { backlog: 4096, reuse_port: false }
+    }
+}
+
+impl<S: Service> Reactor<S> {
+    /// Has a service answer at an endpoint, connections and datagrams alike. Returns where it really listens: one
+    /// endpoint for each address of the host, with the port that the kernel picked where it was 0.
+    pub fn listen(&mut self, service: ServiceId, endpoint: &Endpoint) -> Result<Vec<Endpoint>, Error> {
+        self.listen_with(service, endpoint, &ListenOptions::default())
+    }
+
+    /// [`listen`](Self::listen), with options.
+    pub fn listen_with(
+        &mut self,
+        service: ServiceId,
+        endpoint: &Endpoint,
+        options: &ListenOptions,
+    ) -> Result<Vec<Endpoint>, Error> {
+        match endpoint {
+            Endpoint::Tcp(place) | Endpoint::Udp(place) => {
+                let addresses =
+                    place.resolve().map_err(|source| Error::Resolve { endpoint: endpoint.clone(), source })?;
+                self.listen_at_all(service, endpoint, &addresses, options)
+            }
+            Endpoint::Unix(path) | Endpoint::UnixGram(path) => {
+                self.listen_unix(service, endpoint.is_datagram(), path, options).map_err(|refusal| match refusal {
+                    Refusal::Occupied(by) => Error::Occupied { endpoint: endpoint.clone(), by },
+                    Refusal::Failed(source) => Error::Listen { endpoint: endpoint.clone(), source },
+                })?;
+                Ok(vec![endpoint.clone()])
+            }
+        }
+    }
+
+    /// Binds every address of a name. One that this machine does not have (IPv6 switched off, say) does not stop the
+    /// others.
+    fn listen_at_all(
+        &mut self,
+        service: ServiceId,
+        endpoint: &Endpoint,
+        addresses: &[SocketAddr],
+        options: &ListenOptions,
+    ) -> Result<Vec<Endpoint>, Error> {
+        let mut bound = Vec::new();
+        let mut refused = None;
+        for address in addresses {
+            match self.listen_ip(service, endpoint.is_datagram(), *address, options) {
+                Ok(local) if endpoint.is_datagram() => bound.push(Endpoint::Udp(local.into())),
+                Ok(local) => bound.push(Endpoint::Tcp(local.into())),
+                Err(source) if is_missing(&source) => {
+                    refused = Some(Error::Listen { endpoint: at(endpoint, *address), source });
+                }
+                Err(source) => return Err(Error::Listen { endpoint: at(endpoint, *address), source }),
+            }
+        }
+        match refused {
+            Some(error) if bound.is_empty() => Err(error),
+            Some(error) => {
+                log::warn!("{error}");
+                Ok(bound)
+            }
+            None => Ok(bound),
+        }
+    }
+
+    fn listen_ip(
+        &mut self,
+        service: ServiceId,
+        is_datagram: bool,
+        address: SocketAddr,
+        options: &ListenOptions,
+    ) -> io::Result<SocketAddr> {
+        if is_datagram {
+            let (socket, local) = udp::udp(address, options)?;
+            if !local.ip().is_loopback() {
+                log::warn!(
+                    "udp://{local} answers datagrams from other hosts, whose addresses can be forged (see --udp-budget)"
+                );
+            }
+            self.engine.bind(service, socket, Address::Ip(local))?;
+            return Ok(local);
+        }
+        let (socket, local) = listener::tcp(address, options)?;
+        self.engine.listen(service, socket)?;
+        Ok(local)
+    }
+
+    fn listen_unix(
+        &mut self,
+        service: ServiceId,
+        is_datagram: bool,
+        path: &Path,
+        options: &ListenOptions,
+    ) -> Result<(), Refusal> {
+        match is_datagram {
+            true => self.engine.bind(service, udp::unix(path)?, Address::Unix(Some(path.into())))?,
+            false => self.engine.listen(service, listener::unix(path, options)?)?,
+        }
+        Ok(())
+    }
+}
+
+/// Whether this machine does not have such an address, or such a kind of address.
+fn is_missing(error: &io::Error) -> bool {
+    let unsupported = error.raw_os_error() == Some(nix::libc::EAFNOSUPPORT);
+    unsupported || error.kind() == io::ErrorKind::AddrNotAvailable
+}
+
+/// The endpoint at one of its host's addresses.
+fn at(endpoint: &Endpoint, address: SocketAddr) -> Endpoint {
+    match endpoint.is_datagram() {
+        true => Endpoint::Udp(address.into()),
+        false => Endpoint::Tcp(address.into()),
+    }
+}
