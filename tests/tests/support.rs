@@ -2,7 +2,7 @@
 //!
 //! Nothing here sleeps. Every wait is for something that happens, and gives up after [`PATIENCE`].
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::mem::MaybeUninit;
 use std::net::{Shutdown, SocketAddr};
@@ -151,7 +151,8 @@ impl Server {
     #[track_caller]
     pub(crate) fn freeze(&self) {
         self.signal(Signal::SIGSTOP);
-        eventually("the process stops", || (self.state() == 'T').then_some(()));
+        // A small t where strace has it.
+        eventually("the process stops", || matches!(self.state(), 'T' | 't').then_some(()));
     }
 
     pub(crate) fn thaw(&self) {
@@ -261,9 +262,11 @@ impl Server {
         line.split_whitespace().next().and_then(|number| number.parse().ok()).expect("a number")
     }
 
-    /// How many descriptors it has open.
-    pub(crate) fn descriptors(&self) -> usize {
-        fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("the process is there").count()
+    /// The descriptors it has open.
+    pub(crate) fn descriptors(&self) -> BTreeSet<u64> {
+        let entries = fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("the process is there");
+        let number = |entry: io::Result<fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse().ok();
+        entries.filter_map(number).collect()
     }
 
     /// How many threads it has.
@@ -373,9 +376,8 @@ impl Lines {
     pub(crate) fn all(&self) -> Vec<String> {
         let (captured, changed) = &*self.0;
         let captured = captured.lock().expect("nobody panics with it");
-        let (captured, _) = changed
-            .wait_timeout_while(captured, PATIENCE, |captured| !captured.ended)
-            .expect("nobody panics with it");
+        let (captured, _) =
+            changed.wait_timeout_while(captured, PATIENCE, |captured| !captured.ended).expect("nobody panics with it");
         assert!(captured.ended, "output goes on and on");
         captured.lines.clone()
     }

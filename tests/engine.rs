@@ -1,0 +1,72 @@
+//! The engine over a fake kernel and a virtual clock: what it promises whatever sockets do, one promise a test.
+//!
+//! `fake` keeps the rules of the real kernel that servers trip over; `fake::server` is the loop around the engine,
+//! which sleeps exactly where a real one would. Random schedules are `simulation.rs`; services, `services.rs`.
+
+mod fake;
+
+#[path = "engine/accepting.rs"]
+mod accepting;
+#[path = "engine/backpressure.rs"]
+mod backpressure;
+#[path = "engine/closing.rs"]
+mod closing;
+#[path = "engine/datagrams.rs"]
+mod datagrams;
+#[path = "engine/draining.rs"]
+mod draining;
+#[path = "engine/embedding.rs"]
+mod embedding;
+#[path = "engine/loops.rs"]
+mod loops;
+#[path = "engine/reading.rs"]
+mod reading;
+#[path = "engine/timing.rs"]
+mod timing;
+
+use std::time::Duration;
+
+use fake::server::Server;
+use pingpong::Limits;
+use pingpong::service::{Echo, Framing, Hello, Ping};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn ping() -> Server<Ping> {
+    Server::new(Ping::new(Framing::Line))
+}
+
+fn echo() -> Server<Echo> {
+    Server::new(Echo)
+}
+
+/// Thinks for a second about each line.
+fn hello() -> Server<Hello> {
+    hello_limited(|_| {})
+}
+
+fn hello_limited(set: impl FnOnce(&mut Limits)) -> Server<Hello> {
+    Server::limited(Hello::new(Framing::Line, SECOND), set)
+}
+
+/// A connection whose service owes it an answer.
+fn thinking_connection() -> (Server<Hello>, usize) {
+    let mut server = hello();
+    let client = server.open();
+    assert_eq!(server.asks(client, "Michael\n"), "Welcome!\n");
+    (server, client)
+}
+
+/// A connection whose client does not read, so that the server reads no more either.
+fn congested_connection() -> (Server<Echo>, usize) {
+    congested_connection_limited(|_| {})
+}
+
+fn congested_connection_limited(set: impl FnOnce(&mut Limits)) -> (Server<Echo>, usize) {
+    let mut server = Server::limited(Echo, set);
+    let client = server.open_with_room(1000);
+    server.says(client, vec![b'x'; 1 << 20]);
+    server.settle();
+    assert!(server.kernel.borrow().unread_bytes(client) > 500_000);
+    (server, client)
+}

@@ -1,0 +1,273 @@
+//! Services of one's own: what an outbox can do beyond answering.
+
+use std::time::Duration;
+
+use pingpong::CloseReason;
+use pingpong::service::{ConnId, Input, Outbox, Peer, Service};
+
+use crate::SECOND;
+use crate::fake::server::Server;
+
+/// A room: what one says, all others hear. It knows a few words.
+#[derive(Default)]
+struct Room {
+    present: Vec<ConnId>,
+    /// What happened, for the test to read.
+    log: Vec<String>,
+}
+
+impl Room {
+    fn others(&self, own: ConnId) -> impl Iterator<Item = ConnId> {
+        self.present.iter().copied().filter(move |other| *other != own)
+    }
+}
+
+impl Service for Room {
+    fn opened(&mut self, peer: Peer, out: &mut Outbox<'_>) {
+        let Peer::Stream(id) = peer else { return };
+        out.reply(format!("{} here\n", self.present.len()).as_bytes());
+        self.present.iter().for_each(|other| out.send(*other, b"one came\n"));
+        self.present.push(id);
+        out.set_tag(100);
+    }
+
+    fn received(&mut self, from: Peer, input: &mut Input<'_>, out: &mut Outbox<'_>) {
+        let Peer::Stream(id) = from else { return };
+        while let Some(line) = input.line() {
+            match &*line {
+                b"kick\n" => self.others(id).for_each(|other| {
+                    out.send(other, b"kicked\n");
+                    out.close_other(other);
+                }),
+                b"bye\n" => {
+                    out.reply(b"bye\n");
+                    out.close();
+                }
+                b"later\n" => out.after(SECOND, 1),
+                b"now\n" => out.after(Duration::ZERO, 2),
+                b"wait\n" => {
+                    out.after(SECOND, 3);
+                    return out.pause();
+                }
+                b"wake\n" => out.after(3600 * SECOND, 4),
+                b"tag\n" => {
+                    out.set_tag(out.tag() + 1);
+                    out.reply(format!("{}\n", out.tag()).as_bytes());
+                }
+                b"ghosts\n" => {
+                    out.send(ConnId::from(u64::MAX), b"boo");
+                    out.close_other(ConnId::from(u64::MAX));
+                }
+                said => self.others(id).for_each(|other| out.send(other, said)),
+            }
+        }
+    }
+
+    fn closed(&mut self, peer: Peer, why: CloseReason, out: &mut Outbox<'_>) {
+        let Peer::Stream(id) = peer else { return };
+        self.present.retain(|other| *other != id);
+        self.present.iter().for_each(|other| out.send(*other, format!("one left ({why})\n").as_bytes()));
+        // Nobody is at hand: the answer goes nowhere, and the timer is nobody's.
+        out.reply(b"lost");
+        out.after(SECOND, 10);
+    }
+
+    fn expired(&mut self, key: u64, out: &mut Outbox<'_>) {
+        self.log.push(format!("{key} with tag {}", out.tag()));
+        out.reply(format!("timer {key}\n").as_bytes());
+        if key == 10 {
+            self.present.iter().for_each(|other| out.send(*other, b"remembered\n"));
+        }
+        out.resume();
+    }
+}
+
+fn room() -> Server<Room> {
+    Server::new(Room::default())
+}
+
+/// Two who are in, and have read what there was to read.
+fn room_with_two() -> (Server<Room>, usize, usize) {
+    let mut server = room();
+    let (first, second) = (server.open(), server.open());
+    assert_eq!(server.hears(first), "0 here\none came\n");
+    assert_eq!(server.hears(second), "1 here\n");
+    (server, first, second)
+}
+
+fn log(server: Server<Room>) -> Vec<String> {
+    server.engine.into_services().flat_map(|room| room.log).collect()
+}
+
+#[test]
+fn service_sends_to_other_connections() {
+    let (mut server, first, second) = room_with_two();
+    assert_eq!(server.asks(first, "hi\n"), "");
+    assert_eq!(server.hears(second), "hi\n");
+    assert_eq!(server.engine.deadline(), None);
+}
+
+#[test]
+fn what_is_sent_to_a_slow_reader_waits_and_arrives_in_order() {
+    let mut server = room();
+    let (talker, slow) = (server.open(), server.open_unix(10));
+    let said: String = (0..100).map(|number| format!("{number}\n")).collect();
+    server.says(talker, &said);
+    server.finishes(talker);
+    server.settle();
+    server.finishes(slow);
+    assert_eq!(server.hears_out(slow), ["1 here\n", &said, "one left (peer)\n"].concat());
+}
+
+#[test]
+fn service_closes_another_connection_once_it_has_got_everything() {
+    let mut server = room();
+    let (first, second) = (server.open(), server.open_with_room(3));
+    server.says(first, "kick\n");
+    assert_eq!(server.hears_out(second), "1 here\nkicked\n");
+    server.finishes(second);
+    server.settle();
+    server.assert_closed(second, CloseReason::Service);
+    server.assert_open(first);
+    assert_eq!(server.hears(first), "0 here\none came\none left (service)\n");
+}
+
+#[test]
+fn service_closes_the_connection_at_hand_once_it_has_got_everything() {
+    let mut server = room();
+    let client = server.open_with_room(3);
+    server.says(client, "bye\n");
+    assert_eq!(server.hears_out(client), "0 here\nbye\n");
+}
+
+#[test]
+fn those_that_are_gone_cannot_be_sent_to() {
+    let (mut server, first, second) = room_with_two();
+    server.resets(second);
+    server.settle();
+    server.hears(first);
+    assert_eq!(server.asks(first, "ghosts\nhi\ntag\n"), "101\n");
+    server.assert_open(first);
+}
+
+#[test]
+fn farewell_reaches_others_and_may_set_a_timer_of_nobodys() {
+    let (mut server, first, second) = room_with_two();
+    server.finishes(second);
+    server.settle();
+    assert_eq!(server.hears(first), "one left (peer)\n");
+    server.pass(SECOND);
+    assert_eq!(server.hears(first), "remembered\n");
+    assert_eq!(log(server), ["10 with tag 0"]);
+}
+
+#[test]
+fn timer_of_a_connection_has_it_at_hand() {
+    let (mut server, first, _) = room_with_two();
+    server.asks(first, "tag\nlater\n");
+    server.pass(SECOND);
+    assert_eq!(server.hears(first), "timer 1\n");
+    assert_eq!(log(server), ["1 with tag 101"]);
+}
+
+#[test]
+fn timer_without_delay_runs_out_without_an_event() {
+    let (mut server, first, _) = room_with_two();
+    assert_eq!(server.asks(first, "now\n"), "timer 2\n");
+}
+
+#[test]
+fn timer_ends_with_its_connection() {
+    let (mut server, _, second) = room_with_two();
+    server.asks(second, "wake\n");
+    server.resets(second);
+    server.settle();
+    assert_eq!(server.engine.load().timers, 1, "that of the farewell");
+    server.pass(7200 * SECOND);
+    assert_eq!(log(server), ["10 with tag 0"]);
+}
+
+#[test]
+fn timer_of_a_connection_that_lingers_sends_nothing_behind_the_end() {
+    let (mut server, first, _) = room_with_two();
+    server.says(first, "later\nbye\n");
+    assert_eq!(server.hears_out(first), "bye\n");
+    server.pass(SECOND);
+    assert_eq!(server.hears(first), "");
+    server.finishes(first);
+    server.settle();
+    server.assert_closed(first, CloseReason::Service);
+}
+
+#[test]
+fn paused_connection_is_offered_its_rest_again_when_it_goes_on() {
+    let (mut server, first, second) = room_with_two();
+    server.asks(first, "wait\nhi\n");
+    assert_eq!(server.hears(second), "");
+    server.pass(SECOND);
+    assert_eq!(server.hears(second), "hi\n");
+    assert_eq!(server.hears(first), "timer 3\n");
+}
+
+#[test]
+fn each_connection_keeps_its_own_tag() {
+    let (mut server, first, second) = room_with_two();
+    assert_eq!(server.asks(first, "tag\ntag\n"), "101\n102\n");
+    assert_eq!(server.asks(second, "tag\n"), "101\n");
+    assert_eq!(server.asks(first, "tag\n"), "103\n");
+}
+
+/// Answers each byte with a thousand, as far as there is room.
+struct Amplifier;
+
+impl Service for Amplifier {
+    fn received(&mut self, _: Peer, input: &mut Input<'_>, out: &mut Outbox<'_>) {
+        while out.has_room() && !input.is_empty() {
+            let byte = input.take(1)[0];
+            out.reply(&[byte; 1000]);
+        }
+    }
+}
+
+#[test]
+fn service_that_stops_for_want_of_room_is_called_again() {
+    let mut server = Server::new(Amplifier);
+    let client = server.open_with_room(5000);
+    server.says(client, "abcdefghij".repeat(100));
+    server.finishes(client);
+    let mut heard = Vec::new();
+    while !server.is_closed(client) || !server.kernel.borrow().client_sees_end(client) {
+        server.settle();
+        assert!(server.engine.load().buffered <= 3 * (64 << 10));
+        let bytes = server.hears_bytes(client, usize::MAX);
+        assert!(!bytes.is_empty(), "nothing more comes after {} bytes", heard.len());
+        heard.extend(bytes);
+    }
+    let expected: Vec<u8> = b"abcdefghij".repeat(100).into_iter().flat_map(|byte| [byte; 1000]).collect();
+    assert!(heard == expected, "{} bytes came", heard.len());
+}
+
+/// Greets, and has no more to say.
+struct Doorman;
+
+impl Service for Doorman {
+    fn opened(&mut self, _: Peer, out: &mut Outbox<'_>) {
+        out.reply(b"we are closed\n");
+        out.close();
+    }
+
+    fn received(&mut self, _: Peer, _: &mut Input<'_>, _: &mut Outbox<'_>) {
+        unreachable!("a closing connection is not read");
+    }
+}
+
+#[test]
+fn service_may_close_a_connection_as_soon_as_it_opens() {
+    let mut server = Server::new(Doorman);
+    let client = server.connect();
+    server.says(client, "hello?\n");
+    assert_eq!(server.hears_out(client), "we are closed\n");
+    server.finishes(client);
+    server.settle();
+    server.assert_closed(client, CloseReason::Service);
+}

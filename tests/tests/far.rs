@@ -1,0 +1,162 @@
+//! Peers on another host, played by a second network namespace: the datagram budget, and cables that are cut.
+
+use std::time::Instant;
+
+use super::support::{Client, Gram, Namespace};
+
+/// Both addresses of the server's end, in the family of the client's.
+const ENDS: [(&str, [&str; 2]); 2] =
+    [("10.77.0.2:0", ["10.77.0.1", "10.77.0.3"]), ("[fd77::2]:0", ["[fd77::1]", "[fd77::3]"])];
+
+#[test]
+fn answers_to_another_host_are_limited_and_proper_pings_are_not() {
+    let Some((here, there)) = Namespace::pair() else { return };
+    for service in ["ping", "hello", "echo"] {
+        let mut server = here.serve(&format!("{service}=udp://10.77.0.1:0 --udp-budget 20/s"));
+        let to = server.udp(service);
+        let client = there.within(|| Gram::udp_from("10.77.0.2:0", to));
+        let began = Instant::now();
+        (0..400).for_each(|_| client.say("x"));
+        server.stats_once("all have arrived", |stats| stats["datagrams_in"] == 400);
+        let most = 20 + (began.elapsed().as_secs_f64() * 20.0) as usize + 1;
+        let answers = client.pending().len();
+        assert!((20..=most).contains(&answers), "{service}: {answers} answers, at most {most} are due");
+        assert_eq!(server.stats()["budget"], 400 - answers as u64);
+
+        let pings = 100;
+        (0..pings).for_each(|n| client.say(format!("ping {n}")));
+        let stats = server.stats_once("all have arrived", |stats| stats["datagrams_in"] == 400 + pings);
+        match service {
+            "ping" => (0..pings).for_each(|n| client.hears(format!("pong {n}"))),
+            _ => assert!(stats["budget"] > 400 - answers as u64, "{service} has no proper pings: {stats:?}"),
+        }
+        server.stop();
+        let log = server.stderr_all();
+        let warnings: Vec<_> = log.iter().filter(|line| line.contains("--udp-budget")).collect();
+        // One at the start says what is exposed; then one, for hundreds of datagrams.
+        assert_eq!(warnings.len(), 2, "{log:#?}");
+        assert!(warnings[0].contains(&to.to_string()), "{log:#?}");
+        assert!(warnings[1].starts_with("WARN") && warnings[1].contains("10.77.0.2"), "{log:#?}");
+    }
+}
+
+#[test]
+fn the_budget_comes_back_with_time() {
+    let Some((here, there)) = Namespace::pair() else { return };
+    let server = here.serve("echo=udp://10.77.0.1:0 --udp-budget 10/s");
+    let to = server.udp("echo");
+    let client = there.within(|| Gram::udp_from("10.77.0.2:0", to));
+    (0..100).for_each(|_| client.say("x"));
+    server.stats_once("it is used up", |stats| stats["budget"] > 0);
+    client.pending();
+    super::support::eventually("an answer again", || {
+        client.say("y");
+        client.pending().contains(&b"y".to_vec()).then_some(())
+    });
+}
+
+#[test]
+fn each_source_has_a_budget_of_its_own() {
+    let Some((here, there)) = Namespace::pair() else { return };
+    there.ip("address add 10.77.0.4/24 dev wire");
+    there.ip("address add fd77::4/64 dev wire nodad");
+    let server = here.serve("echo=udp://10.77.0.1:0 echo=udp://[fd77::1]:0 --udp-budget 5/s");
+    let v6 = server.stdout()[1].strip_prefix("listening echo udp://").unwrap().parse().unwrap();
+    let answers = |local: &str, to| {
+        let client = there.within(|| Gram::udp_from(local, to));
+        let before = server.stats()["datagrams_in"];
+        (0..5).for_each(|_| client.say("x"));
+        server.stats_once("all have arrived", |stats| stats["datagrams_in"] == before + 5);
+        client.pending().len()
+    };
+    let v4 = server.udp("echo");
+    assert_eq!(answers("10.77.0.2:0", v4), 5);
+    assert!(answers("10.77.0.2:0", v4) < 5, "another port is no other source");
+    assert_eq!(answers("10.77.0.4:0", v4), 5);
+    assert_eq!(answers("[fd77::2]:0", v6), 5);
+    assert!(answers("[fd77::4]:0", v6) < 5, "a /64 is one source");
+}
+
+#[test]
+fn the_budget_is_a_hundred_a_second_unless_told_otherwise_and_none_lifts_it() {
+    let Some((here, there)) = Namespace::pair() else { return };
+    for (options, most) in [("", 100), ("--udp-budget none", 150)] {
+        let server = here.serve(&format!("echo=udp://10.77.0.1:0 {options}"));
+        let to = server.udp("echo");
+        let client = there.within(|| Gram::udp_from("10.77.0.2:0", to));
+        // All in one turn: no time passes for the budget.
+        server.freeze();
+        (0..150).for_each(|_| client.say("x"));
+        server.thaw();
+        let stats = server.stats_once("all have arrived", |stats| stats["datagrams_in"] == 150);
+        let answers = client.pending().len() as u64;
+        assert!((most..most + 30).contains(&answers), "{options}: {answers}");
+        assert_eq!(stats["budget"], 150 - answers);
+    }
+}
+
+#[test]
+fn a_wildcard_answers_from_the_address_that_was_asked_over_a_wire_too() {
+    let Some((here, there)) = Namespace::pair() else { return };
+    for host in ["0.0.0.0", "[::]"] {
+        let server = here.serve(&format!("echo=udp://{host}:0 ping=udp://{host}:0"));
+        for (local, asked) in ENDS.iter().take(if host == "[::]" { 2 } else { 1 }) {
+            for address in asked {
+                let to = |service| format!("{address}:{}", server.udp(service).port()).parse().unwrap();
+                let (echo, ping) =
+                    there.within(|| (Gram::udp_from(local, to("echo")), Gram::udp_from(local, to("ping"))));
+                echo.ask("where from?", "where from?");
+                ping.ask("ping 1", "pong 1");
+            }
+        }
+    }
+}
+
+#[test]
+fn another_hosts_port_that_we_serve_too_gets_answers_to_proper_pings_only() {
+    let Some((here, there)) = Namespace::pair() else { return };
+    let server = here.serve("ping=udp://10.77.0.1:0 echo=udp://10.77.0.1:0");
+    let (ping, echo) = (server.udp("ping"), server.udp("echo"));
+    let local = |port| format!("10.77.0.2:{port}");
+    let (to_ping, to_echo) =
+        there.within(|| (Gram::udp_from(&local(echo.port()), ping), Gram::udp_from(&local(ping.port()), echo)));
+    to_ping.say("x");
+    to_ping.say("pingpong");
+    to_ping.ask("ping 1", "pong 1");
+    to_echo.say("x");
+    to_echo.say("ping 1");
+    let stats = server.stats_once("all have arrived", |stats| stats["datagrams_in"] == 5);
+    assert_eq!((stats["loop"], stats["datagrams_out"]), (4, 1));
+    assert!(to_echo.pending().is_empty() && to_ping.pending().is_empty());
+}
+
+#[test]
+fn a_peer_that_vanished_is_closed_by_the_idle_timeout_and_holds_nobody_up() {
+    let Some((here, there)) = Namespace::pair() else { return };
+    let server = here.serve("ping=tcp://0.0.0.0:0 --idle-timeout 300ms -v");
+    let port = server.tcp("ping").port();
+    let mut vanished = there.within(|| Client::tcp(format!("10.77.0.1:{port}").parse().unwrap()));
+    vanished.ask("ping\n", "pong\n");
+    there.ip("link set wire down");
+    drop(vanished);
+    let mut near = here.within(|| Client::tcp(format!("127.0.0.1:{port}").parse().unwrap()));
+    let mut asked = 0;
+    while server.stats()["idle"] == 0 {
+        asked += 1;
+        near.ask(format!("ping {asked}\n"), format!("pong {asked}\n"));
+    }
+    let stats = server.stats();
+    assert_eq!((stats["idle"], stats["open"]), (1, 1));
+}
+
+#[test]
+fn a_peer_that_vanished_with_answers_unread_is_closed_by_the_stall_timeout() {
+    let Some((here, there)) = Namespace::pair() else { return };
+    let server = here.serve("echo=tcp://10.77.0.1:0 --stall-timeout 800ms");
+    let to = server.tcp("echo");
+    let mut vanished = there.within(|| Client::tcp(to));
+    vanished.stuff(&[b'x'; 1 << 16], 64 << 20);
+    there.ip("link set wire down");
+    let stats = server.stats_once("it is given up", |stats| stats["open"] == 0);
+    assert_eq!(stats["stall"], 1);
+}

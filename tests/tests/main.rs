@@ -1,0 +1,19 @@
+//! The binary over real sockets: one module per theme.
+//!
+//! Every server picks its own ports and says which; every wait has a deadline. Tests that need a tool (strace, ip, ss,
+//! valgrind, prlimit, root) say that they were skipped, and fail instead where `PINGPONG_REQUIRE_TOOLS=1`.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so")]
+
+mod command;
+mod datagrams;
+mod far;
+mod faults;
+mod limits;
+mod logs;
+mod memory;
+mod shutdown;
+mod support;
+mod trace;
+mod unix;
+mod wire;

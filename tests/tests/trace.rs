@@ -1,0 +1,132 @@
+//! What it costs: system calls per request, threads, and the length of the kernel's queue.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use super::support::{Client, Gram, Server, Strace, tool};
+
+const ALL: &str = "ping=127.0.0.1:0 hello=127.0.0.1:0 echo=127.0.0.1:0";
+
+/// How often each system call is in the log, those apart that strace's own coming and going makes.
+fn calls(log: &[String]) -> BTreeMap<&str, usize> {
+    let mut calls = BTreeMap::new();
+    for line in log {
+        let Some((name, _)) = line.split_once('(') else { continue };
+        let disturbed = line.contains("<detached") || line.contains("EINTR") || name.ends_with("resumed>");
+        if !disturbed && name != "restart_syscall" {
+            *calls.entry(name).or_default() += 1;
+        }
+    }
+    calls
+}
+
+#[test]
+fn a_ping_costs_one_receive_and_one_send_and_a_share_of_a_wait() {
+    let server = Server::start(ALL);
+    let mut clients: Vec<Client> = (0..50).map(|_| server.dial("ping")).collect();
+    clients.iter_mut().for_each(|client| client.ask("ping\n", "pong\n"));
+    server.rests();
+    let Some(strace) = Strace::attach(&server, &[]) else { return };
+    let rounds = 20;
+    for round in 0..rounds {
+        clients.iter_mut().for_each(|client| client.say(format!("ping {round}\n")));
+        clients.iter_mut().for_each(|client| client.hears(format!("pong {round}\n")));
+    }
+    let log = strace.detach();
+    let mut calls = calls(&log);
+    assert_eq!(calls.remove("recvfrom"), Some(50 * rounds), "{calls:?}");
+    assert_eq!(calls.remove("sendto"), Some(50 * rounds), "{calls:?}");
+    let waits = calls.remove("epoll_wait").unwrap_or_default();
+    assert!((rounds..=50 * rounds).contains(&waits), "{waits} waits");
+    assert_eq!(calls, BTreeMap::new(), "nothing else");
+}
+
+#[test]
+fn a_batch_of_pings_costs_one_receive_and_one_send() {
+    let server = Server::start(ALL);
+    let mut client = server.dial("ping");
+    client.ask("ping\n", "pong\n");
+    let Some(strace) = Strace::attach(&server, &[]) else { return };
+    // Mirrored ones and others, which are answered from different places.
+    let batch: String = (0..16).map(|n| if n % 3 == 0 { "x\n".to_owned() } else { format!("ping {n}\n") }).collect();
+    client.ask(&batch, batch.replace("ping", "pong").replace('x', "pong"));
+    let log = strace.detach();
+    let calls = calls(&log);
+    assert_eq!((calls["recvfrom"], calls["sendto"]), (1, 1), "{log:#?}");
+}
+
+#[test]
+fn a_datagram_costs_one_receive_and_one_send() {
+    let server = Server::start(ALL);
+    let client = Gram::udp(server.udp("ping"));
+    client.ask("ping", "pong");
+    server.rests();
+    let Some(strace) = Strace::attach(&server, &[]) else { return };
+    (0..50).for_each(|n| client.ask(format!("ping {n}"), format!("pong {n}")));
+    let log = strace.detach();
+    let mut calls = calls(&log);
+    assert_eq!(calls.remove("recvmmsg"), Some(50), "{calls:?}");
+    assert_eq!(calls.remove("sendto"), Some(50), "{calls:?}");
+    assert!(calls.remove("epoll_wait").is_some_and(|waits| waits <= 52));
+    assert_eq!(calls, BTreeMap::new(), "nothing else");
+}
+
+#[test]
+fn an_echo_costs_one_receive_and_one_send() {
+    let server = Server::start(ALL);
+    let mut client = server.dial("echo");
+    client.ask("x", "x");
+    server.rests();
+    let Some(strace) = Strace::attach(&server, &[]) else { return };
+    (0..50).for_each(|_| client.ask("y", "y"));
+    let log = strace.detach();
+    let mut calls = calls(&log);
+    assert_eq!((calls.remove("recvfrom"), calls.remove("sendto")), (Some(50), Some(50)));
+    calls.remove("epoll_wait");
+    assert_eq!(calls, BTreeMap::new(), "nothing else");
+}
+
+#[test]
+fn a_connection_is_set_up_with_two_calls() {
+    let server = Server::start(ALL);
+    server.dial("ping").ask("ping", "pong");
+    server.stats_once("it has gone", |stats| stats["open"] == 0);
+    let Some(strace) = Strace::attach(&server, &[]) else { return };
+    let mut clients: Vec<Client> = (0..20).map(|_| server.dial("ping")).collect();
+    clients.iter_mut().for_each(|client| client.ask("ping\n", "pong\n"));
+    let log = strace.detach();
+    let calls = calls(&log);
+    assert_eq!((calls["epoll_ctl"], calls.get("setsockopt"), calls.get("fcntl")), (20, None, None), "{calls:?}");
+    let accepted = log.iter().filter(|line| line.starts_with("accept4") && !line.contains("EAGAIN")).count();
+    assert_eq!(accepted, 20);
+}
+
+#[test]
+fn all_services_run_on_one_thread() {
+    let server = Server::start(ALL);
+    server.dial("ping").ask("ping", "pong");
+    server.dial("hello").ask("X", "Welcome!");
+    server.dial("echo").ask("x", "x");
+    Gram::udp(server.udp("ping")).ask("ping", "pong");
+    assert_eq!(server.threads(), 1);
+}
+
+fn ss(options: &[&str], port: u16) -> String {
+    let output = Command::new("ss").args(options).arg(format!("sport = :{port}")).output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn the_backlog_is_as_long_as_asked() {
+    if !tool("ss") {
+        return;
+    }
+    let most: u32 = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap().trim().parse().unwrap();
+    for (options, asked) in [("", 4096), ("--backlog 7", 7), ("--backlog 1m", 1_000_000)] {
+        let server = Server::start(&format!("ping=tcp://127.0.0.1:0 {options}"));
+        let line = ss(&["-ltnH"], server.tcp("ping").port());
+        // State, Recv-Q, Send-Q: of a listener the last is its backlog.
+        let backlog: u32 = line.split_whitespace().nth(2).unwrap().parse().unwrap();
+        assert_eq!(backlog, asked.min(most), "{options}: {line}");
+    }
+}

@@ -1,0 +1,329 @@
+//! Unix sockets: both kinds, and the files they leave or do not leave.
+
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener};
+use std::path::Path;
+use std::{fs, os::unix::fs::FileTypeExt};
+
+use nix::sys::signal::Signal;
+
+use super::support::{Client, Folder, Gram, Launch, PATIENCE, Server};
+
+fn is_socket(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket())
+}
+
+#[test]
+fn the_three_services_answer_on_unix_streams() {
+    let folder = Folder::new();
+    let [ping, hello, echo] = ["p", "h", "e"].map(|name| folder.file(name));
+    let places =
+        format!("ping=unix://{} hello=unix://{} echo=unix://{}", ping.display(), hello.display(), echo.display());
+    let mut server = Server::start(&format!("{places} --delay 20ms"));
+    assert_eq!(server.endpoint("hello", "unix"), format!("unix://{}", hello.display()));
+
+    let mut client = Client::unix(&ping);
+    client.ask("ping 1\r\nx\n", "pong 1\r\npong\n");
+    client.say("ping 2");
+    client.finish();
+    assert_eq!(client.rest(), b"pong 2");
+
+    let mut client = Client::unix(&hello);
+    client.hears("Welcome!");
+    client.ask("A\nB\n", "Hello, A!\nHello, B!\n");
+    client.say("exit\n");
+    client.hears_end();
+    drop(client);
+
+    let mut client = Client::unix(&echo);
+    let noise = super::support::Noise(4).bytes(1 << 20);
+    let mut writer = client.socket().try_clone().unwrap();
+    let heard = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::io::Write::write_all(&mut writer, &noise).unwrap();
+            writer.shutdown(std::net::Shutdown::Write).unwrap();
+        });
+        client.rest()
+    });
+    assert!(heard == noise);
+    let stats = server.stop();
+    assert_eq!((stats["accepted"], stats["peer"], stats["service"]), (3, 2, 1));
+}
+
+#[test]
+fn the_three_services_answer_unix_datagrams() {
+    let folder = Folder::new();
+    let [ping, hello, echo] = ["p", "h", "e"].map(|name| folder.file(name));
+    let places = format!(
+        "ping=unixgram://{} hello=unixgram://{} echo=unixgram://{}",
+        ping.display(),
+        hello.display(),
+        echo.display()
+    );
+    let server = Server::start(&places);
+    assert_eq!(server.endpoint("echo", "unixgram"), format!("unixgram://{}", echo.display()));
+    let client = |to: &Path| Gram::unix(Some(&folder.file(&format!("to-{}", to.file_name().unwrap().display()))), to);
+    let (ping, hello, echo) = (client(&ping), client(&hello), client(&echo));
+    ping.ask("PING 1\r\n", "PONG 1\r\n");
+    ping.ask("x", "pong");
+    hello.ask("X\n", "Hello, X!\n");
+    echo.ask("", "");
+    echo.ask(b"\0\xff", b"\0\xff");
+    let big = super::support::Noise(5).bytes(65_507);
+    echo.ask(&big, &big);
+}
+
+#[test]
+fn a_unix_datagram_from_nowhere_is_dropped_and_counted() {
+    let folder = Folder::new();
+    let place = folder.file("ping");
+    let server = Server::start(&format!("ping=unixgram://{}", place.display()));
+    let nameless = Gram::unix(None, &place);
+    nameless.say("ping");
+    nameless.say("ping");
+    Gram::unix(Some(&folder.file("me")), &place).ask("ping 3", "pong 3");
+    let stats = server.stats();
+    assert_eq!((stats["dropped"], stats["datagrams_in"], stats["datagrams_out"]), (2, 3, 1));
+}
+
+#[test]
+fn a_unix_datagram_from_an_abstract_name_is_answered() {
+    let folder = Folder::new();
+    let place = folder.file("ping");
+    let _server = Server::start(&format!("ping=unixgram://{}", place.display()));
+    let name = place.as_os_str().as_encoded_bytes();
+    let client = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(name).unwrap()).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client.send_to(b"ping", &place).unwrap();
+    let mut heard = [0; 8];
+    let count = client.recv(&mut heard).unwrap();
+    assert_eq!(&heard[..count], b"pong");
+}
+
+#[test]
+fn a_receiver_of_unix_datagrams_that_has_no_room_keeps_nobody_else_waiting() {
+    let folder = Folder::new();
+    let place = folder.file("ping");
+    let server = Server::start(&format!("ping=unixgram://{}", place.display()));
+    let lazy = Gram::unix(Some(&folder.file("lazy")), &place);
+    (0..100).for_each(|n| lazy.say(format!("ping {n}")));
+    let quick = Gram::unix(Some(&folder.file("quick")), &place);
+    (0..100).for_each(|n| quick.ask(format!("ping {n}"), format!("pong {n}")));
+    server.rests();
+    (0..100).for_each(|n| lazy.hears(format!("pong {n}")));
+    let stats = server.stats();
+    assert_eq!((stats["datagrams_out"], stats["dropped"]), (200, 0));
+}
+
+/// Sends so many numbered pings without reading. Not connected: then the kernel holds but a few answers for it. (A
+/// connected client that reads nothing may fill the server's send buffer.)
+fn lazy_client(folder: &Folder, place: &Path, pings: u32) -> UnixDatagram {
+    let lazy = UnixDatagram::bind(folder.file("lazy")).unwrap();
+    lazy.set_read_timeout(Some(PATIENCE)).unwrap();
+    (0..pings).for_each(|number| assert!(lazy.send_to(format!("ping {number}").as_bytes(), place).is_ok()));
+    lazy
+}
+
+/// The numbers of the next `count` pongs.
+fn pongs(lazy: &UnixDatagram, count: u64) -> Vec<u32> {
+    let next = |_| {
+        let mut heard = [0; 16];
+        let count = lazy.recv(&mut heard).unwrap();
+        std::str::from_utf8(&heard[..count]).unwrap().strip_prefix("pong ").unwrap().parse().unwrap()
+    };
+    (0..count).map(next).collect()
+}
+
+#[test]
+fn answers_that_wait_for_a_receiver_are_bounded_and_the_rest_is_counted() {
+    let folder = Folder::new();
+    let place = folder.file("ping");
+    let server = Server::start(&format!("ping=unixgram://{}", place.display()));
+    let lazy = lazy_client(&folder, &place, 3000);
+    let stats = server.stats_once("all have arrived", |stats| stats["datagrams_in"] == 3000);
+    assert!((1000..3000).contains(&stats["dropped"]), "{stats:?}");
+    Gram::unix(Some(&folder.file("quick")), &place).ask("ping", "pong");
+    let mut numbers = pongs(&lazy, 3000 - stats["dropped"]);
+    numbers.sort_unstable();
+    numbers.dedup();
+    assert_eq!(numbers.len() as u64, 3000 - stats["dropped"], "each but once");
+    let stats = server.stats();
+    assert_eq!(stats["datagrams_out"] + stats["dropped"], 3001);
+}
+
+#[test]
+fn answers_that_wait_for_a_receiver_leave_in_order() {
+    let folder = Folder::new();
+    let place = folder.file("ping");
+    let server = Server::start(&format!("ping=unixgram://{}", place.display()));
+    let lazy = lazy_client(&folder, &place, 1000);
+    server.stats_once("all have arrived", |stats| stats["datagrams_in"] == 1000);
+    assert_eq!(pongs(&lazy, 1000), (0..1000).collect::<Vec<u32>>());
+}
+
+#[test]
+fn a_unix_datagram_whose_sender_has_gone_is_counted_and_no_more() {
+    let folder = Folder::new();
+    let place = folder.file("ping");
+    let server = Server::start(&format!("ping=unixgram://{}", place.display()));
+    server.freeze();
+    let gone = folder.file("gone");
+    Gram::unix(Some(&gone), &place).say("ping");
+    server.thaw();
+    Gram::unix(Some(&folder.file("me")), &place).ask("ping", "pong");
+    assert_eq!(server.stats()["dropped"], 1);
+}
+
+#[test]
+fn services_that_are_made_to_talk_over_unix_datagrams_stay_silent() {
+    let folder = Folder::new();
+    let [ping, echo] = ["p", "e"].map(|name| folder.file(name));
+    let server = Server::start(&format!("ping=unixgram://{} echo=unixgram://{}", ping.display(), echo.display()));
+    // Takes the place of a service's file, and so its name: a forged source.
+    fs::rename(&echo, folder.file("moved")).unwrap();
+    let forger = Gram::unix(Some(&echo), &ping);
+    forger.say("x");
+    forger.say("ping 1");
+    Gram::unix(Some(&folder.file("me")), &ping).ask("ping 2", "pong 2");
+    assert!(forger.pending().is_empty());
+    assert_eq!(server.stats()["loop"], 2);
+}
+
+#[test]
+fn a_stale_socket_is_replaced() {
+    let folder = Folder::new();
+    let (stream, gram) = (folder.file("stream"), folder.file("gram"));
+    let places = format!("ping=unix://{} ping=unixgram://{}", stream.display(), gram.display());
+    let mut killed = Server::start(&places);
+    killed.signal(Signal::SIGKILL);
+    assert_eq!(killed.exit_code(), None);
+    assert!(is_socket(&stream) && is_socket(&gram), "SIGKILL leaves them behind");
+
+    let _server = Server::start(&places);
+    Client::unix(&stream).ask("ping", "pong");
+    Gram::unix(Some(&folder.file("me")), &gram).ask("ping", "pong");
+}
+
+#[test]
+fn a_live_socket_is_an_error_that_names_it_and_does_it_no_harm() {
+    let folder = Folder::new();
+    let (stream, gram) = (folder.file("stream"), folder.file("gram"));
+    let places = [format!("unix://{}", stream.display()), format!("unixgram://{}", gram.display())];
+    let _server = Server::start(&format!("ping={} ping={}", places[0], places[1]));
+    for place in &places {
+        let second = Launch::new(&format!("serve ping={place}")).run();
+        assert_eq!(second.code, Some(3), "{second:?}");
+        assert!(second.stderr.starts_with(&format!("pingpong: cannot listen on {place}: address in use (")));
+        assert_eq!(second.stderr.lines().count(), 1, "{second:?}");
+        assert_eq!(second.stdout, "");
+    }
+    Client::unix(&stream).ask("ping", "pong");
+    Gram::unix(Some(&folder.file("me")), &gram).ask("ping", "pong");
+}
+
+#[test]
+fn a_second_start_does_not_end_a_live_server_that_serves_once() {
+    let folder = Folder::new();
+    let place = folder.file("ping");
+    let _server = Server::start(&format!("ping=unix://{} --once", place.display()));
+    assert_eq!(Launch::new(&format!("serve ping=unix://{}", place.display())).run().code, Some(3));
+    Client::unix(&place).ask("ping", "pong");
+}
+
+#[test]
+fn a_live_socket_of_the_other_kind_or_with_a_full_backlog_is_live_too() {
+    let folder = Folder::new();
+    let gram = folder.file("gram");
+    let _other = UnixDatagram::bind(&gram).unwrap();
+    let busy = folder.file("busy");
+    let listener = UnixListener::bind(&busy).unwrap();
+    nix::sys::socket::listen(&listener, nix::sys::socket::Backlog::new(0).unwrap()).unwrap();
+    let _first = Client::unix(&busy);
+    for place in [&gram, &busy] {
+        let second = Launch::new(&format!("serve ping=unix://{}", place.display())).run();
+        assert_eq!(second.code, Some(3), "{second:?}");
+        assert!(is_socket(place));
+    }
+}
+
+#[test]
+fn what_is_no_socket_is_not_touched() {
+    let folder = Folder::new();
+    let (file, link) = (folder.file("file"), folder.file("link"));
+    fs::write(&file, "precious").unwrap();
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    for place in [&file, &link] {
+        for scheme in ["unix", "unixgram"] {
+            let place = format!("{scheme}://{}", place.display());
+            let refused = Launch::new(&format!("serve ping={place}")).run();
+            assert_eq!(refused.code, Some(3), "{refused:?}");
+            assert!(refused.stderr.contains(&place), "{refused:?}");
+        }
+    }
+    assert_eq!(fs::read_to_string(&file).unwrap(), "precious");
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+}
+
+#[test]
+fn the_files_are_removed_at_exit() {
+    let folder = Folder::new();
+    let (stream, gram) = (folder.file("stream"), folder.file("gram"));
+    let mut server =
+        Server::start(&format!("hello=unix://{} ping=unixgram://{} --delay 1h", stream.display(), gram.display()));
+    assert!(is_socket(&stream) && is_socket(&gram));
+    server.stop();
+    assert!(!stream.exists() && !gram.exists());
+
+    // By a second signal too.
+    let mut server = Server::start(&format!("hello=unix://{}", stream.display()));
+    let mut client = Client::unix(&stream);
+    client.ask("X", "Welcome!");
+    server.signal(Signal::SIGTERM);
+    server.log("shutting down");
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.exit_code(), Some(143));
+    assert!(!stream.exists());
+}
+
+#[test]
+fn a_file_that_another_server_has_put_in_its_place_stays() {
+    let folder = Folder::new();
+    let place = folder.file("ping");
+    let mut first = Server::start(&format!("ping=unix://{}", place.display()));
+    fs::remove_file(&place).unwrap();
+    let _second = Server::start(&format!("ping=unix://{}", place.display()));
+    first.stop();
+    Client::unix(&place).ask("ping", "pong");
+}
+
+#[test]
+fn a_failed_start_leaves_no_file_behind() {
+    let folder = Folder::new();
+    let (good, bad) = (folder.file("good"), folder.file("no/such/folder"));
+    let refused = Launch::new(&format!("serve ping=unix://{} ping=unix://{}", good.display(), bad.display())).run();
+    assert_eq!(refused.code, Some(3), "{refused:?}");
+    assert!(!good.exists());
+}
+
+#[test]
+fn a_path_that_cannot_be_is_an_error_that_names_it() {
+    let folder = Folder::new();
+    for scheme in ["unix", "unixgram"] {
+        for path in [folder.file(&"x".repeat(108)), folder.file("no/such/folder")] {
+            let place = format!("{scheme}://{}", path.display());
+            let refused = Launch::new(&format!("serve ping={place}")).run();
+            assert_eq!(refused.code, Some(3), "{refused:?}");
+            assert!(refused.stderr.starts_with(&format!("pingpong: cannot listen on {place}: ")), "{refused:?}");
+            assert_eq!(refused.stderr.lines().count(), 1, "{refused:?}");
+        }
+    }
+}
+
+#[test]
+fn the_longest_path_that_can_be_works() {
+    let folder = Folder::new();
+    let length = folder.file("").as_os_str().len();
+    let place = folder.file(&"x".repeat(107 - length));
+    let _server = Server::start(&format!("ping=unix://{}", place.display()));
+    Client::unix(&place).ask("ping", "pong");
+}
