@@ -13,6 +13,8 @@ mod backpressure;
 mod closing;
 #[path = "engine/datagrams.rs"]
 mod datagrams;
+#[path = "engine/dialling.rs"]
+mod dialling;
 #[path = "engine/draining.rs"]
 mod draining;
 #[path = "engine/embedding.rs"]

@@ -145,6 +145,11 @@ impl World {
         number
     }
 
+    /// The far side takes so many bytes and no more before it reads.
+    pub(crate) fn leaves_room(&mut self, number: usize, room: usize) {
+        self.connections[number].outbound_room = room;
+    }
+
     /// What the engine has dialled is there now.
     pub(crate) fn answers_the_dial(&mut self, number: usize) {
         self.connections[number].outcome = Some(Outcome::Connected);
@@ -319,7 +324,8 @@ impl World {
         for (number, mailbox) in self.datagrams.iter_mut().enumerate() {
             if mailbox.woken && picked() {
                 mailbox.woken = false;
-                let (readable, writable) = (!mailbox.arrivals.is_empty(), mailbox.armed && mailbox.room > 0);
+                let has_input = !mailbox.arrivals.is_empty() || !mailbox.receive_errors.is_empty();
+                let (readable, writable) = (has_input, mailbox.armed && mailbox.room > 0);
                 events.push(Event::Datagram { number: number as u32, readable, writable });
             }
         }

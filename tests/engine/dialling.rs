@@ -1,0 +1,210 @@
+//! The other side: connections that we dial, sockets that we ask from, lines, and how such a service ends things.
+
+use std::io;
+
+use pingpong::service::{Input, Outbox, Peer, Service};
+use pingpong::{Address, CloseReason};
+
+use crate::fake::server::Server;
+use nix::libc::{ECONNREFUSED, ENETUNREACH};
+
+/// Keeps what it is told; lines tell it what to do.
+#[derive(Default)]
+struct Caller {
+    log: Vec<String>,
+    peer: Option<Peer>,
+}
+
+fn far() -> Address {
+    Address::Ip(([192, 0, 2, 1], 9).into())
+}
+
+impl Service for Caller {
+    fn opened(&mut self, peer: Peer, _: &mut Outbox<'_>) {
+        self.log.push("opened".to_owned());
+        self.peer = Some(peer);
+    }
+
+    fn failed(&mut self, peer: Option<Peer>, error: &io::Error, _: &mut Outbox<'_>) {
+        let whose = if peer.is_some() { "asking" } else { "dialling" };
+        self.log.push(format!("{whose} failed: {:?}", error.kind()));
+    }
+
+    fn received(&mut self, _: Peer, input: &mut Input<'_>, _: &mut Outbox<'_>) {
+        self.log.push(format!("received {}", input.take_rest().escape_ascii()));
+    }
+
+    fn closed(&mut self, _: Peer, why: CloseReason, _: &mut Outbox<'_>) {
+        self.log.push(format!("closed ({why})"));
+    }
+
+    fn line(&mut self, text: &[u8], out: &mut Outbox<'_>) {
+        match (text, self.peer) {
+            (b"dial", _) => out.connect(&far()),
+            (b"ask", _) => out.ask(&far()),
+            (b"retire", _) => out.retire(),
+            (b"stop", _) => out.stop(),
+            (b"finish", Some(peer)) => out.finish_sending(peer),
+            (said, Some(peer)) => out.send(peer, said),
+            (said, None) => self.log.push(format!("nobody to hear {}", said.escape_ascii())),
+        }
+    }
+
+    fn lines_ended(&mut self, out: &mut Outbox<'_>) {
+        out.print(b"no more\n");
+        out.drain();
+    }
+}
+
+fn caller() -> Server<Caller> {
+    Server::new(Caller::default())
+}
+
+/// Someone who has dialled and been answered; the far side's number.
+fn connected() -> (Server<Caller>, usize) {
+    let mut server = caller();
+    server.line("dial");
+    server.kernel.borrow_mut().answers_the_dial(0);
+    server.settle();
+    assert_eq!(server.log(), ["opened"]);
+    (server, 0)
+}
+
+impl Server<Caller> {
+    fn line(&mut self, text: &str) {
+        let service = self.service;
+        self.engine.line(service, text.as_bytes());
+        self.settle();
+    }
+
+    fn log(&mut self) -> Vec<String> {
+        let service = self.service;
+        self.engine.with(service, |caller, _| std::mem::take(&mut caller.log))
+    }
+}
+
+#[test]
+fn dialled_connection_is_opened_when_it_is_there_and_not_before() {
+    let mut server = caller();
+    server.line("dial");
+    assert_eq!(server.log(), [""; 0]);
+    server.kernel.borrow_mut().answers_the_dial(0);
+    server.settle();
+    assert_eq!(server.log(), ["opened"]);
+    server.line("hi");
+    assert_eq!(server.hears(0), "hi");
+    server.says(0, "ho");
+    server.settle();
+    assert_eq!(server.log(), ["received ho"]);
+}
+
+#[test]
+fn dial_that_fails_is_told_and_leaves_nothing() {
+    let mut server = caller();
+    server.line("dial");
+    server.kernel.borrow_mut().fails_the_dial(0, ECONNREFUSED);
+    server.settle();
+    assert_eq!(server.log(), ["dialling failed: ConnectionRefused"]);
+    assert_eq!(server.engine.load().connections, 0);
+    assert_eq!(server.stats().open(), 0);
+}
+
+#[test]
+fn dial_that_fails_at_once_is_told_too() {
+    let mut server = caller();
+    server.kernel.borrow_mut().dial_errors.push_back(Some(ENETUNREACH));
+    server.line("dial");
+    assert_eq!(server.log(), ["dialling failed: NetworkUnreachable"]);
+    server.kernel.borrow_mut().failing_registrations = 1;
+    server.line("dial");
+    assert_eq!(server.log(), ["dialling failed: StorageFull"]);
+    assert_eq!(server.engine.load().connections, 0);
+}
+
+#[test]
+fn who_has_finished_sending_still_receives() {
+    let (mut server, far) = connected();
+    server.line("last");
+    server.line("finish");
+    server.line("too late");
+    assert_eq!(server.hears(far), "last");
+    assert!(server.kernel.borrow().client_sees_end(far));
+    server.says(far, "answer");
+    server.settle();
+    server.finishes(far);
+    server.settle();
+    assert_eq!(server.log(), ["received answer", "closed (peer)"]);
+}
+
+#[test]
+fn end_waits_until_what_was_said_is_out() {
+    let (mut server, far) = connected();
+    server.kernel.borrow_mut().leaves_room(far, 3);
+    server.line("a long story");
+    server.line("finish");
+    assert!(!server.kernel.borrow().client_sees_end(far));
+    assert_eq!(server.hears_out(far), "a long story");
+    assert!(!server.is_closed(far), "it still listens");
+}
+
+#[test]
+fn answers_to_what_was_asked_are_not_judged_as_questions() {
+    let mut server = caller();
+    server.line("ask");
+    assert_eq!(server.log(), ["opened"]);
+    server.line("ping");
+    assert_eq!(server.kernel.borrow().datagrams[0].sent, [(far(), None, b"ping".to_vec())]);
+    // A source port that no server would answer.
+    server.kernel.borrow_mut().datagram_arrives(0, Address::Ip(([192, 0, 2, 1], 7).into()), None, b"pong");
+    server.settle();
+    assert_eq!(server.log(), ["received pong"]);
+    assert_eq!(server.stats().loops, 0);
+}
+
+#[test]
+fn asker_is_told_that_nobody_is_there() {
+    let mut server = caller();
+    server.line("ask");
+    server.log();
+    server.kernel.borrow_mut().datagrams[0].receive_errors.push_back(ECONNREFUSED);
+    server.kernel.borrow_mut().datagrams[0].woken = true;
+    server.settle();
+    assert_eq!(server.log(), ["asking failed: ConnectionRefused"]);
+    server.kernel.borrow_mut().datagrams[0].send_error = Some(ECONNREFUSED);
+    server.line("ping");
+    assert_eq!(server.log(), ["asking failed: ConnectionRefused"]);
+}
+
+#[test]
+fn retired_service_lets_nobody_in_and_ends_with_the_last_of_its_guests() {
+    let mut server = caller();
+    let guest = server.open();
+    server.line("said to the guest");
+    server.line("retire");
+    assert_eq!(server.hears(guest), "said to the guest");
+    let late = server.connect();
+    server.settle();
+    assert!(server.kernel.borrow().connections[late].client_was_reset);
+    server.finishes(guest);
+    server.settle();
+    assert!(server.engine.is_stopped());
+}
+
+#[test]
+fn end_of_lines_drains_and_what_was_printed_is_there() {
+    let mut server = caller();
+    let service = server.service;
+    server.engine.lines_ended(service);
+    let mut printed = Vec::new();
+    server.engine.take_printed(&mut printed);
+    assert_eq!(printed, b"no more\n");
+    server.settle();
+    assert!(server.engine.is_stopped());
+}
+
+#[test]
+fn stop_ends_at_once() {
+    let (mut server, _) = connected();
+    server.line("stop");
+    assert!(server.engine.is_stopped());
+}
