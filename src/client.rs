@@ -10,18 +10,17 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::cli::ClientOptions;
-use crate::endpoint::{Address, Endpoint};
 use crate::error::{CloseReason, Error};
 use crate::limits::Limits;
 use crate::reactor::{ConsoleKind, Reactor, WhenFull};
 use crate::service::{Framing, Input, Outbox, Peer, Service, escaped};
+use crate::target::Target;
 
 /// Holds the conversation, and tells how it went.
 pub fn run(options: ClientOptions) -> Result<(), Error> {
-    let addresses = options.endpoint.addresses()?;
     let is_interactive = options.messages.is_empty() && !options.greeting;
     let mut reactor = Reactor::<Box<dyn Service>>::new(Limits::default())?;
-    let conversation = Rc::new(RefCell::new(Conversation::new(options, addresses.into())));
+    let conversation = Rc::new(RefCell::new(Conversation::new(options)?));
     let id = reactor.add("client", Box::new(conversation.clone()));
     let kind = if is_interactive { ConsoleKind::of_stdin() } else { ConsoleKind::Nobody };
     reactor.open_console(id, kind, "input:", WhenFull::Wait)?;
@@ -38,11 +37,9 @@ pub fn run(options: ClientOptions) -> Result<(), Error> {
 }
 
 struct Conversation {
-    endpoint: Endpoint,
+    target: Target,
     framing: Framing,
     timeout: Duration,
-    /// Where to try next.
-    addresses: VecDeque<Address>,
     peer: Option<Peer>,
     /// What is still to be said: messages, or lines typed before there was a connection.
     script: VecDeque<Vec<u8>>,
@@ -65,12 +62,11 @@ struct Conversation {
 }
 
 impl Conversation {
-    fn new(options: ClientOptions, addresses: VecDeque<Address>) -> Self {
-        Self {
-            endpoint: options.endpoint,
+    fn new(options: ClientOptions) -> Result<Self, Error> {
+        Ok(Self {
+            target: Target::resolve(options.endpoint)?,
             framing: options.framing,
             timeout: options.timeout,
-            addresses,
             peer: None,
             is_interactive: options.messages.is_empty() && !options.greeting,
             script: options.messages.into(),
@@ -84,17 +80,13 @@ impl Conversation {
             answered: 0,
             is_terminal: io::stdout().is_terminal(),
             outcome: None,
-        }
+        })
     }
 
     /// Tries the next address.
     fn begin(&mut self, out: &mut Outbox<'_>) {
-        let Some(address) = self.addresses.pop_front() else { return };
         self.wait(out);
-        match self.endpoint.is_datagram() {
-            true => out.ask(&address),
-            false => out.connect(&address),
-        }
+        self.target.dial(out);
     }
 
     /// Waits for something, for as long as an answer may take.
@@ -107,9 +99,9 @@ impl Conversation {
 
     fn say(&mut self, message: &[u8], out: &mut Outbox<'_>) {
         let Some(peer) = self.peer else { return };
-        let end = if self.framing == Framing::Line && !self.endpoint.is_datagram() { "\n" } else { "" };
+        let end = if self.framing == Framing::Line && !self.target.endpoint.is_datagram() { "\n" } else { "" };
         self.asked += 1;
-        if self.answered == 0 && self.endpoint.is_datagram() {
+        if self.answered == 0 && self.target.endpoint.is_datagram() {
             self.said.push(message.to_vec());
         }
         out.send(peer, &[message, end.as_bytes()].concat());
@@ -199,14 +191,12 @@ impl Service for Conversation {
             return;
         }
         // A datagram learns only now that nobody is there: it is said again at the next address.
-        if self.answered == 0 && !self.addresses.is_empty() {
+        if self.answered == 0 && self.target.has_more() {
             self.peer = None;
             self.script = self.said.drain(..).chain(self.script.drain(..)).collect();
             return self.begin(out);
         }
-        // An io::Error cannot be cloned, but its number says all.
-        let source = error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error);
-        self.end(Err(Error::Connect { endpoint: self.endpoint.clone(), source }), out);
+        self.end(Err(self.target.unreachable(error)), out);
     }
 
     fn received(&mut self, _: Peer, input: &mut Input<'_>, out: &mut Outbox<'_>) {
@@ -228,7 +218,7 @@ impl Service for Conversation {
     fn closed(&mut self, _: Peer, why: CloseReason, out: &mut Outbox<'_>) {
         // The last message may be one that has no answer, as `exit`.
         let is_fine = why == CloseReason::Peer && (self.is_interactive || self.script.is_empty());
-        let broken = || Error::BrokenOff { endpoint: self.endpoint.clone(), why };
+        let broken = || Error::BrokenOff { endpoint: self.target.endpoint.clone(), why };
         let outcome = if is_fine { Ok(()) } else { Err(broken()) };
         self.end(outcome, out);
     }
@@ -237,7 +227,7 @@ impl Service for Conversation {
         if !self.waits || turn != self.turn {
             return;
         }
-        let (endpoint, waited) = (self.endpoint.clone(), self.timeout);
+        let (endpoint, waited) = (self.target.endpoint.clone(), self.timeout);
         let outcome = match self.peer {
             None => {
                 self.waits = false;

@@ -113,6 +113,8 @@ pub mod logger;
 pub mod ping;
 #[cfg(feature = "cli")]
 pub mod serve;
+#[cfg(feature = "cli")]
+mod target;
 
 mod endpoint;
 pub mod engine;

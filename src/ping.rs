@@ -4,18 +4,19 @@
 //! no answer sets off a question; what comes is matched by its sequence number, never by counting.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
 use crate::cli::{PingOptions, Probe};
-use crate::endpoint::{Address, Endpoint};
+use crate::endpoint::Endpoint;
 use crate::error::{CloseReason, Error};
 use crate::limits::Limits;
 use crate::moment::Moment;
 use crate::reactor::{ConsoleKind, Reactor, WhenFull};
 use crate::service::{Input, Outbox, Peer, Service, escaped};
+use crate::target::Target;
 
 /// The timer that sends; the other one ends.
 const SEND: u64 = 0;
@@ -23,15 +24,14 @@ const END: u64 = 1;
 
 /// Asks until it has asked often enough or is interrupted, and reports.
 pub fn run(options: PingOptions) -> Result<Tally, Error> {
-    let addresses = options.endpoint.addresses()?;
     // Once we end there is nothing to wait for.
     let limits = Limits { linger: Duration::ZERO, ..Limits::default() };
     let mut reactor = Reactor::<Box<dyn Service>>::new(limits)?;
     reactor.watch_signals()?;
-    let prober = Rc::new(RefCell::new(Prober::new(options, addresses.into())));
+    let prober = Rc::new(RefCell::new(Prober::new(options)?));
     let id = reactor.add("ping", Box::new(prober.clone()));
     reactor.open_console(id, ConsoleKind::Nobody, "", WhenFull::Wait)?;
-    reactor.with(id, |_, out| prober.borrow_mut().begin(out));
+    reactor.with(id, |_, out| prober.borrow_mut().target.dial(out));
     reactor.run()?;
 
     let mut prober = prober.borrow_mut();
@@ -100,8 +100,12 @@ impl Times {
 }
 
 struct Prober {
-    options: PingOptions,
-    addresses: VecDeque<Address>,
+    target: Target,
+    count: Option<u64>,
+    interval: Duration,
+    timeout: Duration,
+    quiet: bool,
+    probe: Probe,
     peer: Option<Peer>,
     /// When each question that is not answered was asked, by its sequence number.
     pending: BTreeMap<u64, Moment>,
@@ -112,25 +116,20 @@ struct Prober {
 }
 
 impl Prober {
-    fn new(options: PingOptions, addresses: VecDeque<Address>) -> Self {
-        Self {
-            options,
-            addresses,
+    fn new(options: PingOptions) -> Result<Self, Error> {
+        Ok(Self {
+            target: Target::resolve(options.endpoint)?,
+            count: options.count,
+            interval: options.interval,
+            timeout: options.timeout,
+            quiet: options.quiet,
+            probe: options.probe,
             peer: None,
             pending: BTreeMap::new(),
             due: Moment::default(),
             tally: Tally::default(),
             error: None,
-        }
-    }
-
-    /// Tries the next address.
-    fn begin(&mut self, out: &mut Outbox<'_>) {
-        let Some(address) = self.addresses.pop_front() else { return };
-        match self.options.endpoint.is_datagram() {
-            true => out.ask(&address),
-            false => out.connect(&address),
-        }
+        })
     }
 
     /// Asks the next question, and sets the time for the one after.
@@ -139,21 +138,21 @@ impl Prober {
         self.tally.sent += 1;
         let sequence = self.tally.sent;
         self.pending.insert(sequence, out.now());
-        out.send(peer, &self.options.probe.question(sequence, self.terminator()));
-        if self.options.count == Some(sequence) {
-            return out.after(self.options.timeout, END);
+        out.send(peer, &self.probe.question(sequence, self.terminator()));
+        if self.count == Some(sequence) {
+            return out.after(self.timeout, END);
         }
-        self.due = (self.due + self.options.interval).max(out.now());
+        self.due = (self.due + self.interval).max(out.now());
         out.after(self.due.since(out.now()), SEND);
     }
 
     fn terminator(&self) -> &'static str {
-        if self.options.endpoint.is_datagram() { "" } else { "\n" }
+        if self.target.endpoint.is_datagram() { "" } else { "\n" }
     }
 
     /// Takes an answer: right or wrong, in time or late, or one too many.
     fn judge(&mut self, answer: &[u8], out: &mut Outbox<'_>) {
-        let probe = &self.options.probe;
+        let probe = &self.probe;
         let oldest = self.pending.keys().next().copied();
         let claimed = probe.sequence_of(answer).or(oldest);
         let Some((sequence, asked)) = claimed.and_then(|claimed| self.pending.remove_entry(&claimed)) else {
@@ -165,28 +164,28 @@ impl Prober {
             return self.say("wrong answer", answer, out);
         }
         let trip = out.now().since(asked);
-        let is_late = trip > self.options.timeout;
+        let is_late = trip > self.timeout;
         match is_late {
             true => self.tally.late += 1,
             false => self.tally.received += 1,
         }
         self.tally.times.add(trip);
-        if !self.options.quiet {
-            let (name, endpoint) = (probe.name(), &self.options.endpoint);
+        if !self.quiet {
+            let (name, endpoint) = (probe.name(), &self.target.endpoint);
             let (millis, late) = (trip.as_nanos() as f64 / 1e6, if is_late { " (late)" } else { "" });
             out.print(format!("{name} from {endpoint}: seq={sequence} time={millis:.3} ms{late}\n").as_bytes());
         }
     }
 
     fn say(&self, what: &str, answer: &[u8], out: &mut Outbox<'_>) {
-        if !self.options.quiet {
+        if !self.quiet {
             let shown = escaped(&answer[..answer.len().min(256)]);
-            out.print(format!("{what} from {}: \"{shown}\"\n", self.options.endpoint).as_bytes());
+            out.print(format!("{what} from {}: \"{shown}\"\n", self.target.endpoint).as_bytes());
         }
     }
 
     fn stop_when_all_is_answered(&self, out: &mut Outbox<'_>) {
-        if self.pending.is_empty() && self.options.count == Some(self.tally.sent) {
+        if self.pending.is_empty() && self.count == Some(self.tally.sent) {
             out.stop();
         }
     }
@@ -204,8 +203,7 @@ impl Prober {
         if self.tally.times.count > 0.0 {
             out.print(self.tally.times.line().as_bytes());
         }
-        let is_far =
-            matches!(&self.options.endpoint, Endpoint::Udp(_)) && !matches!(self.options.probe, Probe::Pong { .. });
+        let is_far = matches!(&self.target.endpoint, Endpoint::Udp(_)) && !matches!(self.probe, Probe::Pong { .. });
         if is_far && lost * 2 > *sent {
             out.print(b"(a pingpong server answers only so many such datagrams a second: see its --udp-budget)\n");
         }
@@ -228,14 +226,13 @@ impl Service for Prober {
         }
         // Where a datagram found nobody, the next address may do, or the next datagram.
         self.tally.refused += u64::from(peer.is_some());
-        if self.tally.received == 0 && !self.addresses.is_empty() {
-            return self.begin(out);
+        if self.tally.received == 0 && self.target.has_more() {
+            return self.target.dial(out);
         }
         if peer.is_some() {
             return;
         }
-        let source = error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error);
-        self.error = Some(Error::Connect { endpoint: self.options.endpoint.clone(), source });
+        self.error = Some(self.target.unreachable(error));
         out.stop();
     }
 
@@ -249,8 +246,8 @@ impl Service for Prober {
 
     fn closed(&mut self, _: Peer, why: CloseReason, out: &mut Outbox<'_>) {
         if why != CloseReason::Shutdown {
-            self.error = Some(Error::BrokenOff { endpoint: self.options.endpoint.clone(), why });
-            out.print(format!("{} closed the connection\n", self.options.endpoint).as_bytes());
+            self.error = Some(Error::BrokenOff { endpoint: self.target.endpoint.clone(), why });
+            out.print(format!("{} closed the connection\n", self.target.endpoint).as_bytes());
         }
         out.stop();
     }

@@ -20,9 +20,10 @@ const LAYERS: [(&str, &[&str]); 13] = [
     ("engine", &["service"]),
     ("reactor", &["service", "engine"]),
     ("cli", &["service", "engine", "reactor"]),
+    ("target", &["service"]),
     ("serve", &["service", "engine", "reactor", "cli"]),
-    ("client", &["service", "engine", "reactor", "cli"]),
-    ("ping", &["service", "engine", "reactor", "cli"]),
+    ("client", &["service", "engine", "reactor", "cli", "target"]),
+    ("ping", &["service", "engine", "reactor", "cli", "target"]),
     ("bench", &["service", "engine", "reactor", "cli"]),
 ];
 

@@ -169,6 +169,16 @@ fn failed_registration_drops_that_connection_only() {
 }
 
 #[test]
+fn failed_registration_gives_its_address_its_share_back() {
+    let mut server = ping_limited(|limits| limits.max_per_ip = Some(1));
+    server.kernel.borrow_mut().failing_registrations = 1;
+    let unlucky = connect_from(&mut server, "10.0.0.1:1000");
+    assert!(server.is_closed(unlucky));
+    let lucky = connect_from(&mut server, "10.0.0.1:1001");
+    server.assert_open(lucky);
+}
+
+#[test]
 fn once_drains_when_the_first_connection_has_ended() {
     let mut server = ping_limited(|limits| limits.once = true);
     let (first, second) = (server.open(), server.open());

@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use nix::libc::{EACCES, ECONNREFUSED, EINVAL, EMSGSIZE};
 use pingpong::service::{Echo, Framing, Ping, Service};
 
+use crate::fake::Event;
 use crate::fake::server::{Server, address};
 use crate::{SECOND, echo, hello, ping};
 
@@ -293,6 +294,35 @@ fn answers_wait_for_the_send_buffer_and_leave_in_order() {
     assert_eq!(sent(&server), in_order.collect::<Vec<_>>());
     assert!(!server.kernel.borrow().datagrams[0].armed, "armed only while something waits");
     assert_eq!(server.stats().datagrams_out, 103);
+}
+
+/// Asks while the server has not been told yet that there is room again; and then tells it.
+fn ask_before_the_room_is_told<S: Service>(server: &mut Server<S>, from: &str, bytes: &str) {
+    server.arrives(0, from, bytes);
+    server.kernel.borrow_mut().poll(|| true);
+    server.turn_with(vec![Event::Datagram { number: 0, readable: true, writable: false }]);
+    server.turn_with(vec![Event::Datagram { number: 0, readable: false, writable: true }]);
+}
+
+#[test]
+fn new_answer_does_not_overtake_those_that_wait() {
+    let mut server = full_socket(2);
+    server.settle();
+    server.kernel.borrow_mut().datagrams[0].room = usize::MAX;
+    ask_before_the_room_is_told(&mut server, "127.0.0.1:4000", "2");
+    assert_eq!(sent(&server), ["0", "1", "2"]);
+}
+
+#[test]
+fn new_answer_to_a_unix_peer_does_not_overtake_those_that_wait_for_it() {
+    let mut server = echo();
+    server.bind("/run/echo");
+    server.kernel.borrow_mut().datagrams[0].full.push(address("/run/slow"));
+    server.arrives(0, "/run/slow", "0");
+    server.settle();
+    server.kernel.borrow_mut().datagrams[0].full.clear();
+    ask_before_the_room_is_told(&mut server, "/run/slow", "1");
+    assert_eq!(sent(&server), ["0", "1"]);
 }
 
 #[test]

@@ -59,6 +59,16 @@ fn what_had_arrived_is_answered_though_its_event_was_not_told() {
 }
 
 #[test]
+fn who_sends_on_and_on_is_taken_in_as_far_as_a_kernel_could_hold_it() {
+    let mut server = echo();
+    let client = server.open();
+    server.says(client, vec![b'x'; 10 << 20]);
+    server.shut_down();
+    let heard = server.hears_out(client).len();
+    assert!(((8 << 20)..(9 << 20)).contains(&heard), "{heard} bytes");
+}
+
+#[test]
 fn what_arrives_afterwards_is_not_read() {
     let mut server = ping();
     let client = server.open_with_room(2);
@@ -229,7 +239,10 @@ fn answers_that_wait_for_the_send_buffer_are_still_sent() {
     server.arrives(number, "127.0.0.1:4000", "ping");
     server.shut_down();
     server.settle();
+    server.arrives(number, "127.0.0.1:4000", "ping");
+    server.settle();
     assert!(!server.engine.is_stopped());
+    assert_eq!(server.stats().datagrams_in, 1, "what arrives meanwhile is left to the kernel");
     server.kernel.borrow_mut().datagram_room(number, 10);
     server.settle();
     assert_eq!(server.kernel.borrow().datagrams[number].sent.len(), 1);

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use nix::sys::signal::Signal;
 
-use super::support::{Forger, Gram, Noise, Server, root};
+use super::support::{Forger, Gram, Namespace, Noise, Server};
 
 const ALL: &str = "ping=udp://127.0.0.1:0 hello=udp://127.0.0.1:0 echo=udp://127.0.0.1:0";
 
@@ -223,12 +223,11 @@ fn forged_sources_set_no_two_processes_talking() {
 
 #[test]
 fn the_ports_of_known_responders_are_never_answered() {
-    if !root() {
-        return;
-    }
-    let server = Server::start(ALL);
+    let Some(namespace) = Namespace::new() else { return };
+    let server = namespace.serve(ALL);
     for service in ["ping", "hello", "echo"] {
-        let client = |port| Gram::udp_from(&format!("127.0.0.3:{port}"), server.udp(service));
+        let to = server.udp(service);
+        let client = |port| namespace.within(|| Gram::udp_from(&format!("127.0.0.3:{port}"), to));
         let responders = RESPONDERS.map(client);
         responders.iter().for_each(|responder| responder.say("ping 1"));
         let neighbour = client(20);

@@ -140,11 +140,10 @@ fn a_peer_that_vanished_is_closed_by_the_idle_timeout_and_holds_nobody_up() {
     there.ip("link set wire down");
     drop(vanished);
     let mut near = here.within(|| Client::tcp(format!("127.0.0.1:{port}").parse().unwrap()));
-    let mut asked = 0;
-    while server.stats()["idle"] == 0 {
-        asked += 1;
-        near.ask(format!("ping {asked}\n"), format!("pong {asked}\n"));
-    }
+    super::support::eventually("it is closed", || {
+        near.ask("ping\n", "pong\n");
+        (server.stats()["idle"] > 0).then_some(())
+    });
     let stats = server.stats();
     assert_eq!((stats["idle"], stats["open"]), (1, 1));
 }

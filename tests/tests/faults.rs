@@ -212,6 +212,8 @@ fn running_out_of_something_on_accept_makes_clients_wait_and_no_more() {
         known.ask("ping", "pong");
         waiting.hears("Welcome!");
         assert_eq!(strace.injected(), 2, "{error}");
+        // What was logged before the counters has been read with them.
+        server.stats();
         let warnings = server.stderr().iter().filter(|line| line.starts_with("WARN")).count();
         assert_eq!(warnings, 1, "{error}: {:#?}", server.stderr());
     }
@@ -303,7 +305,7 @@ fn datagrams_that_find_no_room_in_the_send_buffer_leave_later_and_in_order() {
         assert!(strace.injected() > 3, "{call}");
         let stats = server.stats();
         assert_eq!((stats["dropped"], stats["datagrams_out"]), (0, 20));
-        strace.detach();
+        strace.detach(&server);
         server.rests();
     }
 }

@@ -98,11 +98,10 @@ fn the_idle_timeout_closes_the_silent_and_not_the_active() {
     silent.ask("ping\n", "pong\n");
     // A half line does not keep it open.
     silent.say("pi");
-    let mut asked = 0;
-    while server.stats()["idle"] == 0 {
-        asked += 1;
-        active.ask(format!("ping {asked}\n"), format!("pong {asked}\n"));
-    }
+    eventually("the silent one is closed", || {
+        active.ask("ping\n", "pong\n");
+        (server.stats()["idle"] > 0).then_some(())
+    });
     silent.hears_end();
     active.ask("ping\n", "pong\n");
     assert_eq!(server.stats()["open"], 1);
@@ -134,11 +133,10 @@ fn the_stall_timeout_closes_who_never_reads_and_others_are_served_meanwhile() {
         assert!(client.stuff(&b"x\n".repeat(1 << 15), 256 << 20) < 256 << 20);
         other.ask("ping\n", "pong\n");
     }
-    let mut asked = 0;
-    while server.stats()["stall"] < 2 {
-        asked += 1;
-        other.ask(format!("ping {asked}\n"), format!("pong {asked}\n"));
-    }
+    eventually("both are closed", || {
+        other.ask("ping\n", "pong\n");
+        (server.stats()["stall"] == 2).then_some(())
+    });
     let stats = server.stats();
     assert_eq!((stats["open"], stats["stall"]), (1, 2));
 }
@@ -386,7 +384,7 @@ fn write_errors_leave_nothing_behind() {
         broken.hears_end();
     }
     assert_eq!(strace.injected(), 100);
-    strace.detach();
+    strace.detach(&server);
     client.ask("x", "x");
     let stats = server.stats();
     assert_eq!((stats["open"], stats["reset"]), (1, 100));

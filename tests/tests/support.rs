@@ -274,16 +274,27 @@ impl Server {
         fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("the process is there").count()
     }
 
-    /// Sees that it comes to rest: asleep, and not woken for a while. Who spins never does.
+    /// Sees that it comes to rest: asleep, and not woken for 30 ms.
     #[track_caller]
     pub(crate) fn rests(&self) {
+        self.sleeps_through(15);
+    }
+
+    /// Sees that it sleeps now and then, for 10 ms at least: it may have timeouts to watch. Who spins never does.
+    #[track_caller]
+    pub(crate) fn does_not_spin(&self) {
+        self.sleeps_through(5);
+    }
+
+    #[track_caller]
+    fn sleeps_through(&self, looks: u32) {
         let wakes = || self.status("voluntary_ctxt_switches:") + self.status("nonvoluntary_ctxt_switches:");
         let (mut before, mut quiet) = (wakes(), 0);
         eventually("the process comes to rest", || {
             let now = wakes();
             quiet = if now == before && self.state() == 'S' { quiet + 1 } else { 0 };
             before = now;
-            (quiet >= 15).then_some(())
+            (quiet >= looks).then_some(())
         });
     }
 }
@@ -443,6 +454,8 @@ impl Client {
             match self.0.read(&mut heard[filled..]) {
                 Ok(0) => panic!("the end after {}", shown(&heard[..filled])),
                 Ok(more) => filled += more,
+                // A stopped process's calls with a timeout are, when it goes on (signal(7)).
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => panic!("{error} after {}", shown(&heard[..filled])),
             }
         }
@@ -571,9 +584,16 @@ impl Gram {
     #[track_caller]
     pub(crate) fn hear(&self) -> Vec<u8> {
         let mut heard = vec![0; 1 << 16];
-        let count = (&self.0).read(&mut heard).unwrap_or_else(|error| panic!("heard nothing: {error}"));
-        heard.truncate(count);
-        heard
+        loop {
+            match (&self.0).read(&mut heard) {
+                Ok(count) => {
+                    heard.truncate(count);
+                    return heard;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => panic!("heard nothing: {error}"),
+            }
+        }
     }
 
     #[track_caller]
@@ -757,9 +777,10 @@ impl Strace {
         fs::read_to_string(&self.log).unwrap_or_default().matches("(INJECTED)").count()
     }
 
-    /// Lets the server go, and gives what was noted: a line for each call.
+    /// Lets the server go once it rests, and gives what was noted: a line for each call.
     #[track_caller]
-    pub(crate) fn detach(mut self) -> Vec<String> {
+    pub(crate) fn detach(mut self, server: &Server) -> Vec<String> {
+        server.rests();
         kill(Pid::from_raw(self.child.id() as i32), Signal::SIGINT).expect("strace is there");
         eventually("strace ends", || self.child.try_wait().expect("it is our child"));
         fs::read_to_string(&self.log).expect("its log").lines().map(str::to_owned).collect()

@@ -333,6 +333,7 @@ fn a_service_reads_only_as_fast_as_its_answers_are_taken() {
         assert!(sent < MOST, "{service} reads without end");
         let grown = server.memory().saturating_sub(before);
         assert!(grown < 4 << 20, "{service} keeps {grown} bytes of {sent}");
+        server.does_not_spin();
         // Another client is served meanwhile, and nothing is lost.
         server.dial(service).ask("ping\n", if service == "ping" { "pong\n" } else { "ping\n" });
         client.finish();
@@ -393,6 +394,20 @@ fn the_answers_before_an_overlong_line_are_given_even_with_a_delay() {
     assert_eq!(client.rest(), b"Welcome!\nHello, 12345678!\nHello, B!\r\n");
     drop(client);
     assert_eq!(server.stop()["overflow"], 1);
+}
+
+#[test]
+fn answers_under_way_outlive_a_close_with_unread_input() {
+    // A close with unread input makes the kernel throw away what it has not delivered yet.
+    let (server, mut client) = ping("--max-message 1000");
+    let questions = "ping with some padding\n".repeat(50_000);
+    client.say(&questions);
+    client.say("z".repeat(2000) + "\n");
+    client.say("never looked at\n".repeat(20_000));
+    server.stats_once("all have been answered", |stats| stats["messages"] == 50_000);
+    assert!(client.rest() == questions.replace("ping", "pong").into_bytes());
+    drop(client);
+    assert_eq!(server.stats_once("it has gone", |stats| stats["open"] == 0)["overflow"], 1);
 }
 
 #[test]

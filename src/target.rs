@@ -1,0 +1,44 @@
+//! Whom a client talks to: an endpoint, and the addresses of it that have not been tried.
+
+use std::collections::VecDeque;
+use std::io;
+
+use crate::endpoint::{Address, Endpoint};
+use crate::error::Error;
+use crate::service::Outbox;
+
+/// An endpoint whose addresses are tried in order.
+#[derive(Debug)]
+pub(crate) struct Target {
+    pub(crate) endpoint: Endpoint,
+    untried: VecDeque<Address>,
+}
+
+impl Target {
+    /// Looks the endpoint's host up.
+    pub(crate) fn resolve(endpoint: Endpoint) -> Result<Self, Error> {
+        let untried = endpoint.addresses()?.into();
+        Ok(Self { endpoint, untried })
+    }
+
+    /// Whether there is another address to try.
+    pub(crate) fn has_more(&self) -> bool {
+        !self.untried.is_empty()
+    }
+
+    /// Tries the next address.
+    pub(crate) fn dial(&mut self, out: &mut Outbox<'_>) {
+        match self.untried.pop_front() {
+            Some(address) if self.endpoint.is_datagram() => out.ask(&address),
+            Some(address) => out.connect(&address),
+            None => {}
+        }
+    }
+
+    /// What to tell the user when no address would do.
+    pub(crate) fn unreachable(&self, error: &io::Error) -> Error {
+        // An io::Error cannot be cloned, but its number says all.
+        let source = error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error);
+        Error::Connect { endpoint: self.endpoint.clone(), source }
+    }
+}
