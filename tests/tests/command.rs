@@ -1,6 +1,6 @@
 //! The command itself: what it prints when it starts, how it fails, which endpoints an argument means.
 
-use std::net::{TcpListener, ToSocketAddrs, UdpSocket};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 
 use nix::sys::signal::Signal;
 
@@ -108,16 +108,42 @@ fn an_endpoint_without_scheme_is_tcp_and_udp() {
     assert_eq!(server.stdout().len(), 3);
 }
 
-#[test]
-fn every_address_of_a_name_is_bound() {
-    let mut addresses: Vec<_> = ("localhost", 0).to_socket_addrs().unwrap().map(|address| address.ip()).collect();
-    addresses.dedup();
-    let server = Server::start("ping=tcp://localhost:0");
+/// The addresses at which a TCP service listens.
+fn bound(server: &Server) -> Vec<SocketAddr> {
     let stdout = server.stdout();
-    let bound: Vec<std::net::SocketAddr> =
-        stdout.iter().filter_map(|line| line.strip_prefix("listening ping tcp://")?.parse().ok()).collect();
-    assert_eq!(bound.iter().map(|address| address.ip()).collect::<Vec<_>>(), addresses, "{stdout:?}");
-    bound.iter().for_each(|address| Client::tcp(*address).ask("ping", "pong"));
+    stdout.iter().filter_map(|line| line.split_once(" tcp://")?.1.parse().ok()).collect()
+}
+
+#[test]
+fn a_name_is_resolved() {
+    let server = Server::start("ping=tcp://localhost:0");
+    assert!(bound(&server).iter().all(|address| address.ip().is_loopback()));
+    bound(&server).into_iter().for_each(|address| Client::tcp(address).ask("ping", "pong"));
+    assert_eq!(server.stdout().len(), bound(&server).len() + 1, "each address once, and ready");
+}
+
+#[test]
+fn every_address_of_a_name_is_bound_and_one_that_is_not_there_stops_no_other() {
+    let Some(namespace) = Namespace::new() else { return };
+    namespace.hosts("127.0.0.1 many\n127.0.0.2 many\n::1 many\n192.0.2.1 elsewhere\n");
+    let hosts = |server: &Server| {
+        let mut hosts: Vec<_> = bound(server).into_iter().map(|address| address.ip().to_string()).collect();
+        hosts.sort();
+        hosts
+    };
+    let server = namespace.serve("ping=tcp://many:7");
+    assert_eq!(hosts(&server), ["127.0.0.1", "127.0.0.2", "::1"]);
+    let addresses = bound(&server);
+    namespace.within(|| addresses.iter().for_each(|address| Client::tcp(*address).ask("ping", "pong")));
+    drop(server);
+
+    namespace.within(|| std::fs::write("/proc/sys/net/ipv6/conf/all/disable_ipv6", "1").unwrap());
+    let server = namespace.serve("ping=tcp://many:7");
+    assert_eq!(hosts(&server), ["127.0.0.1", "127.0.0.2"]);
+    assert!(server.log("tcp://[::1]:7").starts_with("WARN"));
+    let refused = namespace.launch("serve ping=tcp://elsewhere:7").run();
+    assert_eq!(refused.code, Some(3), "{refused:?}");
+    assert!(refused.stderr.contains("tcp://192.0.2.1:7"), "{refused:?}");
 }
 
 #[test]

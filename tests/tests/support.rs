@@ -47,7 +47,7 @@ impl Launch {
 
     /// `pingpong` started by a shell, where `exec "$0" "$@"` is it.
     pub(crate) fn shell(script: &str, arguments: &str) -> Self {
-        Self::within(&["sh", "-c", script], arguments)
+        Self::within(&["/bin/sh", "-c", script], arguments)
     }
 
     pub(crate) fn stdout(mut self, to: impl Into<Stdio>) -> Self {
@@ -706,6 +706,17 @@ impl Namespace {
         Some((here, there))
     }
 
+    /// Gives it an /etc/hosts of its own, as ip-netns(8) offers.
+    #[track_caller]
+    pub(crate) fn hosts(&self, lines: &str) {
+        fs::create_dir_all(self.folder()).expect("root may write there");
+        fs::write(self.folder().join("hosts"), lines).expect("root may write there");
+    }
+
+    fn folder(&self) -> PathBuf {
+        Path::new("/etc/netns").join(&self.0)
+    }
+
     #[track_caller]
     pub(crate) fn ip(&self, arguments: &str) {
         let output =
@@ -713,10 +724,15 @@ impl Namespace {
         assert!(output.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
-    /// `pingpong serve` in there.
+    /// `pingpong` in there.
+    pub(crate) fn launch(&self, arguments: &str) -> Launch {
+        Launch::within(&["ip", "netns", "exec", &self.0], arguments)
+    }
+
+    /// `pingpong serve` in there, ready.
     #[track_caller]
     pub(crate) fn serve(&self, arguments: &str) -> Server {
-        Launch::within(&["ip", "netns", "exec", &self.0], &format!("serve {arguments}")).start()
+        self.launch(&format!("serve {arguments}")).start()
     }
 
     /// Does something on a thread that is in there. The sockets it makes stay in there.
@@ -733,6 +749,7 @@ impl Namespace {
 impl Drop for Namespace {
     fn drop(&mut self) {
         let _ = Command::new("ip").args(["netns", "del", &self.0]).stderr(Stdio::null()).status();
+        let _ = fs::remove_dir_all(self.folder());
     }
 }
 
@@ -761,7 +778,12 @@ impl Strace {
             .spawn()
             .expect("strace runs");
         let said = Lines::capture(child.stderr.take().expect("piped"));
-        said.find(0, |line| line.contains("attached"));
+        // "Process 7 attached", or why not, for instance because ptrace(2) is for root alone here.
+        let answer = said.find(0, |line| line.contains("attach"));
+        if !answer.contains("attached") {
+            let _ = child.wait();
+            return skip(&answer);
+        }
         Some(Self { child, log, _folder: folder })
     }
 
