@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 
-use super::support::{Client, Gram, Server, Strace, tool};
+use super::support::{Client, Folder, Gram, Server, Strace, tool};
 
 const ALL: &str = "ping=127.0.0.1:0 hello=127.0.0.1:0 echo=127.0.0.1:0";
 
@@ -84,6 +84,27 @@ fn an_echo_costs_one_receive_and_one_send() {
     let mut calls = calls(&log);
     assert_eq!((calls.remove("recvfrom"), calls.remove("sendto")), (Some(50), Some(50)));
     calls.remove("epoll_wait");
+    assert_eq!(calls, BTreeMap::new(), "nothing else");
+}
+
+#[test]
+fn a_ping_over_a_unix_stream_wakes_the_server_once() {
+    let folder = Folder::new();
+    let place = folder.file("ping");
+    let server = Server::start(&format!("ping=unix://{}", place.display()));
+    let mut client = Client::unix(&place);
+    client.ask("ping\n", "pong\n");
+    server.rests();
+    let Some(strace) = Strace::attach(&server, &[]) else { return };
+    (0..50).for_each(|n| client.ask(format!("ping {n}\n"), format!("pong {n}\n")));
+    let log = strace.detach(&server);
+    let mut calls = calls(&log);
+    // Each reading of an answer would wake it once more, if it asked to be told of room to write.
+    let waits = calls.remove("epoll_wait").unwrap_or_default();
+    assert!((49..=52).contains(&waits), "{waits} waits");
+    assert_eq!(calls.remove("sendto"), Some(50), "{calls:?}");
+    // A short read of a Unix stream does not say that it is empty.
+    assert_eq!(calls.remove("recvfrom"), Some(100), "{calls:?}");
     assert_eq!(calls, BTreeMap::new(), "nothing else");
 }
 
