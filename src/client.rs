@@ -127,6 +127,7 @@ impl Conversation {
     /// Interactive: nothing more will be said.
     fn finish(&mut self, out: &mut Outbox<'_>) {
         self.is_over = true;
+        out.ignore_lines();
         match self.peer {
             // Datagrams have no end: it is over when all are answered, or when that takes too long.
             Some(Peer::Datagram(_)) if self.answered >= self.asked => self.end(Ok(()), out),
@@ -193,6 +194,7 @@ impl Service for Conversation {
         // A datagram learns only now that nobody is there: it is said again at the next address.
         if self.answered == 0 && self.target.has_more() {
             self.peer = None;
+            self.asked = 0;
             self.script = self.said.drain(..).chain(self.script.drain(..)).collect();
             return self.begin(out);
         }

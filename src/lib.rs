@@ -121,6 +121,7 @@ pub mod engine;
 mod error;
 mod limits;
 mod moment;
+mod outlet;
 mod reactor;
 pub mod service;
 mod stats;

@@ -10,15 +10,17 @@ use std::path::Path;
 const BOTTOM: [&str; 5] = ["endpoint", "error", "limits", "moment", "stats"];
 
 /// Which modules of the crate each module may name, apart from itself and the bottom.
-const LAYERS: [(&str, &[&str]); 14] = [
+const LAYERS: [(&str, &[&str]); 16] = [
     ("endpoint", &[]),
     ("error", &[]),
     ("limits", &[]),
     ("moment", &[]),
     ("stats", &[]),
+    ("outlet", &[]),
+    ("logger", &["outlet"]),
     ("service", &[]),
     ("engine", &["service"]),
-    ("reactor", &["service", "engine"]),
+    ("reactor", &["service", "engine", "outlet"]),
     ("cli", &["service", "engine", "reactor"]),
     ("target", &["service"]),
     ("serve", &["service", "engine", "reactor", "cli"]),
@@ -27,8 +29,8 @@ const LAYERS: [(&str, &[&str]); 14] = [
     ("bench", &["service", "engine", "reactor", "cli"]),
 ];
 
-/// Modules that stand beside the layers: `logger` is of the binary, `lib` and `main` put all together.
-const BESIDE: [&str; 3] = ["logger", "lib", "main"];
+/// Modules that stand beside the layers: they put all together.
+const BESIDE: [&str; 2] = ["lib", "main"];
 
 /// What nobody below the reactor may name: sockets, clocks, randomness.
 const OUTSIDE: [&str; 13] = [
@@ -202,7 +204,7 @@ impl<'a> File<'a> {
     }
 
     fn may_name(&self, name: &str) -> bool {
-        if BESIDE[1..].contains(&self.module) || BOTTOM.contains(&name) || name == self.module {
+        if BESIDE.contains(&self.module) || BOTTOM.contains(&name) || name == self.module {
             return true;
         }
         LAYERS.iter().any(|(module, below)| *module == self.module && below.contains(&name))

@@ -41,6 +41,8 @@ pub(super) struct Connection<T> {
     pub(super) readable: bool,
     /// There may be room to write. Set by events, cleared by `WouldBlock` or by a short write.
     pub(super) writable: bool,
+    /// We have made it, to ask; else the peer has.
+    is_dialled: bool,
     /// Whether we have more to say.
     pub(super) sending: Sending,
     /// A short read does not mean that nothing is left: a FIN, an error or an urgent mark may stand behind it.
@@ -103,7 +105,7 @@ impl<T> Connection<T> {
     /// An accepted connection: writable from the start.
     pub(super) fn accepted(stream: T, service: u16, peer: Address, short_read_drains: bool, now: Moment) -> Self {
         let dialled = Self::dialled(stream, service, peer, short_read_drains, now);
-        Self { state: State::Open, writable: true, ..dialled }
+        Self { state: State::Open, writable: true, is_dialled: false, ..dialled }
     }
 
     /// A connection that we have begun to make: it becomes writable when it is there.
@@ -122,6 +124,7 @@ impl<T> Connection<T> {
             peer,
             readable: false,
             writable: false,
+            is_dialled: true,
             sending: Sending::Open,
             no_short_stop: !short_read_drains,
             hung_up: None,
@@ -191,8 +194,12 @@ impl<T> Connection<T> {
         }
     }
 
-    /// Sets `congested` from what waits to be sent.
+    /// Sets `congested` from what waits to be sent. Not where we ask: what is read there makes no output, and not
+    /// reading could make both sides wait for each other.
     pub(super) fn weigh(&mut self) {
+        if self.is_dialled {
+            return;
+        }
         let mark = if self.congested { LOW_MARK + 1 } else { HIGH_MARK };
         self.congested = held(&self.tx) >= mark;
     }

@@ -110,6 +110,11 @@ impl<S: Service, N: Net> Engine<S, N> {
         self.with(service, |service, out| service.lines_ended(out));
     }
 
+    /// Whether lines are still wanted.
+    pub fn takes_lines(&self) -> bool {
+        self.is_running() && !self.effects.ignores_lines
+    }
+
     /// What services have printed since the last call, appended to `text`.
     pub fn take_printed(&mut self, text: &mut Vec<u8>) {
         text.append(&mut self.effects.printed);

@@ -4,10 +4,11 @@
 //! O_NONBLOCK stays off, because the flag is the terminal's and would leak to the shell: poll(2) is asked before each
 //! read. A background job does not read its terminal, which would stop it (SIGTTIN).
 //!
-//! Output: poll(2) is asked before each write too. What cannot be written now waits in a bounded queue, then is dropped
-//! and counted: a stopped terminal freezes nothing. On a terminal a prompt stands below what is printed.
+//! Output: what cannot be written now waits in a bounded queue, then is dropped and counted: a stopped terminal freezes
+//! nothing. On a terminal a prompt stands below what is printed.
 
 use std::collections::VecDeque;
+use std::fs::File;
 use std::io::{self, ErrorKind, IsTerminal};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::linux::fs::MetadataExt;
@@ -17,10 +18,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use memchr::{memchr, memchr_iter};
 use mio::unix::SourceFd;
 use mio::{Interest, Registry};
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{getpgrp, read, tcgetpgrp, write};
 
 use super::token::Token;
+use crate::outlet::open_without_waiting;
 use crate::stats::CONSOLE_LINES_LOST;
 
 /// Bytes that wait for standard output at the most.
@@ -79,6 +82,8 @@ pub(super) struct Console {
     kind: ConsoleKind,
     /// There may be something to read.
     readable: bool,
+    /// The terminal is somebody else's for now.
+    is_in_background: bool,
     /// The beginning of a line.
     partial: Vec<u8>,
     output: Output,
@@ -96,11 +101,49 @@ enum Input {
 struct Output {
     when_full: WhenFull,
     queue: VecDeque<u8>,
-    /// Events tell when there is room again. (A file always has room.)
-    is_polled: bool,
+    place: Place,
     is_dead: bool,
     prompt: Option<&'static str>,
     prompt_shown: bool,
+}
+
+/// Where output goes.
+#[derive(Debug)]
+enum Place {
+    /// Standard output, and we wait for it. (A file never makes us wait.)
+    Plain,
+    /// Standard output, which poll(2) is asked about first; events tell when there is room again.
+    Polled,
+    /// The same terminal or pipe, opened anew, so that O_NONBLOCK is ours alone: poll(2) may find some room in a terminal,
+    /// and not as much as a write needs.
+    Own(File),
+}
+
+impl Place {
+    fn open(registry: &Registry, when_full: WhenFull) -> io::Result<Self> {
+        if when_full == WhenFull::Wait {
+            return Ok(Self::Plain);
+        }
+        let own = open_without_waiting(io::stdout());
+        let descriptor = own.as_ref().map_or(1, |own| own.as_raw_fd());
+        match registry.register(&mut SourceFd(&descriptor), Token::ConsoleOutput.into(), Interest::WRITABLE) {
+            Ok(()) => Ok(own.map_or(Self::Polled, Self::Own)),
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(Self::Plain),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes what there is room for now.
+    fn write(&self, text: &[u8]) -> nix::Result<usize> {
+        match self {
+            Self::Own(own) => write(own, text),
+            Self::Polled if !is_ready(&io::stdout(), PollFlags::POLLOUT) => match is_broken(&io::stdout()) {
+                true => Err(Errno::EPIPE),
+                false => Err(Errno::EAGAIN),
+            },
+            Self::Plain | Self::Polled => write(io::stdout(), &text[..text.len().min(PAGE)]),
+        }
+    }
 }
 
 /// What one read brought.
@@ -131,7 +174,7 @@ impl Console {
         };
         let mut output = Output::open(registry, when_full)?;
         output.prompt = (kind == ConsoleKind::Terminal && io::stdout().is_terminal()).then_some(prompt);
-        Ok(Self { input, kind, readable: true, partial: Vec::new(), output })
+        Ok(Self { input, kind, readable: true, is_in_background: false, partial: Vec::new(), output })
     }
 
     /// An event for standard input.
@@ -146,15 +189,18 @@ impl Console {
 
     /// Reads once, if there is something to read.
     pub(super) fn read(&mut self, registry: &Registry) -> Lines {
-        let may_read = self.kind != ConsoleKind::Terminal || is_in_foreground();
-        if self.input == Input::Polled && !(may_read && is_ready(&io::stdin(), PollFlags::POLLIN)) {
+        self.is_in_background = self.kind == ConsoleKind::Terminal && !is_in_foreground();
+        if self.is_in_background {
+            return Lines::default();
+        }
+        if self.input == Input::Polled && !is_ready(&io::stdin(), PollFlags::POLLIN) {
             self.readable = false;
             return Lines::default();
         }
         let mut chunk = [0; CHUNK];
         match read(io::stdin(), &mut chunk) {
             Ok(count @ 1..) => self.take(&chunk[..count]),
-            Err(nix::errno::Errno::EINTR) => Lines::default(),
+            Err(Errno::EINTR) => Lines::default(),
             Ok(0) | Err(_) => {
                 if self.input == Input::Polled {
                     // It may be gone already, and then needs no more watching.
@@ -187,12 +233,17 @@ impl Console {
         Lines { lines, ended: false }
     }
 
-    /// Prints text, and shows the prompt below it.
-    pub(super) fn print(&mut self, text: &[u8]) {
+    /// Prints text, and shows the prompt below it where lines are wanted.
+    pub(super) fn print(&mut self, text: &[u8], lines_wanted: bool) {
         self.output.print(text);
-        if self.input != Input::Ended {
+        if lines_wanted && self.input != Input::Ended {
             self.output.show_prompt();
         }
+    }
+
+    /// Whether there is a terminal that cannot be read for now: no event tells when it can.
+    pub(super) fn is_in_background(&self) -> bool {
+        self.is_in_background
     }
 
     /// There may be room in standard output again.
@@ -217,13 +268,8 @@ impl Drop for Console {
 
 impl Output {
     fn open(registry: &Registry, when_full: WhenFull) -> io::Result<Self> {
-        let is_polled = when_full == WhenFull::Drop
-            && match registry.register(&mut SourceFd(&1), Token::ConsoleOutput.into(), Interest::WRITABLE) {
-                Ok(()) => true,
-                Err(error) if error.kind() == ErrorKind::PermissionDenied => false,
-                Err(error) => return Err(error),
-            };
-        Ok(Self { when_full, queue: VecDeque::new(), is_polled, is_dead: false, prompt: None, prompt_shown: false })
+        let place = Place::open(registry, when_full)?;
+        Ok(Self { when_full, queue: VecDeque::new(), place, is_dead: false, prompt: None, prompt_shown: false })
     }
 
     fn print(&mut self, text: &[u8]) {
@@ -258,17 +304,10 @@ impl Output {
 
     fn flush(&mut self) {
         while !self.queue.is_empty() && !self.is_dead {
-            let has_room =
-                self.when_full == WhenFull::Wait || !self.is_polled || is_ready(&io::stdout(), PollFlags::POLLOUT);
-            if !has_room {
-                self.is_dead = is_broken(&io::stdout());
-                return;
-            }
-            let page = self.queue.make_contiguous();
-            match write(io::stdout(), &page[..page.len().min(PAGE)]) {
+            match self.place.write(self.queue.make_contiguous()) {
                 Ok(count) => drop(self.queue.drain(..count)),
-                Err(nix::errno::Errno::EINTR) => {}
-                Err(nix::errno::Errno::EAGAIN) => return,
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => return,
                 Err(_) => self.is_dead = true,
             }
         }
@@ -293,7 +332,8 @@ fn is_broken(file: &impl AsFd) -> bool {
     polled(file, PollFlags::POLLOUT).intersects(PollFlags::POLLERR | PollFlags::POLLNVAL)
 }
 
-/// Whether standard input may be read: in the background a terminal stops who tries.
+/// Whether standard input may be read: in the background our terminal stops who tries. (One that is not our controlling
+/// terminal, or has gone, stops nobody: there tcgetpgrp(3) fails.)
 fn is_in_foreground() -> bool {
-    tcgetpgrp(io::stdin()).is_ok_and(|foreground| foreground == getpgrp())
+    tcgetpgrp(io::stdin()).map_or(true, |foreground| foreground == getpgrp())
 }

@@ -49,6 +49,9 @@ const EVENTS: usize = 1024;
 /// Bytes waiting to be sent from which on the console is not read: a large file is sent at the peer's pace.
 const CONSOLE_AHEAD: usize = 1 << 20;
 
+/// How often to see whether a terminal that belongs to another job has come back to us.
+const FOREGROUND_CHECK: Duration = Duration::from_millis(250);
+
 /// A server's loop: services of one type (often `Box<dyn Service>`), their sockets, one `mio::Poll`.
 ///
 /// ```
@@ -144,7 +147,7 @@ impl<S: Service> Reactor<S> {
     ) -> Result<(), Error> {
         let mut console = Console::open(self.engine.net().poll.registry(), kind, prompt, when_full)
             .map_err(|source| Error::Loop { part: "the console", source })?;
-        console.print(b"");
+        console.print(b"", true);
         self.console = Some((console, service));
         Ok(())
     }
@@ -234,7 +237,7 @@ impl<S: Service> Reactor<S> {
 
     /// Reads from the console, unless what it said before still waits to be sent.
     fn read_console(&mut self) {
-        if !self.wants_console() {
+        if self.console_due().is_none() {
             return;
         }
         if let Some((console, service)) = &mut self.console {
@@ -246,16 +249,19 @@ impl<S: Service> Reactor<S> {
         }
     }
 
-    fn wants_console(&self) -> bool {
-        let is_readable = self.console.as_ref().is_some_and(|(console, _)| console.is_readable());
-        is_readable && self.engine.load().buffered < CONSOLE_AHEAD
+    /// How soon the console is to be read: not at all while what it said before waits to be sent.
+    fn console_due(&self) -> Option<Duration> {
+        let (console, _) = self.console.as_ref()?;
+        let has_room = self.engine.load().buffered < CONSOLE_AHEAD;
+        let due = if console.is_in_background() { FOREGROUND_CHECK } else { Duration::ZERO };
+        (console.is_readable() && has_room).then_some(due)
     }
 
     /// Prints what services have printed since the last turn.
     pub fn print(&mut self) {
         self.engine.take_printed(&mut self.printed);
         if let Some((console, _)) = &mut self.console {
-            console.print(&self.printed);
+            console.print(&self.printed, self.engine.takes_lines());
             if console.is_pointless() {
                 self.engine.stop();
             }
@@ -268,14 +274,11 @@ impl<S: Service> Reactor<S> {
         if !self.spin.is_zero() && self.clock.now().since(self.last_event) < self.spin {
             return Some(Duration::ZERO);
         }
-        if self.wants_console() {
-            return Some(Duration::ZERO);
-        }
         let due = self.engine.deadline().map(|at| match at <= self.engine.now() {
             true => Duration::ZERO,
             false => at.since(self.clock.now()),
         });
-        due.into_iter().chain(wait).min()
+        due.into_iter().chain(wait).chain(self.console_due()).min()
     }
 
     fn status(&self) -> Status {

@@ -163,6 +163,11 @@ impl Outbox<'_> {
         self.effects.note(Effect::Ask(to.clone()));
     }
 
+    /// No more lines are wanted: the console shows no prompt any more.
+    pub fn ignore_lines(&mut self) {
+        self.effects.ignores_lines = true;
+    }
+
     /// Writes to the console.
     pub fn print(&mut self, text: &[u8]) {
         self.effects.printed.extend_from_slice(text);
@@ -253,6 +258,7 @@ pub(crate) struct Effects {
     pub(crate) bytes: Vec<u8>,
     /// For the console.
     pub(crate) printed: Vec<u8>,
+    pub(crate) ignores_lines: bool,
     /// The service being called, whose effects these are.
     pub(crate) service: u16,
 }

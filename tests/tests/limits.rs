@@ -106,7 +106,10 @@ fn the_idle_timeout_closes_the_silent_and_not_the_active() {
     active.ask("ping\n", "pong\n");
     assert_eq!(server.stats()["open"], 1);
     // When it falls silent too, its time has come, with no event to wake the server.
+    let began = Instant::now();
+    active.ask("ping\n", "pong\n");
     active.hears_end();
+    assert!(began.elapsed() >= Duration::from_millis(400));
     assert_eq!(server.stats_once("both have gone", |stats| stats["open"] == 0)["idle"], 2);
 }
 

@@ -5,17 +5,24 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so")]
 
+mod chat;
+mod client;
 mod command;
 mod datagrams;
 mod far;
 mod faults;
+mod fourways;
 mod limits;
 mod logs;
 mod memory;
 mod probing;
+mod recorder;
 mod shutdown;
 mod support;
 mod table;
+mod talk;
+mod terminal;
 mod trace;
+mod tutorials;
 mod unix;
 mod wire;

@@ -1,0 +1,433 @@
+//! What the conversations share: programs that are typed to and whose output is read as a person would read it, through
+//! pipes or a terminal.
+//!
+//! Nothing here sleeps, and nothing runs beside the test: output is read when the test looks at it, so that a test can
+//! also not look.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read, Write};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Instant;
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, tcgetpgrp};
+
+use super::support::{Ended, Lines, PATIENCE, eventually, tool};
+
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_pingpong");
+
+/// A program that is about to be run. Its standard input, output and error are pipes unless told otherwise.
+pub(crate) struct Talk(Command);
+
+impl Talk {
+    pub(crate) fn program(name: &str, arguments: &[&str]) -> Self {
+        let mut command = Command::new(name);
+        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self(command)
+    }
+
+    /// `pingpong` with these words.
+    pub(crate) fn ours(arguments: &[&str]) -> Self {
+        Self::program(BINARY, arguments)
+    }
+
+    /// `pingpong serve` with these words.
+    pub(crate) fn serve(arguments: &str) -> Self {
+        Self::ours(&["serve"].into_iter().chain(arguments.split_whitespace()).collect::<Vec<_>>())
+    }
+
+    /// `pingpong client` with these words.
+    pub(crate) fn client(endpoint: &str, arguments: &[&str]) -> Self {
+        Self::ours(&[&["client", endpoint], arguments].concat())
+    }
+
+    /// A Python program; `None` where there is no Python.
+    #[track_caller]
+    pub(crate) fn python(code: &str, arguments: &[&str]) -> Option<Self> {
+        tool("python3").then(|| Self::program("python3", &[&["-u", "-c", code], arguments].concat()))
+    }
+
+    /// A program of `tests/tutorials`; `None` where there is no Python.
+    #[track_caller]
+    pub(crate) fn tutorial(name: &str, arguments: &[&str]) -> Option<Self> {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tutorials").join(name);
+        let path = path.to_str().expect("a plain path");
+        tool("python3").then(|| Self::program("python3", &[&["-u", path], arguments].concat()))
+    }
+
+    pub(crate) fn stdin(mut self, from: impl Into<Stdio>) -> Self {
+        self.0.stdin(from);
+        self
+    }
+
+    pub(crate) fn stdout(mut self, to: impl Into<Stdio>) -> Self {
+        self.0.stdout(to);
+        self
+    }
+
+    #[track_caller]
+    pub(crate) fn start(mut self) -> Talker {
+        let mut child = self.0.spawn().expect("the program starts");
+        let keyboard = child.stdin.take().map(|stdin| File::from(OwnedFd::from(stdin)));
+        let screen = child.stdout.take().map(|stdout| Screen::of(OwnedFd::from(stdout).into()));
+        let errors = child.stderr.take().map(Lines::capture);
+        Talker { child, keyboard, screen: screen.unwrap_or_default(), errors, terminal: None }
+    }
+
+    /// Runs it to its end, with nothing to read.
+    #[track_caller]
+    pub(crate) fn run(self) -> Ended {
+        self.stdin(Stdio::null()).start().ends()
+    }
+
+    /// Starts it with a terminal of its own for standard input and output (and standard error, if `with_errors`);
+    /// `None` where that cannot be done.
+    #[track_caller]
+    pub(crate) fn on_terminal(self, with_errors: bool) -> Option<Talker> {
+        if !tool("setsid") {
+            return None;
+        }
+        let (master, terminal) = pseudo_terminal();
+        let slave = || terminal.try_clone().expect("a descriptor");
+        let inner: Vec<_> = [self.0.get_program()].into_iter().chain(self.0.get_args()).collect();
+        let mut command = Command::new("setsid");
+        command.arg("--ctty").args(inner).stdin(slave()).stdout(slave());
+        command.stderr(if with_errors { slave().into() } else { Stdio::piped() });
+        let mut child = command.spawn().expect("the program starts");
+        let errors = child.stderr.take().map(Lines::capture);
+        let keyboard = Some(master.try_clone().expect("a descriptor"));
+        Some(Talker { child, keyboard, screen: Screen::of(master), errors, terminal: Some(terminal.into()) })
+    }
+}
+
+/// Both ends of a pseudo-terminal. (Unlike those of openpty(3), no other test's child gets hold of them.)
+fn pseudo_terminal() -> (File, File) {
+    let master = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC).expect("a pseudo-terminal");
+    grantpt(&master).expect("its other end");
+    unlockpt(&master).expect("its other end");
+    let name = ptsname_r(&master).expect("the name of its other end");
+    let slave = File::options().read(true).write(true).custom_flags(OFlag::O_NOCTTY.bits()).open(name);
+    (OwnedFd::from(master).into(), slave.expect("its other end"))
+}
+
+/// A running program. It is killed when dropped.
+pub(crate) struct Talker {
+    child: Child,
+    keyboard: Option<File>,
+    screen: Screen,
+    /// Its standard error, unless that is the terminal too.
+    errors: Option<Lines>,
+    /// Its side of the terminal, if it is at one.
+    terminal: Option<OwnedFd>,
+}
+
+impl Talker {
+    #[track_caller]
+    pub(crate) fn types(&mut self, text: impl AsRef<[u8]>) {
+        let keyboard = self.keyboard.as_mut().expect("its input is open");
+        keyboard.write_all(text.as_ref()).unwrap_or_else(|error| panic!("cannot type: {error}"));
+    }
+
+    /// Types it, if it is still there.
+    pub(crate) fn may_type(&mut self, text: &str) {
+        let _ = self.keyboard.as_mut().map(|keyboard| keyboard.write_all(text.as_bytes()));
+    }
+
+    /// Closes its standard input.
+    pub(crate) fn ends_input(&mut self) {
+        self.keyboard = None;
+    }
+
+    /// Closes the other end of its standard output.
+    pub(crate) fn closes_output(&mut self) {
+        self.screen = Screen::default();
+    }
+
+    /// Waits until it has written `text`, and gives what it wrote before that since the last time.
+    #[track_caller]
+    pub(crate) fn sees(&mut self, text: &str) -> String {
+        self.screen.sees(text)
+    }
+
+    /// What it writes from now on, until it closes its output.
+    #[track_caller]
+    pub(crate) fn rest(&mut self) -> String {
+        self.terminal = None;
+        self.screen.rest()
+    }
+
+    /// All that it has written so far, looked at or not.
+    pub(crate) fn written(&mut self) -> String {
+        self.screen.catch_up();
+        String::from_utf8_lossy(&self.screen.written).into_owned()
+    }
+
+    /// Reads on until what has been written so far, from the beginning, is as wanted; `None` if it never is.
+    pub(crate) fn written_until(&mut self, mut wanted: impl FnMut(&str) -> bool) -> Option<String> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let written = self.written();
+            if wanted(&written) {
+                return Some(written);
+            }
+            if Instant::now() > deadline || !self.screen.read_before(deadline) {
+                return None;
+            }
+        }
+    }
+
+    /// Takes its terminal away.
+    pub(crate) fn hangs_up(&mut self) {
+        (self.keyboard, self.terminal) = (None, None);
+        self.screen = Screen::default();
+    }
+
+    /// Waits for a line of standard error that contains `text`.
+    #[track_caller]
+    pub(crate) fn says_error(&self, text: &str) -> String {
+        self.errors.as_ref().expect("it has a standard error").find(0, |line| line.contains(text))
+    }
+
+    /// Its side of the terminal.
+    pub(crate) fn terminal(&self) -> &OwnedFd {
+        self.terminal.as_ref().expect("it is at a terminal")
+    }
+
+    /// The process group that its terminal belongs to at the moment.
+    pub(crate) fn foreground(&self) -> Pid {
+        tcgetpgrp(self.keyboard.as_ref().expect("a terminal")).expect("somebody has it")
+    }
+
+    /// Where a server of ours listens: waits until it is ready.
+    #[track_caller]
+    pub(crate) fn ready(&mut self) -> Places {
+        let lines = self.screen.sees(if self.terminal.is_some() { "ready\r\n" } else { "ready\n" });
+        let place = |line: &str| Some(line.strip_prefix("listening ")?.split_once(' ')?.1.to_owned());
+        Places(lines.lines().filter_map(place).collect())
+    }
+
+    /// Where a server of the tutorials listens: it writes `tcp port 1234`.
+    #[track_caller]
+    pub(crate) fn port(&mut self, scheme: &str) -> SocketAddr {
+        self.sees(&format!("{scheme} port "));
+        let port = self.sees("\n");
+        SocketAddr::from(([127, 0, 0, 1], port.parse().expect("a port")))
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id() as i32)
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(self.pid(), signal).expect("the process is there");
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("it is our child").is_none()
+    }
+
+    /// Sees that it comes to rest: asleep, and not woken for a while.
+    #[track_caller]
+    pub(crate) fn rests(&self) {
+        let mut before = String::new();
+        let mut quiet = 0;
+        eventually("the process comes to rest", || {
+            let status = self.proc_status();
+            quiet = if status == before && status.contains("State:\tS") { quiet + 1 } else { 0 };
+            before = status;
+            (quiet >= 15).then_some(())
+        });
+    }
+
+    /// Memory it has resident and for itself, in bytes.
+    pub(crate) fn memory(&self) -> u64 {
+        let status = self.proc_status();
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("proc_pid_status(5) has it");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+    }
+
+    fn proc_status(&self) -> String {
+        std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("the process is there")
+    }
+
+    #[track_caller]
+    pub(crate) fn status(&mut self) -> ExitStatus {
+        eventually("the process ends", || self.child.try_wait().expect("it is our child"))
+    }
+
+    /// The signal that killed it.
+    #[track_caller]
+    pub(crate) fn killed_by(&mut self) -> Option<Signal> {
+        self.status().signal().and_then(|number| Signal::try_from(number).ok())
+    }
+
+    /// Waits for its end. Its input is left as it is.
+    #[track_caller]
+    pub(crate) fn ends(&mut self) -> Ended {
+        let stdout = self.rest();
+        Ended { code: self.status().code(), stdout, stderr: self.log().join("\n") }
+    }
+
+    /// Sees that it ends well, and has nothing to complain of.
+    #[track_caller]
+    pub(crate) fn ends_well(&mut self) -> String {
+        let ended = self.ends();
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        ended.stdout
+    }
+
+    /// Asks a server to end, and sees that it does so in good order; its log.
+    #[track_caller]
+    pub(crate) fn stops(&mut self) -> Vec<String> {
+        self.signal(Signal::SIGTERM);
+        self.ends_well();
+        self.log()
+    }
+
+    #[track_caller]
+    fn log(&self) -> Vec<String> {
+        self.errors.as_ref().map(Lines::all).unwrap_or_default()
+    }
+}
+
+impl Drop for Talker {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            let (written, errors) =
+                (String::from_utf8_lossy(&self.screen.written), self.errors.as_ref().map(Lines::now));
+            eprintln!(
+                "its last words: {:?}, and as errors {:?}",
+                last(&written),
+                last(&errors.unwrap_or_default().join("\n"))
+            );
+        }
+    }
+}
+
+/// The end of a text, for a person to read.
+fn last(text: &str) -> &str {
+    &text[text.ceil_char_boundary(text.len().saturating_sub(1000))..]
+}
+
+/// Endpoints that a server has told.
+pub(crate) struct Places(Vec<String>);
+
+impl Places {
+    /// The first of this scheme.
+    #[track_caller]
+    pub(crate) fn endpoint(&self, scheme: &str) -> &str {
+        let found = self.0.iter().find(|place| place.split_once("://").is_some_and(|(its, _)| its == scheme));
+        found.unwrap_or_else(|| panic!("no {scheme} among {:?}", self.0))
+    }
+
+    #[track_caller]
+    pub(crate) fn tcp(&self) -> SocketAddr {
+        self.address(0)
+    }
+
+    /// The address of the endpoint named so-manieth.
+    #[track_caller]
+    pub(crate) fn address(&self, number: usize) -> SocketAddr {
+        let (_, address) = self.0[number].split_once("://").expect("a scheme");
+        address.parse().expect("an address")
+    }
+}
+
+/// What somebody sees who looks at a program's output.
+#[derive(Default)]
+struct Screen {
+    from: Option<File>,
+    written: Vec<u8>,
+    /// How far it has been looked at.
+    looked: usize,
+}
+
+impl Screen {
+    fn of(from: File) -> Self {
+        Self { from: Some(from), ..Self::default() }
+    }
+
+    /// Reads once; whether it may read on. Panics at the deadline.
+    #[track_caller]
+    fn read(&mut self, deadline: Instant) -> bool {
+        let goes_on = self.read_before(deadline);
+        assert!(Instant::now() < deadline, "nothing more came after {:?}", String::from_utf8_lossy(&self.written));
+        goes_on
+    }
+
+    /// Reads once, if something comes before the deadline; whether it may read on.
+    fn read_before(&mut self, deadline: Instant) -> bool {
+        let Some(from) = &mut self.from else { return false };
+        let left = deadline.saturating_duration_since(Instant::now());
+        let mut polled = [PollFd::new(from.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut polled, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
+            Ok(0) | Err(Errno::EINTR) => return true,
+            Ok(_) => {}
+            Err(error) => panic!("poll: {error}"),
+        }
+        let mut chunk = [0; 1 << 16];
+        match from.read(&mut chunk) {
+            Ok(count @ 1..) => self.written.extend_from_slice(&chunk[..count]),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            // A terminal that its last program has left: EIO.
+            Ok(0) | Err(_) => self.from = None,
+        }
+        self.from.is_some()
+    }
+
+    #[track_caller]
+    fn sees(&mut self, text: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        if text.is_empty() {
+            return String::new();
+        }
+        loop {
+            let fresh = &self.written[self.looked..];
+            if let Some(at) = fresh.windows(text.len()).position(|window| window == text.as_bytes()) {
+                let before = String::from_utf8_lossy(&fresh[..at]).into_owned();
+                self.looked += at + text.len();
+                return before;
+            }
+            if !self.read(deadline) {
+                panic!("no {text:?} in {:?}", String::from_utf8_lossy(&self.written[self.looked..]));
+            }
+        }
+    }
+
+    #[track_caller]
+    fn rest(&mut self) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        while self.read(deadline) {}
+        let fresh = String::from_utf8_lossy(&self.written[self.looked..]).into_owned();
+        self.looked = self.written.len();
+        fresh
+    }
+
+    /// Reads what is there.
+    fn catch_up(&mut self) {
+        let is_there = |from: &File| {
+            let mut polled = [PollFd::new(from.as_fd(), PollFlags::POLLIN)];
+            poll(&mut polled, PollTimeout::ZERO).is_ok_and(|count| count > 0)
+        };
+        while self.from.as_ref().is_some_and(is_there) {
+            self.read(Instant::now() + PATIENCE);
+        }
+    }
+}
+
+/// Whether reads and writes on this open file never wait (O_NONBLOCK), for all who share it.
+pub(crate) fn is_nonblocking(file: &impl AsFd) -> bool {
+    let flags = fcntl(file, FcntlArg::F_GETFL).expect("its flags");
+    OFlag::from_bits_retain(flags).contains(OFlag::O_NONBLOCK)
+}
