@@ -236,38 +236,41 @@ fn a_connection_that_is_not_answered_exits_4() {
     fails(&ended, 4, &[&format!("tcp://{address}"), "timed out", "--timeout"]);
 }
 
+/// Sees that the client, scripted and interactive, finds nobody there, and says so at once.
+#[track_caller]
+fn finds_nobody(endpoint: &str, word: &str) {
+    let words = [endpoint, word, "("];
+    fails(&Talk::client(endpoint, &["--timeout", "1m", "hi"]).run(), 3, &words);
+    let mut interactive = Talk::client(endpoint, &["--timeout", "1m"]).start();
+    // It may have left before it is typed to.
+    interactive.may_type("hi\n");
+    fails(&interactive.ends(), 3, &words);
+}
+
 #[test]
 fn nobody_there_exits_3() {
-    let folder = Folder::new();
     // Bound, so that nobody else gets the port, but not listening.
     let silent = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     silent.bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
-    let tcp = format!("tcp://{}", silent.local_addr().unwrap().as_socket().unwrap());
+    finds_nobody(&format!("tcp://{}", silent.local_addr().unwrap().as_socket().unwrap()), "refused");
     // A datagram socket that is connected elsewhere hears nobody else.
     let deaf = UdpSocket::bind("127.0.0.1:0").unwrap();
     deaf.connect("127.0.0.1:9").unwrap();
-    let udp = format!("udp://{}", deaf.local_addr().unwrap());
-    let stale = folder.file("stale");
-    drop(std::os::unix::net::UnixListener::bind(&stale).unwrap());
-    let stale_gram = folder.file("stale-gram");
-    drop(std::os::unix::net::UnixDatagram::bind(&stale_gram).unwrap());
-    let nowhere = folder.file("nowhere");
-    for (endpoint, words) in [
-        (tcp, &["refused"][..]),
-        (udp, &["refused"]),
-        (format!("unix://{}", stale.display()), &["refused"]),
-        (format!("unixgram://{}", stale_gram.display()), &["refused"]),
-        (format!("unix://{}", nowhere.display()), &["no such file"]),
-        (format!("unixgram://{}", nowhere.display()), &["no such file"]),
-        (format!("tcp://{}:1", "x".repeat(64)), &["resolve"]),
-    ] {
-        let words = [&[&*endpoint, "("], words].concat();
-        fails(&Talk::client(&endpoint, &["hi"]).run(), 3, &words);
-        let mut interactive = Talk::client(&endpoint, &[]).start();
-        // It may have left before it is typed to.
-        interactive.may_type("hi\n");
-        fails(&interactive.ends(), 3, &words);
-    }
+    finds_nobody(&format!("udp://{}", deaf.local_addr().unwrap()), "refused");
+    // No label of a name is so long.
+    finds_nobody(&format!("tcp://{}:1", "x".repeat(64)), "resolve");
+}
+
+#[test]
+fn nobody_at_a_path_exits_3() {
+    let folder = Folder::new();
+    let path = |name| folder.file(name).display().to_string();
+    drop(std::os::unix::net::UnixListener::bind(path("stale")).unwrap());
+    drop(std::os::unix::net::UnixDatagram::bind(path("stale-gram")).unwrap());
+    finds_nobody(&format!("unix://{}", path("stale")), "refused");
+    finds_nobody(&format!("unixgram://{}", path("stale-gram")), "refused");
+    finds_nobody(&format!("unix://{}", path("nowhere")), "no such file");
+    finds_nobody(&format!("unixgram://{}", path("nowhere")), "no such file");
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod command;
 mod datagrams;
 mod far;
 mod faults;
+mod foreign;
 mod fourways;
 mod limits;
 mod logs;
