@@ -39,9 +39,12 @@ impl<S: Service, N: Net> Engine<S, N> {
             return;
         }
         self.phase = Phase::Draining { until: self.now + self.limits.drain };
-        for listener in 0..self.door.listeners.len() {
-            self.door.listeners[listener].readable = true;
+        // Whom it lets in may make a service retire, and its listener go.
+        let mut listener = 0;
+        while let Some(waiting) = self.door.listeners.get_mut(listener) {
+            waiting.readable = true;
             self.accept(listener, usize::MAX);
+            listener += 1;
         }
         self.door.listeners.clear();
         for socket in &mut self.datagrams {

@@ -159,7 +159,7 @@ impl<S: Service, N: Net> Engine<S, N> {
     pub fn deadline(&self) -> Option<Moment> {
         let pending =
             !self.runnable.is_empty() || self.can_accept() || self.datagrams.iter().any(|socket| socket.readable);
-        if pending || self.is_drained() || self.is_stopped() {
+        if pending || self.is_drained() {
             return Some(self.now);
         }
         let moments = [self.timers.next(), self.sweep.next(), self.door.retry_at(), self.phase.until()];

@@ -201,6 +201,9 @@ impl<S: Service> Reactor<S> {
     /// Waits for events, for `wait` at the most (or for ever), and does what they ask for. For a host that has a loop
     /// of its own.
     pub fn turn(&mut self, wait: Option<Duration>) -> Result<Status, Error> {
+        if let ended @ Status::Ended(_) = self.status() {
+            return Ok(ended);
+        }
         let wait = self.patience(wait);
         match self.engine.net_mut().poll.poll(&mut self.events, wait) {
             Ok(()) => {}

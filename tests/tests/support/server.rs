@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::ops::Index;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use std::{fs, thread};
 
 use nix::sys::signal::{Signal, kill};
@@ -168,12 +168,15 @@ impl Server {
         self.stderr.all().iter().rev().find_map(|line| Stats::parse(line)).expect("counters at the end")
     }
 
-    /// The counters, asked for by SIGUSR1.
+    /// The counters, asked for by SIGUSR1; again where a flood of log lines has left no room for them.
     #[track_caller]
     pub(crate) fn stats(&self) -> Stats {
-        let from = self.stderr.now().len();
-        self.signal(Signal::SIGUSR1);
-        Stats::parse(&self.stderr.find(from, |line| Stats::parse(line).is_some())).expect("just parsed")
+        eventually("the counters", || {
+            let from = self.stderr.now().len();
+            self.signal(Signal::SIGUSR1);
+            let line = self.stderr.wait(from, Duration::from_secs(2), |line| Stats::parse(line).is_some());
+            line.and_then(|line| Stats::parse(&line))
+        })
     }
 
     /// The counters, as soon as they are so.
@@ -354,15 +357,18 @@ impl Lines {
     /// Waits for the first line from number `from` on that is `wanted`.
     #[track_caller]
     pub(crate) fn find(&self, from: usize, wanted: impl Fn(&str) -> bool) -> String {
+        let line = self.wait(from, PATIENCE, wanted);
+        line.unwrap_or_else(|| panic!("no such line in {:#?}", self.now()))
+    }
+
+    /// Waits so long at the most, and less when there will be no more lines.
+    fn wait(&self, from: usize, patience: Duration, wanted: impl Fn(&str) -> bool) -> Option<String> {
         let found = |captured: &Captured| captured.lines[from..].iter().find(|line| wanted(line)).cloned();
         let (captured, changed) = &*self.0;
         let captured = captured.lock().expect("nobody panics with it");
         let going_on = |captured: &mut Captured| !captured.ended && found(captured).is_none();
-        let (captured, _) = changed.wait_timeout_while(captured, PATIENCE, going_on).expect("nobody panics with it");
-        let line = found(&captured);
-        let lines = captured.lines.clone();
-        drop(captured);
-        line.unwrap_or_else(|| panic!("no such line in {lines:#?}"))
+        let (captured, _) = changed.wait_timeout_while(captured, patience, going_on).expect("nobody panics with it");
+        found(&captured)
     }
 
     /// The lines so far.
