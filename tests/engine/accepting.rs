@@ -93,6 +93,7 @@ fn exhaustion_leaves_those_inside_alone() {
         assert_eq!(server.asks(guest, "ping\n"), "pong\n");
     }
     assert_eq!(server.calls().accept, accepts, "the pause is not broken by other work");
+    assert_eq!(server.stats().accepted, 1);
 }
 
 #[test]

@@ -50,6 +50,17 @@ fn pipelined_and_delayed_answers_are_given_first() {
 }
 
 #[test]
+fn chunk_that_is_thought_about_stays_a_message_of_its_own() {
+    let mut server = Server::new(Hello::new(Framing::Raw, SECOND));
+    let client = server.open();
+    assert_eq!(server.asks(client, "Michael"), "Welcome!");
+    server.says(client, "Tracy");
+    server.shut_down();
+    server.pass(2 * SECOND);
+    assert_eq!(server.hears_out(client), "Hello, Michael!Hello, Tracy!");
+}
+
+#[test]
 fn what_had_arrived_is_answered_though_its_event_was_not_told() {
     let mut server = ping();
     let client = server.open();

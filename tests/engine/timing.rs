@@ -152,7 +152,8 @@ fn connections_think_side_by_side() {
         assert_eq!(server.asks(*client, "Michael\nTracy\n"), "Welcome!\n");
     }
     for answer in ["Hello, Michael!\n", "Hello, Tracy!\n"] {
-        server.pass(SECOND);
+        let turns = server.pass(SECOND);
+        assert!(turns <= 2, "{turns} turns");
         for client in &clients {
             assert_eq!(server.hears(*client), answer);
         }
