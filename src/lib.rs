@@ -1,4 +1,4 @@
-//! Answers over TCP, UDP and Unix sockets from one thread and one epoll loop.
+//! Answers, asks and measures over TCP, UDP and Unix sockets from one thread and one epoll loop.
 //!
 //! The library behind the `pingpong` command: a [`Reactor`] serves any number of endpoints with services that you
 //! bring or that are built in ([`Ping`](service::Ping), [`Hello`](service::Hello), [`Echo`](service::Echo)). Linux
@@ -85,8 +85,9 @@
 //!
 //! Imports point down only:
 //!
-//! - `serve`: a command; options become services and sockets, then the reactor turns. `cli`, `logger` beside it.
-//! - `reactor`: the only code that names mio: `Poll`, tokens, sockets, signals, the clock, [`Handle`].
+//! - `serve`, `client`, `ping`: the commands; options become services and sockets, then the reactor turns. A client is a
+//!   service like any other, on a connection that was dialled. `cli`, `logger` and `target` beside them.
+//! - `reactor`: the only code that names mio: `Poll`, tokens, sockets, signals, the console, the clock, [`Handle`].
 //! - [`engine`]: every decision and no poll: connections, accepting, datagrams, buffers, timers, limits. It reaches
 //!   sockets through the trait [`Net`](engine::Net) and is told the time, so that tests and simulations can drive it.
 //! - [`service`]: what bytes mean. No socket.
