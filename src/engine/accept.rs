@@ -38,9 +38,9 @@ pub(super) struct Door<L> {
 #[derive(Debug)]
 pub(super) struct Listener<L> {
     socket: L,
-    number: u32,
+    pub(super) number: u32,
     pub(super) service: u16,
-    pub(super) readable: bool,
+    readable: bool,
 }
 
 impl<L> Default for Door<L> {

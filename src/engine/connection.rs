@@ -24,7 +24,7 @@ pub(super) struct Connection<T> {
     pub(super) serial: u32,
     pub(super) service: u16,
     /// Timers set for it that have not run out.
-    pub(super) timers: u16,
+    pub(super) timers: u32,
     pub(super) tag: u64,
     /// What has arrived and was not taken.
     pub(super) rx: Lent,

@@ -39,20 +39,28 @@ impl<S: Service, N: Net> Engine<S, N> {
             return;
         }
         self.phase = Phase::Draining { until: self.now + self.limits.drain };
-        // Whom it lets in may make a service retire, and its listener go.
-        let mut listener = 0;
-        while let Some(waiting) = self.door.listeners.get_mut(listener) {
-            waiting.readable = true;
-            self.accept(listener, usize::MAX);
-            listener += 1;
-        }
-        self.door.listeners.clear();
+        self.close_listeners(|_| true);
         for socket in &mut self.datagrams {
             socket.readable = true;
         }
         for id in self.table.ids() {
             self.drain_connection(id);
         }
+    }
+
+    /// Closes the listeners of these services, once what waits there has been let in: closing would reset it.
+    fn close_listeners(&mut self, of: impl Fn(u16) -> bool) {
+        let listeners = self.door.listeners.iter().filter(|listener| of(listener.service));
+        // By number: whom one lets in may make a service retire, and other listeners go.
+        let numbers: Vec<u32> = listeners.map(|listener| listener.number).collect();
+        for number in numbers {
+            self.acceptable(number);
+            let found = self.door.listeners.iter().position(|listener| listener.number == number);
+            if let Some(index) = found {
+                self.accept(index, usize::MAX);
+            }
+        }
+        self.door.listeners.retain(|listener| !of(listener.service));
     }
 
     /// Takes in what has arrived for a connection, and has it read no more.
@@ -86,7 +94,7 @@ impl<S: Service, N: Net> Engine<S, N> {
 
     /// Ends one service as `drain` ends all of them, and the server with the last one.
     pub(super) fn retire(&mut self, service: u16) {
-        self.door.listeners.retain(|listener| listener.service != service);
+        self.close_listeners(|listener| listener == service);
         let serves = self.datagrams.iter().any(|socket| socket.asks.is_none());
         if self.door.listeners.is_empty() && !serves {
             return self.drain();

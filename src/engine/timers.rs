@@ -57,8 +57,8 @@ impl Timers {
     }
 
     /// Notes that `count` timers have lost their connection, and drops all such when they are the most.
-    pub(super) fn abandon(&mut self, count: u16, is_live: impl Fn(ConnId) -> bool) {
-        self.stale += usize::from(count);
+    pub(super) fn abandon(&mut self, count: u32, is_live: impl Fn(ConnId) -> bool) {
+        self.stale += count as usize;
         if self.stale * 2 > self.heap.len() {
             self.heap.retain(|Reverse(timer)| timer.owner().is_none_or(&is_live));
             self.stale = 0;
