@@ -194,6 +194,14 @@ impl<S: Service, N: Net> Engine<S, N> {
         Load { connections: self.table.len(), timers: self.timers.len(), buffered: self.pool.lent() }
     }
 
+    /// Runs the timers that are due; whether there were any. [`finish`](Self::finish) does it too, for who does not
+    /// care to tell what timers send from what is received afterwards.
+    pub fn expire(&mut self) -> bool {
+        let is_due = self.timers.next().is_some_and(|at| at <= self.now);
+        self.expire_timers();
+        is_due
+    }
+
     fn expire_timers(&mut self) {
         // A service may set a timer that is due at once; it has its turn in the next turn.
         for _ in 0..self.timers.len() {

@@ -233,6 +233,10 @@ impl<S: Service> Reactor<S> {
         // Events have taken a moment: what timers bring about is timed from now.
         self.engine.begin(self.clock.now());
         self.read_console();
+        if self.engine.expire() {
+            // What is received now came later than what they sent: a round trip takes time.
+            self.engine.begin(self.clock.now());
+        }
         self.engine.finish();
         self.print();
         Ok(self.status())

@@ -19,6 +19,7 @@ mod memory;
 mod probing;
 mod recorder;
 mod shutdown;
+mod states;
 mod support;
 mod table;
 mod talk;

@@ -56,6 +56,15 @@ fn every_kind_of_endpoint_is_asked_and_answers() {
 }
 
 #[test]
+fn no_round_trip_takes_no_time() {
+    let server = Server::start("ping=127.0.0.1:0");
+    for scheme in ["tcp", "udp"].iter().cycle().take(20) {
+        let ended = ping(server.endpoint("ping", scheme), "-c 5 -i 1ms");
+        assert!(!ended.stdout.contains("time=0.000 ms"), "{ended:?}");
+    }
+}
+
+#[test]
 fn quiet_says_the_summary_alone() {
     let server = Server::start("ping=127.0.0.1:0");
     let ended = ping(server.endpoint("ping", "tcp"), "-c 2 -i 1ms -q");
