@@ -11,6 +11,7 @@ use std::io::{
 };
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
 
 use super::budget::Source;
 use super::net::Net;
@@ -21,6 +22,9 @@ use crate::stats::Stats;
 
 /// Receives per socket and turn; each takes a whole batch.
 const RECEIVES: usize = 4;
+
+/// Sockets received from until the timers are looked at again.
+const TIMERS_EVERY: usize = 4;
 
 /// Answers that wait for room in the send buffer, per socket: so many, and so many bytes.
 const QUEUED: usize = 1024;
@@ -36,11 +40,20 @@ pub(super) struct DatagramSocket<D> {
     pub(super) number: u32,
     pub(super) service: u16,
     local: Address,
-    /// Where it asks: then what arrives are answers.
-    pub(super) asks: Option<Address>,
-    pub(super) readable: bool,
+    /// Where it asks, if it does: then what arrives are answers.
+    pub(super) asks: Option<Asks>,
+    /// There may be something to read; then it is in the queue for that.
+    readable: bool,
     queue: VecDeque<Queued>,
     queued_bytes: usize,
+}
+
+/// What makes a socket one that asks.
+#[derive(Clone, Debug)]
+pub(super) struct Asks {
+    pub(super) to: Arc<Address>,
+    /// What it carries for its service.
+    pub(super) tag: u64,
 }
 
 /// An answer that waits for room in the send buffer.
@@ -65,6 +78,14 @@ enum Silence {
 impl<D> DatagramSocket<D> {
     pub(super) fn is_idle(&self) -> bool {
         !self.readable && self.queue.is_empty()
+    }
+
+    /// Puts it into the queue of those to read from, if it is not there already.
+    pub(super) fn note_arrival(&mut self, arrived: &mut VecDeque<u32>) {
+        if !self.readable {
+            self.readable = true;
+            arrived.push_back(self.number);
+        }
     }
 
     fn port(&self) -> Option<u16> {
@@ -93,11 +114,12 @@ impl<S: Service, N: Net> Engine<S, N> {
         service: ServiceId,
         mut socket: N::Datagram,
         local: Address,
-        asks: Option<Address>,
+        asks: Option<Asks>,
     ) -> io::Result<u32> {
-        let number = self.datagrams.last().map_or(0, |last| last.number + 1);
+        let slot = self.datagrams.vacant_entry();
+        let number = u32::try_from(slot.key()).expect("descriptors are fewer than 2^32");
         self.net.register_datagram(&mut socket, number)?;
-        self.datagrams.push(DatagramSocket {
+        slot.insert(DatagramSocket {
             socket,
             number,
             service: service.0,
@@ -113,50 +135,65 @@ impl<S: Service, N: Net> Engine<S, N> {
     /// An event for a datagram socket.
     pub fn datagram_ready(&mut self, number: u32, readable: bool, writable: bool) {
         let is_open = self.is_running();
-        let Some(index) = self.datagrams.iter().position(|socket| socket.number == number) else { return };
-        self.datagrams[index].readable |= readable && is_open;
+        let Some(socket) = self.datagrams.get_mut(number as usize) else { return };
+        if readable && is_open {
+            socket.note_arrival(&mut self.arrived);
+        }
         if writable {
-            self.send_queued(index);
+            self.send_queued(number);
         }
     }
 
     /// Receives and answers what waits, a bounded number from each socket.
     pub(super) fn receive_pending(&mut self) {
-        for index in 0..self.datagrams.len() {
-            if self.datagrams[index].readable {
-                self.receive(index);
+        for turn in 0..self.arrived.len() {
+            let Some(number) = self.arrived.pop_front() else { return };
+            let more = self.receive(number);
+            if let Some(socket) = self.datagrams.get_mut(number as usize) {
+                socket.readable = false;
+                if more {
+                    socket.note_arrival(&mut self.arrived);
+                }
+            }
+            if turn % TIMERS_EVERY == TIMERS_EVERY - 1 {
+                self.expire();
             }
         }
     }
 
-    fn receive(&mut self, index: usize) {
+    /// Receives from one socket, a bounded number of times; whether more may wait.
+    fn receive(&mut self, number: u32) -> bool {
         for _ in 0..RECEIVES {
-            let Self { net, datagrams, batch, .. } = self;
+            let Self { net, datagrams, batch, now, .. } = self;
+            let Some(socket) = datagrams.get_mut(number as usize) else { return false };
             batch.clear();
-            let more = match net.receive(&mut datagrams[index].socket, batch) {
+            let more = match net.receive(&mut socket.socket, batch) {
                 Ok(more) => more,
-                Err(error) if error.kind() == WouldBlock => return datagrams[index].readable = false,
+                Err(error) if error.kind() == WouldBlock => return false,
                 // An error that an earlier send left on the socket; reading it has cleared it.
                 Err(error) => {
-                    self.tell_asker(index, &error);
+                    self.tell_asker(number, &error);
+                    self.settle();
                     continue;
                 }
             };
+            *now = net.now(*now);
             for slot in 0..self.batch.len() {
-                self.serve_datagram(index, slot);
+                self.serve_datagram(number, slot);
                 self.settle();
             }
             if !more {
-                return self.datagrams[index].readable = false;
+                return false;
             }
         }
+        true
     }
 
-    fn serve_datagram(&mut self, index: usize, slot: usize) {
+    fn serve_datagram(&mut self, number: u32, slot: usize) {
         self.stats.datagrams_in += 1;
-        match self.judge(index, slot) {
+        match self.judge(number, slot) {
             Ok(charged) => {
-                if self.answer_datagram(index, slot)
+                if self.answer_datagram(number, slot)
                     && let (Some(budget), Some(source)) = (&mut self.budget, charged)
                 {
                     budget.charge(source, self.now);
@@ -169,16 +206,17 @@ impl<S: Service, N: Net> Engine<S, N> {
     }
 
     /// Whether a datagram may be answered, and whose budget the answer is taken from, if anyone's.
-    fn judge(&mut self, index: usize, slot: usize) -> Result<Option<Source>, Silence> {
+    fn judge(&mut self, number: u32, slot: usize) -> Result<Option<Source>, Silence> {
         let Self { datagrams, services, batch, budget, budget_warned, now, .. } = self;
         let (arrival, bytes) = batch.datagram(slot);
-        if datagrams[index].asks.is_some() {
+        let socket = &datagrams[number as usize];
+        if socket.asks.is_some() {
             return Ok(None);
         }
         let source = match &arrival.source {
             Address::Ip(source) => source,
             Address::Unix(None) => return Err(Silence::Nowhere),
-            Address::Unix(path) if datagrams.iter().any(|socket| socket.path() == path.as_deref()) => {
+            Address::Unix(path) if datagrams.iter().any(|(_, socket)| socket.path() == path.as_deref()) => {
                 return Err(Silence::Loop);
             }
             Address::Unix(Some(_)) => return Ok(None),
@@ -187,9 +225,8 @@ impl<S: Service, N: Net> Engine<S, N> {
         if is_suspect(source, ip) {
             return Err(Silence::Loop);
         }
-        let socket = &datagrams[index];
         let is_harmless = services[usize::from(socket.service)].service.is_harmless(bytes);
-        if datagrams.iter().any(|socket| socket.port() == Some(source.port())) {
+        if datagrams.iter().any(|(_, socket)| socket.port() == Some(source.port())) {
             let own = arrival.local.or(socket.local.ip()).map(|local| local.to_canonical());
             let is_far = !ip.is_loopback() && Some(ip) != own;
             if !(is_harmless && is_far) {
@@ -210,16 +247,18 @@ impl<S: Service, N: Net> Engine<S, N> {
     }
 
     /// Has a datagram answered; whether there was an answer.
-    fn answer_datagram(&mut self, index: usize, slot: usize) -> bool {
+    fn answer_datagram(&mut self, number: u32, slot: usize) -> bool {
         let Self { net, services, datagrams, batch, replies, effects, stats, now, .. } = self;
-        let socket = &mut datagrams[index];
+        let socket = &mut datagrams[number as usize];
         let (arrival, bytes) = batch.datagram(slot);
         let Named { name, service } = &mut services[usize::from(socket.service)];
-        let peer = Peer::Datagram(socket.number);
+        let peer = Peer::Datagram(number);
         let mut input = Input::datagram(bytes);
-        let mut tag = 0;
+        let (asked, mut none) = (socket.asks.as_ref().map(|asks| asks.to.clone()), 0);
+        let address = asked.as_deref().unwrap_or(&arrival.source);
+        let tag = socket.asks.as_mut().map_or(&mut none, |asks| &mut asks.tag);
         let mut out = Outbox::new(
-            Some(Recipient { peer, address: &arrival.source, tag: &mut tag, waiting: 0 }),
+            Some(Recipient { peer: Some(peer), address, tag, waiting: 0 }),
             socket.service,
             name,
             replies,
@@ -231,27 +270,18 @@ impl<S: Service, N: Net> Engine<S, N> {
         let (answered, in_place) = (out.answered, out.in_place);
         if answered {
             let answer = super::step::join(&bytes[in_place], replies);
-            if socket.dispatch(net, answer, &arrival.source, arrival.local, stats).is_err() {
-                stats.dropped += 1;
+            if let Err(error) = socket.dispatch(net, answer, address, arrival.local, stats) {
+                stats.dropped += u64::from(asked.is_none());
+                self.tell_asker(number, &error);
             }
         }
         answered
     }
 
-    /// Tells the service of a socket that asks of an error there; a socket that serves has nobody to tell.
-    fn tell_asker(&mut self, index: usize, error: &io::Error) {
-        let socket = &self.datagrams[index];
-        if socket.asks.is_some() {
-            let (service, number) = (socket.service, socket.number);
-            self.tell_failed(service, Some(Peer::Datagram(number)), error);
-            self.settle();
-        }
-    }
-
     /// There is room in the send buffer again, or a Unix receiver has made room. Answers to one receiver leave in order.
-    fn send_queued(&mut self, index: usize) {
+    fn send_queued(&mut self, number: u32) {
         let Self { net, datagrams, stats, .. } = self;
-        let socket = &mut datagrams[index];
+        let Some(socket) = datagrams.get_mut(number as usize) else { return };
         let mut full: Vec<Address> = Vec::new();
         for _ in 0..socket.queue.len() {
             let Some(waiting) = socket.queue.pop_front() else { return };
@@ -282,13 +312,11 @@ impl<S: Service, N: Net> Engine<S, N> {
     /// Counts what is lost when the datagram sockets close now, and closes them.
     pub(super) fn close_datagrams(&mut self, only_idle: bool) {
         let Self { net, datagrams, stats, .. } = self;
-        datagrams.retain(|socket| {
-            let stays = only_idle && !socket.is_idle();
-            if !stays {
-                stats.dropped += socket.queue.len() as u64 + net.kernel_drops(&socket.socket);
-            }
-            stays
-        });
+        let closes = |socket: &DatagramSocket<N::Datagram>| !only_idle || socket.is_idle();
+        let closing = || datagrams.iter().map(|(_, socket)| socket).filter(|socket| closes(socket));
+        stats.dropped += closing().map(|socket| socket.queue.len() as u64).sum::<u64>();
+        stats.dropped += net.kernel_drops(closing().map(|socket| &socket.socket));
+        datagrams.retain(|_, socket| !closes(socket));
     }
 }
 

@@ -4,20 +4,25 @@
 
 use std::io;
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::connection::{Connection, State};
+use super::datagram::Asks;
 use super::net::Net;
 use super::{Engine, ServiceId};
 use crate::endpoint::Address;
 use crate::error::CloseReason;
-use crate::service::{ConnId, Outbox, Peer, Service};
+use crate::service::{ConnId, Dial, Outbox, Peer, Recipient, Service};
 
 impl<S: Service, N: Net> Engine<S, N> {
     /// Dials for a service, which is told the outcome.
-    pub(super) fn dial(&mut self, service: u16, to: &Address) {
-        let begun = self.net.connect(to).and_then(|stream| {
+    pub(super) fn dial(&mut self, service: u16, dial: Dial) {
+        let Dial { to, from, tag } = dial;
+        let begun = self.net.connect(&to, from).and_then(|stream| {
             let drains = self.net.short_read_drains(&stream);
-            self.enroll(Connection::dialled(stream, service, to.clone(), drains, self.now))
+            let mut dialled = Connection::dialled(stream, service, to.clone(), drains, self.now);
+            dialled.tag = tag;
+            self.enroll(dialled)
         });
         match begun {
             Ok(id) => {
@@ -28,7 +33,7 @@ impl<S: Service, N: Net> Engine<S, N> {
                     connection.enqueue(id, &mut self.runnable);
                 }
             }
-            Err(error) => self.tell_failed(service, None, &error),
+            Err(error) => self.tell_failed(service, None, &to, tag, &error),
         }
     }
 
@@ -49,6 +54,7 @@ impl<S: Service, N: Net> Engine<S, N> {
         let Some(connection) = table.get_mut(id) else { return };
         match net.established(&mut connection.stream) {
             Ok(true) => {
+                self.now = net.now(self.now);
                 connection.state = State::Open;
                 let (service, peer) = (connection.service, connection.peer.clone());
                 self.trace_connection(service, &peer, format_args!("connected"));
@@ -56,46 +62,59 @@ impl<S: Service, N: Net> Engine<S, N> {
             }
             Ok(false) => connection.writable = false,
             Err(error) => {
-                let service = connection.service;
                 self.stats.count_close(CloseReason::Reset);
-                drop(self.table.remove(id));
-                self.tell_failed(service, None, &error);
+                let Some(Connection { service, tag, peer, .. }) = self.table.remove(id) else { return };
+                self.tell_failed(service, None, &peer, tag, &error);
                 self.settle();
             }
         }
     }
 
-    pub(super) fn tell_failed(&mut self, service: u16, peer: Option<Peer>, error: &io::Error) {
-        self.call_service(service, |service, out| service.failed(peer, error, out));
+    fn tell_failed(&mut self, service: u16, peer: Option<Peer>, address: &Address, mut tag: u64, error: &io::Error) {
+        let gone = Recipient { peer: None, address, tag: &mut tag, waiting: 0 };
+        self.call_service(service, Some(gone), |service, out| service.failed(peer, error, out));
     }
 
     /// Opens a datagram socket that a service asks from: what arrives there is an answer, and is not judged as a
     /// question.
-    pub(super) fn begin_to_ask(&mut self, service: u16, to: Address) {
-        let opened = self.net.ask(&to).and_then(|socket| {
-            let local = Address::Unix(None);
-            self.add_datagram(ServiceId(service), socket, local, Some(to))
+    pub(super) fn begin_to_ask(&mut self, service: u16, dial: Dial) {
+        let Dial { to, from, mut tag } = dial;
+        let opened = self.net.ask(&to, from).and_then(|socket| {
+            let asks = Asks { to: Arc::new(to.clone()), tag };
+            self.add_datagram(ServiceId(service), socket, Address::Unix(None), Some(asks))
         });
         match opened {
-            Ok(number) => self.call_service(service, |service, out| service.opened(Peer::Datagram(number), out)),
-            Err(error) => self.tell_failed(service, None, &error),
+            Ok(number) => {
+                let peer = Peer::Datagram(number);
+                let recipient = Recipient { peer: Some(peer), address: &to, tag: &mut tag, waiting: 0 };
+                self.call_service(service, Some(recipient), |service, out| service.opened(peer, out));
+                let asks = self.datagrams.get_mut(number as usize).and_then(|socket| socket.asks.as_mut());
+                asks.into_iter().for_each(|asks| asks.tag = tag);
+            }
+            Err(error) => self.tell_failed(service, None, &to, tag, &error),
         }
     }
 
     /// Sends from such a socket.
     pub(super) fn send_question(&mut self, number: u32, range: Range<usize>) {
         let Self { net, datagrams, effects, stats, .. } = self;
-        let Some(socket) = datagrams.iter_mut().find(|socket| socket.number == number) else { return };
-        let Some(to) = socket.asks.clone() else { return };
-        let service = socket.service;
+        let Some(socket) = datagrams.get_mut(number as usize) else { return };
+        let Some(Asks { to, .. }) = socket.asks.clone() else { return };
         if let Err(error) = socket.dispatch(net, &effects.bytes[range], &to, None, stats) {
-            self.tell_failed(service, Some(Peer::Datagram(number)), &error);
+            self.tell_asker(number, &error);
         }
+    }
+
+    /// Tells the service of a socket that asks of an error there; a socket that serves has nobody to tell.
+    pub(super) fn tell_asker(&mut self, number: u32, error: &io::Error) {
+        let Some(socket) = self.datagrams.get(number as usize) else { return };
+        let Some(Asks { to, tag }) = socket.asks.clone() else { return };
+        self.tell_failed(socket.service, Some(Peer::Datagram(number)), &to, tag, error);
     }
 
     /// Runs something on a service outside of a turn, with an outbox but no peer at hand.
     pub fn with<T>(&mut self, service: ServiceId, run: impl FnOnce(&mut S, &mut Outbox<'_>) -> T) -> T {
-        let result = self.call_service(service.0, run);
+        let result = self.call_service(service.0, None, run);
         self.settle();
         result
     }

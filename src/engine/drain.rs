@@ -6,7 +6,6 @@
 
 use super::Engine;
 use super::connection::State;
-use super::datagram::DatagramSocket;
 use super::net::Net;
 use crate::error::CloseReason;
 use crate::moment::Moment;
@@ -40,8 +39,8 @@ impl<S: Service, N: Net> Engine<S, N> {
         }
         self.phase = Phase::Draining { until: self.now + self.limits.drain };
         self.close_listeners(|_| true);
-        for socket in &mut self.datagrams {
-            socket.readable = true;
+        for (_, socket) in &mut self.datagrams {
+            socket.note_arrival(&mut self.arrived);
         }
         for id in self.table.ids() {
             self.drain_connection(id);
@@ -95,7 +94,7 @@ impl<S: Service, N: Net> Engine<S, N> {
     /// Ends one service as `drain` ends all of them, and the server with the last one.
     pub(super) fn retire(&mut self, service: u16) {
         self.close_listeners(|listener| listener == service);
-        let serves = self.datagrams.iter().any(|socket| socket.asks.is_none());
+        let serves = self.datagrams.iter().any(|(_, socket)| socket.asks.is_none());
         if self.door.listeners.is_empty() && !serves {
             return self.drain();
         }
@@ -138,7 +137,7 @@ impl<S: Service, N: Net> Engine<S, N> {
     /// Whether the draining is over.
     pub(super) fn is_drained(&self) -> bool {
         let is_draining = matches!(self.phase, Phase::Draining { .. });
-        is_draining && self.table.len() == 0 && self.datagrams.iter().all(DatagramSocket::is_idle)
+        is_draining && self.table.len() == 0 && self.datagrams.iter().all(|(_, socket)| socket.is_idle())
     }
 
     pub(super) fn is_running(&self) -> bool {

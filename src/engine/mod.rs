@@ -26,11 +26,13 @@ mod timers;
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use slab::Slab;
+
 use crate::endpoint::Address;
 use crate::error::CloseReason;
 use crate::limits::Limits;
 use crate::moment::Moment;
-use crate::service::{ConnId, Effects, Outbox, Service};
+use crate::service::{ConnId, Effects, Outbox, Peer, Recipient, Service};
 use crate::stats::Stats;
 
 use accept::Door;
@@ -43,7 +45,7 @@ pub(crate) use net::BATCH;
 pub use net::{Arrival, Batch, Net, Readiness};
 use sweep::Sweep;
 use table::Table;
-use timers::Timers;
+use timers::{Timer, Timers};
 
 /// Room for one read. Less makes large messages slow (16 KiB: two thirds of the speed), more gains nothing.
 const SCRATCH: usize = 64 << 10;
@@ -61,7 +63,10 @@ pub struct Engine<S, N: Net> {
     services: Vec<Named<S>>,
     table: Table<N::Stream>,
     door: Door<N::Listener>,
-    datagrams: Vec<DatagramSocket<N::Datagram>>,
+    /// In slots that are not used again while the engine runs: closing them is the last thing it does.
+    datagrams: Slab<DatagramSocket<N::Datagram>>,
+    /// Datagram sockets that may have something to read.
+    arrived: VecDeque<u32>,
     /// Connections whose step left something to do.
     runnable: VecDeque<ConnId>,
     timers: Timers,
@@ -98,7 +103,8 @@ impl<S: Service, N: Net> Engine<S, N> {
             services: Vec::new(),
             table: Table::new(),
             door: Door::default(),
-            datagrams: Vec::new(),
+            datagrams: Slab::new(),
+            arrived: VecDeque::new(),
             runnable: VecDeque::new(),
             timers: Timers::default(),
             sweep: Sweep::new(&limits),
@@ -143,7 +149,7 @@ impl<S: Service, N: Net> Engine<S, N> {
     /// The turn ends: whatever is left to do without a further event is done, or begun.
     pub fn finish(&mut self) {
         // Timers first: whom they let go on has its step in this turn.
-        self.expire_timers();
+        self.expire();
         for _ in 0..self.runnable.len() {
             if let Some(id) = self.runnable.pop_front() {
                 self.step(id);
@@ -157,8 +163,7 @@ impl<S: Service, N: Net> Engine<S, N> {
 
     /// Until when the caller may wait for events; `None` is for ever. A moment that has passed: not at all.
     pub fn deadline(&self) -> Option<Moment> {
-        let pending =
-            !self.runnable.is_empty() || self.can_accept() || self.datagrams.iter().any(|socket| socket.readable);
+        let pending = !self.runnable.is_empty() || self.can_accept() || !self.arrived.is_empty();
         if pending || self.is_drained() {
             return Some(self.now);
         }
@@ -168,9 +173,8 @@ impl<S: Service, N: Net> Engine<S, N> {
 
     /// What happened so far.
     pub fn stats(&mut self) -> Stats {
-        let kernel_drops: u64 = self.datagrams.iter().map(|socket| self.net.kernel_drops(&socket.socket)).sum();
         let mut stats = self.stats;
-        stats.dropped += kernel_drops;
+        stats.dropped += self.net.kernel_drops(self.datagrams.iter().map(|(_, socket)| &socket.socket));
         stats
     }
 
@@ -195,37 +199,45 @@ impl<S: Service, N: Net> Engine<S, N> {
     }
 
     /// Runs the timers that are due; whether there were any. [`finish`](Self::finish) does it too, for who does not
-    /// care to tell what timers send from what is received afterwards.
+    /// care to tell what timers send from what is received afterwards. Where the loop keeps exact time, each has a time
+    /// of its own.
     pub fn expire(&mut self) -> bool {
+        self.now = self.net.now(self.now);
         let is_due = self.timers.next().is_some_and(|at| at <= self.now);
-        self.expire_timers();
+        // A service may set a timer that is due at once; it has its turn in the next turn.
+        for _ in 0..self.timers.len() {
+            let Some(timer) = self.timers.pop_due(self.now) else { break };
+            self.run_timer(timer);
+            self.now = self.net.now(self.now);
+        }
         is_due
     }
 
-    fn expire_timers(&mut self) {
-        // A service may set a timer that is due at once; it has its turn in the next turn.
-        for _ in 0..self.timers.len() {
-            let Some(timer) = self.timers.pop_due(self.now) else { return };
-            match timer.owner() {
-                None => {
-                    self.call_service(timer.service, |service, out| service.expired(timer.key, out));
-                    self.settle();
-                }
-                Some(owner) => match self.table.get_mut(owner) {
-                    None => self.timers.forget_stale(),
-                    Some(connection) => {
-                        connection.timers -= 1;
-                        self.call(owner, |service, _, out| service.expired(timer.key, out));
-                    }
-                },
+    fn run_timer(&mut self, timer: Timer) {
+        match timer.owner() {
+            None => {
+                self.call_service(timer.service, None, |service, out| service.expired(timer.key, out));
+                self.settle();
             }
+            Some(owner) => match self.table.get_mut(owner) {
+                None => self.timers.forget_stale(),
+                Some(connection) => {
+                    connection.timers -= 1;
+                    self.call(owner, |service, _, out| service.expired(timer.key, out));
+                }
+            },
         }
     }
 
-    /// Runs a callback with no peer at hand. Its effects wait for `settle`.
-    fn call_service<T>(&mut self, index: u16, callback: impl FnOnce(&mut S, &mut Outbox<'_>) -> T) -> T {
+    /// Runs a callback with nobody to answer at hand. Its effects wait for `settle`.
+    fn call_service<T>(
+        &mut self,
+        index: u16,
+        gone: Option<Recipient<'_>>,
+        callback: impl FnOnce(&mut S, &mut Outbox<'_>) -> T,
+    ) -> T {
         let Named { name, service } = &mut self.services[usize::from(index)];
-        let mut out = Outbox::new(None, index, name, &mut self.replies, &mut self.effects, &mut self.stats, self.now);
+        let mut out = Outbox::new(gone, index, name, &mut self.replies, &mut self.effects, &mut self.stats, self.now);
         callback(service, &mut out)
     }
 
@@ -239,10 +251,11 @@ impl<S: Service, N: Net> Engine<S, N> {
             self.timers.abandon(connection.timers, |id| self.table.contains(id));
         }
         self.door.left(&connection.peer);
-        let Connection { service, peer, stream, .. } = connection;
+        let Connection { service, peer, stream, mut tag, .. } = connection;
         drop(stream);
         self.trace_connection(service, &peer, format_args!("closed ({why})"));
-        self.call_service(service, |service, out| service.closed(crate::service::Peer::Stream(id), why, out));
+        let gone = Recipient { peer: None, address: &peer, tag: &mut tag, waiting: 0 };
+        self.call_service(service, Some(gone), |service, out| service.closed(Peer::Stream(id), why, out));
     }
 
     fn trace_connection(&self, service: u16, peer: &Address, what: std::fmt::Arguments<'_>) {

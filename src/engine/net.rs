@@ -7,6 +7,7 @@ use std::io;
 use std::net::IpAddr;
 
 use crate::endpoint::Address;
+use crate::moment::Moment;
 use crate::service::ConnId;
 
 /// Non-blocking, edge-triggered sockets. Errors are the kernel's, passed up unchanged.
@@ -21,11 +22,16 @@ pub trait Net {
     /// Takes one connection from the queue (accept4(2)).
     fn accept(&mut self, listener: &mut Self::Listener) -> io::Result<(Self::Stream, Address)>;
 
-    /// Begins to connect (connect(2)); `established` tells the outcome.
-    fn connect(&mut self, to: &Address) -> io::Result<Self::Stream>;
+    /// Begins to connect (connect(2)), from a certain local address if one is given; `established` tells the outcome.
+    fn connect(&mut self, to: &Address, from: Option<IpAddr>) -> io::Result<Self::Stream>;
 
     /// A datagram socket to ask from, connected (connect(2)) so that it hears of refusals.
-    fn ask(&mut self, to: &Address) -> io::Result<Self::Datagram>;
+    fn ask(&mut self, to: &Address, from: Option<IpAddr>) -> io::Result<Self::Datagram>;
+
+    /// The time for what has just been received or fallen due, where the loop keeps exact time; else that of the turn.
+    fn now(&self, turn: Moment) -> Moment {
+        turn
+    }
 
     /// Whether a dialled stream is connected by now; an error when it never will be.
     fn established(&mut self, stream: &mut Self::Stream) -> io::Result<bool>;
@@ -60,7 +66,8 @@ pub trait Net {
     /// there is none.
     fn receive(&mut self, socket: &mut Self::Datagram, batch: &mut Batch) -> io::Result<bool>;
 
-    /// Sends one datagram (sendto(2)); `from` is the local address it leaves from, where the socket has several.
+    /// Sends one datagram (sendto(2)); `from` is the local address it leaves from, where the socket has several. A
+    /// socket that asks sends to where it asks.
     fn send_to(
         &mut self,
         socket: &mut Self::Datagram,
@@ -72,8 +79,10 @@ pub trait Net {
     /// Says whether output waits for this socket to become writable. Called at each change.
     fn arm_datagram(&mut self, socket: &mut Self::Datagram, number: u32, output_waits: bool) -> io::Result<()>;
 
-    /// Datagrams that the kernel has dropped so far for want of room in the receive buffer.
-    fn kernel_drops(&mut self, socket: &Self::Datagram) -> u64;
+    /// Datagrams that the kernel has dropped so far for want of room in these sockets' receive buffers.
+    fn kernel_drops<'a>(&self, sockets: impl Iterator<Item = &'a Self::Datagram>) -> u64
+    where
+        Self::Datagram: 'a;
 }
 
 /// What an event says. All but `readable` and `writable` are hints: reading and writing decide.

@@ -61,6 +61,7 @@ impl<S: Service, N: Net> Engine<S, N> {
             true => connection.read(net, scratch, stats, *now)?,
             false => 0,
         };
+        *now = net.now(*now);
         if fresh == 0 && !connection.wants_service() {
             return connection.write(net, pool, &[], stats, *now);
         }
@@ -161,8 +162,8 @@ impl<S: Service, N: Net> Engine<S, N> {
                     let had_output = connection.has_output();
                     self.conclude(id, had_output);
                 }
-                Effect::Connect(address) => self.dial(service, &address),
-                Effect::Ask(address) => self.begin_to_ask(service, address),
+                Effect::Connect(dial) => self.dial(service, dial),
+                Effect::Ask(dial) => self.begin_to_ask(service, dial),
                 Effect::Retire => self.retire(service),
                 Effect::Drain => self.drain(),
                 Effect::Stop => self.stop(),
@@ -267,7 +268,7 @@ pub(super) fn join<'a>(in_place: &'a [u8], replies: &'a mut Vec<u8>) -> &'a [u8]
 /// The calls on the socket, and what their results mean.
 impl<T> Connection<T> {
     fn recipient(&mut self, id: ConnId) -> Recipient<'_> {
-        Recipient { peer: Peer::Stream(id), address: &self.peer, tag: &mut self.tag, waiting: held(&self.tx) }
+        Recipient { peer: Some(Peer::Stream(id)), address: &self.peer, tag: &mut self.tag, waiting: held(&self.tx) }
     }
 
     pub(super) fn read<N: Net<Stream = T>>(

@@ -5,7 +5,7 @@ use std::time::Instant;
 use crate::moment::Moment;
 
 /// CLOCK_MONOTONIC since the reactor was made (through the vDSO: no system call).
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Clock(Instant);
 
 impl Clock {
@@ -13,7 +13,7 @@ impl Clock {
         Self(Instant::now())
     }
 
-    pub(super) fn now(&self) -> Moment {
+    pub(super) fn now(self) -> Moment {
         Moment::default() + self.0.elapsed()
     }
 }

@@ -5,8 +5,9 @@
 //!
 //! - `socket`, `listener`, `udp`: the engine's seam, made of mio's sockets; thin
 //! - `listen`: where services answer; `console`: standard input and output
-//! - `token`: what an event is for; `clock`: the time; `signals`, `handle`: who else has a say
+//! - `token`: what an event is for; `clock`, `alarm`: the time; `signals`, `handle`: who else has a say
 
+mod alarm;
 mod clock;
 mod console;
 mod handle;
@@ -33,6 +34,7 @@ use crate::moment::Moment;
 use crate::service::{Outbox, Service};
 use crate::stats::Stats;
 
+use alarm::Alarm;
 use clock::Clock;
 use console::Console;
 pub use console::{ConsoleKind, WhenFull};
@@ -45,6 +47,9 @@ use token::Token;
 
 /// Events taken from the kernel at once. Fewer than 64 cost up to 7 % more.
 const EVENTS: usize = 1024;
+
+/// Where time is kept exactly: events seen to until the timers are looked at again.
+const TIMERS_EVERY: usize = 4;
 
 /// Bytes waiting to be sent from which on the console is not read: a large file is sent at the peer's pace.
 const CONSOLE_AHEAD: usize = 1 << 20;
@@ -79,6 +84,8 @@ pub struct Reactor<S> {
     /// The signals that asked us to end.
     ending: Vec<Signal>,
     spin: Duration,
+    /// Where time is kept exactly.
+    alarm: Option<Alarm>,
     /// When an event came last.
     last_event: Moment,
 }
@@ -120,6 +127,7 @@ impl<S: Service> Reactor<S> {
             printed: Vec::new(),
             ending: Vec::new(),
             spin: Duration::ZERO,
+            alarm: None,
             last_event: Moment::default(),
         })
     }
@@ -173,6 +181,26 @@ impl<S: Service> Reactor<S> {
         self.spin = spin;
     }
 
+    /// From now on services see a time of its own for each thing received and each timer ([`Outbox::now`]), and timers
+    /// run out to the microsecond: far ones are slept for with a timerfd (timerfd_create(2)), for the last 200 µs the
+    /// loop polls, and while there are many events it looks at the timers in between. For who measures.
+    pub fn keep_exact_time(&mut self) -> Result<(), Error> {
+        self.alarm = Some(Alarm::new(self.engine.net().poll.registry(), self.clock)?);
+        self.engine.net_mut().exact = Some(self.clock);
+        Ok(())
+    }
+
+    /// Since [`keep_exact_time`](Self::keep_exact_time): the time spent in polls, asleep or with nothing to do. Where it is
+    /// next to nothing the loop is saturated.
+    pub fn time_polled(&self) -> Duration {
+        self.alarm.as_ref().map_or(Duration::ZERO, |alarm| alarm.polled)
+    }
+
+    /// The time as services see it.
+    pub fn now(&self) -> Moment {
+        self.clock.now()
+    }
+
     /// Reaches this reactor from other threads.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
@@ -205,6 +233,7 @@ impl<S: Service> Reactor<S> {
             return Ok(ended);
         }
         let wait = self.patience(wait);
+        let begun = self.alarm.as_ref().map(|alarm| alarm.clock.now());
         match self.engine.net_mut().poll.poll(&mut self.events, wait) {
             Ok(()) => {}
             // A signal that is not ours.
@@ -212,11 +241,14 @@ impl<S: Service> Reactor<S> {
             Err(source) => return Err(Error::Loop { part: "epoll", source }),
         }
         let now = self.clock.now();
+        if let (Some(alarm), Some(begun)) = (&mut self.alarm, begun) {
+            alarm.polled += now.since(begun);
+        }
         self.engine.begin(now);
         if !self.events.is_empty() {
             self.last_event = now;
         }
-        for event in &self.events {
+        for (count, event) in self.events.iter().enumerate() {
             match Token::from(event.token()) {
                 Token::Connection(id) => self.engine.ready(id, readiness(event)),
                 Token::Listener(number) => self.engine.acceptable(number),
@@ -228,6 +260,11 @@ impl<S: Service> Reactor<S> {
                 Token::Waker => take_requests(&self.requests, &mut self.engine),
                 Token::ConsoleInput => self.console.iter_mut().for_each(|(console, _)| console.input_ready()),
                 Token::ConsoleOutput => self.console.iter_mut().for_each(|(console, _)| console.output_ready()),
+                // It has ended the poll: that is all.
+                Token::Alarm => {}
+            }
+            if self.alarm.is_some() && count % TIMERS_EVERY == TIMERS_EVERY - 1 {
+                self.engine.expire();
             }
         }
         // Events have taken a moment: what timers bring about is timed from now.
@@ -277,14 +314,18 @@ impl<S: Service> Reactor<S> {
     }
 
     /// How long to wait for events.
-    fn patience(&self, wait: Option<Duration>) -> Option<Duration> {
+    fn patience(&mut self, wait: Option<Duration>) -> Option<Duration> {
         if !self.spin.is_zero() && self.clock.now().since(self.last_event) < self.spin {
             return Some(Duration::ZERO);
         }
-        let due = self.engine.deadline().map(|at| match at <= self.engine.now() {
-            true => Duration::ZERO,
-            false => at.since(self.clock.now()),
-        });
+        let deadline = self.engine.deadline();
+        let due = match &mut self.alarm {
+            Some(alarm) => alarm.patience(deadline),
+            None => deadline.map(|at| match at <= self.engine.now() {
+                true => Duration::ZERO,
+                false => at.since(self.clock.now()),
+            }),
+        };
         due.into_iter().chain(wait).chain(self.console_due()).min()
     }
 

@@ -1,17 +1,21 @@
 //! The engine's [`Net`], made of mio's sockets.
 
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Shutdown};
+use std::net::{IpAddr, Shutdown, SocketAddr};
 
 use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Poll};
+use nix::sys::socket::{setsockopt, sockopt};
+use socket2::{Domain, Socket, Type};
 
+use super::clock::Clock;
 use super::listener::Listener;
 use super::token::Token;
 use super::udp::{self, Datagram, Headers};
 use crate::endpoint::Address;
 use crate::engine::{Batch, Net};
+use crate::moment::Moment;
 use crate::service::ConnId;
 
 /// mio's sockets, and the poll that watches them.
@@ -19,6 +23,8 @@ use crate::service::ConnId;
 pub struct Sockets {
     pub(super) poll: Poll,
     headers: Headers,
+    /// Where time is kept exactly: the clock to read.
+    pub(super) exact: Option<Clock>,
 }
 
 /// A connection's socket.
@@ -32,13 +38,13 @@ pub enum Stream {
 
 impl Sockets {
     pub(super) fn new(poll: Poll) -> Self {
-        Self { poll, headers: Headers::new() }
+        Self { poll, headers: Headers::new(), exact: None }
     }
 }
 
 fn source_of(socket: &mut Datagram) -> &mut dyn Source {
     match socket {
-        Datagram::Specific { socket, .. } | Datagram::Wildcard(socket) => socket,
+        Datagram::Specific { socket, .. } | Datagram::Asking { socket, .. } | Datagram::Wildcard(socket) => socket,
         Datagram::Unix(socket, _) => socket,
     }
 }
@@ -47,6 +53,22 @@ fn source_of(socket: &mut Datagram) -> &mut dyn Source {
 /// edge nobody waits for. So these are asked for only while output waits.
 fn interest(output_waits: bool) -> Interest {
     if output_waits { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE }
+}
+
+/// Begins to connect from this address. The port is taken when it connects, not when it is bound: else it would be
+/// taken for all far sides at once.
+fn connect_from(to: SocketAddr, from: IpAddr) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM.nonblocking(), None)?;
+    bind_without_port(&socket, from)?;
+    match socket.connect(&to.into()) {
+        Err(error) if error.raw_os_error() != Some(nix::libc::EINPROGRESS) => Err(error),
+        _ => Ok(TcpStream::from_std(socket.into())),
+    }
+}
+
+pub(super) fn bind_without_port(socket: &Socket, from: IpAddr) -> io::Result<()> {
+    setsockopt(socket, sockopt::IpBindAddressNoPort, &true)?;
+    socket.bind(&SocketAddr::new(from, 0).into())
 }
 
 impl Net for Sockets {
@@ -61,10 +83,13 @@ impl Net for Sockets {
         }
     }
 
-    fn connect(&mut self, to: &Address) -> io::Result<Stream> {
+    fn connect(&mut self, to: &Address, from: Option<IpAddr>) -> io::Result<Stream> {
         match to {
             Address::Ip(to) => {
-                let stream = TcpStream::connect(*to)?;
+                let stream = match from {
+                    None => TcpStream::connect(*to)?,
+                    Some(from) => connect_from(*to, from)?,
+                };
                 stream.set_nodelay(true)?;
                 Ok(Stream::Tcp(stream))
             }
@@ -73,8 +98,12 @@ impl Net for Sockets {
         }
     }
 
-    fn ask(&mut self, to: &Address) -> io::Result<Datagram> {
-        udp::asking(to)
+    fn ask(&mut self, to: &Address, from: Option<IpAddr>) -> io::Result<Datagram> {
+        udp::asking(to, from)
+    }
+
+    fn now(&self, turn: Moment) -> Moment {
+        self.exact.map_or(turn, Clock::now)
     }
 
     fn established(&mut self, stream: &mut Stream) -> io::Result<bool> {
@@ -167,7 +196,7 @@ impl Net for Sockets {
         self.poll.registry().reregister(source_of(socket), Token::Datagram(number).into(), interest(output_waits))
     }
 
-    fn kernel_drops(&mut self, socket: &Datagram) -> u64 {
-        socket.kernel_drops()
+    fn kernel_drops<'a>(&self, sockets: impl Iterator<Item = &'a Datagram>) -> u64 {
+        udp::kernel_drops(sockets)
     }
 }

@@ -14,16 +14,18 @@ pub(super) enum Token {
     Waker,
     ConsoleInput,
     ConsoleOutput,
+    Alarm,
 }
 
-/// The kinds of sources without serial number, in the upper half of the lower word.
-const LISTENER: u32 = 0 << 16;
-const DATAGRAM: u32 = 1 << 16;
-const SIGNALS: u32 = 2 << 16;
-const WAKER: u32 = 3 << 16;
-const CONSOLE_INPUT: u32 = 4 << 16;
-const CONSOLE_OUTPUT: u32 = 5 << 16;
-const NUMBER: u32 = 0xffff;
+/// The kinds of sources without serial number, in the upper four bits of the lower word.
+const LISTENER: u32 = 0 << 28;
+const DATAGRAM: u32 = 1 << 28;
+const SIGNALS: u32 = 2 << 28;
+const WAKER: u32 = 3 << 28;
+const CONSOLE_INPUT: u32 = 4 << 28;
+const CONSOLE_OUTPUT: u32 = 5 << 28;
+const ALARM: u32 = 6 << 28;
+const NUMBER: u32 = (1 << 28) - 1;
 
 impl From<Token> for mio::Token {
     fn from(token: Token) -> Self {
@@ -36,6 +38,7 @@ impl From<Token> for mio::Token {
             Token::Waker => small(WAKER),
             Token::ConsoleInput => small(CONSOLE_INPUT),
             Token::ConsoleOutput => small(CONSOLE_OUTPUT),
+            Token::Alarm => small(ALARM),
         };
         Self(u64::from(id) as usize)
     }
@@ -52,6 +55,7 @@ impl From<mio::Token> for Token {
             (0, SIGNALS) => Self::Signals,
             (0, CONSOLE_INPUT) => Self::ConsoleInput,
             (0, CONSOLE_OUTPUT) => Self::ConsoleOutput,
+            (0, ALARM) => Self::Alarm,
             (0, _) => Self::Waker,
         }
     }
@@ -69,10 +73,12 @@ mod tests {
             Token::Listener(0),
             Token::Listener(9),
             Token::Datagram(7),
+            Token::Datagram(1_000_000),
             Token::Signals,
             Token::Waker,
             Token::ConsoleInput,
             Token::ConsoleOutput,
+            Token::Alarm,
         ] {
             assert_eq!(Token::from(mio::Token::from(token)), token);
         }

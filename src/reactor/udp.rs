@@ -22,6 +22,7 @@ use socket2::{Domain, Socket, Type};
 
 use super::ListenOptions;
 use super::listener::{Refusal, SocketFile, bind_unix, dual_stack, share_port};
+use super::socket::bind_without_port;
 use crate::endpoint::Address;
 use crate::engine::{Arrival, BATCH, Batch};
 
@@ -33,6 +34,13 @@ const RECEIVE_BUFFER: usize = 4 << 20;
 pub enum Datagram {
     /// udp(7), bound to one address.
     Specific {
+        /// The socket.
+        socket: UdpSocket,
+        /// Its family.
+        is_ipv4: bool,
+    },
+    /// udp(7), connected to where it asks.
+    Asking {
         /// The socket.
         socket: UdpSocket,
         /// Its family.
@@ -73,14 +81,17 @@ pub(super) fn unix(path: &Path) -> Result<Datagram, Refusal> {
 
 /// A socket to ask from: connected, so that it hears of refusals, and no answers but from there. A Unix one needs a
 /// name to be answered at; the kernel gives it an abstract one (unix(7): autobind).
-pub(super) fn asking(to: &Address) -> io::Result<Datagram> {
+pub(super) fn asking(to: &Address, from: Option<IpAddr>) -> io::Result<Datagram> {
     match to {
         Address::Ip(to) => {
             let socket = Socket::new(Domain::for_address(*to), Type::DGRAM.nonblocking(), None)?;
             socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
+            if let Some(from) = from {
+                bind_without_port(&socket, from)?;
+            }
             socket.connect(&(*to).into())?;
             let socket = UdpSocket::from_std(socket.into());
-            Ok(Datagram::Specific { socket, is_ipv4: to.is_ipv4() })
+            Ok(Datagram::Asking { socket, is_ipv4: to.is_ipv4() })
         }
         Address::Unix(Some(path)) => {
             let socket = UnixDatagram::unbound()?;
@@ -95,30 +106,37 @@ pub(super) fn asking(to: &Address) -> io::Result<Datagram> {
 impl Datagram {
     fn raw_fd(&self) -> RawFd {
         match self {
-            Self::Specific { socket, .. } | Self::Wildcard(socket) => socket.as_raw_fd(),
+            Self::Specific { socket, .. } | Self::Asking { socket, .. } | Self::Wildcard(socket) => socket.as_raw_fd(),
             Self::Unix(socket, _) => socket.as_raw_fd(),
-        }
-    }
-
-    /// Datagrams dropped for want of room, as /proc/net/udp tells (proc_net(5)); 0 where it does not.
-    pub(super) fn kernel_drops(&self) -> u64 {
-        match self {
-            Self::Unix(..) => 0,
-            Self::Specific { .. } | Self::Wildcard(_) => drops_of(self.raw_fd()).unwrap_or(0),
         }
     }
 }
 
-fn drops_of(fd: RawFd) -> Option<u64> {
+/// Datagrams dropped for want of room, as /proc/net/udp tells (proc_net(5)); 0 where it does not.
+pub(super) fn kernel_drops<'a>(sockets: impl Iterator<Item = &'a Datagram>) -> u64 {
+    let is_udp = |socket: &&Datagram| !matches!(socket, Datagram::Unix(..));
+    let mut inodes: Vec<u64> = sockets.filter(is_udp).filter_map(|socket| inode_of(socket.raw_fd())).collect();
+    if inodes.is_empty() {
+        return 0;
+    }
+    inodes.sort_unstable();
+    let drops_in = |table: &str| -> u64 {
+        let table = fs::read_to_string(table).unwrap_or_default();
+        let ours = table.lines().filter_map(|line| {
+            // sl local remote st queues timer retransmits uid timeout inode ref pointer drops
+            let mut fields = line.split_whitespace().skip(9);
+            let inode = fields.next()?.parse().ok()?;
+            inodes.binary_search(&inode).is_ok().then(|| fields.nth(2)?.parse::<u64>().ok())?
+        });
+        ours.sum()
+    };
+    ["/proc/net/udp", "/proc/net/udp6"].into_iter().map(drops_in).sum()
+}
+
+/// The number by which a socket goes in such a table.
+fn inode_of(fd: RawFd) -> Option<u64> {
     let link = fs::read_link(format!("/proc/self/fd/{fd}")).ok()?;
-    let inode = link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?;
-    ["/proc/net/udp", "/proc/net/udp6"].iter().find_map(|table| {
-        let table = fs::read_to_string(table).ok()?;
-        // sl local remote st queues timer retransmits uid timeout inode ref pointer drops
-        let mut sockets = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-        let ours = sockets.find(|fields| fields.get(9) == Some(&inode))?;
-        ours.get(12)?.parse().ok()
-    })
+    link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
 
 /// What the calls need beside the socket, allocated once.
@@ -149,16 +167,23 @@ impl Headers {
 
     pub(super) fn receive(&mut self, socket: &mut Datagram, batch: &mut Batch) -> io::Result<bool> {
         match socket {
-            Datagram::Specific { socket, is_ipv4: true } => {
+            Datagram::Specific { socket, is_ipv4: true } | Datagram::Asking { socket, is_ipv4: true } => {
                 receive_batch(socket.as_raw_fd(), &mut self.receive_v4, batch, |v4| SocketAddr::V4(v4.into()))
             }
-            Datagram::Specific { socket, is_ipv4: false } => {
+            Datagram::Specific { socket, is_ipv4: false } | Datagram::Asking { socket, is_ipv4: false } => {
                 receive_batch(socket.as_raw_fd(), &mut self.receive_v6, batch, |v6| SocketAddr::V6(v6.into()))
             }
             Datagram::Wildcard(socket) => {
                 one_by_one(batch, |slot| receive_with_info(socket.as_raw_fd(), &mut self.control, slot))
             }
-            Datagram::Unix(socket, _) => one_by_one(batch, |slot| {
+            // One that asks hears from nobody else.
+            Datagram::Unix(socket, None) => {
+                let source = Address::Unix(None);
+                one_by_one(batch, |slot| {
+                    Ok(Arrival { length: socket.recv(slot)?, source: source.clone(), local: None })
+                })
+            }
+            Datagram::Unix(socket, Some(_)) => one_by_one(batch, |slot| {
                 let (length, source) = socket.recv_from(slot)?;
                 Ok(Arrival { length, source: unix_address(&source), local: None })
             }),
@@ -173,6 +198,7 @@ impl Headers {
         from: Option<IpAddr>,
     ) -> io::Result<()> {
         match (socket, to) {
+            (Datagram::Asking { socket, .. }, _) => socket.send(bytes).map(drop),
             (Datagram::Specific { socket, .. }, Address::Ip(to)) => socket.send_to(bytes, *to).map(drop),
             (Datagram::Wildcard(socket), Address::Ip(to)) => match (to, from) {
                 (SocketAddr::V4(to), Some(IpAddr::V4(from))) => {
@@ -199,7 +225,8 @@ impl Headers {
                 }
                 _ => socket.send_to(bytes, *to).map(drop),
             },
-            (Datagram::Unix(socket, _), Address::Unix(Some(path))) => send_unix(socket, bytes, path),
+            (Datagram::Unix(socket, None), _) => socket.send(bytes).map(drop),
+            (Datagram::Unix(socket, Some(_)), Address::Unix(Some(path))) => send_unix(socket, bytes, path),
             _ => Err(io::ErrorKind::InvalidInput.into()),
         }
     }

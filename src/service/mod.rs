@@ -19,7 +19,7 @@ pub use framing::{Framing, Message, Terminator};
 pub use hello::Hello;
 pub use input::Input;
 pub(crate) use input::{Progress, is_over_limit};
-pub use outbox::Outbox;
+pub use outbox::{Dial, Outbox};
 pub(crate) use outbox::{Effect, Effects, HIGH_MARK, Recipient};
 pub use ping::Ping;
 
@@ -47,8 +47,8 @@ pub trait Service {
         let _ = (peer, why, out);
     }
 
-    /// What was dialled did not come about (`peer` is `None`, and nothing will be [`closed`](Self::closed)), or nobody
-    /// takes the datagrams of this peer.
+    /// What was dialled did not come about (`peer` is `None`, [`Outbox::tag`] tells which, and nothing will be
+    /// [`closed`](Self::closed)), or nobody takes the datagrams of this peer.
     fn failed(&mut self, peer: Option<Peer>, error: &io::Error, out: &mut Outbox<'_>) {
         let _ = (peer, error, out);
     }

@@ -4,6 +4,7 @@
 //! noted as an [`Effect`] and carried out after the callback, in order, so that a service never runs inside another.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -35,10 +36,29 @@ pub struct Outbox<'a> {
     pub(crate) now: Moment,
 }
 
+/// Whom to dial, and as whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dial {
+    /// The far side.
+    pub to: Address,
+    /// The local address to come from, where it matters; its port is the kernel's choice, made when it connects
+    /// (IP_BIND_ADDRESS_NO_PORT, ip(7)), so that one port serves connections to many far sides.
+    pub from: Option<IpAddr>,
+    /// The number that this connection carries for its service from the start: [`Outbox::tag`].
+    pub tag: u64,
+}
+
+impl From<&Address> for Dial {
+    fn from(to: &Address) -> Self {
+        Self { to: to.clone(), from: None, tag: 0 }
+    }
+}
+
 /// The peer at hand, as an [`Outbox`] needs to know it.
 #[derive(Debug)]
 pub(crate) struct Recipient<'a> {
-    pub(crate) peer: Peer,
+    /// `None` when it has gone, or never was there.
+    pub(crate) peer: Option<Peer>,
     pub(crate) address: &'a Address,
     pub(crate) tag: &'a mut u64,
     /// Bytes that already wait to be sent to it.
@@ -63,7 +83,7 @@ impl<'a> Outbox<'a> {
 }
 
 impl Outbox<'_> {
-    /// Appends to the answer to the peer at hand. Without one (in [`closed`](super::Service::closed)) it goes nowhere.
+    /// Appends to the answer to the peer at hand. When it has gone (in [`closed`](super::Service::closed)) it goes nowhere.
     pub fn reply(&mut self, bytes: &[u8]) {
         self.answered = true;
         self.replies.extend_from_slice(bytes);
@@ -93,12 +113,14 @@ impl Outbox<'_> {
         waiting + self.in_place.len() + self.replies.len() < HIGH_MARK
     }
 
-    /// The moment at which this turn of the loop began.
+    /// The time: when this turn of the loop began, or where the loop
+    /// [keeps exact time](crate::Reactor::keep_exact_time), when what is at hand was received or fell due.
     pub fn now(&self) -> Moment {
         self.now
     }
 
-    /// The number that the connection at hand carries for its service; 0 at first, and for a datagram.
+    /// The number that the connection at hand carries for its service, also when it has just gone or could not be
+    /// made; at first 0, or what [`Dial::tag`] said. A datagram socket that asks has one too, one that serves has none: 0.
     pub fn tag(&self) -> u64 {
         self.recipient.as_ref().map_or(0, |recipient| *recipient.tag)
     }
@@ -153,14 +175,14 @@ impl Outbox<'_> {
     }
 
     /// Dials (connect(2)): [`opened`](super::Service::opened) or [`failed`](super::Service::failed) tells the outcome.
-    pub fn connect(&mut self, to: &Address) {
-        self.effects.note(Effect::Connect(to.clone()));
+    pub fn connect(&mut self, to: impl Into<Dial>) {
+        self.effects.note(Effect::Connect(to.into()));
     }
 
     /// Opens a datagram socket to ask from: [`opened`](super::Service::opened) or
     /// [`failed`](super::Service::failed) tells the outcome.
-    pub fn ask(&mut self, to: &Address) {
-        self.effects.note(Effect::Ask(to.clone()));
+    pub fn ask(&mut self, to: impl Into<Dial>) {
+        self.effects.note(Effect::Ask(to.into()));
     }
 
     /// No more lines are wanted: the console shows no prompt any more.
@@ -196,6 +218,12 @@ impl Outbox<'_> {
         self.effects.note(Effect::After { owner, at: self.now + delay, key });
     }
 
+    /// Calls [`expired`](super::Service::expired) with `key` at this moment, whoever is at hand now: the timer is the
+    /// service's own.
+    pub fn wake_at(&mut self, at: Moment, key: u64) {
+        self.effects.note(Effect::After { owner: None, at, key });
+    }
+
     /// Counts a message and, where the log shows messages (`-vv`), writes it there with its answer.
     pub fn record(&mut self, question: &[u8], answer: impl FnOnce() -> Vec<u8>) {
         self.stats.messages += 1;
@@ -217,7 +245,7 @@ impl Outbox<'_> {
     }
 
     fn stream(&self) -> Option<ConnId> {
-        match self.recipient.as_ref()?.peer {
+        match self.recipient.as_ref()?.peer? {
             Peer::Stream(id) => Some(id),
             Peer::Datagram(_) => None,
         }
@@ -239,8 +267,8 @@ pub(crate) enum Effect {
     /// The bytes lie in the arena of [`Effects`].
     Send(Peer, Range<usize>),
     FinishSending(ConnId),
-    Connect(Address),
-    Ask(Address),
+    Connect(Dial),
+    Ask(Dial),
     Retire,
     Drain,
     Stop,

@@ -107,7 +107,8 @@ impl<S: Service> Bench<S> {
     pub(crate) fn datagram(&mut self, bytes: &[u8]) -> Event {
         let (mut bytes, mut replies) = (bytes.to_vec(), Vec::new());
         let mut input = Input::datagram(&mut bytes);
-        let recipient = Recipient { peer: Peer::Datagram(0), address: &self.address, tag: &mut self.tag, waiting: 0 };
+        let recipient =
+            Recipient { peer: Some(Peer::Datagram(0)), address: &self.address, tag: &mut self.tag, waiting: 0 };
         let mut out =
             Outbox::new(Some(recipient), 0, "test", &mut replies, &mut self.effects, &mut self.stats, self.now);
         self.service.received(Peer::Datagram(0), &mut input, &mut out);
@@ -163,7 +164,7 @@ impl<S: Service> Bench<S> {
     fn call(&mut self, callback: impl FnOnce(&mut S, &mut Input<'_>, &mut Outbox<'_>)) {
         let mut replies = Vec::new();
         let mut input = Input::stream(&mut self.buffered, self.scanned, self.ended, 64 << 10);
-        let recipient = Recipient { peer: PEER, address: &self.address, tag: &mut self.tag, waiting: 0 };
+        let recipient = Recipient { peer: Some(PEER), address: &self.address, tag: &mut self.tag, waiting: 0 };
         let mut out =
             Outbox::new(Some(recipient), 0, "test", &mut replies, &mut self.effects, &mut self.stats, self.now);
         callback(&mut self.service, &mut input, &mut out);

@@ -84,7 +84,7 @@ impl Net for FakeNet {
         Ok((FakeStream { kernel: self.0.clone(), number }, address))
     }
 
-    fn connect(&mut self, to: &Address) -> io::Result<FakeStream> {
+    fn connect(&mut self, to: &Address, _: Option<IpAddr>) -> io::Result<FakeStream> {
         let mut world = self.0.borrow_mut();
         world.dialled.push(to.clone());
         if let Some(error) = world.dial_errors.pop_front().flatten() {
@@ -103,7 +103,7 @@ impl Net for FakeNet {
         }
     }
 
-    fn ask(&mut self, to: &Address) -> io::Result<FakeDatagram> {
+    fn ask(&mut self, to: &Address, _: Option<IpAddr>) -> io::Result<FakeDatagram> {
         self.0.borrow_mut().dialled.push(to.clone());
         Ok(self.datagram())
     }
@@ -255,7 +255,7 @@ impl Net for FakeNet {
         Ok(())
     }
 
-    fn kernel_drops(&mut self, socket: &FakeDatagram) -> u64 {
-        self.0.borrow().datagrams[socket.number].lost
+    fn kernel_drops<'a>(&self, sockets: impl Iterator<Item = &'a FakeDatagram>) -> u64 {
+        sockets.map(|socket| self.0.borrow().datagrams[socket.number].lost).sum()
     }
 }
