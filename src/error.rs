@@ -4,6 +4,8 @@
 
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::endpoint::Endpoint;
@@ -56,6 +58,29 @@ pub enum Error {
         /// How.
         why: CloseReason,
     },
+    /// This machine, or this process, has too little of something for what was asked.
+    Shortage {
+        /// What runs out first.
+        of: Resource,
+        /// How much is needed.
+        needed: u64,
+        /// How much there is.
+        available: u64,
+    },
+    /// A local address that connections were to come from is not there (bind(2)).
+    Source {
+        /// The address.
+        address: IpAddr,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// A file of results could not be read or written, or is none.
+    File {
+        /// Which one.
+        path: PathBuf,
+        /// What went wrong.
+        source: io::Error,
+    },
     /// A Unix socket's path is taken by something that must not be replaced.
     Occupied {
         /// Where it was to listen.
@@ -92,6 +117,19 @@ pub enum EndpointProblem {
     NoPath,
 }
 
+/// What a load needs of the machine that it comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resource {
+    /// Descriptors of this process (RLIMIT_NOFILE, getrlimit(2)).
+    Descriptors,
+    /// Local ports for connections to one endpoint, of all source addresses together (ip_local_port_range, ip(7)).
+    Ports,
+    /// New connections per second: a port is free again some time after its connection was closed (TIME_WAIT).
+    PortsPerSecond,
+    /// Bytes of memory.
+    Memory,
+}
+
 /// What sits where a Unix socket should go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Occupant {
@@ -112,6 +150,7 @@ impl Error {
                 is_exhaustion(source)
                     || source.kind() == io::ErrorKind::AddrNotAvailable && matches!(self, Self::Connect { .. })
             }
+            Self::Shortage { .. } => true,
             _ => false,
         }
     }
@@ -123,6 +162,8 @@ impl std::error::Error for Error {
             Self::Resolve { source, .. }
             | Self::Listen { source, .. }
             | Self::Connect { source, .. }
+            | Self::Source { source, .. }
+            | Self::File { source, .. }
             | Self::Loop { source, .. } => Some(source),
             _ => None,
         }
@@ -172,8 +213,40 @@ impl fmt::Display for Error {
                 write!(f, "{endpoint} closed the connection before it had answered all")
             }
             Self::BrokenOff { endpoint, why } => write!(f, "the connection to {endpoint} broke off ({why})"),
+            Self::Shortage { of, needed, available } => {
+                write!(f, "cannot open so many connections: they need {needed} {of}, and there are {available}")?;
+                f.write_str(of.way_out())
+            }
+            Self::Source { address, source } => {
+                write!(f, "cannot connect from {address}: {} (see 'ip addr' for what this machine has)", plain(source))
+            }
+            Self::File { path, source } => write!(f, "{}: {}", path.display(), plain(source)),
             Self::Loop { part, source } => write!(f, "cannot go on: {part}: {}", plain(source)),
         }
+    }
+}
+
+impl Resource {
+    fn way_out(self) -> &'static str {
+        match self {
+            Self::Descriptors => {
+                " (raise it with 'ulimit -Hn', or load from several processes and add up with 'bench merge')"
+            }
+            Self::Ports => " (give more local addresses with --source, or widen net.ipv4.ip_local_port_range)",
+            Self::PortsPerSecond => " (give more local addresses with --source, or lower --rate)",
+            Self::Memory => " (load from several machines and add up with 'bench merge')",
+        }
+    }
+}
+
+impl fmt::Display for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Descriptors => "descriptors",
+            Self::Ports => "local ports",
+            Self::PortsPerSecond => "local ports a second",
+            Self::Memory => "bytes of memory",
+        })
     }
 }
 

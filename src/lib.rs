@@ -104,6 +104,8 @@
 //! left until its next event. With one request outstanding that is two system calls a request, and a share in
 //! epoll_wait.
 
+#[cfg(feature = "bench")]
+pub mod bench;
 #[cfg(feature = "cli")]
 pub mod cli;
 #[cfg(feature = "cli")]
@@ -117,6 +119,8 @@ pub mod serve;
 #[cfg(feature = "cli")]
 mod target;
 
+#[cfg(feature = "cli")]
+mod descriptors;
 mod endpoint;
 pub mod engine;
 mod error;
@@ -128,7 +132,7 @@ pub mod service;
 mod stats;
 
 pub use endpoint::{Address, Endpoint, HostPort};
-pub use error::{CloseReason, EndpointProblem, Error, Occupant};
+pub use error::{CloseReason, EndpointProblem, Error, Occupant, Resource};
 pub use limits::Limits;
 pub use moment::Moment;
 pub use reactor::{ConsoleKind, Ending, Handle, ListenOptions, Reactor, Sockets, Status, WhenFull};

@@ -3,6 +3,8 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+#[cfg(feature = "bench")]
+use pingpong::bench;
 use pingpong::cli::{self, CommandLine};
 use pingpong::ping::Tally;
 use pingpong::{Ending, Error, client, logger, ping, serve};
@@ -24,6 +26,13 @@ fn main() -> ExitCode {
         CommandLine::Serve(options) => serve::run(options).map(code_of_ending),
         CommandLine::Client(options) => client::run(options).map(|()| ExitCode::SUCCESS),
         CommandLine::Ping(options) => ping::run(options).map(|tally| code_of_tally(&tally)),
+        #[cfg(feature = "bench")]
+        CommandLine::Bench(options) => bench::run(*options).map(|outcome| match outcome {
+            bench::Outcome::Reported(report) => code_of_report(&report),
+            bench::Outcome::Stopped(number) => code_of_ending(Ending::Signal(number)),
+        }),
+        #[cfg(feature = "bench")]
+        CommandLine::Merge(options) => bench::merge(options).map(|report| code_of_report(&report)),
     };
     code.unwrap_or_else(|error| {
         let _ = writeln!(std::io::stderr(), "pingpong: {error}");
@@ -48,12 +57,25 @@ fn code_of_tally(tally: &Tally) -> ExitCode {
     })
 }
 
+#[cfg(feature = "bench")]
+fn code_of_report(report: &bench::Report) -> ExitCode {
+    use bench::Fact;
+    let count = |fact| report.counts[fact];
+    ExitCode::from(match () {
+        () if count(Fact::Wrong) > 0 => 5,
+        () if count(Fact::Requests) + count(Fact::Late) > 0 => 0,
+        () if count(Fact::Refused) > 0 => 3,
+        () => 1,
+    })
+}
+
 fn code_of_error(error: &Error) -> ExitCode {
     ExitCode::from(match error {
         _ if error.is_local_limit() => 6,
         Error::Endpoint { .. } => 2,
         Error::Connect { source, .. } if source.kind() == std::io::ErrorKind::TimedOut => 4,
         Error::NoAnswer { .. } => 4,
+        Error::Source { .. } => 3,
         Error::Resolve { .. } | Error::Listen { .. } | Error::Occupied { .. } | Error::Connect { .. } => 3,
         _ => 1,
     })

@@ -3,16 +3,12 @@
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
-
 use crate::cli::{Kind, Serve};
+use crate::descriptors;
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::reactor::{ConsoleKind, Ending, Reactor, Status, WhenFull};
 use crate::service::{Chat, Echo, Hello, Operator, Ping, Service};
-
-/// Descriptors kept for what is no connection: the loop's own, log files, name look-ups.
-const RESERVED: usize = 16;
 
 /// Serves until a signal or `--once` ends it.
 pub fn run(options: Serve) -> Result<Ending, Error> {
@@ -83,15 +79,10 @@ fn turn_until_ended(reactor: &mut Reactor<Box<dyn Service>>, interval: Option<Du
     }
 }
 
-/// How many connections there may be: as many as asked for, as far as descriptors allow. The soft limit is raised to
-/// the hard one first (getrlimit(2)).
+/// How many connections there may be: as many as asked for, as far as descriptors allow.
 fn max_connections(asked: Option<usize>, endpoints: usize) -> usize {
-    let descriptors = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, hard)| {
-        let raised = soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok();
-        if raised { hard } else { soft }
-    });
-    let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
-    let allowed = descriptors.saturating_sub(RESERVED + endpoints).max(1);
+    let descriptors = descriptors::raise_limit();
+    let allowed = descriptors.saturating_sub(descriptors::RESERVED + endpoints).max(1);
     match asked {
         Some(asked) if asked > allowed => {
             log::warn!(

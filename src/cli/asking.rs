@@ -140,7 +140,7 @@ Examples:
 
 Exits with 0 when something was answered, 1 when nothing was, 3 when nobody was there, 5 when an answer was wrong.";
 
-fn endpoint() -> Arg {
+pub(super) fn endpoint() -> Arg {
     Arg::new("endpoint")
         .value_name("ENDPOINT")
         .required(true)

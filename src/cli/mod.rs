@@ -1,9 +1,14 @@
 //! The command line, as data: what may be written, and what it means. No input or output.
 //!
-//! - `serve`, `asking`: the commands, their options and their help; `units`: durations, sizes, counts, texts
+//! - `serve`, `asking`, `measuring`: the commands, their options and their help
+//! - `units`: durations, sizes, counts, texts; `sources`: ranges of addresses
 
 mod asking;
+#[cfg(feature = "bench")]
+mod measuring;
 mod serve;
+#[cfg(feature = "bench")]
+mod sources;
 mod units;
 
 use std::ffi::OsString;
@@ -13,7 +18,11 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use log::LevelFilter;
 
 pub use asking::{ClientOptions, PingOptions, Probe};
+#[cfg(feature = "bench")]
+pub use measuring::{BenchOptions, Exchange, Extent, MergeOptions, Output};
 pub use serve::{Kind, Serve};
+#[cfg(feature = "bench")]
+pub use sources::Sources;
 use units::{count_of, duration_of};
 
 /// What the user wants.
@@ -34,6 +43,12 @@ pub enum CommandLine {
     Client(ClientOptions),
     /// `pingpong ping`
     Ping(PingOptions),
+    /// `pingpong bench`
+    #[cfg(feature = "bench")]
+    Bench(Box<BenchOptions>),
+    /// `pingpong bench merge`
+    #[cfg(feature = "bench")]
+    Merge(MergeOptions),
 }
 
 /// Reads the arguments. On `--help`, `--version` or a mistake: what to print, and where.
@@ -44,6 +59,11 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         "serve" => CommandLine::Serve(Serve::of(options)),
         "client" => CommandLine::Client(ClientOptions::of(options)),
         "ping" => CommandLine::Ping(PingOptions::of(options)),
+        #[cfg(feature = "bench")]
+        "bench" => match options.subcommand() {
+            Some((_, options)) => CommandLine::Merge(MergeOptions::of(options)),
+            None => CommandLine::Bench(Box::new(BenchOptions::of(options)?)),
+        },
         _ => unreachable!("clap knows the commands"),
     };
     let level = if name == "serve" { serve::level(options) } else { LevelFilter::Warn };
@@ -63,7 +83,7 @@ pub fn mistake(error: &clap::Error) -> Option<String> {
 }
 
 fn command() -> Command {
-    Command::new("pingpong")
+    let command = Command::new("pingpong")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Answers, asks and measures over TCP, UDP and Unix sockets.")
         .arg_required_else_help(true)
@@ -71,7 +91,10 @@ fn command() -> Command {
         .subcommand(serve::command())
         .subcommand(asking::client())
         .subcommand(asking::ping())
-        .after_help("'pingpong serve' starts ping, hello and echo on their usual ports of 127.0.0.1.")
+        .after_help("'pingpong serve' starts ping, hello and echo on their usual ports of 127.0.0.1.");
+    #[cfg(feature = "bench")]
+    let command = command.subcommand(measuring::bench());
+    command
 }
 
 fn option(name: &'static str, value: &'static str, help: &'static str) -> Arg {

@@ -36,17 +36,26 @@ pub(super) fn size_of(text: &str) -> Result<usize, String> {
 
 /// `200`, `10k`, `1m`; at least 1.
 pub(super) fn count_of(text: &str) -> Result<u32, String> {
-    let count = match split_unit(text) {
+    let count = number_of(text).ok().and_then(|count| u32::try_from(count).ok());
+    count.ok_or_else(|| NOT_A_COUNT.to_owned())
+}
+
+/// The same, beyond four thousand million too.
+pub(super) fn number_of(text: &str) -> Result<u64, String> {
+    let number = match split_unit(text) {
         (number, "") => number,
         (number, "k") => number.map(|number| number * 1e3),
         (number, "m") => number.map(|number| number * 1e6),
         _ => None,
     };
-    count
-        .filter(|count| (1.0..=f64::from(u32::MAX)).contains(count) && count.fract() == 0.0)
-        .map(|count| count as u32)
-        .ok_or_else(|| "write a number from 1 on, like 200, 10k or 1m".to_owned())
+    // Up to 2^53 every number is itself.
+    number
+        .filter(|number| (1.0..=9e15).contains(number) && number.fract() == 0.0)
+        .map(|number| number as u64)
+        .ok_or_else(|| NOT_A_COUNT.to_owned())
 }
+
+const NOT_A_COUNT: &str = "write a number from 1 on, like 200, 10k or 1m";
 
 /// `100/s`, `100` or `none`.
 pub(super) fn rate_of(text: &str) -> Result<Option<NonZeroU32>, String> {

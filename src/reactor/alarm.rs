@@ -25,9 +25,13 @@ pub(super) struct Alarm {
     timer: TimerFd,
     /// The deadline that it is set for.
     set: Option<Moment>,
-    /// Time spent in polls so far: asleep, or with nothing to do.
-    pub(super) polled: Duration,
-    pub(super) clock: Clock,
+    clock: Clock,
+    /// Time spent in polls so far, and in turns that had nothing to do.
+    polled: Duration,
+    poll_began: Moment,
+    poll_ended: Moment,
+    /// The turn that ends had nothing to do.
+    pub(super) is_idle: bool,
 }
 
 impl Alarm {
@@ -39,7 +43,33 @@ impl Alarm {
         registry
             .register(&mut SourceFd(&timer.as_fd().as_raw_fd()), Token::Alarm.into(), Interest::READABLE)
             .map_err(failed)?;
-        Ok(Self { timer, set: None, polled: Duration::ZERO, clock })
+        let start = clock.now();
+        Ok(Self {
+            timer,
+            set: None,
+            clock,
+            polled: Duration::ZERO,
+            poll_began: start,
+            poll_ended: start,
+            is_idle: false,
+        })
+    }
+
+    /// A turn ends and the next one polls.
+    pub(super) fn poll_begins(&mut self) {
+        self.poll_began = self.clock.now();
+        if self.is_idle {
+            self.polled += self.poll_began.since(self.poll_ended);
+        }
+    }
+
+    pub(super) fn poll_ended(&mut self, now: Moment) {
+        self.polled += now.since(self.poll_began);
+        self.poll_ended = now;
+    }
+
+    pub(super) fn polled(&self) -> Duration {
+        self.polled
     }
 
     /// Sees to it that a poll ends in time for this deadline; how long it may wait on its own account.

@@ -190,10 +190,10 @@ impl<S: Service> Reactor<S> {
         Ok(())
     }
 
-    /// Since [`keep_exact_time`](Self::keep_exact_time): the time spent in polls, asleep or with nothing to do. Where it is
-    /// next to nothing the loop is saturated.
+    /// Since [`keep_exact_time`](Self::keep_exact_time): the time spent in polls or in turns that had nothing to do. Where
+    /// it is next to nothing the loop is saturated.
     pub fn time_polled(&self) -> Duration {
-        self.alarm.as_ref().map_or(Duration::ZERO, |alarm| alarm.polled)
+        self.alarm.as_ref().map_or(Duration::ZERO, Alarm::polled)
     }
 
     /// The time as services see it.
@@ -233,7 +233,9 @@ impl<S: Service> Reactor<S> {
             return Ok(ended);
         }
         let wait = self.patience(wait);
-        let begun = self.alarm.as_ref().map(|alarm| alarm.clock.now());
+        if let Some(alarm) = &mut self.alarm {
+            alarm.poll_begins();
+        }
         match self.engine.net_mut().poll.poll(&mut self.events, wait) {
             Ok(()) => {}
             // A signal that is not ours.
@@ -241,8 +243,8 @@ impl<S: Service> Reactor<S> {
             Err(source) => return Err(Error::Loop { part: "epoll", source }),
         }
         let now = self.clock.now();
-        if let (Some(alarm), Some(begun)) = (&mut self.alarm, begun) {
-            alarm.polled += now.since(begun);
+        if let Some(alarm) = &mut self.alarm {
+            alarm.poll_ended(now);
         }
         self.engine.begin(now);
         if !self.events.is_empty() {
@@ -270,7 +272,11 @@ impl<S: Service> Reactor<S> {
         // Events have taken a moment: what timers bring about is timed from now.
         self.engine.begin(self.clock.now());
         self.read_console();
-        if self.engine.expire() {
+        let was_due = self.engine.expire();
+        if let Some(alarm) = &mut self.alarm {
+            alarm.is_idle = !was_due && self.events.is_empty();
+        }
+        if was_due {
             // What is received now came later than what they sent: a round trip takes time.
             self.engine.begin(self.clock.now());
         }

@@ -1,0 +1,124 @@
+//! A report as JSON, and back. Keys are snake_case with their units; `schema` changes when one loses its meaning.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use hdrhistogram::Histogram;
+use serde_json::{Map, Value, json};
+
+use super::report::{PERCENTILES, Report};
+use super::results::{Counts, Fact, histogram, values_of};
+use super::text::micros;
+
+/// The version of this layout.
+const SCHEMA: u64 = 1;
+
+impl Report {
+    pub(super) fn to_json(&self) -> Value {
+        let mut whole = json!({
+            "schema": SCHEMA,
+            "title": self.title,
+            "partial": self.is_partial,
+            "open_loop": self.is_open,
+            "metrics": self.metrics(),
+            "warnings": self.warnings(),
+            "connect_errors": self.refusals,
+            "histograms": {
+                "unit": "ns",
+                "significant_digits": 3,
+                "service": values_of(&self.service),
+                "response": self.response.as_ref().map(values_of),
+                "lag": self.lag.as_ref().map(values_of),
+            },
+        });
+        if let (Value::Object(whole), Value::Object(about)) = (&mut whole, &self.about) {
+            whole.extend(about.clone());
+        }
+        whole
+    }
+
+    /// The figures, flat, for scripts.
+    fn metrics(&self) -> Value {
+        let mut metrics = Map::new();
+        let mut put = |name: String, value: Value| metrics.insert(name, value);
+        for (fact, name) in Fact::ALL {
+            put(name.to_owned(), self.counts[fact].into());
+        }
+        put("errors".to_owned(), self.counts.errors().into());
+        put("requests_per_second".to_owned(), rounded(self.per_second));
+        put("asked_per_second".to_owned(), self.asked_per_second.map_or(Value::Null, rounded));
+        put("seconds".to_owned(), rounded(self.seconds));
+        put("connect_seconds".to_owned(), rounded(self.connect_seconds));
+        put("load_cpu_seconds".to_owned(), rounded(self.cpu_seconds));
+        put("load_cpu_us_per_request".to_owned(), rounded(self.cpu_per_request() * 1e6));
+        put("load_busy".to_owned(), rounded(self.busy));
+        let kinds =
+            [("service", Some(&self.service)), ("response", self.response.as_ref()), ("lag", self.lag.as_ref())];
+        for (kind, times) in kinds {
+            // Where nothing was measured there is no figure, not 0.
+            let times = times.filter(|times| !times.is_empty());
+            for (percent, name) in PERCENTILES {
+                let value = times.map_or(Value::Null, |times| micros(times.value_at_percentile(percent)).into());
+                put(format!("{kind}_{name}_us"), value);
+            }
+            put(format!("{kind}_max_us"), times.map_or(Value::Null, |times| micros(times.max()).into()));
+        }
+        Value::Object(metrics)
+    }
+
+    /// Reads one back.
+    pub(super) fn from_json(text: &str) -> io::Result<Self> {
+        let foreign = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
+        let whole: Value = serde_json::from_str(text).map_err(|error| foreign(&format!("not JSON: {error}")))?;
+        if whole["schema"] != SCHEMA {
+            return Err(foreign("no results of 'pingpong bench --json', or of another version of it"));
+        }
+        let metrics = &whole["metrics"];
+        let number = |name: &str| metrics[name].as_f64().ok_or_else(|| foreign(&format!("no metrics.{name} in it")));
+        let times = |kind: &str| {
+            times_of(&whole["histograms"][kind]).ok_or_else(|| foreign(&format!("no histograms.{kind} in it")))
+        };
+        let is_open = whole["open_loop"].as_bool().unwrap_or_default();
+        let mut counts = Counts::default();
+        for (fact, name) in Fact::ALL {
+            counts[fact] = metrics[name].as_u64().ok_or_else(|| foreign(&format!("no metrics.{name} in it")))?;
+        }
+        let refusals = whole["connect_errors"].as_object();
+        let refusals = refusals.into_iter().flatten().filter_map(|(why, count)| Some((why.clone(), count.as_u64()?)));
+        Ok(Self {
+            title: whole["title"].as_str().unwrap_or_default().to_owned(),
+            is_open,
+            is_partial: whole["partial"].as_bool().unwrap_or_default(),
+            seconds: number("seconds")?,
+            per_second: number("requests_per_second")?,
+            asked_per_second: metrics["asked_per_second"].as_f64(),
+            connect_seconds: number("connect_seconds")?,
+            counts,
+            refusals: refusals.collect::<BTreeMap<String, u64>>(),
+            service: times("service")?,
+            response: is_open.then(|| times("response")).transpose()?,
+            lag: is_open.then(|| times("lag")).transpose()?,
+            cpu_seconds: number("load_cpu_seconds")?,
+            busy: number("load_busy")?,
+            about: json!({
+                "program": whole["program"],
+                "started_unix_seconds": whole["started_unix_seconds"],
+                "settings": whole["settings"],
+                "machine": whole["machine"],
+            }),
+        })
+    }
+}
+
+/// To the millionth: more digits say nothing.
+fn rounded(number: f64) -> Value {
+    ((number * 1e6).round() / 1e6).into()
+}
+
+fn times_of(values: &Value) -> Option<Histogram<u64>> {
+    let mut times = histogram();
+    for pair in values.as_array()? {
+        times.record_n(pair[0].as_u64()?, pair[1].as_u64()?).ok()?;
+    }
+    Some(times)
+}

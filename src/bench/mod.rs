@@ -1,0 +1,293 @@
+//! `pingpong bench`: a load generator that does not flatter.
+//!
+//! The load is a service on dialled connections, in the same loop as the server: what it measures it pays for like
+//! everyone else.
+//!
+//! - `walls`: what this machine has too little of, before anything is dialled
+//! - `load`: the service: connects, asks, checks, counts; `crowd` connects, `schedule` paces the open loop,
+//!   `asker` has one connection's `pending` requests and takes their answers, `wording` makes and knows the messages
+//! - `results`: counts and histograms; `report`: what they come to, as `text`, as `json`, as `hdr` log
+//! - `progress`: what a terminal shows meanwhile; `machine`: where it ran; `watch`: what the load itself costs
+
+mod asker;
+mod crowd;
+mod hdr;
+mod json;
+mod load;
+mod machine;
+mod pending;
+mod progress;
+mod report;
+mod results;
+mod schedule;
+mod text;
+mod walls;
+mod watch;
+mod wording;
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use serde_json::{Value, json};
+
+use crate::cli::{BenchOptions, Exchange, Extent, MergeOptions, Output};
+use crate::descriptors;
+use crate::engine::ServiceId;
+use crate::error::Error;
+use crate::limits::Limits;
+use crate::reactor::{Ending, Reactor, Status};
+use crate::service::Framing;
+
+use load::{Load, Phase};
+use progress::Progress;
+pub use report::Report;
+pub use results::{Counts, Fact};
+use watch::Watch;
+
+/// How often the load's own cost is looked at.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Loads, reports, and returns the report; or the number of the second signal that ended it at once.
+pub fn run(options: BenchOptions) -> Result<Outcome, Error> {
+    let descriptors = descriptors::raise_limit();
+    let addresses = options.endpoint.addresses()?;
+    walls::check(&options, &addresses, descriptors)?;
+    // Files that cannot be written are better known now.
+    let json = options.json.as_ref().map(Destination::open).transpose()?;
+    let hdr = options.hdr.as_deref().map(|path| Ok((create(path)?, path))).transpose()?;
+
+    let mut reactor = Reactor::<Load>::new(limits(&options))?;
+    reactor.watch_signals()?;
+    reactor.keep_exact_time()?;
+    let mut progress = Progress::open(&options);
+    let load = reactor.add("bench", Load::new(options.clone(), addresses, progress.is_some()));
+    let started = SystemTime::now();
+    reactor.with(load, |load, out| load.begin(out));
+    let mut watch = Watch::default();
+    let ending = turn_until_over(&mut reactor, load, &options, &mut watch, &mut progress)?;
+    progress.into_iter().for_each(Progress::close);
+    if let Ending::Signal(number) = ending {
+        return Ok(Outcome::Stopped(number));
+    }
+
+    let now = reactor.now();
+    let kernel_drops = reactor.stats().dropped;
+    let report = reactor.with(load, |load, _| {
+        if let Some(source) = load.error.take() {
+            return Err(Error::Connect { endpoint: options.endpoint.clone(), source });
+        }
+        load.counts[Fact::KernelDrops] = kernel_drops;
+        load.conclude(now);
+        if let Some((mut file, path)) = hdr {
+            let from = load.times.measured_from;
+            let began = started + from.since(load.times.dialled);
+            let kinds: Vec<_> = [("service", Some(&load.service)), ("response", load.response.as_ref())]
+                .into_iter()
+                .filter_map(present)
+                .collect();
+            hdr::write(&mut file, &kinds, from, began).map_err(|source| Error::File { path: path.into(), source })?;
+        }
+        Ok(report_of(load, &options, &watch, started, now))
+    })?;
+    publish(&report, json, options.quiet)?;
+    Ok(Outcome::Reported(Box::new(report)))
+}
+
+/// Adds up the results of several loads, and reports.
+pub fn merge(options: MergeOptions) -> Result<Report, Error> {
+    let json = options.json.as_ref().map(Destination::open).transpose()?;
+    let mut sum: Option<Report> = None;
+    let mut runs = Vec::new();
+    for path in &options.files {
+        let failed = |source| Error::File { path: path.clone(), source };
+        let report = fs::read_to_string(path).and_then(|text| Report::from_json(&text)).map_err(failed)?;
+        runs.push(json!({ "file": path.display().to_string(), "title": report.title, "run": report.about }));
+        match &mut sum {
+            Some(sum) => sum.add(&report),
+            None => sum = Some(report),
+        }
+    }
+    let mut sum = sum.expect("the command line asks for one file at least");
+    sum.title = format!("{}; {} runs added up", sum.title, runs.len());
+    sum.about = json!({ "program": program(), "runs": runs });
+    publish(&sum, json, false)?;
+    Ok(sum)
+}
+
+/// How a load ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// With this report, interrupted or not.
+    Reported(Box<Report>),
+    /// At once, by a second signal of this number.
+    Stopped(i32),
+}
+
+fn limits(options: &BenchOptions) -> Limits {
+    let expected = match &options.exchange {
+        Exchange::Pong(size) | Exchange::Echo(size) => *size,
+        Exchange::Fixed { expect, .. } => expect.len(),
+    };
+    let defaults = Limits::default();
+    // Nobody waits for a server to close its side.
+    Limits { linger: Duration::ZERO, max_message: defaults.max_message.max(2 * expected), ..defaults }
+}
+
+fn turn_until_over(
+    reactor: &mut Reactor<Load>,
+    load: ServiceId,
+    options: &BenchOptions,
+    watch: &mut Watch,
+    progress: &mut Option<Progress>,
+) -> Result<Ending, Error> {
+    loop {
+        if let Status::Ended(ending) = reactor.turn(Some(LOOK))? {
+            return Ok(ending);
+        }
+        let now = reactor.now();
+        if now >= watch.due() {
+            let polled = reactor.time_polled();
+            reactor.with(load, |load, _| watch.look(load, polled, now));
+        }
+        if let Some(progress) = progress.as_mut().filter(|progress| now >= progress.due()) {
+            reactor.with(load, |load, _| progress.draw(load, options.extent, now));
+        }
+    }
+}
+
+fn present<'a, T>((name, kind): (&'a str, Option<T>)) -> Option<(&'a str, T)> {
+    kind.map(|kind| (name, kind))
+}
+
+fn report_of(load: &Load, options: &BenchOptions, watch: &Watch, started: SystemTime, now: crate::Moment) -> Report {
+    let seconds = load.measured(now).as_secs_f64();
+    let requests = load.counts[Fact::Requests];
+    let since_epoch = started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Report {
+        title: title(options),
+        is_open: options.rate.is_some(),
+        is_partial: load.phase != Phase::Over,
+        seconds,
+        per_second: if seconds > 0.0 { requests as f64 / seconds } else { 0.0 },
+        asked_per_second: options.rate,
+        connect_seconds: load.times.connected.since(load.times.dialled).as_secs_f64(),
+        counts: load.counts.clone(),
+        refusals: load.refusals().clone(),
+        service: load.service.total.clone(),
+        response: load.response.as_ref().map(|times| times.total.clone()),
+        lag: load.lag.as_ref().map(|times| times.total.clone()),
+        cpu_seconds: watch.cpu_per_second() * seconds,
+        busy: watch.busy(),
+        about: json!({
+            "program": program(),
+            "started_unix_seconds": since_epoch.as_secs_f64(),
+            "settings": { "requested": std::env::args().skip(1).collect::<Vec<_>>(), "effective": effective(options, load) },
+            "machine": machine::facts(),
+        }),
+    }
+}
+
+fn program() -> String {
+    format!("pingpong {}", env!("CARGO_PKG_VERSION"))
+}
+
+/// What was done, in a line.
+fn title(options: &BenchOptions) -> String {
+    let each = match &options.exchange {
+        Exchange::Pong(size) => format!("{size}-byte pings"),
+        Exchange::Echo(size) => format!("{size}-byte echoes"),
+        Exchange::Fixed { send, .. } => format!("\"{}\"", send.escape_ascii()),
+    };
+    let how = match options.rate {
+        Some(rate) => format!("open loop at {rate} a second"),
+        None if options.pipeline > 1 => format!("closed loop, {} outstanding each", options.pipeline),
+        None => "closed loop".to_owned(),
+    };
+    let churn = if options.churn { ", each on a connection of its own" } else { "" };
+    let idle = if options.idle > 0 { format!(" beside {} idle", options.idle) } else { String::new() };
+    let extent = match options.extent {
+        Extent::Duration(duration) => format!("{duration:?}"),
+        Extent::Requests(requests) => format!("{requests} requests"),
+    };
+    format!(
+        "{}: {} connections{idle}, {how}, {each}{churn}; {extent} after {:?} of warm-up",
+        options.endpoint, options.connections, options.warmup
+    )
+}
+
+/// The settings with all defaults filled in.
+fn effective(options: &BenchOptions, load: &Load) -> Value {
+    let (exchange, size) = match &options.exchange {
+        Exchange::Pong(size) => ("pong", *size),
+        Exchange::Echo(size) => ("echo", *size),
+        Exchange::Fixed { send, .. } => ("fixed", send.len()),
+    };
+    let (duration, requests) = match options.extent {
+        Extent::Duration(duration) => (Some(duration.as_secs_f64()), None),
+        Extent::Requests(requests) => (None, Some(requests)),
+    };
+    json!({
+        "endpoint": options.endpoint.to_string(),
+        "address": load.address(),
+        "connections": options.connections,
+        "idle": options.idle,
+        "duration_seconds": duration,
+        "requests": requests,
+        "warmup_seconds": options.warmup.as_secs_f64(),
+        "rate_per_second": options.rate,
+        "pipeline": options.pipeline,
+        "churn": options.churn,
+        "connect_rate_per_second": options.connect_rate,
+        "sources": options.sources.map(|sources| sources.to_string()),
+        "exchange": exchange,
+        "size_bytes": size,
+        "framing": if options.framing == Framing::Raw { "raw" } else { "line" },
+        "timeout_seconds": options.timeout.as_secs_f64(),
+    })
+}
+
+/// Where JSON goes.
+enum Destination<'a> {
+    Stdout,
+    File(File, &'a Path),
+}
+
+impl<'a> Destination<'a> {
+    fn open(output: &'a Output) -> Result<Self, Error> {
+        match output {
+            Output::Stdout => Ok(Self::Stdout),
+            Output::File(path) => create(path).map(|file| Self::File(file, path)),
+        }
+    }
+}
+
+fn create(path: &Path) -> Result<File, Error> {
+    File::create(path).map_err(|source| Error::File { path: path.into(), source })
+}
+
+/// Gives the report to people and the JSON to scripts. On standard output there is one of the two.
+fn publish(report: &Report, json: Option<Destination<'_>>, is_quiet: bool) -> Result<(), Error> {
+    let shows_json = matches!(json, Some(Destination::Stdout));
+    match json {
+        Some(Destination::Stdout) => print(&format!("{:#}\n", report.to_json())),
+        Some(Destination::File(mut file, path)) => {
+            writeln!(file, "{:#}", report.to_json()).map_err(|source| Error::File { path: path.into(), source })?;
+        }
+        None => {}
+    }
+    if !shows_json {
+        print(&if is_quiet { format!("{}\n", report.last_line()) } else { report.to_string() });
+    }
+    if shows_json || is_quiet {
+        report.warnings().iter().for_each(|warning| log::warn!("{warning}"));
+    }
+    Ok(())
+}
+
+/// Whoever does not read it will not miss it.
+fn print(text: &str) {
+    let mut stdout = io::stdout().lock();
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+}

@@ -1,0 +1,213 @@
+//! A report for people: summary, percentiles, a histogram as bars, warnings, and a last line that grep finds.
+
+use std::fmt::{self, Write};
+
+use hdrhistogram::Histogram;
+
+use super::report::{PERCENTILES, Report};
+use super::results::{Fact, values_of};
+
+/// Characters of the longest bar.
+const BAR: f64 = 40.0;
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}\n", self.title)?;
+        self.summary(f)?;
+        self.percentiles(f)?;
+        let times = if self.is_open { "response" } else { "service" };
+        writeln!(f, "\n{times} time")?;
+        bars(f, self.main_times())?;
+        let warnings = self.warnings();
+        if !warnings.is_empty() {
+            writeln!(f)?;
+        }
+        warnings.iter().try_for_each(|warning| writeln!(f, "warning: {warning}"))?;
+        writeln!(f, "\n{}", self.last_line())
+    }
+}
+
+impl Report {
+    fn summary(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = |fact: Fact| grouped(self.counts[fact]);
+        writeln!(
+            f,
+            "requests     {} answered right and in time, {} a second over {:.2} s",
+            count(Fact::Requests),
+            grouped(self.per_second.round() as u64),
+            self.seconds
+        )?;
+        let classes = Fact::ERRORS.map(|fact| format!("{} {}", count(fact), fact.name()));
+        writeln!(f, "errors       {}: {}", grouped(self.counts.errors()), classes.join(", "))?;
+        let others = [Fact::Duplicate, Fact::Reordered, Fact::KernelDrops, Fact::Unfinished];
+        let others = others.iter().filter(|fact| self.counts[**fact] > 0);
+        for fact in others {
+            writeln!(f, "             {} {}", count(*fact), fact.name().replace('_', " "))?;
+        }
+        if self.counts[Fact::ConnectionsRequested] > 0 {
+            writeln!(
+                f,
+                "connections  {} of {} made in {:.3} s, {} lost; {} idle ones held to the end",
+                count(Fact::ConnectionsOpened),
+                count(Fact::ConnectionsRequested),
+                self.connect_seconds,
+                count(Fact::ConnectionsLost),
+                count(Fact::IdleHeld)
+            )?;
+        }
+        writeln!(
+            f,
+            "load         {:.2} s of CPU, {:.2} µs a request, busy {:.0} % of the time",
+            self.cpu_seconds,
+            self.cpu_per_request() * 1e6,
+            self.busy * 100.0
+        )
+    }
+
+    /// Processor time of the load generator for each request, in seconds.
+    pub(super) fn cpu_per_request(&self) -> f64 {
+        self.cpu_seconds / (self.counts[Fact::Sent].max(1) as f64)
+    }
+
+    fn percentiles(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let titles = ["50 %", "90 %", "99 %", "99.9 %", "99.99 %", "max"];
+        writeln!(f, "\n{:9}{}", "", titles.map(|title| format!("{title:>10}")).concat())?;
+        let rows = [("service", Some(&self.service)), ("response", self.response.as_ref()), ("lag", self.lag.as_ref())];
+        for (name, times) in rows {
+            let Some(times) = times else { continue };
+            write!(f, "{name:<9}")?;
+            for (percent, _) in PERCENTILES {
+                write!(f, "{:>10}", shown(times.value_at_percentile(percent)))?;
+            }
+            writeln!(f, "{:>10}", shown(times.max()))?;
+        }
+        if self.is_open {
+            writeln!(f, "service: from when a request was sent; response: from when it was due; lag: between the two")
+        } else {
+            writeln!(
+                f,
+                "closed loop: a connection waits for its answer before it asks again, so a slow server is asked less often\n\
+                 and its worst times are under-represented; --rate asks on schedule"
+            )
+        }
+    }
+
+    /// One line with the figures that matter, to be found by grep.
+    pub(super) fn last_line(&self) -> String {
+        let mut line = format!(
+            "result: requests={} per_second={:.1} errors={}",
+            self.counts[Fact::Requests],
+            self.per_second,
+            self.counts.errors()
+        );
+        for fact in [Fact::Lost, Fact::Late, Fact::Wrong, Fact::Duplicate, Fact::ConnectionsLost] {
+            let _ = write!(line, " {}={}", fact.name(), self.counts[fact]);
+        }
+        let kind = if self.is_open { "response" } else { "service" };
+        for (percent, name) in PERCENTILES {
+            let _ = write!(line, " {kind}_{name}_us={:.1}", micros(self.main_times().value_at_percentile(percent)));
+        }
+        let _ = write!(line, " {kind}_max_us={:.1}", micros(self.main_times().max()));
+        line + if self.is_partial { " partial" } else { "" }
+    }
+}
+
+/// Nanoseconds in microseconds.
+pub(super) fn micros(nanos: u64) -> f64 {
+    nanos as f64 / 1e3
+}
+
+/// Bars for steps of 1, 2 and 5: the eye sees a tail that a linear scale would hide.
+fn bars(f: &mut fmt::Formatter<'_>, times: &Histogram<u64>) -> fmt::Result {
+    if times.is_empty() {
+        return writeln!(f, "  no answers");
+    }
+    let mut steps: Vec<(u64, u64)> = Vec::new();
+    for (value, count) in values_of(times) {
+        let bound = step_above(value);
+        match steps.last_mut() {
+            Some((last, sum)) if *last == bound => *sum += count,
+            _ => steps.push((bound, count)),
+        }
+    }
+    let most = steps.iter().map(|(_, count)| *count).max().unwrap_or(1);
+    let mut below = 0;
+    for (bound, count) in steps {
+        below += count;
+        let length = (count as f64 / most as f64 * BAR).ceil() as usize;
+        let share = below as f64 / times.len() as f64 * 100.0;
+        writeln!(f, "  < {:>8} {:<40} {:>13} {share:>8.3} %", shown(bound), "#".repeat(length), grouped(count))?;
+    }
+    Ok(())
+}
+
+/// The next of 1, 2, 5, 10, 20 … above a value.
+fn step_above(value: u64) -> u64 {
+    let mut power: u64 = 1;
+    loop {
+        for factor in [1, 2, 5] {
+            let step = power.saturating_mul(factor);
+            if step > value || step == u64::MAX {
+                return step;
+            }
+        }
+        power = power.saturating_mul(10);
+    }
+}
+
+/// Nanoseconds for people, with three digits.
+pub(super) fn shown(nanos: u64) -> String {
+    let (number, unit) = match nanos {
+        0..1_000 => return format!("{nanos} ns"),
+        1_000..1_000_000 => (nanos as f64 / 1e3, "µs"),
+        1_000_000..1_000_000_000 => (nanos as f64 / 1e6, "ms"),
+        _ => (nanos as f64 / 1e9, "s"),
+    };
+    match number {
+        0.0..10.0 => format!("{number:.2} {unit}"),
+        10.0..100.0 => format!("{number:.1} {unit}"),
+        _ => format!("{number:.0} {unit}"),
+    }
+}
+
+/// A number with its thousands apart.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let groups: Vec<&str> =
+        digits.as_bytes().rchunks(3).rev().map(|group| std::str::from_utf8(group).unwrap_or_default()).collect();
+    groups.join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_three_digits_and_their_unit() {
+        for (nanos, text) in [
+            (0, "0 ns"),
+            (999, "999 ns"),
+            (1_234, "1.23 µs"),
+            (12_345, "12.3 µs"),
+            (123_456, "123 µs"),
+            (1_234_567, "1.23 ms"),
+            (5_000_000_000, "5.00 s"),
+        ] {
+            assert_eq!(shown(nanos), text);
+        }
+    }
+
+    #[test]
+    fn numbers_are_grouped() {
+        for (number, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (12_345_678, "12,345,678")] {
+            assert_eq!(grouped(number), text);
+        }
+    }
+
+    #[test]
+    fn steps_are_1_2_5() {
+        for (value, step) in [(0, 1), (1, 2), (2, 5), (4, 5), (5, 10), (99, 100), (100, 200), (u64::MAX, u64::MAX)] {
+            assert_eq!(step_above(value), step);
+        }
+    }
+}
