@@ -10,23 +10,24 @@ use std::path::Path;
 const BOTTOM: [&str; 5] = ["endpoint", "error", "limits", "moment", "stats"];
 
 /// Which modules of the crate each module may name, apart from itself and the bottom.
-const LAYERS: [(&str, &[&str]); 16] = [
+const LAYERS: [(&str, &[&str]); 17] = [
     ("endpoint", &[]),
     ("error", &[]),
     ("limits", &[]),
     ("moment", &[]),
     ("stats", &[]),
     ("outlet", &[]),
+    ("descriptors", &[]),
     ("logger", &["outlet"]),
     ("service", &[]),
     ("engine", &["service"]),
     ("reactor", &["service", "engine", "outlet"]),
     ("cli", &["service", "engine", "reactor"]),
     ("target", &["service"]),
-    ("serve", &["service", "engine", "reactor", "cli"]),
+    ("serve", &["service", "engine", "reactor", "cli", "descriptors"]),
     ("client", &["service", "engine", "reactor", "cli", "target"]),
     ("ping", &["service", "engine", "reactor", "cli", "target"]),
-    ("bench", &["service", "engine", "reactor", "cli"]),
+    ("bench", &["service", "engine", "reactor", "cli", "descriptors", "outlet"]),
 ];
 
 /// Modules that stand beside the layers: they put all together.

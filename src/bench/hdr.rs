@@ -8,19 +8,16 @@ use std::time::{Duration, SystemTime};
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, IntervalLogWriterError, Tag};
 
+use super::load::Load;
 use super::results::{Latency, Part, histogram};
-use crate::moment::Moment;
 
 /// What the largest value is divided by for show: the log shows it in milliseconds.
 const MAX_DIVISOR: f64 = 1e6;
 
-/// Writes the parts of these kinds of times; the measuring began at `from`, which the wall clock called `began`.
-pub(super) fn write(
-    out: &mut impl Write,
-    kinds: &[(&str, &Latency)],
-    from: Moment,
-    began: SystemTime,
-) -> io::Result<()> {
+/// Writes what a load has measured, which was begun at `started` of the wall clock.
+pub(super) fn write(out: &mut impl Write, load: &Load, started: SystemTime) -> io::Result<()> {
+    let from = load.times.measured_from;
+    let began = started + from.since(load.times.dialled);
     let mut serializer = V2DeflateSerializer::new();
     IntervalLogWriterBuilder::new()
         .add_comment("[Histogram log format version 1.3]")
@@ -30,8 +27,8 @@ pub(super) fn write(
     writeln!(out, "\"StartTimestamp\",\"Interval_Length\",\"Interval_Max\",\"Interval_Compressed_Histogram\"")?;
     let mut log =
         IntervalLogWriterBuilder::new().with_max_value_divisor(MAX_DIVISOR).begin_log_with(out, &mut serializer)?;
-    let mut parts: Vec<(&str, &Part)> =
-        kinds.iter().flat_map(|(kind, times)| times.parts.iter().map(|part| (*kind, part))).collect();
+    let service = parts_of("service", Some(&load.service));
+    let mut parts: Vec<(&str, &Part)> = service.chain(parts_of("response", load.response.as_ref())).collect();
     parts.sort_by_key(|(_, part)| part.from);
     for (kind, part) in parts {
         let mut times = histogram();
@@ -46,4 +43,8 @@ pub(super) fn write(
         })?;
     }
     Ok(())
+}
+
+fn parts_of<'a>(kind: &'a str, times: Option<&'a Latency>) -> impl Iterator<Item = (&'a str, &'a Part)> {
+    times.into_iter().flat_map(|times| &times.parts).map(move |part| (kind, part))
 }

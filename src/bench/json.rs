@@ -14,27 +14,30 @@ use super::text::micros;
 const SCHEMA: u64 = 1;
 
 impl Report {
-    pub(super) fn to_json(&self) -> Value {
-        let mut whole = json!({
-            "schema": SCHEMA,
-            "title": self.title,
-            "partial": self.is_partial,
-            "open_loop": self.is_open,
-            "metrics": self.metrics(),
-            "warnings": self.warnings(),
-            "connect_errors": self.refusals,
-            "histograms": {
-                "unit": "ns",
-                "significant_digits": 3,
-                "service": values_of(&self.service),
-                "response": self.response.as_ref().map(values_of),
-                "lag": self.lag.as_ref().map(values_of),
-            },
+    /// As JSON text: a line for each part, and one for each figure.
+    pub(super) fn to_json(&self) -> String {
+        let parts = [
+            ("schema", SCHEMA.into()),
+            ("title", self.title.as_str().into()),
+            ("partial", self.is_partial.into()),
+            ("open_loop", self.is_open.into()),
+            ("metrics", self.metrics()),
+            ("warnings", self.warnings().into()),
+            ("connect_errors", json!(self.refusals)),
+        ];
+        let about = self.about.as_object().into_iter().flatten().map(|(key, value)| (key.as_str(), value.clone()));
+        let histograms = json!({
+            "unit": "ns",
+            "significant_digits": 3,
+            "service": values_of(&self.service),
+            "response": self.response.as_ref().map(values_of),
+            "lag": self.lag.as_ref().map(values_of),
         });
-        if let (Value::Object(whole), Value::Object(about)) = (&mut whole, &self.about) {
-            whole.extend(about.clone());
-        }
-        whole
+        let lines = parts.into_iter().chain(about).chain([("histograms", histograms)]).map(|(key, value)| match key {
+            "metrics" => format!("\"{key}\": {value:#}").replace('\n', "\n  "),
+            _ => format!("\"{key}\": {value}"),
+        });
+        format!("{{\n  {}\n}}\n", lines.collect::<Vec<_>>().join(",\n  "))
     }
 
     /// The figures, flat, for scripts.

@@ -18,7 +18,7 @@ use super::schedule::Schedule;
 use super::wording::Wording;
 use crate::cli::{BenchOptions, Extent};
 use crate::endpoint::Address;
-use crate::error::CloseReason;
+use crate::error::{CloseReason, Error};
 use crate::moment::Moment;
 use crate::service::{Input, Outbox, Peer, Service};
 
@@ -94,8 +94,9 @@ pub(super) struct Load {
     /// What the progress line shows: answers of late, and all of them.
     pub(super) recent: Option<Histogram<u64>>,
     pub(super) answered: u64,
-    pub(super) idle: u64,
-    pub(super) error: Option<io::Error>,
+    /// Idle connections that are there.
+    idle: u64,
+    error: Option<io::Error>,
 }
 
 /// When what began. All zero until then.
@@ -107,7 +108,8 @@ pub(super) struct Times {
     pub(super) measured_from: Moment,
     /// … up to here.
     pub(super) until: Option<Moment>,
-    /// When the last one that counts was settled.
+    /// When the last one that counts was sent, and settled.
+    pub(super) last_sent: Moment,
     pub(super) last_settled: Moment,
 }
 
@@ -165,11 +167,12 @@ impl Load {
         out.wake_at(out.now() + self.sweep_interval(), SWEEP);
     }
 
-    /// How long the measuring has gone on, or did in all.
+    /// How long the measuring has gone on, or did in all: until the last request was sent where they came too late to be
+    /// sent in time.
     pub(super) fn measured(&self, now: Moment) -> Duration {
         let end = match (self.phase, self.times.until) {
             (Phase::Scouting | Phase::Connecting, _) => return Duration::ZERO,
-            (_, Some(until)) => now.min(until),
+            (_, Some(until)) => now.min(until).max(self.times.last_sent),
             (Phase::Asking, None) => now,
             (Phase::Settling | Phase::Over, None) => self.times.last_settled,
         };
@@ -186,12 +189,16 @@ impl Load {
         self.crowd.address().map(Address::to_string)
     }
 
-    /// Ends the last part, and counts what is still open.
-    pub(super) fn conclude(&mut self, now: Moment) {
-        let end = self.times.measured_from + self.measured(now);
-        self.end_part(end);
+    /// Ends the last part, and counts what is still open. Fails where nobody was there.
+    pub(super) fn conclude(&mut self, now: Moment, kernel_drops: u64) -> Result<(), Error> {
+        if let Some(source) = self.error.take() {
+            return Err(Error::Connect { endpoint: self.options.endpoint.clone(), source });
+        }
+        self.end_part(self.times.measured_from + self.measured(now));
         self.counts[Fact::Unfinished] = self.counts.open();
         self.counts[Fact::IdleHeld] = self.idle;
+        self.counts[Fact::KernelDrops] = kernel_drops;
+        Ok(())
     }
 
     // Connecting.
@@ -274,6 +281,7 @@ impl Load {
         self.askers[key].pending.push(Request { number, intended, sent: now });
         if self.phase == Phase::Asking && self.times.covers(intended) {
             self.counts[Fact::Sent] += 1;
+            self.times.last_sent = now;
             if let Some(lag) = &mut self.lag {
                 lag.record(now.since(intended));
             }

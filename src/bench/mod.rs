@@ -6,11 +6,13 @@
 //! - `walls`: what this machine has too little of, before anything is dialled
 //! - `load`: the service: connects, asks, checks, counts; `crowd` connects, `schedule` paces the open loop,
 //!   `asker` has one connection's `pending` requests and takes their answers, `wording` makes and knows the messages
-//! - `results`: counts and histograms; `report`: what they come to, as `text`, as `json`, as `hdr` log
+//! - `results`: counts and histograms; `report`: what they come to, as `text`, as `json`; `hdr`: as a log;
+//!   `files`: where they go
 //! - `progress`: what a terminal shows meanwhile; `machine`: where it ran; `watch`: what the load itself costs
 
 mod asker;
 mod crowd;
+mod files;
 mod hdr;
 mod json;
 mod load;
@@ -25,14 +27,12 @@ mod walls;
 mod watch;
 mod wording;
 
-use std::fs::{self, File};
-use std::io::{self, Write};
-use std::path::Path;
+use std::fs;
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
-use crate::cli::{BenchOptions, Exchange, Extent, MergeOptions, Output};
+use crate::cli::{BenchOptions, Exchange, Extent, MergeOptions};
 use crate::descriptors;
 use crate::engine::ServiceId;
 use crate::error::Error;
@@ -40,6 +40,7 @@ use crate::limits::Limits;
 use crate::reactor::{Ending, Reactor, Status};
 use crate::service::Framing;
 
+use files::{Publisher, ResultFile};
 use load::{Load, Phase};
 use progress::Progress;
 pub use report::Report;
@@ -51,58 +52,43 @@ const LOOK: Duration = Duration::from_millis(20);
 
 /// Loads, reports, and returns the report; or the number of the second signal that ended it at once.
 pub fn run(options: BenchOptions) -> Result<Outcome, Error> {
-    let descriptors = descriptors::raise_limit();
     let addresses = options.endpoint.addresses()?;
-    walls::check(&options, &addresses, descriptors)?;
-    // Files that cannot be written are better known now.
-    let json = options.json.as_ref().map(Destination::open).transpose()?;
-    let hdr = options.hdr.as_deref().map(|path| Ok((create(path)?, path))).transpose()?;
+    walls::check(&options, &addresses, descriptors::raise_limit())?;
+    let publisher = Publisher::open(options.json.as_ref(), options.quiet)?;
+    let hdr = options.hdr.as_deref().map(ResultFile::create).transpose()?;
+    let mut progress = Progress::open(&options);
 
     let mut reactor = Reactor::<Load>::new(limits(&options))?;
     reactor.watch_signals()?;
     reactor.keep_exact_time()?;
-    let mut progress = Progress::open(&options);
     let load = reactor.add("bench", Load::new(options.clone(), addresses, progress.is_some()));
     let started = SystemTime::now();
     reactor.with(load, |load, out| load.begin(out));
     let mut watch = Watch::default();
-    let ending = turn_until_over(&mut reactor, load, &options, &mut watch, &mut progress)?;
+    let ending = turn_until_over(&mut reactor, load, options.extent, &mut watch, progress.as_mut())?;
     progress.into_iter().for_each(Progress::close);
     if let Ending::Signal(number) = ending {
         return Ok(Outcome::Stopped(number));
     }
 
-    let now = reactor.now();
-    let kernel_drops = reactor.stats().dropped;
+    let (now, kernel_drops) = (reactor.now(), reactor.stats().dropped);
     let report = reactor.with(load, |load, _| {
-        if let Some(source) = load.error.take() {
-            return Err(Error::Connect { endpoint: options.endpoint.clone(), source });
-        }
-        load.counts[Fact::KernelDrops] = kernel_drops;
-        load.conclude(now);
-        if let Some((mut file, path)) = hdr {
-            let from = load.times.measured_from;
-            let began = started + from.since(load.times.dialled);
-            let kinds: Vec<_> = [("service", Some(&load.service)), ("response", load.response.as_ref())]
-                .into_iter()
-                .filter_map(present)
-                .collect();
-            hdr::write(&mut file, &kinds, from, began).map_err(|source| Error::File { path: path.into(), source })?;
-        }
+        load.conclude(now, kernel_drops)?;
+        hdr.map_or(Ok(()), |file| file.write(|file| hdr::write(file, load, started)))?;
         Ok(report_of(load, &options, &watch, started, now))
     })?;
-    publish(&report, json, options.quiet)?;
+    publisher.publish(&report)?;
     Ok(Outcome::Reported(Box::new(report)))
 }
 
 /// Adds up the results of several loads, and reports.
 pub fn merge(options: MergeOptions) -> Result<Report, Error> {
-    let json = options.json.as_ref().map(Destination::open).transpose()?;
+    let publisher = Publisher::open(options.json.as_ref(), false)?;
     let mut sum: Option<Report> = None;
     let mut runs = Vec::new();
     for path in &options.files {
-        let failed = |source| Error::File { path: path.clone(), source };
-        let report = fs::read_to_string(path).and_then(|text| Report::from_json(&text)).map_err(failed)?;
+        let read = fs::read_to_string(path).and_then(|text| Report::from_json(&text));
+        let report = read.map_err(|source| Error::File { path: path.clone(), source })?;
         runs.push(json!({ "file": path.display().to_string(), "title": report.title, "run": report.about }));
         match &mut sum {
             Some(sum) => sum.add(&report),
@@ -112,7 +98,7 @@ pub fn merge(options: MergeOptions) -> Result<Report, Error> {
     let mut sum = sum.expect("the command line asks for one file at least");
     sum.title = format!("{}; {} runs added up", sum.title, runs.len());
     sum.about = json!({ "program": program(), "runs": runs });
-    publish(&sum, json, false)?;
+    publisher.publish(&sum)?;
     Ok(sum)
 }
 
@@ -138,9 +124,9 @@ fn limits(options: &BenchOptions) -> Limits {
 fn turn_until_over(
     reactor: &mut Reactor<Load>,
     load: ServiceId,
-    options: &BenchOptions,
+    extent: Extent,
     watch: &mut Watch,
-    progress: &mut Option<Progress>,
+    mut progress: Option<&mut Progress>,
 ) -> Result<Ending, Error> {
     loop {
         if let Status::Ended(ending) = reactor.turn(Some(LOOK))? {
@@ -152,13 +138,9 @@ fn turn_until_over(
             reactor.with(load, |load, _| watch.look(load, polled, now));
         }
         if let Some(progress) = progress.as_mut().filter(|progress| now >= progress.due()) {
-            reactor.with(load, |load, _| progress.draw(load, options.extent, now));
+            reactor.with(load, |load, _| progress.draw(load, extent, now));
         }
     }
-}
-
-fn present<'a, T>((name, kind): (&'a str, Option<T>)) -> Option<(&'a str, T)> {
-    kind.map(|kind| (name, kind))
 }
 
 fn report_of(load: &Load, options: &BenchOptions, watch: &Watch, started: SystemTime, now: crate::Moment) -> Report {
@@ -246,48 +228,4 @@ fn effective(options: &BenchOptions, load: &Load) -> Value {
         "framing": if options.framing == Framing::Raw { "raw" } else { "line" },
         "timeout_seconds": options.timeout.as_secs_f64(),
     })
-}
-
-/// Where JSON goes.
-enum Destination<'a> {
-    Stdout,
-    File(File, &'a Path),
-}
-
-impl<'a> Destination<'a> {
-    fn open(output: &'a Output) -> Result<Self, Error> {
-        match output {
-            Output::Stdout => Ok(Self::Stdout),
-            Output::File(path) => create(path).map(|file| Self::File(file, path)),
-        }
-    }
-}
-
-fn create(path: &Path) -> Result<File, Error> {
-    File::create(path).map_err(|source| Error::File { path: path.into(), source })
-}
-
-/// Gives the report to people and the JSON to scripts. On standard output there is one of the two.
-fn publish(report: &Report, json: Option<Destination<'_>>, is_quiet: bool) -> Result<(), Error> {
-    let shows_json = matches!(json, Some(Destination::Stdout));
-    match json {
-        Some(Destination::Stdout) => print(&format!("{:#}\n", report.to_json())),
-        Some(Destination::File(mut file, path)) => {
-            writeln!(file, "{:#}", report.to_json()).map_err(|source| Error::File { path: path.into(), source })?;
-        }
-        None => {}
-    }
-    if !shows_json {
-        print(&if is_quiet { format!("{}\n", report.last_line()) } else { report.to_string() });
-    }
-    if shows_json || is_quiet {
-        report.warnings().iter().for_each(|warning| log::warn!("{warning}"));
-    }
-    Ok(())
-}
-
-/// Whoever does not read it will not miss it.
-fn print(text: &str) {
-    let mut stdout = io::stdout().lock();
-    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
 }
