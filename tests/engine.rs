@@ -19,10 +19,14 @@ mod dialling;
 mod draining;
 #[path = "engine/embedding.rs"]
 mod embedding;
+#[path = "engine/exact.rs"]
+mod exact;
 #[path = "engine/loops.rs"]
 mod loops;
 #[path = "engine/reading.rs"]
 mod reading;
+#[path = "engine/tags.rs"]
+mod tags;
 #[path = "engine/timing.rs"]
 mod timing;
 

@@ -16,6 +16,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 use pingpong::Address;
+use pingpong::Moment;
 use pingpong::engine::Readiness;
 use pingpong::service::ConnId;
 
@@ -41,6 +42,8 @@ pub(crate) struct World {
     pub(crate) dial_errors: VecDeque<Option<i32>>,
     pub(crate) calls: Calls,
     pub(crate) datagrams: Vec<Mailbox>,
+    /// Where time is exact: the time, and how far a look at the clock moves it on, in nanoseconds.
+    pub(crate) exact: Option<(Moment, u64)>,
 }
 
 /// How often the engine asked for what.
