@@ -16,8 +16,8 @@ const MAX_DIVISOR: f64 = 1e6;
 
 /// Writes what a load has measured, which was begun at `started` of the wall clock.
 pub(super) fn write(out: &mut impl Write, load: &Load, started: SystemTime) -> io::Result<()> {
-    let from = load.times.measured_from;
-    let began = started + from.since(load.times.dialled);
+    let from = load.ledger.from();
+    let began = started + from.since(load.dialled);
     let mut serializer = V2DeflateSerializer::new();
     IntervalLogWriterBuilder::new()
         .add_comment("[Histogram log format version 1.3]")
@@ -27,8 +27,8 @@ pub(super) fn write(out: &mut impl Write, load: &Load, started: SystemTime) -> i
     writeln!(out, "\"StartTimestamp\",\"Interval_Length\",\"Interval_Max\",\"Interval_Compressed_Histogram\"")?;
     let mut log =
         IntervalLogWriterBuilder::new().with_max_value_divisor(MAX_DIVISOR).begin_log_with(out, &mut serializer)?;
-    let service = parts_of("service", Some(&load.service));
-    let mut parts: Vec<(&str, &Part)> = service.chain(parts_of("response", load.response.as_ref())).collect();
+    let service = parts_of("service", Some(&load.ledger.service));
+    let mut parts: Vec<(&str, &Part)> = service.chain(parts_of("response", load.ledger.response.as_ref())).collect();
     parts.sort_by_key(|(_, part)| part.from);
     for (kind, part) in parts {
         let mut times = histogram();

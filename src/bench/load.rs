@@ -8,12 +8,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
-
-use super::asker::{Asker, Verdict};
+use super::asker::Asker;
 use super::crowd::{Crowd, IDLE};
-use super::pending::{Request, Settled};
-use super::results::{Counts, Fact, Latency};
+use super::ledger::Ledger;
+use super::results::Fact;
 use super::schedule::Schedule;
 use super::wording::Wording;
 use crate::cli::{BenchOptions, Extent};
@@ -23,17 +21,13 @@ use crate::moment::Moment;
 use crate::service::{Input, Outbox, Peer, Service};
 
 /// The timers.
-const SEND: u64 = 0;
+pub(super) const SEND: u64 = 0;
 const END: u64 = 1;
-const SWEEP: u64 = 2;
-const BEGIN: u64 = 3;
+pub(super) const SWEEP: u64 = 2;
+pub(super) const BEGIN: u64 = 3;
 const DIAL: u64 = 4;
 const SCOUT: u64 = 5;
 const REDIAL: u64 = 6;
-
-/// Connections that begin, or are looked at for answers that are overdue, at once.
-const BEGUN_AT_ONCE: usize = 8;
-const SWEPT_AT_ONCE: usize = 512;
 
 /// How long a datagram that looks whether anyone is there waits for an answer.
 const SCOUTING: Duration = Duration::from_millis(250);
@@ -44,9 +38,6 @@ const PORT_WAIT: Duration = Duration::from_millis(1);
 /// Bytes that one connection may have unanswered in the open loop, and the fewest requests whatever their size.
 const WINDOW_BYTES: usize = 4 << 20;
 const LEAST_WINDOW: usize = 16;
-
-/// How long the parts are that an HdrHistogram log consists of.
-const PART: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -63,68 +54,42 @@ pub(super) enum Phase {
 
 #[derive(Debug)]
 pub(super) struct Load {
-    options: BenchOptions,
-    is_datagram: bool,
+    pub(super) options: BenchOptions,
+    pub(super) is_datagram: bool,
     pub(super) phase: Phase,
-    wording: Wording,
-    crowd: Crowd,
-    askers: Vec<Asker>,
+    pub(super) wording: Wording,
+    pub(super) crowd: Crowd,
+    pub(super) askers: Vec<Asker>,
     /// The open loop's.
-    schedule: Option<Schedule>,
+    pub(super) schedule: Option<Schedule>,
     /// Those that it may ask, whose turn comes next first.
-    free: VecDeque<u32>,
+    pub(super) free: VecDeque<u32>,
     /// Nobody was free when the schedule wanted to send.
-    is_held_up: bool,
-    window: usize,
+    pub(super) is_held_up: bool,
+    pub(super) window: usize,
     /// Those that wait for a local port.
     portless: VecDeque<u32>,
     /// Requests so far, all numbered.
-    requests: u64,
+    pub(super) requests: u64,
     /// Askers that have begun.
-    begun: usize,
+    pub(super) begun: usize,
     /// Where the sweep goes on.
-    swept: usize,
-    pub(super) times: Times,
-    pub(super) counts: Counts,
-    pub(super) service: Latency,
-    pub(super) response: Option<Latency>,
-    /// How much later than intended requests were sent.
-    pub(super) lag: Option<Latency>,
-    part_began: Moment,
-    /// What the progress line shows: answers of late, and all of them.
-    pub(super) recent: Option<Histogram<u64>>,
-    pub(super) answered: u64,
-    /// Idle connections that are there.
-    idle: u64,
-    error: Option<io::Error>,
-}
-
-/// When what began. All zero until then.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Times {
+    pub(super) swept: usize,
+    /// Askers that have a connection.
+    present: usize,
+    pub(super) ledger: Ledger,
+    /// When the first dial began, and when all were through.
     pub(super) dialled: Moment,
     pub(super) connected: Moment,
-    /// Requests that are due from here on count …
-    pub(super) measured_from: Moment,
-    /// … up to here.
-    pub(super) until: Option<Moment>,
-    /// When the last one that counts was sent, and settled.
-    pub(super) last_sent: Moment,
-    pub(super) last_settled: Moment,
-}
-
-impl Times {
-    fn covers(&self, moment: Moment) -> bool {
-        moment >= self.measured_from && self.until.is_none_or(|until| moment < until)
-    }
+    /// Idle connections that are there.
+    idle: u64,
+    pub(super) error: Option<io::Error>,
 }
 
 impl Load {
     pub(super) fn new(options: BenchOptions, addresses: Vec<Address>, shows_progress: bool) -> Self {
         let is_datagram = options.endpoint.is_datagram();
         let wording = Wording::new(&options.exchange, options.framing, is_datagram);
-        let keeps_parts = options.hdr.is_some();
-        let is_open = options.rate.is_some();
         let window = (WINDOW_BYTES / wording.request_len().max(wording.answer_len())).max(LEAST_WINDOW);
         // One that visits makes its connections later.
         let asking = if options.churn { 1 } else { options.connections };
@@ -142,14 +107,10 @@ impl Load {
             requests: 0,
             begun: 0,
             swept: 0,
-            times: Times::default(),
-            counts: Counts::default(),
-            service: Latency::new(keeps_parts),
-            response: is_open.then(|| Latency::new(keeps_parts)),
-            lag: is_open.then(|| Latency::new(false)),
-            part_began: Moment::default(),
-            recent: shows_progress.then(super::results::histogram),
-            answered: 0,
+            present: 0,
+            ledger: Ledger::new(&options, shows_progress),
+            dialled: Moment::default(),
+            connected: Moment::default(),
             idle: 0,
             error: None,
             options,
@@ -158,25 +119,13 @@ impl Load {
 
     /// Begins: looks whether anyone is there.
     pub(super) fn begin(&mut self, out: &mut Outbox<'_>) {
-        self.times.dialled = out.now();
+        self.dialled = out.now();
         self.crowd.progress = out.now();
         let idle = u64::from(self.options.idle);
         let asking = if self.options.churn { 0 } else { u64::from(self.options.connections) };
-        self.counts[Fact::ConnectionsRequested] = asking + idle;
+        self.ledger.counts[Fact::ConnectionsRequested] = asking + idle;
         self.crowd.send_scout(out);
         out.wake_at(out.now() + self.sweep_interval(), SWEEP);
-    }
-
-    /// How long the measuring has gone on, or did in all: until the last request was sent where they came too late to be
-    /// sent in time.
-    pub(super) fn measured(&self, now: Moment) -> Duration {
-        let end = match (self.phase, self.times.until) {
-            (Phase::Scouting | Phase::Connecting, _) => return Duration::ZERO,
-            (_, Some(until)) => now.min(until).max(self.times.last_sent),
-            (Phase::Asking, None) => now,
-            (Phase::Settling | Phase::Over, None) => self.times.last_settled,
-        };
-        end.since(self.times.measured_from)
     }
 
     /// Why connections could not be made, and how many.
@@ -194,14 +143,13 @@ impl Load {
         if let Some(source) = self.error.take() {
             return Err(Error::Connect { endpoint: self.options.endpoint.clone(), source });
         }
-        self.end_part(self.times.measured_from + self.measured(now));
-        self.counts[Fact::Unfinished] = self.counts.open();
-        self.counts[Fact::IdleHeld] = self.idle;
-        self.counts[Fact::KernelDrops] = kernel_drops;
+        self.ledger.end(now);
+        let counts = &mut self.ledger.counts;
+        counts[Fact::Unfinished] = counts.open();
+        counts[Fact::IdleHeld] = self.idle;
+        counts[Fact::KernelDrops] = kernel_drops;
         Ok(())
     }
-
-    // Connecting.
 
     fn dial_more(&mut self, out: &mut Outbox<'_>) {
         if let Some(due) = self.crowd.dial_more(out) {
@@ -224,18 +172,20 @@ impl Load {
     }
 
     /// Everyone is there who will be: the asking begins.
-    fn start(&mut self, out: &mut Outbox<'_>) {
+    pub(super) fn start(&mut self, out: &mut Outbox<'_>) {
         if self.phase != Phase::Connecting {
             return;
         }
         let now = out.now();
         self.phase = Phase::Asking;
-        self.times.connected = now;
-        self.times.measured_from = now + self.options.warmup;
-        self.part_began = self.times.measured_from;
-        if let Extent::Duration(duration) = self.options.extent {
-            let until = self.times.measured_from + duration;
-            self.times.until = Some(until);
+        self.connected = now;
+        let from = now + self.options.warmup;
+        let until = match self.options.extent {
+            Extent::Duration(duration) => Some(from + duration),
+            Extent::Requests(_) => None,
+        };
+        self.ledger.measure(from, until);
+        if let Some(until) = until {
             // The open loop ends by itself, with the last request that is due; unless it is held up.
             let patience = if self.options.rate.is_some() { self.options.timeout } else { Duration::ZERO };
             out.wake_at(until + patience, END);
@@ -251,299 +201,30 @@ impl Load {
         }
     }
 
-    /// Has the next few connections ask for the first time.
-    fn begin_some(&mut self, out: &mut Outbox<'_>) {
-        let end = (self.begun + BEGUN_AT_ONCE).min(self.askers.len());
-        for key in self.begun..end {
-            self.top_up(key, out);
-        }
-        self.begun = end;
-        if end < self.askers.len() {
-            out.wake_at(out.now(), BEGIN);
-        }
-    }
-
-    // Asking.
-
-    /// Whether another request may be sent that is due now.
-    fn may_ask(&self, due: Moment) -> bool {
-        let is_enough = match self.options.extent {
-            Extent::Requests(requests) => due >= self.times.measured_from && self.counts[Fact::Sent] >= requests,
-            Extent::Duration(_) => self.times.until.is_some_and(|until| due >= until),
-        };
-        self.phase == Phase::Asking && !is_enough
-    }
-
-    /// Notes a request of this asker that is sent now.
-    fn note(&mut self, key: usize, intended: Moment, now: Moment) -> u64 {
-        self.requests += 1;
-        let number = self.requests;
-        self.askers[key].pending.push(Request { number, intended, sent: now });
-        if self.phase == Phase::Asking && self.times.covers(intended) {
-            self.counts[Fact::Sent] += 1;
-            self.times.last_sent = now;
-            if let Some(lag) = &mut self.lag {
-                lag.record(now.since(intended));
-            }
-        }
-        number
-    }
-
-    /// Sends a request of this asker, on its connection or on one made for it.
-    fn ask(&mut self, key: usize, intended: Moment, out: &mut Outbox<'_>) {
-        if self.options.churn {
-            self.note(key, intended, out.now());
-            return self.visit(key, out);
-        }
-        if let Some(peer) = self.askers[key].peer {
-            let number = self.note(key, intended, out.now());
-            out.send(peer, self.wording.request(number));
-        }
-    }
-
-    /// In the closed loop: has an asker ask until enough of its requests are under way.
-    fn top_up(&mut self, key: usize, out: &mut Outbox<'_>) {
-        let is_there = |load: &Self| load.options.churn || load.askers[key].peer.is_some();
-        while is_there(self) && self.askers[key].pending.waiting() < self.depth() && self.may_ask(out.now()) {
-            self.ask(key, out.now(), out);
-        }
-    }
-
-    fn depth(&self) -> u32 {
-        if self.options.churn { 1 } else { self.options.pipeline }
-    }
-
-    /// Makes the connection for one request.
-    fn visit(&mut self, key: usize, out: &mut Outbox<'_>) {
-        let asker = &mut self.askers[key];
-        asker.hang_up();
-        asker.visit = asker.visit.wrapping_add(1) & i32::MAX as u32;
-        let tag = u64::from(asker.visit) << 32 | key as u64;
-        self.crowd.dial(tag, out);
-    }
-
-    /// In the open loop: sends the request that is due, if anyone is free to.
-    fn keep_schedule(&mut self, out: &mut Outbox<'_>) {
-        let Some(due) = self.schedule.as_ref().map(Schedule::due) else { return };
-        if !self.may_ask(due) {
-            return self.settle_down(out);
-        }
-        if due <= out.now() {
-            let Some(key) = self.free.pop_front() else {
-                self.is_held_up = true;
-                return;
-            };
-            let key = key as usize;
-            self.askers[key].is_free = false;
-            if self.options.churn || self.askers[key].peer.is_some() {
-                self.schedule.iter_mut().for_each(Schedule::advance);
-                self.ask(key, due, out);
-                self.set_free(key, out);
-            }
-        }
-        let next = self.schedule.as_ref().map_or(due, Schedule::due);
-        out.wake_at(next, SEND);
-    }
-
-    /// Lets the open loop ask this one again, unless too much of it is unanswered.
-    fn set_free(&mut self, key: usize, out: &mut Outbox<'_>) {
-        let asker = &mut self.askers[key];
-        let under_way = if self.is_datagram { asker.pending.waiting() as usize } else { asker.pending.len() };
-        if self.schedule.is_none() || asker.is_free || under_way >= self.window {
-            return;
-        }
-        asker.is_free = true;
-        self.free.push_back(key as u32);
-        if std::mem::take(&mut self.is_held_up) {
-            out.wake_at(out.now(), SEND);
-        }
-    }
-
-    // Answers.
-
-    /// Takes an answer into account, and asks the next question.
-    fn judge(&mut self, key: usize, verdict: Verdict, out: &mut Outbox<'_>) {
-        self.answered += 1;
-        match verdict {
-            Verdict::Right(settled) => self.count_answer(settled, true, out.now()),
-            Verdict::Wrong(settled) => self.count_answer(settled, false, out.now()),
-            Verdict::Surplus => {
-                self.counts[Fact::Duplicate] += u64::from(self.is_measuring(out.now()));
-                return;
-            }
-        }
-        if self.options.churn {
-            out.close();
-            self.askers[key].hang_up();
-        }
-        self.go_on(key, out);
-    }
-
-    /// One request of this asker is over: the next one, or the end.
-    fn go_on(&mut self, key: usize, out: &mut Outbox<'_>) {
-        if self.phase == Phase::Asking && self.schedule.is_some() {
-            self.set_free(key, out);
-        } else if self.options.churn {
-            self.top_up(key, out);
-        } else if self.askers[key].pending.waiting() < self.depth() && self.may_ask(out.now()) {
-            let number = self.note(key, out.now(), out.now());
-            out.reply(self.wording.request(number));
-        }
-        self.end_when_settled(out);
-    }
-
-    fn count_answer(&mut self, settled: Settled, is_right: bool, now: Moment) {
-        let Settled { request, was_overdue, is_overtaken } = settled;
-        let took = now.since(request.sent);
-        if let Some(recent) = &mut self.recent {
-            recent.record(took.as_nanos() as u64).expect("it grows");
-        }
-        if !self.is_counted(&request) {
-            return;
-        }
-        self.times.last_settled = now;
-        self.counts[Fact::Lost] -= u64::from(was_overdue);
-        self.counts[Fact::Reordered] += u64::from(is_overtaken && self.is_datagram);
-        if !is_right {
-            self.counts[Fact::Wrong] += 1;
-            return;
-        }
-        self.counts[if took > self.options.timeout { Fact::Late } else { Fact::Requests }] += 1;
-        self.service.record(took);
-        if let Some(response) = &mut self.response {
-            response.record(now.since(request.intended));
-        }
-    }
-
-    /// Whether a request is one of those that count.
-    fn is_counted(&self, request: &Request) -> bool {
-        !matches!(self.phase, Phase::Scouting | Phase::Connecting) && self.times.covers(request.intended)
-    }
-
-    fn is_measuring(&self, now: Moment) -> bool {
-        matches!(self.phase, Phase::Asking | Phase::Settling) && now >= self.times.measured_from
-    }
-
-    /// All that this asker waits for will not come.
-    fn give_up_all(&mut self, key: usize, fact: Fact, now: Moment) {
-        let Self { askers, counts, times, phase, .. } = self;
-        askers[key].pending.abandon(|request| {
-            if !matches!(phase, Phase::Scouting | Phase::Connecting) && times.covers(request.intended) {
-                counts[fact] += 1;
-                times.last_settled = now;
-            }
-        });
-    }
-
-    // The end.
-
     /// Sends nothing any more.
-    fn settle_down(&mut self, out: &mut Outbox<'_>) {
+    pub(super) fn settle_down(&mut self, out: &mut Outbox<'_>) {
         if self.phase != Phase::Asking {
             return;
         }
         self.phase = Phase::Settling;
-        if let (Some(schedule), Some(until)) = (&mut self.schedule, self.times.until) {
-            self.counts[Fact::Unsent] = schedule.skip(self.times.measured_from, until);
+        if let (Some(schedule), Some(until)) = (&mut self.schedule, self.ledger.until()) {
+            self.ledger.counts[Fact::Unsent] = schedule.skip(self.ledger.from(), until.min(out.now()));
         }
+        self.ledger.close(out.now());
         self.end_when_settled(out);
     }
 
-    fn end_when_settled(&mut self, out: &mut Outbox<'_>) {
+    pub(super) fn end_when_settled(&mut self, out: &mut Outbox<'_>) {
         if let Extent::Requests(requests) = self.options.extent
             && self.phase == Phase::Asking
-            && self.counts[Fact::Sent] >= requests
+            && self.ledger.counts[Fact::Sent] >= requests
         {
             return self.settle_down(out);
         }
-        if self.phase == Phase::Settling && self.counts.open() == 0 {
+        if self.phase == Phase::Settling && self.ledger.is_settled() {
             self.phase = Phase::Over;
             out.stop();
         }
-    }
-
-    /// Gives up with what is there: nobody is left to ask.
-    fn end_when_deserted(&mut self, out: &mut Outbox<'_>) {
-        let is_deserted = !self.options.churn && self.askers.iter().all(|asker| asker.peer.is_none());
-        if is_deserted && self.phase == Phase::Asking {
-            let now = out.now();
-            self.times.until = Some(self.times.until.map_or(now, |until| until.min(now)));
-            self.settle_down(out);
-        }
-    }
-
-    // The sweep.
-
-    fn sweep_interval(&self) -> Duration {
-        let parts = self.askers.len().div_ceil(SWEPT_AT_ONCE) as u32;
-        (self.options.timeout / 16 / parts).clamp(Duration::from_millis(1), Duration::from_millis(50))
-    }
-
-    /// Looks at some of the askers for requests whose time is up.
-    fn sweep(&mut self, out: &mut Outbox<'_>) {
-        let now = out.now();
-        let end = (self.swept + SWEPT_AT_ONCE).min(self.askers.len());
-        for key in self.swept..end {
-            self.sweep_one(key, out);
-        }
-        self.swept = if end == self.askers.len() { 0 } else { end };
-        if self.is_measuring(now) && now.since(self.part_began) >= PART {
-            self.end_part(now);
-        }
-        // Whoever does not answer a SYN for so long is not waited for.
-        if self.phase == Phase::Connecting
-            && self.crowd.is_waiting()
-            && now.since(self.crowd.progress) > self.options.timeout
-        {
-            let opened = self.counts[Fact::ConnectionsOpened] + self.counts[Fact::ConnectionsFailed];
-            self.counts[Fact::ConnectionsFailed] += self.counts[Fact::ConnectionsRequested].saturating_sub(opened);
-            self.crowd.refused(&io::ErrorKind::TimedOut.into());
-            self.start(out);
-        }
-        if self.phase == Phase::Scouting && now.since(self.crowd.progress) > self.options.timeout {
-            self.error = Some(io::ErrorKind::TimedOut.into());
-            out.stop();
-        }
-        self.end_when_settled(out);
-        out.wake_at(now + self.sweep_interval(), SWEEP);
-    }
-
-    fn sweep_one(&mut self, key: usize, out: &mut Outbox<'_>) {
-        let now = out.now();
-        let Self { askers, counts, times, options, phase, .. } = self;
-        let asker = &mut askers[key];
-        let mut given_up = 0;
-        asker.pending.give_up(now, options.timeout, |request| {
-            given_up += 1;
-            if !matches!(phase, Phase::Scouting | Phase::Connecting) && times.covers(request.intended) {
-                counts[Fact::Lost] += 1;
-                times.last_settled = now;
-            }
-        });
-        if self.is_datagram {
-            asker.pending.forget(now, 2 * options.timeout);
-        }
-        if options.churn && given_up > 0 {
-            // Whatever comes on that connection is of no interest any more.
-            if let Some(peer) = asker.peer {
-                out.close_other(peer);
-            }
-            asker.hang_up();
-            asker.pending.abandon(|_| {});
-        }
-        match self.schedule {
-            Some(_) => self.set_free(key, out),
-            None if key < self.begun => self.top_up(key, out),
-            None => {}
-        }
-    }
-
-    fn end_part(&mut self, now: Moment) {
-        self.service.end_part(self.part_began, now);
-        if let Some(response) = &mut self.response {
-            response.end_part(self.part_began, now);
-        }
-        self.part_began = now;
     }
 
     /// The asker that a connection is of, unless it has another one by now.
@@ -560,10 +241,9 @@ impl Service for Load {
             // For one request, or too late to be waited for.
             match self.asker_of(tag) {
                 Some(key) if self.options.churn => {
+                    let Some(number) = self.askers[key].pending.oldest() else { return out.close() };
                     self.askers[key].peer = Some(peer);
-                    if let Some(number) = self.askers[key].pending.oldest() {
-                        out.reply(self.wording.request(number));
-                    }
+                    out.reply(self.wording.request(number));
                 }
                 _ => out.close(),
             }
@@ -574,13 +254,14 @@ impl Service for Load {
             self.idle += 1;
         } else if let Some(key) = self.asker_of(tag) {
             self.askers[key].peer = Some(peer);
+            self.present += 1;
         }
         if self.options.churn && tag != IDLE {
             // It has found someone; the visits make connections of their own.
             self.askers[0].hang_up();
             out.close();
         } else {
-            self.counts[Fact::ConnectionsOpened] += 1;
+            self.ledger.counts[Fact::ConnectionsOpened] += 1;
         }
         match self.phase {
             Phase::Scouting if self.is_datagram => {
@@ -601,13 +282,14 @@ impl Service for Load {
                     return out.stop();
                 }
                 self.askers[0] = Asker::default();
-                self.counts[Fact::ConnectionsOpened] = 0;
+                self.present = 0;
+                self.ledger.counts[Fact::ConnectionsOpened] = 0;
                 self.crowd.send_scout(out);
             }
             (Phase::Connecting, None, _) => {
                 self.crowd.settled(out.now());
                 self.crowd.refused(error);
-                self.counts[Fact::ConnectionsFailed] += 1;
+                self.ledger.counts[Fact::ConnectionsFailed] += 1;
                 self.dial_more(out);
             }
             // Nobody takes the datagrams of this one. The sweep has it ask again, not at full speed.
@@ -616,7 +298,7 @@ impl Service for Load {
                 self.end_when_settled(out);
             }
             (Phase::Asking | Phase::Settling, None, Some(key)) if error.kind() == io::ErrorKind::AddrNotAvailable => {
-                self.counts[Fact::PortWaits] += 1;
+                self.ledger.counts[Fact::PortWaits] += 1;
                 self.portless.push_back(key as u32);
                 out.wake_at(out.now() + PORT_WAIT, REDIAL);
             }
@@ -658,7 +340,7 @@ impl Service for Load {
         }
         if out.tag() == IDLE {
             self.idle -= 1;
-            self.counts[Fact::ConnectionsLost] += 1;
+            self.ledger.counts[Fact::ConnectionsLost] += 1;
             return;
         }
         let Some(key) = self.asker_of(out.tag()).filter(|key| self.askers[*key].peer == Some(peer)) else { return };
@@ -666,10 +348,14 @@ impl Service for Load {
         self.give_up_all(key, Fact::Broken, out.now());
         if self.options.churn {
             self.go_on(key, out);
-        } else {
-            self.counts[Fact::ConnectionsLost] += 1;
-            self.end_when_deserted(out);
-            self.end_when_settled(out);
+            return;
+        }
+        self.ledger.counts[Fact::ConnectionsLost] += 1;
+        self.present -= 1;
+        match self.present {
+            // Nobody is left to ask.
+            0 => self.settle_down(out),
+            _ => self.end_when_settled(out),
         }
     }
 

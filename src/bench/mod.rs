@@ -4,17 +4,20 @@
 //! everyone else.
 //!
 //! - `walls`: what this machine has too little of, before anything is dialled
-//! - `load`: the service: connects, asks, checks, counts; `crowd` connects, `schedule` paces the open loop,
-//!   `asker` has one connection's `pending` requests and takes their answers, `wording` makes and knows the messages
-//! - `results`: counts and histograms; `report`: what they come to, as `text`, as `json`; `hdr`: as a log;
+//! - `load`: the service, from the first connection to the last answer; `crowd` says whom to dial, `asking` asks,
+//!   `schedule` says when in the open loop; `asker` has one connection's `pending` requests and takes their answers,
+//!   `sweep` finds those that are overdue, `wording` makes and knows the messages
+//! - `ledger`: what counts and what has come of it; `results`: counts and histograms; `report`: what they come to, as `text`, as `json`; `hdr`: as a log;
 //!   `files`: where they go
 //! - `progress`: what a terminal shows meanwhile; `machine`: where it ran; `watch`: what the load itself costs
 
 mod asker;
+mod asking;
 mod crowd;
 mod files;
 mod hdr;
 mod json;
+mod ledger;
 mod load;
 mod machine;
 mod pending;
@@ -22,6 +25,7 @@ mod progress;
 mod report;
 mod results;
 mod schedule;
+mod sweep;
 mod text;
 mod walls;
 mod watch;
@@ -144,8 +148,8 @@ fn turn_until_over(
 }
 
 fn report_of(load: &Load, options: &BenchOptions, watch: &Watch, started: SystemTime, now: crate::Moment) -> Report {
-    let seconds = load.measured(now).as_secs_f64();
-    let requests = load.counts[Fact::Requests];
+    let seconds = load.ledger.measured(now).as_secs_f64();
+    let requests = load.ledger.counts[Fact::Requests];
     let since_epoch = started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Report {
         title: title(options),
@@ -154,12 +158,12 @@ fn report_of(load: &Load, options: &BenchOptions, watch: &Watch, started: System
         seconds,
         per_second: if seconds > 0.0 { requests as f64 / seconds } else { 0.0 },
         asked_per_second: options.rate,
-        connect_seconds: load.times.connected.since(load.times.dialled).as_secs_f64(),
-        counts: load.counts.clone(),
+        connect_seconds: load.connected.since(load.dialled).as_secs_f64(),
+        counts: load.ledger.counts.clone(),
         refusals: load.refusals().clone(),
-        service: load.service.total.clone(),
-        response: load.response.as_ref().map(|times| times.total.clone()),
-        lag: load.lag.as_ref().map(|times| times.total.clone()),
+        service: load.ledger.service.total.clone(),
+        response: load.ledger.response.as_ref().map(|times| times.total.clone()),
+        lag: load.ledger.lag.as_ref().map(|times| times.total.clone()),
         cpu_seconds: watch.cpu_per_second() * seconds,
         busy: watch.busy(),
         about: json!({

@@ -50,31 +50,31 @@ impl Progress {
 
     pub(super) fn draw(&mut self, load: &mut Load, extent: Extent, now: Moment) {
         let passed = now.since(self.shown).as_secs_f64();
-        let rate = (load.answered - self.answered) as f64 / passed.max(f64::MIN_POSITIVE);
-        let connected = load.counts[Fact::ConnectionsOpened];
-        let elapsed = now.since(load.times.dialled).as_secs_f64();
+        let rate = (load.ledger.answered - self.answered) as f64 / passed.max(f64::MIN_POSITIVE);
+        let connected = load.ledger.counts[Fact::ConnectionsOpened];
+        let elapsed = now.since(load.dialled).as_secs_f64();
         let doing = match load.phase {
             Phase::Scouting | Phase::Connecting => "connecting",
-            Phase::Asking if now < load.times.measured_from => "warming up",
+            Phase::Asking if now < load.ledger.from() => "warming up",
             Phase::Asking => "measuring",
             Phase::Settling | Phase::Over => "waiting for answers",
         };
-        let p99 = load.recent.as_mut().map_or(0, |recent| {
+        let p99 = load.ledger.recent.as_mut().map_or(0, |recent| {
             let p99 = recent.value_at_percentile(99.0);
             recent.reset();
             p99
         });
         self.bar.set_position(match extent {
-            Extent::Duration(_) => load.measured(now).as_millis() as u64,
-            Extent::Requests(_) => load.counts[Fact::Sent] - load.counts.open(),
+            Extent::Duration(_) => load.ledger.measured(now).as_millis() as u64,
+            Extent::Requests(_) => load.ledger.counts[Fact::Sent] - load.ledger.counts.open(),
         });
         self.bar.set_message(format!(
             "{elapsed:.0} s {doing}: {connected} connected, {rate:.0}/s, p99 {}, {} errors",
             shown(p99),
-            load.counts.errors()
+            load.ledger.counts.errors()
         ));
         self.bar.tick();
-        (self.answered, self.shown, self.next) = (load.answered, now, now + INTERVAL);
+        (self.answered, self.shown, self.next) = (load.ledger.answered, now, now + INTERVAL);
     }
 
     pub(super) fn close(self) {

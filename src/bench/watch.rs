@@ -30,7 +30,7 @@ impl Watch {
 
     /// Looks, if it is time that counts; in polls that found nothing the loop has spent `polled` so far.
     pub(super) fn look(&mut self, load: &Load, polled: Duration, now: Moment) {
-        let (from, is_asking) = (load.times.measured_from, load.phase == Phase::Asking);
+        let (from, is_asking) = (load.ledger.from(), load.phase == Phase::Asking);
         self.due = now + LOOK;
         if is_asking && now < from {
             self.due = self.due.min(from);
