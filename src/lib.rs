@@ -104,6 +104,10 @@
 //! left until its next event. With one request outstanding that is two system calls a request, and a share in
 //! epoll_wait.
 
+// The fake kernel of the tests is written for the outside; here it drives what is not public.
+#[cfg(all(test, feature = "bench"))]
+extern crate self as pingpong;
+
 #[cfg(feature = "bench")]
 pub mod bench;
 #[cfg(feature = "cli")]

@@ -233,3 +233,10 @@ fn effective(options: &BenchOptions, load: &Load) -> Value {
         "timeout_seconds": options.timeout.as_secs_f64(),
     })
 }
+
+#[cfg(test)]
+#[path = "../../tests/fake/mod.rs"]
+mod fake;
+
+#[cfg(test)]
+mod simulated;
