@@ -41,6 +41,7 @@ use crate::descriptors;
 use crate::engine::ServiceId;
 use crate::error::Error;
 use crate::limits::Limits;
+use crate::moment::Moment;
 use crate::reactor::{Ending, Reactor, Status};
 use crate::service::Framing;
 
@@ -147,7 +148,7 @@ fn turn_until_over(
     }
 }
 
-fn report_of(load: &Load, options: &BenchOptions, watch: &Watch, started: SystemTime, now: crate::Moment) -> Report {
+fn report_of(load: &Load, options: &BenchOptions, watch: &Watch, started: SystemTime, now: Moment) -> Report {
     let seconds = load.ledger.measured(now).as_secs_f64();
     let requests = load.ledger.counts[Fact::Requests];
     let since_epoch = started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
