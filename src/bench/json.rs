@@ -24,6 +24,7 @@ impl Report {
             ("metrics", self.metrics()),
             ("warnings", self.warnings().into()),
             ("connect_errors", json!(self.refusals)),
+            ("churn_ports", self.churn_ports.into()),
         ];
         let about = self.about.as_object().into_iter().flatten().map(|(key, value)| (key.as_str(), value.clone()));
         let histograms = json!({
@@ -98,6 +99,7 @@ impl Report {
             connect_seconds: number("connect_seconds")?,
             counts,
             refusals: refusals.collect::<BTreeMap<String, u64>>(),
+            churn_ports: whole["churn_ports"].as_u64(),
             service: times("service")?,
             response: is_open.then(|| times("response")).transpose()?,
             lag: is_open.then(|| times("lag")).transpose()?,

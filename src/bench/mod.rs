@@ -58,7 +58,7 @@ const LOOK: Duration = Duration::from_millis(20);
 /// Loads, reports, and returns the report; or the number of the second signal that ended it at once.
 pub fn run(options: BenchOptions) -> Result<Outcome, Error> {
     let addresses = options.endpoint.addresses()?;
-    walls::check(&options, &addresses, descriptors::raise_limit())?;
+    let ports = walls::check(&options, &addresses, descriptors::raise_limit())?;
     let publisher = Publisher::open(options.json.as_ref(), options.quiet)?;
     let hdr = options.hdr.as_deref().map(ResultFile::create).transpose()?;
     let mut progress = Progress::open(&options);
@@ -80,7 +80,7 @@ pub fn run(options: BenchOptions) -> Result<Outcome, Error> {
     let report = reactor.with(load, |load, _| {
         load.conclude(now, kernel_drops)?;
         hdr.map_or(Ok(()), |file| file.write(|file| hdr::write(file, load, started)))?;
-        Ok(report_of(load, &options, &watch, started, now))
+        Ok(Report { churn_ports: ports.filter(|_| options.churn), ..report_of(load, &options, &watch, started, now) })
     })?;
     publisher.publish(&report)?;
     Ok(Outcome::Reported(Box::new(report)))
@@ -162,6 +162,7 @@ fn report_of(load: &Load, options: &BenchOptions, watch: &Watch, started: System
         connect_seconds: load.connected.since(load.dialled).as_secs_f64(),
         counts: load.ledger.counts.clone(),
         refusals: load.refusals().clone(),
+        churn_ports: None,
         service: load.ledger.service.total.clone(),
         response: load.ledger.response.as_ref().map(|times| times.total.clone()),
         lag: load.ledger.lag.as_ref().map(|times| times.total.clone()),

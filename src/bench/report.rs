@@ -43,6 +43,8 @@ pub struct Report {
     pub counts: Counts,
     /// Why connections could not be made, and how many.
     pub refusals: BTreeMap<String, u64>,
+    /// Where each request had a connection of its own: the local ports that there were for them.
+    pub churn_ports: Option<u64>,
     /// From sending to answer, in nanoseconds.
     pub service: Histogram<u64>,
     /// From when it was to be sent to answer, in nanoseconds; open loop only.
@@ -97,6 +99,8 @@ impl Report {
                 "local ports ran out {waits} times: the rate is theirs, not the server's (give more addresses with --source)"
             ),
         );
+        let is_searching = self.churn_ports.is_some_and(|ports| count(Fact::Sent) > ports);
+        warn(is_searching, "more connections than local ports: the kernel had to look for used ones whose time was over, which takes time (give more addresses with --source)".to_owned());
         let drops = count(Fact::KernelDrops);
         warn(
             drops > 0,
@@ -143,6 +147,7 @@ impl Report {
         self.asked_per_second = self.asked_per_second.zip(other.asked_per_second).map(|(a, b)| a + b);
         self.connect_seconds = self.connect_seconds.max(other.connect_seconds);
         self.counts.add(&other.counts);
+        self.churn_ports = self.churn_ports.zip(other.churn_ports).map(|(a, b)| a + b);
         for (why, count) in &other.refusals {
             *self.refusals.entry(why.clone()).or_default() += count;
         }

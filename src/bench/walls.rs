@@ -19,8 +19,8 @@ const OUR_PART: u64 = 300;
 const TIME_WAIT: u64 = 60;
 const REUSED_AFTER: u64 = 1;
 
-/// Fails when what is asked for cannot be.
-pub(super) fn check(options: &BenchOptions, addresses: &[Address], descriptors: usize) -> Result<(), Error> {
+/// Fails when what is asked for cannot be. Returns how many local ports there are, where there are ports.
+pub(super) fn check(options: &BenchOptions, addresses: &[Address], descriptors: usize) -> Result<Option<u64>, Error> {
     let wanted = u64::from(options.connections) + u64::from(options.idle);
     let target = addresses.first();
     let is_near = target.and_then(Address::ip).is_none_or(|ip| ip.is_loopback());
@@ -30,9 +30,10 @@ pub(super) fn check(options: &BenchOptions, addresses: &[Address], descriptors: 
         (Resource::Descriptors, wanted + descriptors::RESERVED as u64, Some(descriptors as u64)),
         (Resource::Memory, wanted * memory_each, available_memory()),
     ];
+    let mut ports = None;
     if let Some(Address::Ip(target)) = target {
         check_sources(options.sources, *target)?;
-        let ports = free_ports(options, *target);
+        ports = free_ports(options, *target);
         walls.push((Resource::Ports, wanted, ports));
         if let Some(rate) = options.rate.filter(|_| options.churn) {
             let kept = if is_reused(is_near) { REUSED_AFTER } else { TIME_WAIT };
@@ -45,7 +46,7 @@ pub(super) fn check(options: &BenchOptions, addresses: &[Address], descriptors: 
     let first = short
         .filter(|(_, needed, available)| needed > available)
         .min_by(|a, b| share(a.1, a.2).total_cmp(&share(b.1, b.2)));
-    first.map_or(Ok(()), |(of, needed, available)| Err(Error::Shortage { of, needed, available }))
+    first.map_or(Ok(ports), |(of, needed, available)| Err(Error::Shortage { of, needed, available }))
 }
 
 /// Whether the first and the last of the local addresses are there.
