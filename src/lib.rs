@@ -85,8 +85,9 @@
 //!
 //! Imports point down only:
 //!
-//! - `serve`, `client`, `ping`: the commands; options become services and sockets, then the reactor turns. A client is a
-//!   service like any other, on a connection that was dialled. `cli`, `logger` and `target` beside them.
+//! - `serve`, `client`, `ping`, `bench`: the commands; options become services and sockets, then the reactor turns. A
+//!   client is a service like any other, on a connection that was dialled, and so is a load. `cli`, `logger`, `target`,
+//!   `outlet` and `descriptors` beside them.
 //! - `reactor`: the only code that names mio: `Poll`, tokens, sockets, signals, the console, the clock, [`Handle`].
 //! - [`engine`]: every decision and no poll: connections, accepting, datagrams, buffers, timers, limits. It reaches
 //!   sockets through the trait [`Net`](engine::Net) and is told the time, so that tests and simulations can drive it.

@@ -30,7 +30,7 @@ pub(super) struct Crowd {
     /// Dials without an outcome.
     under_way: u32,
     pace: Option<Schedule>,
-    /// When something last came of a dial.
+    /// When something last came of a dial, or the first of those under way began.
     pub(super) progress: Moment,
     /// Why some connections could not be made, and how many.
     pub(super) refusals: BTreeMap<String, u64>,
@@ -93,6 +93,9 @@ impl Crowd {
 
     fn dial_next(&mut self, out: &mut Outbox<'_>) {
         let tag = if self.begun < self.asking { u64::from(self.begun) } else { IDLE };
+        if self.under_way == 0 {
+            self.progress = out.now();
+        }
         self.begun += 1;
         self.under_way += 1;
         self.dial(tag, out);

@@ -87,11 +87,9 @@ impl Ledger {
         }
     }
 
-    /// Whether what is due at this moment counts.
+    /// Whether what is due at this moment counts. (After the end nothing is due.)
     pub(super) fn covers(&self, moment: Moment) -> bool {
-        let within =
-            |measuring: Measuring| moment >= measuring.from && measuring.until.is_none_or(|until| moment < until);
-        self.measuring.is_some_and(within)
+        self.measuring.is_some_and(|measuring| moment >= measuring.from)
     }
 
     /// How long it has measured, or did in all: until the last request was sent, where they came too late to be sent in
@@ -147,7 +145,7 @@ impl Ledger {
 
     /// An answer came that nobody had asked for any more.
     pub(super) fn surplus(&mut self, now: Moment) {
-        self.counts[Fact::Duplicate] += u64::from(self.measuring.is_some_and(|measuring| now >= measuring.from));
+        self.counts[Fact::Duplicate] += u64::from(self.covers(now));
     }
 
     /// A request will have no answer, for this reason.

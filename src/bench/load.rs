@@ -120,7 +120,6 @@ impl Load {
     /// Begins: looks whether anyone is there.
     pub(super) fn begin(&mut self, out: &mut Outbox<'_>) {
         self.dialled = out.now();
-        self.crowd.progress = out.now();
         let idle = u64::from(self.options.idle);
         let asking = if self.options.churn { 0 } else { u64::from(self.options.connections) };
         self.ledger.counts[Fact::ConnectionsRequested] = asking + idle;

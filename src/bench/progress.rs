@@ -73,7 +73,6 @@ impl Progress {
             shown(p99),
             load.ledger.counts.errors()
         ));
-        self.bar.tick();
         (self.answered, self.shown, self.next) = (load.ledger.answered, now, now + INTERVAL);
     }
 

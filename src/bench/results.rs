@@ -172,3 +172,28 @@ pub(super) fn values_of(histogram: &Histogram<u64>) -> Vec<(u64, u64)> {
     let recorded = histogram.iter_recorded();
     recorded.map(|step| (step.value_iterated_to(), step.count_at_value())).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_clamped() {
+        let mut times = Latency::new(true);
+        for duration in [Duration::ZERO, Duration::from_nanos(1), Duration::from_secs(7_200)] {
+            times.record(duration);
+        }
+        let hours = times.total.max() as f64 / 3.6e12;
+        assert!((hours - 2.0).abs() < 0.002, "{hours}");
+        assert_eq!(values_of(&times.total)[..2], [(0, 1), (1, 1)]);
+        times.end_part(Moment::default(), Moment::from_nanos(1));
+        assert_eq!(times.parts[0].values, values_of(&times.total));
+    }
+
+    #[test]
+    fn facts_have_their_names() {
+        for (place, (fact, name)) in Fact::ALL.into_iter().enumerate() {
+            assert_eq!((fact as usize, fact.name()), (place, name));
+        }
+    }
+}

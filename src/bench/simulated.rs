@@ -233,6 +233,26 @@ fn so_many_requests_and_no_more() {
 }
 
 #[test]
+fn fewer_requests_than_a_pipeline_holds() {
+    let mut server = asking(|options| (options.extent, options.pipeline) = (Extent::Requests(2), 4));
+    assert_eq!(server.asked(0), [1, 2]);
+    server.answers(0, &[1, 2]);
+    assert!(server.engine.is_stopped());
+}
+
+#[test]
+fn who_sends_the_last_request_late_has_measured_for_longer() {
+    let mut server = asking(|options| (options.rate, options.timeout) = (Some(100.0), Duration::from_secs(1)));
+    server.echo_for(0, MILLI, 900 * MILLI);
+    server.leap(300 * MILLI);
+    server.echo_for(0, MILLI, Duration::from_secs(2));
+    assert!(server.engine.is_stopped());
+    server.assert_counts(&[(Fact::Sent, 100), (Fact::Requests, 100), (Fact::ConnectionsOpened, 1)]);
+    let now = server.now();
+    assert!(server.load(|load| load.ledger.measured(now)) >= 1200 * MILLI);
+}
+
+#[test]
 fn a_pipeline_is_kept_full() {
     let mut server = asking(|options| options.pipeline = 4);
     assert_eq!(server.asked(0), [1, 2, 3, 4]);
@@ -249,6 +269,28 @@ fn a_connection_that_cannot_take_more_holds_the_schedule_up_and_that_is_told() {
     server.pass(Duration::from_secs(3));
     assert!(server.engine.is_stopped());
     server.assert_counts(&[(Fact::Sent, 16), (Fact::Lost, 16), (Fact::Unsent, 84), (Fact::ConnectionsOpened, 1)]);
+}
+
+#[test]
+fn answers_let_a_schedule_that_was_held_up_go_on_at_once_even_after_its_time() {
+    let mut server = asking(|options| {
+        options.rate = Some(20.0);
+        options.exchange = Exchange::Pong(1 << 20);
+        options.timeout = Duration::from_secs(5);
+    });
+    server.pass(900 * MILLI);
+    let asked = server.hears(0);
+    assert_eq!(asked.lines().count(), 16);
+    server.pass(200 * MILLI);
+    assert_eq!(server.hears(0), "");
+    server.says(0, asked.replace("ping", "pong"));
+    server.settle();
+    let rest = server.hears(0);
+    assert_eq!(rest.lines().count(), 4);
+    server.says(0, rest.replace("ping", "pong"));
+    server.settle();
+    assert!(server.engine.is_stopped());
+    server.assert_counts(&[(Fact::Sent, 20), (Fact::Requests, 20), (Fact::ConnectionsOpened, 1)]);
 }
 
 #[test]
@@ -315,11 +357,17 @@ fn a_visit_that_nobody_answers_is_given_up_and_another_begins() {
     server.pass(250 * MILLI);
     assert_eq!(server.count(Fact::Lost), 1);
     assert_eq!(server.kernel.borrow().dialled.len(), 3, "the scout, and two visits");
+    server.kernel.borrow_mut().answers_the_dial(2);
+    assert_eq!(server.asked(2), [2]);
+    // Behind the answer comes more: it is not the next one's.
+    server.says(2, "pong 000000000002 abcdefghijk\nand more\n");
+    server.settle();
+    assert_eq!((server.count(Fact::Requests), server.count(Fact::Wrong)), (1, 0));
     // Too late: it is closed, and nothing is asked there.
     server.kernel.borrow_mut().answers_the_dial(1);
     server.settle();
     assert!(server.is_closed(1) && server.hears(1).is_empty());
-    server.kernel.borrow_mut().fails_the_dial(2, ECONNREFUSED);
+    server.kernel.borrow_mut().fails_the_dial(3, ECONNREFUSED);
     server.settle();
     assert_eq!(server.count(Fact::Refused), 1);
 }
@@ -371,6 +419,30 @@ fn at_a_connect_rate_connections_are_made_one_by_one() {
         server.pass(10 * MILLI);
     }
     assert_eq!(dialled, [2, 3, 4, 5, 5]);
+}
+
+#[test]
+fn a_slow_connect_rate_is_no_reason_to_give_up() {
+    let mut server = dialling(|options| {
+        options.connections = 3;
+        options.connect_rate = Some(1.0);
+    });
+    for number in 0..3 {
+        server.kernel.borrow_mut().answers_the_dial(number);
+        server.pass(Duration::from_secs(1));
+    }
+    assert_eq!(server.count(Fact::ConnectionsOpened), 3);
+}
+
+#[test]
+fn not_all_connections_are_dialled_at_once() {
+    let mut server = dialling(|options| options.connections = 300);
+    server.kernel.borrow_mut().answers_the_dial(0);
+    server.settle();
+    assert_eq!(server.kernel.borrow().dialled.len(), 129);
+    server.kernel.borrow_mut().answers_the_dial(7);
+    server.settle();
+    assert_eq!(server.kernel.borrow().dialled.len(), 130);
 }
 
 #[test]

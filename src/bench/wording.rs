@@ -140,6 +140,7 @@ mod tests {
     fn a_message_shows_its_number_and_a_pattern() {
         assert_eq!(pong(30).request(1_234), b"ping 000000001234 abcdefghijk\n");
         assert_eq!(pong(30).answer(7), b"pong 000000000007 abcdefghijk\n");
+        assert!(pong(60).request(1).ends_with(b" abcdefghijklmnopqrstuvwxyzabcdefghijklmno\n"));
         assert_eq!(pong(13).request(1_234_567), b"ping 1234567\n");
         assert_eq!(pong(5).request(9), b"ping\n");
     }
