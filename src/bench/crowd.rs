@@ -27,6 +27,8 @@ pub(super) struct Crowd {
     asking: u32,
     wanted: u32,
     begun: u32,
+    /// Those to dial once more, by the number they carry.
+    again: Vec<u64>,
     /// Dials without an outcome.
     under_way: u32,
     pace: Option<Schedule>,
@@ -52,6 +54,7 @@ impl Crowd {
             asking,
             wanted: asking + idle,
             begun: 0,
+            again: Vec::new(),
             under_way: 0,
             pace: None,
             progress: Moment::default(),
@@ -79,7 +82,7 @@ impl Crowd {
 
     /// Dials as many as may be dialled now; with a pace to keep, when to come back.
     pub(super) fn dial_more(&mut self, out: &mut Outbox<'_>) -> Option<Moment> {
-        while self.begun < self.wanted && self.under_way < AT_ONCE {
+        while (self.begun < self.wanted || !self.again.is_empty()) && self.under_way < AT_ONCE {
             if let Some(pace) = &mut self.pace {
                 if pace.due() > out.now() {
                     return Some(pace.due());
@@ -92,11 +95,13 @@ impl Crowd {
     }
 
     fn dial_next(&mut self, out: &mut Outbox<'_>) {
-        let tag = if self.begun < self.asking { u64::from(self.begun) } else { IDLE };
         if self.under_way == 0 {
             self.progress = out.now();
         }
-        self.begun += 1;
+        let tag = self.again.pop().unwrap_or_else(|| {
+            self.begun += 1;
+            if self.begun <= self.asking { u64::from(self.begun - 1) } else { IDLE }
+        });
         self.under_way += 1;
         self.dial(tag, out);
     }
@@ -118,6 +123,11 @@ impl Crowd {
         self.progress = now;
     }
 
+    /// Has a connection dialled once more, later.
+    pub(super) fn dial_again(&mut self, tag: u64) {
+        self.again.push(tag);
+    }
+
     /// Notes why a connection could not be made.
     pub(super) fn refused(&mut self, error: &io::Error) {
         let why = error.to_string();
@@ -137,6 +147,6 @@ impl Crowd {
 
     /// Whether every dial has an outcome.
     pub(super) fn is_complete(&self) -> bool {
-        self.begun == self.wanted && self.under_way == 0
+        self.begun == self.wanted && self.under_way == 0 && self.again.is_empty()
     }
 }

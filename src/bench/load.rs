@@ -32,8 +32,8 @@ const REDIAL: u64 = 6;
 /// How long a datagram that looks whether anyone is there waits for an answer.
 const SCOUTING: Duration = Duration::from_millis(250);
 
-/// How long to wait for a local port to become free.
-const PORT_WAIT: Duration = Duration::from_millis(1);
+/// How long to wait for a local port to become free, or for a Unix socket's backlog to have room.
+const WAIT: Duration = Duration::from_millis(1);
 
 /// Bytes that one connection may have unanswered in the open loop, and the fewest requests whatever their size.
 const WINDOW_BYTES: usize = 4 << 20;
@@ -67,8 +67,8 @@ pub(super) struct Load {
     /// Nobody was free when the schedule wanted to send.
     pub(super) is_held_up: bool,
     pub(super) window: usize,
-    /// Those that wait for a local port.
-    portless: VecDeque<u32>,
+    /// Those that wait to dial once more.
+    waiting: VecDeque<u32>,
     /// Requests so far, all numbered.
     pub(super) requests: u64,
     /// Askers that have begun.
@@ -103,7 +103,7 @@ impl Load {
             free: VecDeque::new(),
             is_held_up: false,
             window: if options.churn { 1 } else { window },
-            portless: VecDeque::new(),
+            waiting: VecDeque::new(),
             requests: 0,
             begun: 0,
             swept: 0,
@@ -198,6 +198,9 @@ impl Load {
             }
             None => out.wake_at(now, BEGIN),
         }
+        if self.present == 0 && !self.options.churn {
+            self.settle_down(out);
+        }
     }
 
     /// Sends nothing any more.
@@ -285,6 +288,11 @@ impl Service for Load {
                 self.ledger.counts[Fact::ConnectionsOpened] = 0;
                 self.crowd.send_scout(out);
             }
+            (Phase::Connecting, None, _) if is_for_now(error) => {
+                self.crowd.settled(out.now());
+                self.crowd.dial_again(out.tag());
+                out.wake_at(out.now() + WAIT, DIAL);
+            }
             (Phase::Connecting, None, _) => {
                 self.crowd.settled(out.now());
                 self.crowd.refused(error);
@@ -296,10 +304,10 @@ impl Service for Load {
                 self.give_up_all(key, Fact::Refused, out.now());
                 self.end_when_settled(out);
             }
-            (Phase::Asking | Phase::Settling, None, Some(key)) if error.kind() == io::ErrorKind::AddrNotAvailable => {
-                self.ledger.counts[Fact::PortWaits] += 1;
-                self.portless.push_back(key as u32);
-                out.wake_at(out.now() + PORT_WAIT, REDIAL);
+            (Phase::Asking | Phase::Settling, None, Some(key)) if is_for_now(error) || is_portless(error) => {
+                self.ledger.counts[Fact::PortWaits] += u64::from(is_portless(error));
+                self.waiting.push_back(key as u32);
+                out.wake_at(out.now() + WAIT, REDIAL);
             }
             (Phase::Asking | Phase::Settling, None, Some(key)) => {
                 let is_refused = error.kind() == io::ErrorKind::ConnectionRefused;
@@ -367,13 +375,23 @@ impl Service for Load {
             DIAL => self.dial_more(out),
             SCOUT => self.gather(out),
             REDIAL => {
-                if let Some(key) = self.portless.pop_front() {
+                if let Some(key) = self.waiting.pop_front() {
                     self.visit(key as usize, out);
                 }
             }
             _ => {}
         }
     }
+}
+
+/// Whether a dial failed only for now: a Unix socket's backlog is full (connect(2), EAGAIN).
+fn is_for_now(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock
+}
+
+/// Whether a dial failed for want of a local port.
+fn is_portless(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::AddrNotAvailable
 }
 
 /// An error cannot be cloned, but its number says all.

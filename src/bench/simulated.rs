@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use nix::libc::{ECONNREFUSED, EMFILE};
+use nix::libc::{EAGAIN, ECONNREFUSED, EMFILE};
 
 use super::fake::server::Server;
 use super::load::{Load, Phase};
@@ -403,6 +403,35 @@ fn connections_that_cannot_be_made_are_counted_and_the_others_ask() {
     server.settle();
     assert!(server.is_closed(2));
     assert_eq!(server.count(Fact::ConnectionsOpened), 2);
+}
+
+#[test]
+fn a_full_backlog_is_waited_for() {
+    let mut server = dialling(|options| options.connections = 3);
+    server.kernel.borrow_mut().dial_errors.extend([Some(EAGAIN), None, Some(EAGAIN)]);
+    server.kernel.borrow_mut().answers_the_dial(0);
+    server.settle();
+    server.kernel.borrow_mut().answers_the_dial(1);
+    server.pass(MILLI);
+    assert_eq!(server.load(|load| load.phase), Phase::Connecting);
+    server.pass(MILLI);
+    server.kernel.borrow_mut().answers_the_dial(2);
+    server.settle();
+    assert_eq!((server.count(Fact::ConnectionsOpened), server.count(Fact::ConnectionsFailed)), (3, 0));
+    assert_eq!((server.asked(0).len(), server.asked(1).len(), server.asked(2).len()), (1, 1, 1));
+}
+
+#[test]
+fn a_server_that_keeps_nobody_is_not_loaded_for_long() {
+    let mut server = dialling(|options| options.connections = 2);
+    server.kernel.borrow_mut().answers_the_dial(0);
+    server.settle();
+    server.resets(0);
+    server.settle();
+    server.kernel.borrow_mut().fails_the_dial(1, ECONNREFUSED);
+    server.settle();
+    assert!(server.engine.is_stopped());
+    assert_eq!((server.count(Fact::ConnectionsLost), server.count(Fact::ConnectionsFailed)), (1, 1));
 }
 
 #[test]
