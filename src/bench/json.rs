@@ -6,7 +6,7 @@ use std::io;
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
 
-use super::report::{PERCENTILES, Report};
+use super::report::{Cost, PERCENTILES, Report};
 use super::results::{Counts, Fact, histogram, values_of};
 use super::text::micros;
 
@@ -53,9 +53,12 @@ impl Report {
         put("asked_per_second".to_owned(), self.asked_per_second.map_or(Value::Null, rounded));
         put("seconds".to_owned(), rounded(self.seconds));
         put("connect_seconds".to_owned(), rounded(self.connect_seconds));
-        put("load_cpu_seconds".to_owned(), rounded(self.cpu_seconds));
-        put("load_cpu_us_per_request".to_owned(), rounded(self.cpu_per_request() * 1e6));
-        put("load_busy".to_owned(), rounded(self.busy));
+        let mut put_cost = |name: &str, figure: fn(&Self, Cost) -> f64| {
+            put(name.to_owned(), self.cost.map_or(Value::Null, |cost| rounded(figure(self, cost))));
+        };
+        put_cost("load_cpu_seconds", |_, cost| cost.cpu_seconds);
+        put_cost("load_cpu_us_per_request", |report, cost| report.cpu_per_request(cost) * 1e6);
+        put_cost("load_busy", |_, cost| cost.busy);
         let kinds =
             [("service", Some(&self.service)), ("response", self.response.as_ref()), ("lag", self.lag.as_ref())];
         for (kind, times) in kinds {
@@ -103,8 +106,7 @@ impl Report {
             service: times("service")?,
             response: is_open.then(|| times("response")).transpose()?,
             lag: is_open.then(|| times("lag")).transpose()?,
-            cpu_seconds: number("load_cpu_seconds")?,
-            busy: number("load_busy")?,
+            cost: cost(metrics),
             about: json!({
                 "program": whole["program"],
                 "started_unix_seconds": whole["started_unix_seconds"],
@@ -113,6 +115,11 @@ impl Report {
             }),
         })
     }
+}
+
+fn cost(metrics: &Value) -> Option<Cost> {
+    let (cpu_seconds, busy) = metrics["load_cpu_seconds"].as_f64().zip(metrics["load_busy"].as_f64())?;
+    Some(Cost { cpu_seconds, busy })
 }
 
 /// To the millionth: more digits say nothing.

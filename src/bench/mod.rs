@@ -48,7 +48,7 @@ use crate::service::Framing;
 use files::{Publisher, ResultFile};
 use load::{Load, Phase};
 use progress::Progress;
-pub use report::Report;
+pub use report::{Cost, Report};
 pub use results::{Counts, Fact};
 use watch::Watch;
 
@@ -166,8 +166,7 @@ fn report_of(load: &Load, options: &BenchOptions, watch: &Watch, started: System
         service: load.ledger.service.total.clone(),
         response: load.ledger.response.as_ref().map(|times| times.total.clone()),
         lag: load.ledger.lag.as_ref().map(|times| times.total.clone()),
-        cpu_seconds: watch.cpu_per_second() * seconds,
-        busy: watch.busy(),
+        cost: watch.cost(load.ledger.counts[Fact::Sent]),
         about: json!({
             "program": program(),
             "started_unix_seconds": since_epoch.as_secs_f64(),

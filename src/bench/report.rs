@@ -51,12 +51,19 @@ pub struct Report {
     pub response: Option<Histogram<u64>>,
     /// How much later than intended it was sent, in nanoseconds; open loop only.
     pub lag: Option<Histogram<u64>>,
-    /// Processor time of the load generator while it measured, in seconds.
-    pub cpu_seconds: f64,
-    /// The share of the time in which it was not waiting, polling included.
-    pub busy: f64,
+    /// What the load generator itself needed; unknown for a very short run.
+    pub cost: Option<Cost>,
     /// Settings, machine and start, as they stand in the JSON.
     pub about: Value,
+}
+
+/// What a load generator needed while it measured.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Cost {
+    /// Processor time, in seconds.
+    pub cpu_seconds: f64,
+    /// The share of the time in which it was not waiting; polling for what is to come is waiting.
+    pub busy: f64,
 }
 
 impl Report {
@@ -107,11 +114,12 @@ impl Report {
             format!("{drops} answers were dropped by our own kernel: raise net.core.rmem_max, or use more sockets"),
         );
         self.warn_of_lag(&mut warn);
+        let busy = self.cost.map_or(0.0, |cost| cost.busy);
         warn(
-            self.busy > SATURATED,
+            busy > SATURATED,
             format!(
                 "the load generator was busy {:.0} % of the time: the server may be faster than this (load from several processes, 'bench merge')",
-                self.busy * 100.0
+                busy * 100.0
             ),
         );
         let answers = self.service.len() as f64;
@@ -154,8 +162,10 @@ impl Report {
         add(&mut self.service, &other.service);
         self.response = add_both(self.response.take(), other.response.as_ref());
         self.lag = add_both(self.lag.take(), other.lag.as_ref());
-        self.cpu_seconds += other.cpu_seconds;
-        self.busy = self.busy.max(other.busy);
+        self.cost = self
+            .cost
+            .zip(other.cost)
+            .map(|(a, b)| Cost { cpu_seconds: a.cpu_seconds + b.cpu_seconds, busy: a.busy.max(b.busy) });
     }
 }
 

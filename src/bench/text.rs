@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use hdrhistogram::Histogram;
 
-use super::report::{PERCENTILES, Report};
+use super::report::{Cost, PERCENTILES, Report};
 use super::results::{Fact, values_of};
 
 /// Characters of the longest bar.
@@ -55,18 +55,19 @@ impl Report {
                 count(Fact::IdleHeld)
             )?;
         }
+        let Some(cost) = self.cost else { return Ok(()) };
         writeln!(
             f,
             "load         {:.2} s of CPU, {:.2} µs a request, busy {:.0} % of the time",
-            self.cpu_seconds,
-            self.cpu_per_request() * 1e6,
-            self.busy * 100.0
+            cost.cpu_seconds,
+            self.cpu_per_request(cost) * 1e6,
+            cost.busy * 100.0
         )
     }
 
     /// Processor time of the load generator for each request, in seconds.
-    pub(super) fn cpu_per_request(&self) -> f64 {
-        self.cpu_seconds / (self.counts[Fact::Sent].max(1) as f64)
+    pub(super) fn cpu_per_request(&self, cost: Cost) -> f64 {
+        cost.cpu_seconds / (self.counts[Fact::Sent].max(1) as f64)
     }
 
     fn percentiles(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

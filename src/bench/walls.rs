@@ -33,7 +33,11 @@ pub(super) fn check(options: &BenchOptions, addresses: &[Address], descriptors: 
     let mut ports = None;
     if let Some(Address::Ip(target)) = target {
         check_sources(options.sources, *target)?;
-        ports = free_ports(options, *target);
+        ports = local_ports(options.sources).map(|ports| match options.endpoint {
+            // The list of connections can be long: it is read only where there may be too few ports.
+            Endpoint::Tcp(_) if wanted > ports / 2 => ports.saturating_sub(ports_in_use(*target)),
+            _ => ports,
+        });
         walls.push((Resource::Ports, wanted, ports));
         if let Some(rate) = options.rate.filter(|_| options.churn) {
             let kept = if is_reused(is_near) { REUSED_AFTER } else { TIME_WAIT };
@@ -62,17 +66,12 @@ fn check_sources(sources: Option<Sources>, target: SocketAddr) -> Result<(), Err
     Ok(())
 }
 
-/// Ports for connections to the target, of all local addresses together.
-fn free_ports(options: &BenchOptions, target: SocketAddr) -> Option<u64> {
+/// Ports for connections to one target, of all local addresses together.
+fn local_ports(sources: Option<Sources>) -> Option<u64> {
     let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
     let mut bounds = range.split_whitespace().map(str::parse::<u64>);
     let (Some(Ok(low)), Some(Ok(high))) = (bounds.next(), bounds.next()) else { return None };
-    let sources = options.sources.map_or(1, Sources::count);
-    let used = match options.endpoint {
-        Endpoint::Tcp(_) => ports_in_use(target),
-        _ => 0,
-    };
-    Some((high + 1 - low).saturating_mul(sources).saturating_sub(used))
+    Some((high + 1).saturating_sub(low).saturating_mul(sources.map_or(1, Sources::count)))
 }
 
 /// Local ports that connections to the target have already, those included whose time is not over, unless they can be

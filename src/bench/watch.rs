@@ -6,6 +6,8 @@ use nix::sys::resource::{UsageWho, getrusage};
 
 use super::LOOK;
 use super::load::{Load, Phase};
+use super::report::Cost;
+use super::results::Fact;
 use crate::moment::Moment;
 
 #[derive(Debug, Default)]
@@ -20,6 +22,7 @@ struct Sample {
     at: Moment,
     cpu: Duration,
     polled: Duration,
+    sent: u64,
 }
 
 impl Watch {
@@ -36,30 +39,23 @@ impl Watch {
             self.due = self.due.min(from);
         }
         if is_asking && now >= from {
-            let sample = Sample { at: now, cpu: cpu_time(), polled };
+            let sample = Sample { at: now, cpu: cpu_time(), polled, sent: load.ledger.counts[Fact::Sent] };
             self.first.get_or_insert(sample);
             self.last = Some(sample);
         }
     }
 
-    /// Processor time in each second.
-    pub(super) fn cpu_per_second(&self) -> f64 {
-        let (passed, cpu) = (self.passed().as_secs_f64(), self.span(|sample| sample.cpu).as_secs_f64());
-        if passed > 0.0 { cpu / passed } else { 0.0 }
-    }
-
-    /// The share of the time in which it was doing something.
-    pub(super) fn busy(&self) -> f64 {
-        let (passed, polled) = (self.passed().as_secs_f64(), self.span(|sample| sample.polled).as_secs_f64());
-        if passed > 0.0 { (1.0 - polled / passed).clamp(0.0, 1.0) } else { 0.0 }
-    }
-
-    fn passed(&self) -> Duration {
-        self.first.zip(self.last).map_or(Duration::ZERO, |(first, last)| last.at.since(first.at))
-    }
-
-    fn span(&self, of: impl Fn(&Sample) -> Duration) -> Duration {
-        self.first.zip(self.last).map_or(Duration::ZERO, |(first, last)| of(&last).saturating_sub(of(&first)))
+    /// What `sent` requests cost, going by those between the first look and the last; `None` where the run was too
+    /// short to tell.
+    pub(super) fn cost(&self, sent: u64) -> Option<Cost> {
+        let (first, last) = self.first.zip(self.last)?;
+        let (seen, passed) = (last.sent - first.sent, last.at.since(first.at).as_secs_f64());
+        let polled = last.polled.saturating_sub(first.polled).as_secs_f64();
+        let cpu = last.cpu.saturating_sub(first.cpu).as_secs_f64();
+        (seen > 0 && passed > 0.0).then(|| Cost {
+            cpu_seconds: cpu / seen as f64 * sent as f64,
+            busy: (1.0 - polled / passed).clamp(0.0, 1.0),
+        })
     }
 }
 

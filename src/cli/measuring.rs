@@ -102,6 +102,7 @@ pub(super) fn bench() -> Command {
     Command::new("bench")
         .about("Loads a server: many connections, every answer checked and timed")
         .args_conflicts_with_subcommands(true)
+        .disable_help_subcommand(true)
         .subcommand_negates_reqs(true)
         .arg(asking::endpoint())
         .arg(option("connections", "N", "Sockets that ask").short('c').default_value("50").value_parser(count_of))

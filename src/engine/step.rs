@@ -234,7 +234,8 @@ impl<S: Service, N: Net> Engine<S, N> {
         if let State::Finishing(why) = connection.state
             && !connection.has_output()
         {
-            if connection.eof || net.shutdown_write(&mut connection.stream).is_err() {
+            // Where nobody lingers, closing sends the FIN.
+            if connection.eof || limits.linger.is_zero() || net.shutdown_write(&mut connection.stream).is_err() {
                 return self.close(id, why);
             }
             connection.sending = Sending::Ended;
