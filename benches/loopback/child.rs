@@ -1,6 +1,7 @@
 //! The benchmark's processes: started pinned to a CPU, spoken to in lines, killed when dropped.
 //!
-//! Each is this executable again with [`FLAG`], a CPU and a role; the role `exec` becomes the pingpong binary.
+//! Each is this executable again with [`FLAG`], a CPU and a role; the role `exec` becomes another program, such as the
+//! pingpong binary, and all others are the benchmark's own (`crate::play`).
 //! Should the benchmark itself be killed, the kernel takes them down with it.
 
 use std::env;
@@ -18,7 +19,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
-use crate::{Result, baseline, load};
+use crate::Result;
 
 /// First argument of a child.
 pub(crate) const FLAG: &str = "--child";
@@ -58,15 +59,7 @@ pub(crate) fn play(words: &[String]) -> Result<()> {
     sched_setaffinity(Pid::from_raw(0), &cpus)?;
     match (*role, arguments) {
         ("exec", [program, arguments @ ..]) => Err(Command::new(program).args(arguments).exec().into()),
-        ("bare-streams", []) => baseline::streams(),
-        ("bare-datagrams", [host]) => baseline::datagrams(host.parse()?),
-        ("threads", []) => baseline::threads(),
-        ("idle", [connections, target]) => load::idle(connections.parse()?, target.parse()?),
-        ("load", [row, server, target, pid, millis]) => {
-            let window = Duration::from_millis(millis.parse()?);
-            load::run(row.parse()?, server.parse()?, target.parse()?, Pid::from_raw(pid.parse()?), window)
-        }
-        _ => Err(format!("no such role: {words:?}").into()),
+        _ => crate::play(role, arguments),
     }
 }
 
@@ -121,11 +114,19 @@ impl Child {
     }
 
     /// Where a server listens: it says `listening SERVICE SCHEME://ADDRESS`, then `ready`.
-    pub(crate) fn address(&mut self) -> Result<SocketAddr> {
+    pub(crate) fn endpoint(&mut self) -> Result<String> {
         let first = self.line()?;
-        let (_, address) = first.split_once("://").ok_or_else(|| format!("{}: no address in {first:?}", self.name))?;
-        let mut address: SocketAddr = address.trim().parse()?;
+        let endpoint = first.split_whitespace().find(|word| word.contains("://"));
+        let endpoint = endpoint.ok_or_else(|| format!("{}: no address in {first:?}", self.name))?;
         self.wait_for("ready")?;
+        Ok(endpoint.to_owned())
+    }
+
+    /// The same, of a server over TCP or UDP.
+    pub(crate) fn address(&mut self) -> Result<SocketAddr> {
+        let endpoint = self.endpoint()?;
+        let (_, address) = endpoint.split_once("://").expect("an endpoint has a scheme");
+        let mut address: SocketAddr = address.parse()?;
         if address.ip().is_unspecified() {
             address.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
         }
@@ -133,18 +134,32 @@ impl Child {
     }
 
     fn line(&mut self) -> Result<String> {
-        match self.lines.recv_timeout(PATIENCE) {
-            Ok(line) => Ok(line),
-            Err(RecvTimeoutError::Timeout) => Err(format!("`{}` is silent", self.name).into()),
-            Err(RecvTimeoutError::Disconnected) => {
+        match self.next_line()? {
+            Some(line) => Ok(line),
+            None => {
                 let last_words = self.last_words();
                 Err(format!("`{}` has ended: {last_words}", self.name).into())
             }
         }
     }
 
+    /// `None` when it will say no more.
+    pub(crate) fn next_line(&mut self) -> Result<Option<String>> {
+        match self.lines.recv_timeout(PATIENCE) {
+            Ok(line) => Ok(Some(line)),
+            Err(RecvTimeoutError::Timeout) => Err(format!("`{}` is silent", self.name).into()),
+            Err(RecvTimeoutError::Disconnected) => Ok(None),
+        }
+    }
+
+    /// Its exit code, once it has ended; `None` when a signal ended it.
+    #[allow(dead_code, reason = "benches/cost has children that end by themselves")]
+    pub(crate) fn exit_code(&mut self) -> Result<Option<i32>> {
+        Ok(self.process.wait()?.code())
+    }
+
     /// What it said on standard error: kept for when it fails, because warnings have no place in the table.
-    fn last_words(&mut self) -> String {
+    pub(crate) fn last_words(&mut self) -> String {
         let mut text = String::new();
         if let Some(mut errors) = self.process.stderr.take() {
             // Unreadable is as good as nothing said.

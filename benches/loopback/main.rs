@@ -12,7 +12,10 @@
 //! - `baseline.rs`: the servers to compare with: bare epoll loops, and a thread per connection.
 //! - `load.rs`: asks, checks every byte of every answer, counts.
 //! - `measure.rs`: CPU time, memory, medians with their interval.
+//! - `machine.rs`: where it ran.
 //! - `report.rs`: the table.
+//!
+//! `benches/cost` has `child.rs`, `measure.rs` and `machine.rs` in common with this one.
 //!
 //! A row's servers and loads are all up while it is measured, and take turns: A B, then B A, and so on.
 //! A ratio is the median over the rounds, each with a ratio of its own, so that a machine which slows down for a while
@@ -23,6 +26,7 @@
 mod baseline;
 mod child;
 mod load;
+mod machine;
 mod measure;
 mod report;
 mod rows;
@@ -30,6 +34,8 @@ mod rows;
 use std::env;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
+
+use nix::unistd::Pid;
 
 use child::{Child, Cpus};
 use load::Window;
@@ -59,6 +65,21 @@ fn main() -> ExitCode {
             eprintln!("loopback: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// A child's life in one of the roles that this benchmark has.
+fn play(role: &str, arguments: &[&str]) -> Result<()> {
+    match (role, arguments) {
+        ("bare-streams", []) => baseline::streams(),
+        ("bare-datagrams", [host]) => baseline::datagrams(host.parse()?),
+        ("threads", []) => baseline::threads(),
+        ("idle", [connections, target]) => load::idle(connections.parse()?, target.parse()?),
+        ("load", [row, server, target, pid, millis]) => {
+            let window = Duration::from_millis(millis.parse()?);
+            load::run(row.parse()?, server.parse()?, target.parse()?, Pid::from_raw(pid.parse()?), window)
+        }
+        _ => Err(format!("no such role: {role} {arguments:?}").into()),
     }
 }
 

@@ -1,9 +1,9 @@
 //! The table: what machine, what command, a line per row, and what all of it does not show.
 
-use std::fs;
 use std::time::Duration;
 
 use crate::child::Cpus;
+use crate::machine;
 use crate::measure::{self, Spread};
 use crate::rows::{Figure, Row};
 use crate::{GENERATIONS, Options};
@@ -19,22 +19,9 @@ pub(crate) struct Outcome {
 }
 
 pub(crate) fn heading(options: &Options, cpus: Cpus) {
-    let cpuinfo = read("/proc/cpuinfo");
-    let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or(": unknown CPU");
-    let cores = cpuinfo.lines().filter(|line| line.starts_with("processor")).count();
     let millis = options.window.as_millis();
     let (_, coverage) = measure::interval(options.rounds);
-    println!(
-        "machine: {}, {cores} cores, Linux {}, {} over TCP, {}",
-        model.trim_start_matches(['\t', ' ', ':']),
-        read("/proc/sys/kernel/osrelease").trim(),
-        read("/proc/sys/net/ipv4/tcp_congestion_control").trim(),
-        if cpus.server == cpus.load {
-            format!("ONE CPU for server and load ({})", cpus.server)
-        } else {
-            format!("server on CPU {}, load on CPU {}", cpus.server, cpus.load)
-        }
-    );
+    println!("{}", machine::line(cpus));
     println!(
         "command: cargo bench --bench loopback -- --rounds {} --window {millis}{}",
         options.rounds,
@@ -130,8 +117,4 @@ fn target(figure: &Figure, value: Option<f64>) -> String {
         (Figure::Memory, Some(value)) => format!("{value:.0}"),
         (_, Some(value)) => format!("{value:.2}"),
     }
-}
-
-fn read(path: &str) -> String {
-    fs::read_to_string(path).unwrap_or_else(|_| "?".to_owned())
 }

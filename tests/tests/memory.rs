@@ -80,12 +80,42 @@ fn a_ping_allocates_nothing() {
         server.signal(Signal::SIGTERM);
         assert_eq!(server.exit_code(), Some(0));
         let log = server.stderr_all();
-        let total = log.iter().find_map(|line| line.split_once("total heap usage: ")).expect("valgrind's report").1;
-        total.split(' ').next().unwrap().replace(',', "").parse::<u64>().unwrap()
+        heap_usage(log.iter().map(String::as_str))
     };
     let (few, many) = (allocations(50), allocations(550));
     // At its end it reads /proc/net/udp, whose length is not ours to say.
     assert!(many.abs_diff(few) < 40, "{few} allocations for 50 rounds, {many} for 550");
+}
+
+#[cfg(feature = "bench")]
+#[test]
+fn a_request_of_a_load_allocates_nothing() {
+    if !tool("valgrind") {
+        return;
+    }
+    let server = Server::start("ping=127.0.0.1:0");
+    // valgrind looks at the whole buffer that recvmmsg(2) is given, each time: fewer datagrams.
+    for (scheme, few, many) in [("tcp", 1000, 8000), ("udp", 200, 1500)] {
+        let allocations = |requests: usize| {
+            let valgrind = ["valgrind", "--undef-value-errors=no", "--leak-check=no"];
+            let endpoint = server.endpoint("ping", scheme);
+            let load = format!("bench {endpoint} -c 4 -n {requests} --warmup 0s --timeout 15s -q");
+            let load = Launch::within(&valgrind, &load).run();
+            assert_eq!(load.code, Some(0), "{load:?}");
+            assert!(load.stdout.contains(&format!("requests={requests} ")), "{load:?}");
+            heap_usage(load.stderr.lines())
+        };
+        let (fewer, more) = (allocations(few), allocations(many));
+        // At its start it reads /proc/net/tcp, whose length is not ours to say.
+        assert!(more.abs_diff(fewer) < 40, "{scheme}: {fewer} allocations for {few} requests, {more} for {many}");
+    }
+}
+
+/// How many allocations valgrind's report tells of.
+#[track_caller]
+fn heap_usage<'a>(mut log: impl Iterator<Item = &'a str>) -> u64 {
+    let total = log.find_map(|line| line.split_once("total heap usage: ")).expect("valgrind's report").1;
+    total.split(' ').next().unwrap().replace(',', "").parse().unwrap()
 }
 
 #[test]

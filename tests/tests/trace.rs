@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 
+#[cfg(feature = "bench")]
+use super::support::Launch;
 use super::support::{Client, Folder, Gram, Server, Strace, tool};
 
 const ALL: &str = "ping=127.0.0.1:0 hello=127.0.0.1:0 echo=127.0.0.1:0";
@@ -70,6 +72,41 @@ fn a_datagram_costs_one_receive_and_one_send() {
     assert_eq!(calls.remove("sendto"), Some(50), "{calls:?}");
     assert!(calls.remove("epoll_wait").is_some_and(|waits| waits <= 52));
     assert_eq!(calls, BTreeMap::new(), "nothing else");
+}
+
+#[cfg(feature = "bench")]
+#[test]
+fn a_request_of_a_load_costs_one_send_and_one_receive_and_a_share_of_a_wait() {
+    if !tool("strace") {
+        return;
+    }
+    let server = Server::start("ping=127.0.0.1:0");
+    let requests = 2000;
+    for (scheme, receive) in [("tcp", "recvfrom"), ("udp", "recvmmsg")] {
+        let folder = Folder::new();
+        let place = folder.file("log").display().to_string();
+        let load = format!("bench {} -c 4 -n {requests} --warmup 0s -q", server.endpoint("ping", scheme));
+        let load = Launch::within(&["strace", "-o", &place], &load).run();
+        assert_eq!(load.code, Some(0), "{load:?}");
+        let log = std::fs::read_to_string(&place).expect("strace's log");
+        let log: Vec<String> = log.lines().map(str::to_owned).collect();
+        // From when everyone is connected until the last answer.
+        let connected = log.iter().rposition(|line| line.starts_with("connect(")).expect("connections");
+        let asks = |line: &String| line.starts_with("sendto(");
+        let first = connected + log[connected..].iter().position(asks).expect("a question");
+        let last = log.iter().rposition(|line| line.starts_with(receive)).expect("an answer");
+        let mut calls = calls(&log[first..=last]);
+        assert_eq!(calls.remove("sendto"), Some(requests), "{scheme}: {calls:?}");
+        assert_eq!(calls.remove(receive), Some(requests), "{scheme}: {calls:?}");
+        let waits = calls.remove("epoll_wait").unwrap_or_default();
+        assert!(waits <= requests + requests / 10, "{scheme}: {waits} waits");
+        // It looks at its own cost, and at overdue answers, some dozens of times a second, however many requests.
+        for rare in ["getrusage", "timerfd_settime"] {
+            let times = calls.remove(rare).unwrap_or_default();
+            assert!(times <= requests / 10, "{scheme}: {rare} {times} times");
+        }
+        assert_eq!(calls, BTreeMap::new(), "{scheme}: nothing else");
+    }
 }
 
 #[test]

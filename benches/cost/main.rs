@@ -1,0 +1,156 @@
+//! What `pingpong bench` costs beside the server that it loads, and how fast it is beside redis-benchmark, on loopback.
+//!
+//! ```text
+//! cargo bench --bench cost                          every row, under two minutes
+//! cargo bench --bench cost -- --only redis          the rows whose text has "redis" in it
+//! cargo bench --bench cost -- --rounds 45 --window 500
+//! ```
+//!
+//! The map:
+//! - `rows.rs`: the loads, and what each is held to.
+//! - `run.rs`: one run of a load to its end: what it says, and what it and its server spent on it.
+//! - `redis.rs`: redis-server and redis-benchmark, where they are installed, in turn with ours.
+//! - `memory.rs`: what an idle connection takes at either end.
+//! - `report.rs`: the table.
+//! - `child.rs`, `machine.rs`, `measure.rs` are those of `benches/loopback`.
+//!
+//! Server and load are pinned, each to a CPU of its own or both to one. Every ratio is of two figures of the same run, or of neighbouring runs
+//! where two programs are compared, so that a machine which slows down for a while slows both of them.
+//! A slow result never fails; wrong answers, or a row that could not be measured, exit 1.
+
+#[allow(dead_code, reason = "loopback asks its children, and has some that only stay connected")]
+#[path = "../loopback/child.rs"]
+mod child;
+#[path = "../loopback/machine.rs"]
+mod machine;
+#[allow(dead_code, reason = "a load that keeps its schedule never settles")]
+#[path = "../loopback/measure.rs"]
+mod measure;
+mod memory;
+mod redis;
+mod report;
+mod rows;
+mod run;
+
+use std::env;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use child::Cpus;
+use rows::{CHURN, Folder, Place, ROWS, Row};
+use run::{Load, Run};
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// How often a row's server is started afresh: where a process lies in memory alone makes one per cent.
+const GENERATIONS: usize = 3;
+
+fn main() -> ExitCode {
+    let words: Vec<String> = env::args().skip(1).collect();
+    let worked = match words.split_first() {
+        Some((first, role)) if first == child::FLAG => child::play(role).map(|()| true),
+        _ if words.iter().any(|word| word == "--bench") => bench(&words),
+        _ => {
+            println!("not measured: run it with `cargo bench --bench cost`");
+            Ok(true)
+        }
+    };
+    match worked {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("cost: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// All children are other programs here.
+fn play(role: &str, arguments: &[&str]) -> Result<()> {
+    Err(format!("no such role: {role} {arguments:?}").into())
+}
+
+/// Runs the rows asked for; false when an answer was wrong or a row broke off.
+fn bench(words: &[String]) -> Result<bool> {
+    let options = Options::parse(words)?;
+    let started = Instant::now();
+    child::raise_descriptor_limit()?;
+    let _folder = Folder::create()?;
+    let cpus = Cpus::pick()?;
+    report::heading(&options, cpus);
+    let mut sound = true;
+    sound &= measure_rows(ROWS, &options, cpus);
+    if options.wants(redis::NAME) {
+        sound &= report::redis(redis::compare(&options, cpus));
+    }
+    if options.wants(memory::NAME) {
+        sound &= report::memory(memory::compare(cpus));
+    }
+    sound &= measure_rows(CHURN, &options, cpus);
+    report::footing(started.elapsed(), sound);
+    Ok(sound)
+}
+
+/// How often, how long, and which rows.
+struct Options {
+    rounds: usize,
+    window: Duration,
+    only: String,
+}
+
+impl Options {
+    fn parse(words: &[String]) -> Result<Self> {
+        let mut options = Self { rounds: 12, window: Duration::from_millis(250), only: String::new() };
+        let mut words = words.iter().map(String::as_str);
+        while let Some(word) = words.next() {
+            let mut value = || words.next().ok_or_else(|| format!("{word} needs a value"));
+            match word {
+                "--bench" => {}
+                "--rounds" => options.rounds = value()?.parse::<usize>()?.max(1),
+                "--window" => options.window = Duration::from_millis(value()?.parse::<u64>()?.max(1)),
+                "--only" => options.only = value()?.to_lowercase(),
+                _ => return Err(format!("{word}: only --rounds N, --window MS and --only TEXT are known").into()),
+            }
+        }
+        Ok(options)
+    }
+
+    fn wants(&self, name: &str) -> bool {
+        name.to_lowercase().contains(&self.only)
+    }
+
+    /// The rounds by server: of each, how many it lasts.
+    fn generations(&self) -> impl Iterator<Item = usize> {
+        let each = self.rounds.div_ceil(GENERATIONS);
+        (0..self.rounds).step_by(each).map(move |first| each.min(self.rounds - first))
+    }
+}
+
+/// Measures those of these rows that are asked for.
+fn measure_rows(rows: &[Row], options: &Options, cpus: Cpus) -> bool {
+    let wanted: Vec<&Row> = rows.iter().filter(|row| options.wants(&row.name())).collect();
+    if !wanted.is_empty() {
+        report::columns("load");
+    }
+    let mut sound = true;
+    for row in wanted {
+        sound &= report::row(row, repeat(row, options, cpus));
+    }
+    sound
+}
+
+fn repeat(row: &Row, options: &Options, cpus: Cpus) -> Result<Vec<Run>> {
+    let load_cpu = if row.place == Place::Together { cpus.server } else { cpus.load };
+    let extent = format!("{} -d {}ms", row.load, options.window.as_millis());
+    let mut runs = Vec::new();
+    for rounds in options.generations() {
+        let (server, endpoint) = row.server.start(cpus.server)?;
+        let load = Load::pingpong(&endpoint, "");
+        // The first run finds caches, ports and page tables cold.
+        load.run(&extent, &server, load_cpu)?;
+        for _ in 0..rounds {
+            runs.push(load.run(&extent, &server, load_cpu)?);
+        }
+    }
+    Ok(runs)
+}

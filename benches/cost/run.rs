@@ -1,0 +1,188 @@
+//! One run of a load to its end: what it says, and what it and its server spent on it.
+//!
+//! Both figures are for all that there is to it: connecting, asking, checking, counting; accepting, answering, closing.
+//! Only what a load spends on a single request is taken off: its start and its report. They would weigh more in a run
+//! this short than in any real one, and differ from minute to minute: at its start it reads the kernel's table of
+//! connections, in which those of the minute before still are.
+
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeVal;
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use crate::child::Child;
+use crate::rows::PINGPONG;
+use crate::{Result, measure};
+
+/// `pingpong bench` says so when answers were wrong: a result, not a failure to measure.
+const WRONG: i32 = 5;
+
+/// What a server gets to close connections and fall asleep in, at a time.
+const NAP: Duration = Duration::from_millis(2);
+
+/// What one run brought.
+#[derive(Default)]
+pub(crate) struct Run {
+    pub(crate) requests: u64,
+    pub(crate) per_second: f64,
+    /// On-CPU time of all the server's threads.
+    pub(crate) server_cpu: Duration,
+    /// The load's, less its start and its report.
+    pub(crate) load_cpu: Duration,
+    pub(crate) start_cpu: Duration,
+    /// What the load says that it spends on a request, and its share of the time; where it says so.
+    pub(crate) said: Option<Said>,
+    pub(crate) wrong: u64,
+    /// Requests that failed otherwise.
+    pub(crate) lost: u64,
+}
+
+/// What `pingpong bench` says of itself.
+pub(crate) struct Said {
+    pub(crate) cpu_us: f64,
+    pub(crate) busy: f64,
+}
+
+impl Run {
+    /// CPU microseconds per request.
+    pub(crate) fn server_us(&self) -> f64 {
+        self.server_cpu.as_secs_f64() * 1e6 / self.requests as f64
+    }
+
+    pub(crate) fn load_us(&self) -> f64 {
+        self.load_cpu.as_secs_f64() * 1e6 / self.requests as f64
+    }
+
+    /// Load by server.
+    pub(crate) fn ratio(&self) -> f64 {
+        self.load_cpu.as_secs_f64() / self.server_cpu.as_secs_f64()
+    }
+
+    /// Requests per second that the two could reach with a CPU each that nobody else uses.
+    pub(crate) fn rate_by_cpu(&self) -> f64 {
+        self.requests as f64 / self.load_cpu.max(self.server_cpu).as_secs_f64()
+    }
+
+    /// From what the load says.
+    fn read(text: &str, extent: &str) -> Result<Self> {
+        if text.starts_with('{') { Self::of_json(text) } else { Self::of_csv(text, extent) }
+    }
+
+    fn of_json(text: &str) -> Result<Self> {
+        let report: Value = serde_json::from_str(text)?;
+        let metrics = &report["metrics"];
+        let count = |name: &str| metrics[name].as_u64().ok_or_else(|| format!("no {name} among the metrics"));
+        let figure = |name: &str| metrics[name].as_f64().ok_or_else(|| format!("no {name} among the metrics"));
+        let wrong = count("wrong")?;
+        Ok(Self {
+            requests: count("requests")?,
+            per_second: figure("requests_per_second")?,
+            said: Some(Said { cpu_us: figure("load_cpu_us_per_request")?, busy: figure("load_busy")? }),
+            wrong,
+            lost: count("errors")? - wrong,
+            ..Self::default()
+        })
+    }
+
+    /// redis-benchmark's table: `"test","rps",…`, then a line per test. It ends when all requests have been answered,
+    /// and does not say how many they were.
+    fn of_csv(text: &str, extent: &str) -> Result<Self> {
+        let line = text.lines().find(|line| line.starts_with("\"PING_INLINE\"")).ok_or("no line of PING_INLINE")?;
+        let rate = line.split(',').nth(1).ok_or("no rate in the line of PING_INLINE")?;
+        let (_, requests) = extent.split_once("-n ").ok_or("no -n")?;
+        Ok(Self { requests: requests.parse()?, per_second: rate.trim_matches('"').parse()?, ..Self::default() })
+    }
+}
+
+/// A load: a program and what it is told, but for how much it is to do.
+pub(crate) struct Load {
+    words: Vec<String>,
+}
+
+impl Load {
+    pub(crate) fn pingpong(endpoint: &str, options: &str) -> Self {
+        let words = [PINGPONG, "bench", endpoint, "--warmup", "0s", "--json"].into_iter();
+        Self { words: words.chain(options.split_whitespace()).map(str::to_owned).collect() }
+    }
+
+    pub(crate) fn redis(port: u16) -> Self {
+        let line = format!("redis-benchmark -p {port} -t ping_inline --csv");
+        Self { words: line.split(' ').map(str::to_owned).collect() }
+    }
+
+    /// It, told to do so much.
+    pub(crate) fn role(&self, extent: &str) -> Vec<String> {
+        let words = ["exec"].into_iter().chain(self.words.iter().map(String::as_str));
+        words.chain(extent.split_whitespace()).map(str::to_owned).collect()
+    }
+
+    /// Runs it on this CPU against this server: once for next to nothing, then to this extent.
+    pub(crate) fn run(&self, extent: &str, server: &Child, cpu: usize) -> Result<Run> {
+        let start_cpu = Ended::of(&self.role("-c 1 -n 1"), cpu)?.cpu;
+        let server_before = cpu_at_rest(server.pid())?;
+        let ended = Ended::of(&self.role(extent), cpu)?;
+        let server_cpu = cpu_at_rest(server.pid())? - server_before;
+        let load_cpu = ended.cpu.saturating_sub(start_cpu);
+        let run = Run { server_cpu, load_cpu, start_cpu, ..Run::read(&ended.text, extent)? };
+        if run.requests == 0 || run.per_second <= 0.0 {
+            return Err(format!("`{}` had no right answer in time", self.role(extent).join(" ")).into());
+        }
+        Ok(run)
+    }
+}
+
+/// A load that has ended.
+struct Ended {
+    text: String,
+    cpu: Duration,
+}
+
+impl Ended {
+    fn of(role: &[String], cpu: usize) -> Result<Self> {
+        let before = cpu_of_the_waited_for()?;
+        let mut load = Child::start(cpu, role)?;
+        let text = last_of(&mut load)?;
+        Ok(Self { text, cpu: cpu_of_the_waited_for()? - before })
+    }
+}
+
+/// All that a load says from now on, once it has ended well.
+pub(crate) fn last_of(load: &mut Child) -> Result<String> {
+    let mut text = String::new();
+    while let Some(line) = load.next_line()? {
+        text.push_str(&line);
+        text.push('\n');
+    }
+    let code = load.exit_code()?;
+    if !matches!(code, Some(0 | WRONG)) {
+        let last_words = load.last_words();
+        return Err(format!("`{}` ended with {code:?}: {last_words}", load.name()).into());
+    }
+    Ok(text)
+}
+
+/// The server's CPU time, once it sleeps.
+fn cpu_at_rest(pid: Pid) -> Result<Duration> {
+    let mut seen = measure::cpu_ns(pid)?;
+    // redis-server has timers of its own and need not be waited for any longer.
+    for _ in 0..100 {
+        thread::sleep(NAP);
+        let now = measure::cpu_ns(pid)?;
+        if now == seen {
+            break;
+        }
+        seen = now;
+    }
+    Ok(Duration::from_nanos(seen))
+}
+
+/// What all children have used that have been waited for (getrusage(2)); exact, because the kernel scales both parts
+/// so that they add up to the time it has kept.
+fn cpu_of_the_waited_for() -> Result<Duration> {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+    let time = |time: TimeVal| Duration::from_micros((time.tv_sec() * 1_000_000 + time.tv_usec()).cast_unsigned());
+    Ok(time(usage.user_time()) + time(usage.system_time()))
+}
