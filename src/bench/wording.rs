@@ -21,12 +21,34 @@ const OPENING: &[u8] = b"ping ";
 /// Makes requests and their answers.
 #[derive(Debug)]
 pub(super) struct Wording {
-    request: Vec<u8>,
-    answer: Vec<u8>,
+    request: Numbered,
+    answer: Numbered,
     /// Where the number stands, in both; empty where there is none.
     digits: Range<usize>,
     /// After how many numbers it begins anew.
     modulus: u64,
+}
+
+/// A message that shows a number.
+#[derive(Debug)]
+struct Numbered {
+    bytes: Vec<u8>,
+    shown: u64,
+}
+
+impl Numbered {
+    /// The message with this number. Mostly it is the next one, and one digit changes.
+    #[inline]
+    fn with(&mut self, number: u64, digits: Range<usize>) -> &[u8] {
+        let places = &mut self.bytes[digits];
+        if number == self.shown + 1 {
+            count_on(places);
+        } else if number != self.shown {
+            write_number(places, number);
+        }
+        self.shown = number;
+        &self.bytes
+    }
 }
 
 impl Wording {
@@ -35,7 +57,8 @@ impl Wording {
             Exchange::Pong(size) => (*size, false),
             Exchange::Echo(size) => (*size, true),
             Exchange::Fixed { send, expect } => {
-                return Self { request: send.clone(), answer: expect.clone(), digits: 0..0, modulus: 1 };
+                let [request, answer] = [send, expect].map(|bytes| Numbered { bytes: bytes.clone(), shown: 0 });
+                return Self { request, answer, digits: 0..0, modulus: 1 };
             }
         };
         let terminator: &[u8] = if framing == Framing::Line && !is_datagram { b"\n" } else { b"" };
@@ -57,29 +80,28 @@ impl Wording {
             *letter = b'o';
         }
         let digits = if width > 0 { OPENING.len()..OPENING.len() + width } else { 0..0 };
+        let [request, answer] = [request, answer].map(|bytes| Numbered { bytes, shown: 0 });
         Self { request, answer, digits, modulus: 10_u64.pow(width as u32) }
     }
 
     /// Request number `number`.
     pub(super) fn request(&mut self, number: u64) -> &[u8] {
-        write_number(&mut self.request[self.digits.clone()], number);
-        &self.request
+        self.request.with(number, self.digits.clone())
     }
 
     /// The right answer to it.
     pub(super) fn answer(&mut self, number: u64) -> &[u8] {
-        write_number(&mut self.answer[self.digits.clone()], number);
-        &self.answer
+        self.answer.with(number, self.digits.clone())
     }
 
     /// Bytes of an answer.
     pub(super) fn answer_len(&self) -> usize {
-        self.answer.len()
+        self.answer.bytes.len()
     }
 
     /// Bytes of a request.
     pub(super) fn request_len(&self) -> usize {
-        self.request.len()
+        self.request.bytes.len()
     }
 
     /// Whether messages carry a number.
@@ -94,7 +116,7 @@ impl Wording {
 
     /// Whether an answer ends with a line end, by which the next one is found after a wrong one.
     pub(super) fn is_line(&self) -> bool {
-        self.answer.ends_with(b"\n")
+        self.answer.bytes.ends_with(b"\n")
     }
 
     /// Which request an answer claims to be for: the last one of that number, of those up to `newest`.
@@ -106,6 +128,17 @@ impl Wording {
         })?;
         let since = (newest % self.modulus + self.modulus - shown) % self.modulus;
         newest.checked_sub(since)
+    }
+}
+
+/// Makes a number one more; after the last one it begins anew.
+fn count_on(digits: &mut [u8]) {
+    for digit in digits.iter_mut().rev() {
+        if *digit != b'9' {
+            *digit += 1;
+            return;
+        }
+        *digit = b'0';
     }
 }
 
@@ -143,6 +176,15 @@ mod tests {
         assert!(pong(60).request(1).ends_with(b" abcdefghijklmnopqrstuvwxyzabcdefghijklmno\n"));
         assert_eq!(pong(13).request(1_234_567), b"ping 1234567\n");
         assert_eq!(pong(5).request(9), b"ping\n");
+    }
+
+    #[test]
+    fn numbers_count_on_and_jump_and_begin_anew() {
+        let mut wording = pong(12);
+        for number in [1, 2, 9, 10, 99, 100, 99, 999_999, 1_000_000, 1_000_001, 5, 5] {
+            let shown = format!("ping {:06}\n", number % 1_000_000);
+            assert_eq!(wording.request(number), shown.as_bytes());
+        }
     }
 
     #[test]
