@@ -128,11 +128,11 @@ impl Crowd {
         self.again.push(tag);
     }
 
-    /// Notes why a connection could not be made.
-    pub(super) fn refused(&mut self, error: &io::Error) {
+    /// Notes why so many connections could not be made.
+    pub(super) fn refused(&mut self, error: &io::Error, count: u64) {
         let why = error.to_string();
         let why = why.split(" (os error").next().unwrap_or_default().to_lowercase();
-        *self.refusals.entry(why).or_default() += 1;
+        *self.refusals.entry(why).or_default() += count;
     }
 
     /// Whether there are dials without an outcome.

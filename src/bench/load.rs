@@ -189,6 +189,8 @@ impl Load {
             let patience = if self.options.rate.is_some() { self.options.timeout } else { Duration::ZERO };
             out.wake_at(until + patience, END);
         }
+        // The scout's question is nobody's to wait for.
+        self.askers[0].pending.give_up(now, Duration::ZERO, |_| {});
         match self.options.rate {
             Some(rate) => {
                 self.schedule = Some(Schedule::new(now, rate));
@@ -295,7 +297,7 @@ impl Service for Load {
             }
             (Phase::Connecting, None, _) => {
                 self.crowd.settled(out.now());
-                self.crowd.refused(error);
+                self.crowd.refused(error, 1);
                 self.ledger.counts[Fact::ConnectionsFailed] += 1;
                 self.dial_more(out);
             }
@@ -312,7 +314,7 @@ impl Service for Load {
             (Phase::Asking | Phase::Settling, None, Some(key)) => {
                 let is_refused = error.kind() == io::ErrorKind::ConnectionRefused;
                 self.give_up_all(key, if is_refused { Fact::Refused } else { Fact::Broken }, out.now());
-                self.crowd.refused(error);
+                self.crowd.refused(error, 1);
                 if self.schedule.is_some() {
                     self.set_free(key, out);
                 }

@@ -122,8 +122,9 @@ fn limits(options: &BenchOptions) -> Limits {
         Exchange::Fixed { expect, .. } => expect.len(),
     };
     let defaults = Limits::default();
-    // Nobody waits for a server to close its side.
-    Limits { linger: Duration::ZERO, max_message: defaults.max_message.max(2 * expected), ..defaults }
+    // A load owes nobody anything, and waits for nobody to close his side.
+    let (linger, drain) = (Duration::ZERO, Duration::ZERO);
+    Limits { linger, drain, max_message: defaults.max_message.max(2 * expected), ..defaults }
 }
 
 fn turn_until_over(

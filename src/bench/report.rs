@@ -149,7 +149,8 @@ impl Report {
     /// Adds another run that went on at the same time, on another machine or in another process.
     pub(super) fn add(&mut self, other: &Self) {
         self.is_partial |= other.is_partial;
-        self.is_open |= other.is_open;
+        // Response times of some only would pass for those of all.
+        self.is_open &= other.is_open;
         self.seconds = self.seconds.max(other.seconds);
         self.per_second += other.per_second;
         self.asked_per_second = self.asked_per_second.zip(other.asked_per_second).map(|(a, b)| a + b);
@@ -173,7 +174,7 @@ fn add(sum: &mut Histogram<u64>, other: &Histogram<u64>) {
     sum.add(other).expect("it grows");
 }
 
-/// Response times of some runs only would pass for those of all.
+/// What only one of them has, the sum has not.
 fn add_both(sum: Option<Histogram<u64>>, other: Option<&Histogram<u64>>) -> Option<Histogram<u64>> {
     sum.zip(other).map(|(mut sum, other)| {
         add(&mut sum, other);

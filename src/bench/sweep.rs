@@ -32,11 +32,14 @@ impl Load {
         {
             let counts = &mut self.ledger.counts;
             let settled = counts[Fact::ConnectionsOpened] + counts[Fact::ConnectionsFailed];
-            counts[Fact::ConnectionsFailed] += counts[Fact::ConnectionsRequested].saturating_sub(settled);
-            self.crowd.refused(&io::ErrorKind::TimedOut.into());
+            let missing = counts[Fact::ConnectionsRequested].saturating_sub(settled);
+            counts[Fact::ConnectionsFailed] += missing;
+            self.crowd.refused(&io::ErrorKind::TimedOut.into(), missing);
             self.start(out);
         }
-        if self.phase == Phase::Scouting && now.since(self.crowd.progress) > self.options.timeout {
+        // (A datagram scout has a time of its own.)
+        let is_dialling = self.phase == Phase::Scouting && !self.is_datagram;
+        if is_dialling && now.since(self.crowd.progress) > self.options.timeout {
             self.error = Some(io::ErrorKind::TimedOut.into());
             out.stop();
         }

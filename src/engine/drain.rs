@@ -122,7 +122,7 @@ impl<S: Service, N: Net> Engine<S, N> {
         self.close_datagrams(true);
         if self.now >= until {
             let late = self.table.ids();
-            if !late.is_empty() {
+            if !late.is_empty() && !self.limits.drain.is_zero() {
                 log::warn!("shutting down with {} connections still open: the drain's time is up", late.len());
             }
             late.into_iter().for_each(|id| self.close(id, CloseReason::Shutdown));

@@ -28,7 +28,9 @@ pub(super) struct Sweep {
 
 impl Sweep {
     pub(super) fn new(limits: &Limits) -> Self {
-        let shortest = limits.idle_timeout.into_iter().chain([limits.stall_timeout, limits.linger]).min();
+        let all = limits.idle_timeout.into_iter().chain([limits.stall_timeout, limits.linger]);
+        // Where there is no time at all there is nothing to wait for.
+        let shortest = all.filter(|limit| !limit.is_zero()).min();
         let interval = shortest.unwrap_or_default() / 16 / PARTS as u32;
         Self { interval: interval.max(Duration::from_millis(1)), ..Self::default() }
     }

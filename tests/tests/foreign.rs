@@ -193,7 +193,7 @@ fn telnet_as_a_client_of_ping_and_hello() {
 
 /// A Redis of the test's own, over TCP and a Unix socket.
 #[track_caller]
-fn redis(folder: &Folder) -> Option<(Talker, [String; 2])> {
+pub(crate) fn redis(folder: &Folder) -> Option<(Talker, [String; 2])> {
     if !tool("redis-server") {
         return None;
     }

@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so")]
 
+#[cfg(feature = "bench")]
+mod bench;
 mod chat;
 mod client;
 mod command;

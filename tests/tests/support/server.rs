@@ -73,9 +73,7 @@ impl Launch {
     /// Runs it to its end.
     #[track_caller]
     pub(crate) fn run(self) -> Ended {
-        let mut server = self.spawn();
-        let code = server.exit_code();
-        Ended { code, stdout: server.stdout.all().join("\n"), stderr: server.stderr.all().join("\n") }
+        self.spawn().ends()
     }
 }
 
@@ -152,6 +150,13 @@ impl Server {
     pub(crate) fn exit_code(&mut self) -> Option<i32> {
         let status = eventually("the process ends", || self.child.try_wait().expect("it is our child"));
         status.code()
+    }
+
+    /// Waits for its end.
+    #[track_caller]
+    pub(crate) fn ends(&mut self) -> Ended {
+        let code = self.exit_code();
+        Ended { code, stdout: self.stdout.all().join("\n"), stderr: self.stderr.all().join("\n") }
     }
 
     /// Asks it to end, and sees that it does so in good order.

@@ -1,0 +1,155 @@
+//! `pingpong bench`: what it counts and what it says, against our own servers and against servers that misbehave.
+//!
+//! Nothing here is about how fast anything is. Where a test needs time to pass for the other side, a server of the test
+//! lets it pass, and figures are compared with that.
+//!
+//! - `loads`: every kind of load against servers that behave; `rate`: the open loop, and what a stall does to both loops
+//! - `streams`, `grams`: servers that misbehave over TCP and UDP; `peers` has them
+//! - `walls`: what cannot be, and what is said then; `shown`: what is printed where, and signals
+//! - `files`: HdrHistogram logs, and `bench merge`
+
+mod files;
+mod grams;
+mod loads;
+mod peers;
+mod rate;
+mod shown;
+mod streams;
+mod walls;
+
+use std::time::Duration;
+
+use nix::poll::{PollTimeout, poll};
+use serde_json::Value;
+
+use super::support::{Ended, Launch};
+
+/// What a run comes to, apart from what it was to be; those that are errors or odd are 0 in a run where all is well.
+const FACTS: [&str; 15] = [
+    "sent",
+    "requests",
+    "wrong",
+    "late",
+    "lost",
+    "refused",
+    "broken",
+    "unfinished",
+    "unsent",
+    "duplicate",
+    "reordered",
+    "connections_failed",
+    "connections_lost",
+    "port_waits",
+    "kernel_drops",
+];
+
+/// Runs `pingpong bench` with these words, without a warm-up unless they have one.
+#[track_caller]
+fn bench(endpoint: &str, options: &str) -> Figures {
+    Figures::of(&load(endpoint, options).run())
+}
+
+/// `pingpong bench` with these words, its results as JSON on standard output.
+fn load(endpoint: &str, options: &str) -> Launch {
+    Launch::new(&words(endpoint, options))
+}
+
+fn words(endpoint: &str, options: &str) -> String {
+    let warmup = if options.contains("--warmup") { "" } else { "--warmup 0s" };
+    format!("bench {endpoint} --json {warmup} {options}")
+}
+
+/// Results as JSON.
+#[derive(Debug)]
+struct Figures {
+    code: Option<i32>,
+    whole: Value,
+}
+
+impl Figures {
+    /// Standard output must be nothing but JSON, and standard error nothing but warnings.
+    #[track_caller]
+    fn of(ended: &Ended) -> Self {
+        assert!(ended.stderr.lines().all(|line| line.starts_with("WARN ")), "{}", ended.stderr);
+        let whole = serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {ended:?}"));
+        let figures = Self { code: ended.code, whole };
+        figures.add_up();
+        figures
+    }
+
+    /// Each request sent is one of seven things, and each time measured is of one that was answered.
+    #[track_caller]
+    fn add_up(&self) {
+        let sum = |names: &[&str]| names.iter().map(|name| self.count(name)).sum::<u64>();
+        let outcomes = sum(&["requests", "wrong", "late", "lost", "refused", "broken", "unfinished"]);
+        assert_eq!(self.count("sent"), outcomes, "{}", self.facts());
+        assert_eq!(self.count("errors"), sum(&["wrong", "late", "lost", "refused", "broken", "unsent"]));
+        let answered = sum(&["requests", "late"]);
+        assert_eq!(self.times("service").iter().map(|(_, count)| count).sum::<u64>(), answered);
+        if self.whole["open_loop"] == true {
+            assert_eq!(self.times("response").iter().map(|(_, count)| count).sum::<u64>(), answered);
+            assert_eq!(self.times("lag").iter().map(|(_, count)| count).sum::<u64>(), self.count("sent"));
+        }
+        let by_time = self.figure("requests_per_second") * self.figure("seconds");
+        assert!((by_time - self.count("requests") as f64).abs() <= 1.0, "{by_time}");
+    }
+
+    #[track_caller]
+    fn count(&self, name: &str) -> u64 {
+        let value = &self.whole["metrics"][name];
+        value.as_u64().unwrap_or_else(|| panic!("{name}: {value}"))
+    }
+
+    #[track_caller]
+    fn figure(&self, name: &str) -> f64 {
+        let value = &self.whole["metrics"][name];
+        value.as_f64().unwrap_or_else(|| panic!("{name}: {value}"))
+    }
+
+    fn is_null(&self, name: &str) -> bool {
+        self.whole["metrics"].get(name).is_some_and(Value::is_null)
+    }
+
+    /// The facts that are not 0, as `sent=3 requests=2 lost=1`.
+    fn facts(&self) -> String {
+        self.not_zero(&FACTS)
+    }
+
+    /// The same without what depends on how fast it went; empty where all went well.
+    fn mishaps(&self) -> String {
+        self.not_zero(&FACTS[2..])
+    }
+
+    #[track_caller]
+    fn not_zero(&self, names: &[&str]) -> String {
+        let counts = names.iter().map(|name| (name, self.count(name)));
+        let shown: Vec<String> = counts.filter(|count| count.1 > 0).map(|(name, n)| format!("{name}={n}")).collect();
+        shown.join(" ")
+    }
+
+    /// The buckets of a histogram: each value and how often.
+    #[track_caller]
+    fn times(&self, kind: &str) -> Vec<(u64, u64)> {
+        let buckets = self.whole["histograms"][kind].as_array().unwrap_or_else(|| panic!("no times of {kind}"));
+        buckets.iter().map(|pair| (pair[0].as_u64().unwrap(), pair[1].as_u64().unwrap())).collect()
+    }
+
+    fn warns(&self, text: &str) -> bool {
+        let warnings = self.whole["warnings"].as_array().expect("a list");
+        warnings.iter().any(|warning| warning.as_str().is_some_and(|warning| warning.contains(text)))
+    }
+}
+
+/// Sees that it failed with this code and one line that has all these words.
+#[track_caller]
+fn fails(ended: &Ended, code: i32, words: &[&str]) {
+    assert_eq!(ended.code, Some(code), "{ended:?}");
+    assert_eq!(ended.stdout, "", "{ended:?}");
+    assert!(ended.stderr.starts_with("pingpong: ") && ended.stderr.lines().count() == 1, "{ended:?}");
+    assert!(words.iter().all(|word| ended.stderr.contains(word)), "{words:?} in {ended:?}");
+}
+
+/// Does nothing for so long, as a server that stalls.
+fn stall(duration: Duration) {
+    let _ = poll(&mut [], PollTimeout::try_from(duration).expect("not for ever"));
+}

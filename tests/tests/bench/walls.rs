@@ -1,0 +1,193 @@
+//! What cannot be: limits of this machine, found before anything is dialled, and endpoints where nobody is.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::net::{TcpListener, UdpSocket};
+
+use super::super::support::{Folder, Launch, Namespace, Server, tool};
+use super::peers::{full_listener, listener_for};
+use super::{Figures, bench, fails, words};
+use nix::sys::signal::Signal;
+
+/// A listener, and that nobody has come to it.
+struct Lonely(TcpListener);
+
+impl Lonely {
+    fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        Self(listener)
+    }
+
+    fn endpoint(&self) -> String {
+        format!("tcp://{}", self.0.local_addr().unwrap())
+    }
+
+    #[track_caller]
+    fn has_seen_nobody(&self) {
+        assert!(matches!(self.0.accept(), Err(error) if error.kind() == ErrorKind::WouldBlock), "it was dialled");
+    }
+}
+
+/// A namespace with so few local ports, and a server in it.
+#[track_caller]
+fn world_of_few_ports(range: &str) -> Option<(Namespace, Server)> {
+    let namespace = Namespace::new()?;
+    let server = namespace.serve("ping=127.0.0.1:0 echo=127.0.0.1:0");
+    namespace.within(|| fs::write("/proc/sys/net/ipv4/ip_local_port_range", range).unwrap());
+    Some((namespace, server))
+}
+
+#[track_caller]
+fn bench_in(namespace: &Namespace, endpoint: &str, options: &str) -> Figures {
+    Figures::of(&namespace.launch(&words(endpoint, options)).run())
+}
+
+#[test]
+fn descriptors_run_out_before_anything_is_dialled() {
+    if !tool("prlimit") {
+        return;
+    }
+    let lonely = Lonely::new();
+    for (options, needed) in [("-c 200", "2"), ("-c 1 --idle 200", "2")] {
+        let arguments = format!("bench {} {options} -n 1 --warmup 0s", lonely.endpoint());
+        let ended = Launch::within(&["prlimit", "--nofile=100:100"], &arguments).run();
+        fails(&ended, 6, &["descriptors", "ulimit", "bench merge", needed]);
+        lonely.has_seen_nobody();
+    }
+    // Up to the wall there is room: it was not drawn too far inside.
+    let server = Server::start("ping=127.0.0.1:0");
+    let arguments = words(server.endpoint("ping", "tcp"), "-c 20 --idle 40 -n 60");
+    let figures = Figures::of(&Launch::within(&["prlimit", "--nofile=100:100"], &arguments).run());
+    assert_eq!((figures.code, &*figures.facts()), (Some(0), "sent=60 requests=60"));
+    assert_eq!(figures.count("connections_opened"), 60);
+}
+
+#[test]
+fn soft_descriptor_limit_is_no_wall() {
+    if !tool("prlimit") {
+        return;
+    }
+    let server = Server::start("ping=127.0.0.1:0");
+    let arguments = words(server.endpoint("ping", "tcp"), "-c 200 -n 200");
+    let figures = Figures::of(&Launch::within(&["prlimit", "--nofile=50:1000"], &arguments).run());
+    assert_eq!((figures.code, &*figures.facts()), (Some(0), "sent=200 requests=200"));
+}
+
+#[test]
+fn ports_run_out_before_anything_is_dialled_and_sources_are_the_way_out() {
+    let Some((namespace, server)) = world_of_few_ports("40000 40009") else { return };
+    for scheme in ["tcp", "udp"] {
+        let endpoint = server.endpoint("ping", scheme);
+        let ended = namespace.launch(&words(endpoint, "-c 20 --idle 10 -n 1")).run();
+        fails(&ended, 6, &["30 local ports", "there are 10", "--source", "ip_local_port_range"]);
+        let figures = bench_in(&namespace, endpoint, "-c 20 --idle 10 -n 40 --source 127.0.0.2-127.0.0.4");
+        assert_eq!((figures.code, &*figures.facts()), (Some(0), "sent=40 requests=40"), "{scheme}");
+        assert_eq!(figures.count("connections_opened"), 30);
+    }
+    let stats = server.stats();
+    assert_eq!((stats["accepted"], stats["datagrams_in"]), (30, 41));
+}
+
+#[test]
+fn source_does_not_take_a_port_from_other_targets() {
+    let Some((namespace, server)) = world_of_few_ports("40000 40009") else { return };
+    let first = words(server.endpoint("ping", "tcp"), "--source 127.0.0.2 -c 10 -d 1m");
+    let mut first = namespace.launch(&first).spawn();
+    server.stats_once("all are there", |stats| stats["open"] == 10);
+    // Another server may be dialled from the same ports: together they are 20 connections from 10 ports.
+    let figures = bench_in(&namespace, server.endpoint("echo", "tcp"), "--source 127.0.0.2 -c 10 -n 30 --echo");
+    assert_eq!((figures.code, &*figures.facts()), (Some(0), "sent=30 requests=30"));
+    // The same server not: its ports are known to be in use.
+    let ended = namespace.launch(&words(server.endpoint("ping", "tcp"), "--source 127.0.0.2 -c 10 -n 1")).run();
+    fails(&ended, 6, &["10 local ports", "there are 0", "--source"]);
+    first.signal(Signal::SIGINT);
+    let first = Figures::of(&first.ends());
+    assert_eq!(
+        (first.count("connections_opened"), first.not_zero(&["connections_lost", "broken"])),
+        (10, String::new())
+    );
+}
+
+#[test]
+fn visits_at_a_rate_that_ports_cannot_keep_up_with() {
+    let Some((namespace, server)) = world_of_few_ports("40000 40009") else { return };
+    let ended = namespace.launch(&words(server.endpoint("ping", "tcp"), "--churn -r 1000 -c 5 -n 10")).run();
+    fails(&ended, 6, &["local ports a second", "--source", "--rate"]);
+    assert_eq!(server.stats()["accepted"], 0);
+}
+
+#[test]
+fn visits_that_wait_for_ports_are_told() {
+    let Some((namespace, server)) = world_of_few_ports("40000 40009") else { return };
+    let figures = bench_in(&namespace, server.endpoint("ping", "tcp"), "--churn -c 2 -d 100ms --timeout 200ms");
+    // The ports are used up by ten closed connections, one of which was the first to look; then two wait in vain.
+    assert!(figures.code == Some(0) && figures.count("requests") >= 9, "{}", figures.facts());
+    assert!(figures.count("port_waits") > 0 && figures.count("refused") == 0, "{}", figures.facts());
+    assert!(figures.warns("local ports ran out") && figures.warns("--source"));
+}
+
+#[test]
+fn connection_to_itself_is_nobody() {
+    let Some(namespace) = Namespace::new() else { return };
+    namespace.within(|| fs::write("/proc/sys/net/ipv4/ip_local_port_range", "40000 40000").unwrap());
+    let ended = namespace.launch(&words("tcp://127.0.0.1:40000", "-c 1 -n 10 --echo")).run();
+    fails(&ended, 3, &["tcp://127.0.0.1:40000", "connection refused"]);
+}
+
+#[test]
+fn nobody_there_is_3() {
+    let free = Lonely::new().endpoint();
+    let refused = [&*free, "connection refused", "is a server running there?"];
+    fails(&Launch::new(&words(&free, "-c 5 -n 5")).run(), 3, &refused);
+    fails(&Launch::new(&words(&free, "-c 5 -n 5 --churn")).run(), 3, &refused);
+    let free = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).unwrap();
+    fails(&Launch::new(&words(&format!("udp://{free}"), "-c 5 -n 5")).run(), 3, &["connection refused"]);
+    let folder = Folder::new();
+    for scheme in ["unix", "unixgram"] {
+        let endpoint = format!("{scheme}://{}", folder.file("none").display());
+        fails(&Launch::new(&words(&endpoint, "-c 5 -n 5")).run(), 3, &[&endpoint, "does not exist"]);
+    }
+    fails(&Launch::new(&words("tcp://nobody.invalid:1", "")).run(), 3, &["nobody.invalid"]);
+}
+
+#[test]
+fn source_that_is_not_ours_is_3() {
+    let lonely = Lonely::new();
+    for source in ["192.0.2.1", "127.0.0.1-128.0.0.1", "::1"] {
+        let ended = Launch::new(&words(&lonely.endpoint(), &format!("-n 1 --source {source}"))).run();
+        let last = source.rsplit('-').next().unwrap();
+        fails(&ended, 3, &["cannot connect from", last]);
+        lonely.has_seen_nobody();
+    }
+}
+
+#[test]
+fn nobody_who_takes_the_connection_is_4() {
+    let (endpoint, _full) = full_listener();
+    let ended = Launch::new(&words(&endpoint, "-c 5 -n 5 --timeout 200ms")).run();
+    fails(&ended, 4, &[&endpoint, "timed out", "--timeout"]);
+}
+
+#[test]
+fn those_who_are_not_let_in_are_counted_and_the_others_ask() {
+    let (endpoint, _listener) = listener_for(1);
+    let figures = bench(&endpoint, "-c 5 -n 2 --timeout 200ms");
+    assert_eq!((figures.code, &*figures.facts()), (Some(1), "sent=2 lost=2 connections_failed=3"));
+    assert_eq!(figures.count("connections_opened"), 2);
+    assert!(figures.warns("3 connections could not be made (timed out: 3)"), "{:?}", figures.whole["warnings"]);
+}
+
+#[test]
+fn mistakes_of_usage_are_2() {
+    for (arguments, word) in [
+        ("bench", "ENDPOINT"),
+        ("bench nowhere:x", "port"),
+        ("bench localhost -c many", "--connections"),
+        ("bench localhost -c 0", "--connections"),
+        ("bench udp://localhost --churn", "--churn"),
+        ("bench merge", "JSON"),
+    ] {
+        fails(&Launch::new(arguments).run(), 2, &[word]);
+    }
+}
