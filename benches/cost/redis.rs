@@ -13,6 +13,8 @@ pub(crate) const NAME: &str = "redis-benchmark, redis-server";
 
 /// Requests of the first run, which tells how many the others need.
 const FIRST: u64 = 20_000;
+/// Such a run lasts so many windows: redis-benchmark tells its time in whole milliseconds.
+const WINDOWS: u32 = 4;
 /// How often to look for another port: someone else may have taken it meanwhile.
 const ATTEMPTS: usize = 5;
 
@@ -70,7 +72,7 @@ pub(crate) fn compare(options: &Options, cpus: Cpus) -> Result<Outcome> {
         duel.run(Pair::Mixed, FIRST)?;
         duel.run(Pair::Ours, FIRST)?;
         if comparison.requests == FIRST {
-            comparison.requests = ((theirs.rate_by_cpu() * options.window.as_secs_f64()) as u64).max(1000);
+            comparison.requests = ((theirs.rate_by_cpu() * (options.window * WINDOWS).as_secs_f64()) as u64).max(1000);
         }
         for round in 0..rounds {
             for turn in 0..3 {
