@@ -58,9 +58,10 @@ impl Report {
         let Some(cost) = self.cost else { return Ok(()) };
         writeln!(
             f,
-            "load         {:.2} s of CPU, {:.2} µs a request, busy {:.0} % of the time",
+            "load         {:.2} s of CPU, {:.2} µs a request{}, busy {:.0} % of the time",
             cost.cpu_seconds,
             self.cpu_per_request(cost) * 1e6,
+            if self.is_open { " with polling" } else { "" },
             cost.busy * 100.0
         )
     }
