@@ -1,4 +1,4 @@
-//! Where results go. A file that cannot be written is better known before the run than after it.
+//! Where results go: files, standard output.
 
 use std::fs::File;
 use std::io::{self, Write};

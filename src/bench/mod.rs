@@ -59,6 +59,7 @@ const LOOK: Duration = Duration::from_millis(20);
 pub fn run(options: BenchOptions) -> Result<Outcome, Error> {
     let addresses = options.endpoint.addresses()?;
     let ports = walls::check(&options, &addresses, descriptors::raise_limit())?;
+    // What cannot be written is better known before the run than after it.
     let publisher = Publisher::open(options.json.as_ref(), options.quiet)?;
     let hdr = options.hdr.as_deref().map(ResultFile::create).transpose()?;
     let mut progress = Progress::open(&options);
@@ -88,7 +89,6 @@ pub fn run(options: BenchOptions) -> Result<Outcome, Error> {
 
 /// Adds up the results of several loads, and reports.
 pub fn merge(options: MergeOptions) -> Result<Report, Error> {
-    let publisher = Publisher::open(options.json.as_ref(), false)?;
     let mut sum: Option<Report> = None;
     let mut runs = Vec::new();
     for path in &options.files {
@@ -103,7 +103,8 @@ pub fn merge(options: MergeOptions) -> Result<Report, Error> {
     let mut sum = sum.expect("the command line asks for one file at least");
     sum.title = format!("{}; {} runs added up", sum.title, runs.len());
     sum.about = json!({ "program": program(), "runs": runs });
-    publisher.publish(&sum)?;
+    // Only now: it may replace one of those that have been read.
+    Publisher::open(options.json.as_ref(), false)?.publish(&sum)?;
     Ok(sum)
 }
 

@@ -218,6 +218,17 @@ fn merged_results_are_those_of_one_run() {
 }
 
 #[test]
+fn a_sum_may_replace_one_of_its_parts() {
+    let folder = Folder::new();
+    let a = folder.file("a.json");
+    results_in(&a, 1, "-c 1 -n 40");
+    let ended = Launch::new(&format!("bench merge {0} {0} --json={0}", a.display())).run();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let sum: serde_json::Value = serde_json::from_slice(&fs::read(&a).unwrap()).unwrap();
+    assert_eq!(sum["metrics"]["requests"], 80);
+}
+
+#[test]
 fn merged_errors_and_interrupted_runs_show() {
     let folder = Folder::new();
     let [good, bad] = ["good.json", "bad.json"].map(|name| folder.file(name));
