@@ -67,6 +67,8 @@ pub(super) struct Load {
     /// Nobody was free when the schedule wanted to send.
     pub(super) is_held_up: bool,
     pub(super) window: usize,
+    /// A timer is set to go on dialling.
+    dials_later: bool,
     /// Those that wait to dial once more.
     waiting: VecDeque<u32>,
     /// Requests so far, all numbered.
@@ -103,6 +105,7 @@ impl Load {
             free: VecDeque::new(),
             is_held_up: false,
             window: if options.churn { 1 } else { window },
+            dials_later: false,
             waiting: VecDeque::new(),
             requests: 0,
             begun: 0,
@@ -152,10 +155,17 @@ impl Load {
 
     fn dial_more(&mut self, out: &mut Outbox<'_>) {
         if let Some(due) = self.crowd.dial_more(out) {
-            out.wake_at(due, DIAL);
+            self.dial_later(due, out);
         }
         if self.crowd.is_complete() {
             self.start(out);
+        }
+    }
+
+    /// Goes on dialling at this moment, unless it will anyway.
+    fn dial_later(&mut self, at: Moment, out: &mut Outbox<'_>) {
+        if !std::mem::replace(&mut self.dials_later, true) {
+            out.wake_at(at, DIAL);
         }
     }
 
@@ -293,7 +303,7 @@ impl Service for Load {
             (Phase::Connecting, None, _) if is_for_now(error) => {
                 self.crowd.settled(out.now());
                 self.crowd.dial_again(out.tag());
-                out.wake_at(out.now() + WAIT, DIAL);
+                self.dial_later(out.now() + WAIT, out);
             }
             (Phase::Connecting, None, _) => {
                 self.crowd.settled(out.now());
@@ -374,7 +384,10 @@ impl Service for Load {
             END => self.settle_down(out),
             SWEEP => self.sweep(out),
             BEGIN => self.begin_some(out),
-            DIAL => self.dial_more(out),
+            DIAL => {
+                self.dials_later = false;
+                self.dial_more(out);
+            }
             SCOUT => self.gather(out),
             REDIAL => {
                 if let Some(key) = self.waiting.pop_front() {

@@ -451,6 +451,20 @@ fn at_a_connect_rate_connections_are_made_one_by_one() {
 }
 
 #[test]
+fn however_many_come_about_one_timer_paces_the_dials() {
+    let mut server = dialling(|options| {
+        options.connections = 200;
+        options.connect_rate = Some(1000.0);
+    });
+    for number in 0..100 {
+        server.kernel.borrow_mut().answers_the_dial(number);
+        server.settle();
+        assert!(server.engine.load().timers <= 2, "{} timers", server.engine.load().timers);
+        server.pass(MILLI);
+    }
+}
+
+#[test]
 fn a_slow_connect_rate_is_no_reason_to_give_up() {
     let mut server = dialling(|options| {
         options.connections = 3;
