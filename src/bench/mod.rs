@@ -243,3 +243,6 @@ mod fake;
 
 #[cfg(test)]
 mod simulated;
+
+#[cfg(test)]
+mod storm;

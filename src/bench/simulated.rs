@@ -12,7 +12,7 @@ use crate::cli::{BenchOptions, Exchange, Extent};
 use crate::endpoint::Address;
 use crate::service::Framing;
 
-const MILLI: Duration = Duration::from_millis(1);
+pub(super) const MILLI: Duration = Duration::from_millis(1);
 
 /// One connection, closed loop, 30-byte pings, one second, no warm-up, answers given up after 200 ms.
 fn options(set: impl FnOnce(&mut BenchOptions)) -> BenchOptions {
@@ -40,7 +40,7 @@ fn options(set: impl FnOnce(&mut BenchOptions)) -> BenchOptions {
 }
 
 /// A load that has dialled its first connection.
-fn dialling(set: impl FnOnce(&mut BenchOptions)) -> Server<Load> {
+pub(super) fn dialling(set: impl FnOnce(&mut BenchOptions)) -> Server<Load> {
     let options = options(set);
     let addresses = [1, 2].map(|last| Address::Ip(([192, 0, 2, last], 8888).into()));
     let mut server = Server::limited(Load::new(options, addresses.to_vec(), false), |limits| {
@@ -67,12 +67,12 @@ fn asking(set: impl FnOnce(&mut BenchOptions)) -> Server<Load> {
 }
 
 impl Server<Load> {
-    fn load<T>(&mut self, look: impl FnOnce(&mut Load) -> T) -> T {
+    pub(super) fn load<T>(&mut self, look: impl FnOnce(&mut Load) -> T) -> T {
         let service = self.service;
         self.engine.with(service, |load, _| look(load))
     }
 
-    fn counts(&mut self) -> Counts {
+    pub(super) fn counts(&mut self) -> Counts {
         self.load(|load| load.ledger.counts.clone())
     }
 
