@@ -76,6 +76,8 @@ pub enum Error {
     },
     /// A file of results could not be read or written, or is none.
     File {
+        /// What was to be done with it.
+        to: &'static str,
         /// Which one.
         path: PathBuf,
         /// What went wrong.
@@ -220,7 +222,15 @@ impl fmt::Display for Error {
             Self::Source { address, source } => {
                 write!(f, "cannot connect from {address}: {} (see 'ip addr' for what this machine has)", plain(source))
             }
-            Self::File { path, source } => write!(f, "{}: {}", path.display(), plain(source)),
+            Self::File { to, path, source } => {
+                let way_out = match source.kind() {
+                    io::ErrorKind::NotFound if *to == "write" => " (its folder must exist)",
+                    io::ErrorKind::NotFound => " (is its name right?)",
+                    io::ErrorKind::PermissionDenied => " (may you do that there?)",
+                    _ => "",
+                };
+                write!(f, "cannot {to} {}: {}{way_out}", path.display(), plain(source))
+            }
             Self::Loop { part, source } => write!(f, "cannot go on: {part}: {}", plain(source)),
         }
     }

@@ -17,12 +17,12 @@ pub(super) struct ResultFile<'a> {
 
 impl<'a> ResultFile<'a> {
     pub(super) fn create(path: &'a Path) -> Result<Self, Error> {
-        let file = File::create(path).map_err(|source| Error::File { path: path.into(), source })?;
+        let file = File::create(path).map_err(|source| Error::File { to: "write", path: path.into(), source })?;
         Ok(Self { file, path })
     }
 
     pub(super) fn write(mut self, write: impl FnOnce(&mut File) -> io::Result<()>) -> Result<(), Error> {
-        write(&mut self.file).map_err(|source| Error::File { path: self.path.into(), source })
+        write(&mut self.file).map_err(|source| Error::File { to: "write", path: self.path.into(), source })
     }
 }
 

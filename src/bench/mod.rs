@@ -93,7 +93,7 @@ pub fn merge(options: MergeOptions) -> Result<Report, Error> {
     let mut runs = Vec::new();
     for path in &options.files {
         let read = fs::read_to_string(path).and_then(|text| Report::from_json(&text));
-        let report = read.map_err(|source| Error::File { path: path.clone(), source })?;
+        let report = read.map_err(|source| Error::File { to: "read", path: path.clone(), source })?;
         runs.push(json!({ "file": path.display().to_string(), "title": report.title, "run": report.about }));
         match &mut sum {
             Some(sum) => sum.add(&report),
