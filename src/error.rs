@@ -280,6 +280,15 @@ pub(crate) fn is_exhaustion(error: &io::Error) -> bool {
     error.raw_os_error().is_some_and(|code| [EMFILE, ENFILE, ENOBUFS, ENOMEM].iter().any(|errno| *errno as i32 == code))
 }
 
+/// An error cannot be cloned, but its number says all, or else its text.
+#[cfg(feature = "cli")]
+pub(crate) fn copy_of(error: &io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(number) => io::Error::from_raw_os_error(number),
+        None => io::Error::new(error.kind(), error.to_string()),
+    }
+}
+
 /// The error in plain words, without the number that std appends.
 fn plain(error: &io::Error) -> String {
     if error.kind() == io::ErrorKind::AddrInUse {

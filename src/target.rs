@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 
 use crate::endpoint::{Address, Endpoint};
-use crate::error::Error;
+use crate::error::{Error, copy_of};
 use crate::service::Outbox;
 
 /// An endpoint whose addresses are tried in order.
@@ -37,8 +37,6 @@ impl Target {
 
     /// What to tell the user when no address would do.
     pub(crate) fn unreachable(&self, error: &io::Error) -> Error {
-        // An io::Error cannot be cloned, but its number says all.
-        let source = error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error);
-        Error::Connect { endpoint: self.endpoint.clone(), source }
+        Error::Connect { endpoint: self.endpoint.clone(), source: copy_of(error) }
     }
 }

@@ -16,7 +16,7 @@ use super::schedule::Schedule;
 use super::wording::Wording;
 use crate::cli::{BenchOptions, Extent};
 use crate::endpoint::Address;
-use crate::error::{CloseReason, Error};
+use crate::error::{CloseReason, Error, copy_of};
 use crate::moment::Moment;
 use crate::service::{Input, Outbox, Peer, Service};
 
@@ -407,9 +407,4 @@ fn is_for_now(error: &io::Error) -> bool {
 /// Whether a dial failed for want of a local port.
 fn is_portless(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::AddrNotAvailable
-}
-
-/// An error cannot be cloned, but its number says all.
-fn copy_of(error: &io::Error) -> io::Error {
-    error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
 }

@@ -117,8 +117,10 @@ impl Net for Sockets {
         }
         let Stream::Tcp(stream) = stream else { return Ok(true) };
         match stream.peer_addr() {
-            // TCP's simultaneous open with itself: nobody else is there (and nobody would be surprised more).
-            Ok(peer) if stream.local_addr()? == peer => Err(io::ErrorKind::ConnectionRefused.into()),
+            // TCP's simultaneous open with itself (RFC 9293, 3.5): where nobody listens, a port may be its own peer.
+            Ok(peer) if stream.local_addr()? == peer => {
+                Err(io::Error::new(io::ErrorKind::ConnectionRefused, "connected to itself: nobody listens there"))
+            }
             Ok(_) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
             Err(error) => Err(error),

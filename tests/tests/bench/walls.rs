@@ -132,7 +132,7 @@ fn connection_to_itself_is_nobody() {
     let Some(namespace) = Namespace::new() else { return };
     namespace.within(|| fs::write("/proc/sys/net/ipv4/ip_local_port_range", "40000 40000").unwrap());
     let ended = namespace.launch(&words("tcp://127.0.0.1:40000", "-c 1 -n 10 --echo")).run();
-    fails(&ended, 3, &["tcp://127.0.0.1:40000", "connection refused"]);
+    fails(&ended, 3, &["tcp://127.0.0.1:40000", "connected to itself: nobody listens there"]);
 }
 
 #[test]
