@@ -3,6 +3,7 @@
 //! Pure: no socket is touched here. `step` acts on what these functions say.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use super::buffer::{Lent, held};
 use super::net::Readiness;
@@ -88,6 +89,20 @@ impl State {
             Self::Finishing(why) | Self::Lingering { why, .. } => Some(why),
             Self::Connecting | Self::Open => None,
         }
+    }
+}
+
+/// How long something may take, and what exceeding it means.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TimeLimit {
+    since: Moment,
+    pub(super) length: Duration,
+    pub(super) why: CloseReason,
+}
+
+impl TimeLimit {
+    pub(super) fn is_over(self, now: Moment) -> bool {
+        self.since + self.length <= now
     }
 }
 
@@ -252,13 +267,14 @@ impl<T> Connection<T> {
         self.eof || *left == 0
     }
 
-    /// The time limit that applies to it now, and what exceeding it means.
-    pub(super) fn deadline(&self, limits: &Limits) -> Option<(Moment, CloseReason)> {
+    /// The time limit that applies to it now.
+    pub(super) fn time_limit(&self, limits: &Limits) -> Option<TimeLimit> {
+        let limit = |since, length, why| Some(TimeLimit { since, length, why });
         match self.state {
-            State::Lingering { why, .. } => Some((self.active + limits.linger, why)),
-            _ if self.has_output() => Some((self.progress + limits.stall_timeout, CloseReason::Stall)),
+            State::Lingering { why, .. } => limit(self.active, limits.linger, why),
+            _ if self.has_output() => limit(self.progress, limits.stall_timeout, CloseReason::Stall),
             State::Open if !self.paused && !self.wants_service() => {
-                limits.idle_timeout.map(|timeout| (self.active + timeout, CloseReason::Idle))
+                limits.idle_timeout.and_then(|timeout| limit(self.active, timeout, CloseReason::Idle))
             }
             State::Connecting | State::Open | State::Finishing(_) => None,
         }

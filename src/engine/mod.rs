@@ -107,7 +107,7 @@ impl<S: Service, N: Net> Engine<S, N> {
             arrived: VecDeque::new(),
             runnable: VecDeque::new(),
             timers: Timers::default(),
-            sweep: Sweep::new(&limits),
+            sweep: Sweep::default(),
             phase: Phase::Running,
             pool: Pool::new(limits.max_buffered),
             scratch: vec![0; SCRATCH].into(),

@@ -240,7 +240,7 @@ impl<S: Service, N: Net> Engine<S, N> {
             }
             connection.sending = Sending::Ended;
             connection.linger(why);
-            if connection.deadline(limits).is_some_and(|(until, _)| until <= *now) {
+            if connection.time_limit(limits).is_some_and(|limit| limit.is_over(*now)) {
                 return self.close(id, why);
             }
         }
@@ -248,8 +248,8 @@ impl<S: Service, N: Net> Engine<S, N> {
         if has_output != had_output && net.arm_stream(&mut connection.stream, id, has_output).is_err() {
             return self.close(id, CloseReason::Limit);
         }
-        if connection.deadline(limits).is_some() {
-            sweep.watch(*now);
+        if let Some(limit) = connection.time_limit(limits) {
+            sweep.watch(*now, limit.length);
         }
         connection.enqueue(id, runnable);
     }

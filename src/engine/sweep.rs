@@ -1,49 +1,65 @@
 //! Idle, stall and linger limits, without a timer for each connection.
 //!
-//! While any connection has a time limit, the table is swept bit by bit: a pass takes a sixteenth of the shortest limit,
-//! in four parts. So a limit is exceeded by a sixteenth at the most, and no part keeps the loop for long. A pass that
-//! finds no limit is the last: an idle server is not woken.
+//! While any connection has a time limit, the table is swept bit by bit: a pass takes a sixteenth of the shortest limit
+//! that some connection has, in four parts. So a limit is exceeded by a sixteenth at the most, and no part keeps the loop for
+//! long. A pass that finds no limit is the last: an idle server is not woken.
 
 use std::time::Duration;
 
 use super::Engine;
 use super::net::Net;
-use crate::limits::Limits;
 use crate::moment::Moment;
 use crate::service::Service;
 
 /// Parts that one pass is done in.
-const PARTS: usize = 4;
+const PARTS: u32 = 4;
 
 #[derive(Debug, Default)]
 pub(super) struct Sweep {
     /// When the next part is due, while there is anything to watch.
     next: Option<Moment>,
-    /// The slot at which it begins.
-    slot: usize,
-    /// Whether this pass has met a time limit.
-    met: bool,
+    /// From one part to the next.
     interval: Duration,
+    /// The slot at which the next part begins.
+    slot: usize,
+    /// The shortest limit that this pass has met.
+    shortest: Option<Duration>,
 }
 
 impl Sweep {
-    pub(super) fn new(limits: &Limits) -> Self {
-        let all = limits.idle_timeout.into_iter().chain([limits.stall_timeout, limits.linger]);
-        // Where there is no time at all there is nothing to wait for.
-        let shortest = all.filter(|limit| !limit.is_zero()).min();
-        let interval = shortest.unwrap_or_default() / 16 / PARTS as u32;
-        Self { interval: interval.max(Duration::from_millis(1)), ..Self::default() }
-    }
-
     pub(super) fn next(&self) -> Option<Moment> {
         self.next
     }
 
-    /// Some connection has a time limit.
-    pub(super) fn watch(&mut self, now: Moment) {
-        self.met = true;
-        self.next.get_or_insert(now + self.interval);
+    /// Some connection has a time limit of this length.
+    pub(super) fn watch(&mut self, now: Moment, limit: Duration) {
+        self.meet(limit);
+        let interval = interval_for(limit);
+        if self.next.is_none() || interval < self.interval {
+            self.interval = interval;
+            self.next = Some(self.next.map_or(now + interval, |next| next.min(now + interval)));
+        }
     }
+
+    fn meet(&mut self, limit: Duration) {
+        self.shortest = Some(self.shortest.map_or(limit, |shortest| shortest.min(limit)));
+    }
+
+    /// A part has ended at this slot; it was the last one of its pass, or not.
+    fn go_on(&mut self, now: Moment, slot: usize, is_last: bool) {
+        self.slot = if is_last { 0 } else { slot };
+        if is_last {
+            let shortest = self.shortest.take();
+            self.interval = shortest.map_or(Duration::ZERO, interval_for);
+            self.next = shortest.map(|_| now + self.interval);
+        } else {
+            self.next = Some(now + self.interval);
+        }
+    }
+}
+
+fn interval_for(limit: Duration) -> Duration {
+    (limit / 16 / PARTS).max(Duration::from_millis(1))
 }
 
 impl<S: Service, N: Net> Engine<S, N> {
@@ -53,23 +69,16 @@ impl<S: Service, N: Net> Engine<S, N> {
             return;
         }
         let slots = self.table.slots();
-        let end = (self.sweep.slot + slots.div_ceil(PARTS)).min(slots);
+        let end = (self.sweep.slot + slots.div_ceil(PARTS as usize)).min(slots);
         for slot in self.sweep.slot..end {
             let Some((id, connection)) = self.table.in_slot(slot) else { continue };
-            match connection.deadline(&self.limits) {
-                Some((at, why)) if at <= self.now => self.close(id, why),
-                Some(_) => self.sweep.met = true,
+            match connection.time_limit(&self.limits) {
+                Some(limit) if limit.is_over(self.now) => self.close(id, limit.why),
+                Some(limit) => self.sweep.meet(limit.length),
                 None => {}
             }
         }
         self.settle();
-        self.sweep.next = Some(self.now + self.sweep.interval);
-        self.sweep.slot = end;
-        if end == slots {
-            self.sweep.slot = 0;
-            if !std::mem::take(&mut self.sweep.met) {
-                self.sweep.next = None;
-            }
-        }
+        self.sweep.go_on(self.now, end, end == slots);
     }
 }

@@ -203,3 +203,24 @@ fn churn_of_thinking_connections_leaves_no_timers_behind() {
     assert_eq!(server.engine.load().timers, 0);
     assert_eq!(server.engine.deadline(), None);
 }
+
+#[test]
+fn while_output_waits_for_a_slow_reader_the_loop_is_seldom_woken() {
+    // The stall timeout is a minute; that others may linger for two seconds only is nothing to it.
+    let (mut server, client) = congested_connection_limited(|_| {});
+    assert!(server.pass(10 * SECOND) <= 11, "a sixteenth of a minute, in four parts");
+    server.assert_open(client);
+}
+
+#[test]
+fn short_limit_beside_a_long_one_is_kept_in_time() {
+    let (mut server, slow) = congested_connection_limited(|limits| {
+        limits.idle_timeout = Some(LIMIT);
+        limits.stall_timeout = 100 * LIMIT;
+    });
+    server.pass(3 * LIMIT);
+    let idle = server.open();
+    assert_closed_in_time(&mut server, idle, Duration::ZERO);
+    assert!(server.pass(20 * LIMIT) <= 16, "and then the long one alone counts");
+    server.assert_open(slow);
+}
