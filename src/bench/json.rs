@@ -25,6 +25,7 @@ impl Report {
             ("warnings", self.warnings().into()),
             ("connect_errors", json!(self.refusals)),
             ("churn_ports", self.churn_ports.into()),
+            ("udp_budget_applies", self.is_budgeted.into()),
         ];
         let about = self.about.as_object().into_iter().flatten().map(|(key, value)| (key.as_str(), value.clone()));
         let histograms = json!({
@@ -103,6 +104,7 @@ impl Report {
             counts,
             refusals: refusals.collect::<BTreeMap<String, u64>>(),
             churn_ports: whole["churn_ports"].as_u64(),
+            is_budgeted: whole["udp_budget_applies"].as_bool().unwrap_or_default(),
             service: times("service")?,
             response: is_open.then(|| times("response")).transpose()?,
             lag: is_open.then(|| times("lag")).transpose()?,

@@ -136,8 +136,8 @@ impl Load {
     }
 
     /// Where the far side really is, of the addresses that its name has.
-    pub(super) fn address(&self) -> Option<String> {
-        self.crowd.address().map(Address::to_string)
+    pub(super) fn address(&self) -> Option<&Address> {
+        self.crowd.address()
     }
 
     /// Ends the last part, and counts what is still open. Fails where nobody was there.

@@ -38,6 +38,7 @@ use serde_json::{Value, json};
 
 use crate::cli::{BenchOptions, Exchange, Extent, MergeOptions};
 use crate::descriptors;
+use crate::endpoint::{Address, Endpoint};
 use crate::engine::ServiceId;
 use crate::error::Error;
 use crate::limits::Limits;
@@ -165,6 +166,7 @@ fn report_of(load: &Load, options: &BenchOptions, watch: &Watch, started: System
         counts: load.ledger.counts.clone(),
         refusals: load.refusals().clone(),
         churn_ports: None,
+        is_budgeted: is_budgeted(options, load.address()),
         service: load.ledger.service.total.clone(),
         response: load.ledger.response.as_ref().map(|times| times.total.clone()),
         lag: load.ledger.lag.as_ref().map(|times| times.total.clone()),
@@ -176,6 +178,12 @@ fn report_of(load: &Load, options: &BenchOptions, watch: &Watch, started: System
             "machine": machine::facts(),
         }),
     }
+}
+
+/// Whether a pingpong server answers such datagrams within a budget only: those to other hosts, but for proper pings.
+fn is_budgeted(options: &BenchOptions, address: Option<&Address>) -> bool {
+    let is_far = address.and_then(Address::ip).is_some_and(|ip| !ip.is_loopback());
+    matches!(options.endpoint, Endpoint::Udp(_)) && is_far && !matches!(options.exchange, Exchange::Pong(_))
 }
 
 fn program() -> String {
@@ -219,7 +227,7 @@ fn effective(options: &BenchOptions, load: &Load) -> Value {
     };
     json!({
         "endpoint": options.endpoint.to_string(),
-        "address": load.address(),
+        "address": load.address().map(Address::to_string),
         "connections": options.connections,
         "idle": options.idle,
         "duration_seconds": duration,

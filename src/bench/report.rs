@@ -45,6 +45,8 @@ pub struct Report {
     pub refusals: BTreeMap<String, u64>,
     /// Where each request had a connection of its own: the local ports that there were for them.
     pub churn_ports: Option<u64>,
+    /// Datagrams to another host that a pingpong server answers within a budget only.
+    pub is_budgeted: bool,
     /// From sending to answer, in nanoseconds.
     pub service: Histogram<u64>,
     /// From when it was to be sent to answer, in nanoseconds; open loop only.
@@ -91,6 +93,12 @@ impl Report {
         warn(
             unanswered > 0,
             format!("{unanswered} requests were never answered: percentiles know only of those that were"),
+        );
+        let is_over_budget = self.is_budgeted && count(Fact::Lost) * 2 > count(Fact::Sent);
+        warn(
+            is_over_budget,
+            "most were lost: a pingpong server answers only so many such datagrams a second (see its --udp-budget)"
+                .to_owned(),
         );
         let missing = count(Fact::ConnectionsFailed);
         let refusals: Vec<String> = self.refusals.iter().map(|(why, count)| format!("{why}: {count}")).collect();

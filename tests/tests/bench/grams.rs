@@ -2,9 +2,9 @@
 
 use std::net::UdpSocket;
 
-use super::super::support::PATIENCE;
+use super::super::support::{Namespace, PATIENCE};
 use super::peers::{self, pong};
-use super::{Figures, bench, load};
+use super::{Figures, bench, load, words};
 
 /// Loads a server that answers datagram number so-and-so as told. The first one does not count.
 #[track_caller]
@@ -141,4 +141,19 @@ fn our_kernels_drops_are_told() {
     let [drops, duplicates] = ["kernel_drops", "duplicate"].map(|name| figures.count(name));
     assert!(drops > 0 && drops + duplicates == FLOOD, "{}", figures.facts());
     assert!(figures.warns("rmem_max"));
+}
+
+#[test]
+fn loss_to_a_far_servers_budget_is_explained() {
+    let Some((here, there)) = Namespace::pair() else { return };
+    let server = here.serve("ping=udp://10.77.0.1:0 echo=udp://10.77.0.1:0 --udp-budget 5/s");
+    let far = |service: &str, options: &str| {
+        let words =
+            words(&format!("udp://{}", server.udp(service)), &format!("-c 4 -r 1k -d 200ms --timeout 100ms {options}"));
+        Figures::of(&there.launch(&words).run())
+    };
+    let echoes = far("echo", "--echo");
+    assert!(echoes.count("lost") > 150 && echoes.warns("--udp-budget"), "{}", echoes.facts());
+    let pings = far("ping", "");
+    assert_eq!((&*pings.mishaps(), pings.warns("--udp-budget")), ("", false));
 }
