@@ -208,10 +208,15 @@ fn title(options: &BenchOptions) -> String {
         Extent::Duration(duration) => format!("{duration:?}"),
         Extent::Requests(requests) => format!("{requests} requests"),
     };
-    format!(
-        "{}: {} connections{idle}, {how}, {each}{churn}; {extent} after {:?} of warm-up",
-        options.endpoint, options.connections, options.warmup
-    )
+    let connections = match options.connections {
+        1 => "1 connection".to_owned(),
+        many => format!("{many} connections"),
+    };
+    let warmup = match options.warmup {
+        Duration::ZERO => "without warm-up".to_owned(),
+        warmup => format!("after {warmup:?} of warm-up"),
+    };
+    format!("{}: {connections}{idle}, {how}, {each}{churn}; {extent} {warmup}", options.endpoint)
 }
 
 /// The settings with all defaults filled in.

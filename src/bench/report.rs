@@ -133,7 +133,7 @@ impl Report {
         let answers = self.service.len() as f64;
         let vague = PERCENTILES.into_iter().find(|(percent, _)| answers * (100.0 - percent) / 100.0 < BEYOND);
         if let Some((percent, _)) = vague {
-            warn(true, format!("{answers} answers are too few for p{percent} and beyond"));
+            warn(true, format!("too few answers for p{percent} and beyond: {answers}"));
         }
         warnings
     }

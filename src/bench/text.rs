@@ -78,10 +78,12 @@ impl Report {
         for (name, times) in rows {
             let Some(times) = times else { continue };
             write!(f, "{name:<9}")?;
-            for (percent, _) in PERCENTILES {
-                write!(f, "{:>10}", shown(times.value_at_percentile(percent)))?;
+            let values =
+                PERCENTILES.map(|(percent, _)| times.value_at_percentile(percent)).into_iter().chain([times.max()]);
+            for value in values {
+                write!(f, "{:>10}", if times.is_empty() { "-".to_owned() } else { shown(value) })?;
             }
-            writeln!(f, "{:>10}", shown(times.max()))?;
+            writeln!(f)?;
         }
         if self.is_open {
             writeln!(f, "service: from when a request was sent; response: from when it was due; lag: between the two")
@@ -106,10 +108,14 @@ impl Report {
             let _ = write!(line, " {}={}", fact.name(), self.counts[fact]);
         }
         let kind = if self.is_open { "response" } else { "service" };
-        for (percent, name) in PERCENTILES {
-            let _ = write!(line, " {kind}_{name}_us={:.1}", micros(self.main_times().value_at_percentile(percent)));
+        let times = self.main_times();
+        let values = PERCENTILES.map(|(percent, name)| (name, times.value_at_percentile(percent)));
+        for (name, value) in values.into_iter().chain([("max", times.max())]) {
+            let _ = match times.is_empty() {
+                true => write!(line, " {kind}_{name}_us=-"),
+                false => write!(line, " {kind}_{name}_us={:.1}", micros(value)),
+            };
         }
-        let _ = write!(line, " {kind}_max_us={:.1}", micros(self.main_times().max()));
         line + if self.is_partial { " partial" } else { "" }
     }
 }
