@@ -5,6 +5,8 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
+use socket2::Socket;
+
 use super::super::support::Launch;
 use super::peers::{self, pong_line};
 use super::{bench, words};
@@ -259,7 +261,10 @@ fn visits_that_find_no_answer_or_nobody_are_told_apart() {
             let Some((mut guest, _)) = listener.as_ref().and_then(|listener| listener.accept().ok()) else { return };
             let mut line = String::new();
             BufReader::new(&guest).read_line(&mut line).expect("a line, or the end");
-            listener = listener.filter(|_| number < 10);
+            // At once, even where another thread's child has not closed its copy yet.
+            if let Some(gone) = listener.take_if(|_| number == 10) {
+                Socket::from(gone).shutdown(Shutdown::Both).expect("it listens");
+            }
             let _ = guest.write_all(peers::pong(&line).as_bytes());
         }
     });

@@ -121,8 +121,9 @@ fn visits_at_a_rate_that_ports_cannot_keep_up_with() {
 fn visits_that_wait_for_ports_are_told() {
     let Some((namespace, server)) = world_of_few_ports("40000 40009") else { return };
     let figures = bench_in(&namespace, server.endpoint("ping", "tcp"), "--churn -c 2 -d 100ms --timeout 200ms");
-    // The ports are used up by ten closed connections, one of which was the first to look; then two wait in vain.
-    assert!(figures.code == Some(0) && figures.count("requests") >= 9, "{}", figures.facts());
+    // The ports are used up by ten closed connections, one of which was the first to look; then two wait in vain. (While
+    // that first one is being closed it may be one less.)
+    assert!(figures.code == Some(0) && figures.count("requests") >= 8, "{}", figures.facts());
     assert!(figures.count("port_waits") > 0 && figures.count("refused") == 0, "{}", figures.facts());
     assert!(figures.warns("local ports ran out") && figures.warns("--source"));
 }
