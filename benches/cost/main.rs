@@ -12,7 +12,7 @@
 //! - `redis.rs`: redis-server and redis-benchmark, where they are installed, in turn with ours.
 //! - `memory.rs`: what an idle connection takes at either end.
 //! - `report.rs`: the table.
-//! - `child.rs`, `machine.rs`, `measure.rs` are those of `benches/loopback`.
+//! - `child.rs`, `machine.rs`, `measure.rs`, `options.rs` are those of `benches/loopback`.
 //!
 //! Server and load are pinned, each to a CPU of its own or both to one. Every ratio is of two figures of the same run, or of neighbouring runs
 //! where two programs are compared, so that a machine which slows down for a while slows both of them.
@@ -27,6 +27,8 @@ mod machine;
 #[path = "../loopback/measure.rs"]
 mod measure;
 mod memory;
+#[path = "../loopback/options.rs"]
+mod options;
 mod redis;
 mod report;
 mod rows;
@@ -34,9 +36,10 @@ mod run;
 
 use std::env;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use child::Cpus;
+use options::Options;
 use rows::{CHURN, Folder, Place, ROWS, Row};
 use run::{Load, Run};
 
@@ -72,7 +75,7 @@ fn play(role: &str, arguments: &[&str]) -> Result<()> {
 
 /// Runs the rows asked for; false when an answer was wrong or a row broke off.
 fn bench(words: &[String]) -> Result<bool> {
-    let options = Options::parse(words)?;
+    let options = Options::parse(words, 12, 250)?;
     let started = Instant::now();
     child::raise_descriptor_limit()?;
     let _folder = Folder::create()?;
@@ -91,39 +94,10 @@ fn bench(words: &[String]) -> Result<bool> {
     Ok(sound)
 }
 
-/// How often, how long, and which rows.
-struct Options {
-    rounds: usize,
-    window: Duration,
-    only: String,
-}
-
-impl Options {
-    fn parse(words: &[String]) -> Result<Self> {
-        let mut options = Self { rounds: 12, window: Duration::from_millis(250), only: String::new() };
-        let mut words = words.iter().map(String::as_str);
-        while let Some(word) = words.next() {
-            let mut value = || words.next().ok_or_else(|| format!("{word} needs a value"));
-            match word {
-                "--bench" => {}
-                "--rounds" => options.rounds = value()?.parse::<usize>()?.max(1),
-                "--window" => options.window = Duration::from_millis(value()?.parse::<u64>()?.max(1)),
-                "--only" => options.only = value()?.to_lowercase(),
-                _ => return Err(format!("{word}: only --rounds N, --window MS and --only TEXT are known").into()),
-            }
-        }
-        Ok(options)
-    }
-
-    fn wants(&self, name: &str) -> bool {
-        name.to_lowercase().contains(&self.only)
-    }
-
-    /// The rounds by server: of each, how many it lasts.
-    fn generations(&self) -> impl Iterator<Item = usize> {
-        let each = self.rounds.div_ceil(GENERATIONS);
-        (0..self.rounds).step_by(each).map(move |first| each.min(self.rounds - first))
-    }
+/// The rounds by server: of each, how many it lasts.
+fn generations(options: &Options) -> impl Iterator<Item = usize> {
+    let (rounds, each) = (options.rounds, options.rounds.div_ceil(GENERATIONS));
+    (0..rounds).step_by(each).map(move |first| each.min(rounds - first))
 }
 
 /// Measures those of these rows that are asked for.
@@ -143,7 +117,7 @@ fn repeat(row: &Row, options: &Options, cpus: Cpus) -> Result<Vec<Run>> {
     let load_cpu = if row.place == Place::Together { cpus.server } else { cpus.load };
     let extent = format!("{} -d {}ms", row.load, options.window.as_millis());
     let mut runs = Vec::new();
-    for rounds in options.generations() {
+    for rounds in generations(options) {
         let (server, endpoint) = row.server.start(cpus.server)?;
         let load = Load::pingpong(&endpoint, "");
         // The first run finds caches, ports and page tables cold.

@@ -4,9 +4,10 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::process::Command;
 
 use crate::child::{Child, Cpus};
+use crate::options::Options;
 use crate::rows::Server;
 use crate::run::{Load, Run};
-use crate::{Options, Result};
+use crate::{Result, generations};
 
 /// What `--only` finds it by.
 pub(crate) const NAME: &str = "redis-benchmark, redis-server";
@@ -65,7 +66,7 @@ pub(crate) fn compare(options: &Options, cpus: Cpus) -> Result<Outcome> {
     let version = String::from_utf8_lossy(&Command::new("redis-server").arg("--version").output()?.stdout).into_owned();
     let version = version.split_whitespace().find_map(|word| word.strip_prefix("v=")).unwrap_or("?").to_owned();
     let mut comparison = Comparison { version, requests: FIRST, runs: [const { Vec::new() }; 3] };
-    for rounds in options.generations() {
+    for rounds in generations(options) {
         let duel = Duel::start(cpus)?;
         // The first runs find everything cold. How long they took says little on a machine that others use too.
         let theirs = duel.run(Pair::Theirs, FIRST)?;

@@ -5,10 +5,11 @@ use std::time::Duration;
 use crate::child::Cpus;
 use crate::measure::{self, Spread};
 use crate::memory::{self, Ends};
+use crate::options::Options;
 use crate::redis::{self, Outcome, Pair};
 use crate::rows::Row;
 use crate::run::{Run, Said};
-use crate::{GENERATIONS, Options, Result, machine};
+use crate::{GENERATIONS, Result, machine};
 
 /// The rate beside redis: what it must reach, and what it should.
 const RATE_BAR: f64 = 1.8;
@@ -18,11 +19,7 @@ pub(crate) fn heading(options: &Options, cpus: Cpus) {
     let millis = options.window.as_millis();
     let (_, coverage) = measure::interval(options.rounds);
     println!("{}", machine::line(cpus));
-    println!(
-        "command: cargo bench --bench cost -- --rounds {} --window {millis}{}",
-        options.rounds,
-        if options.only.is_empty() { String::new() } else { format!(" --only '{}'", options.only) }
-    );
+    println!("command: cargo bench --bench cost -- {}", options.words());
     println!(
         "\
 server:  pingpong serve -q ping=SCHEME://…

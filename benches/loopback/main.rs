@@ -13,7 +13,7 @@
 //! - `load.rs`: asks, checks every byte of every answer, counts.
 //! - `measure.rs`: CPU time, memory, medians with their interval.
 //! - `machine.rs`: where it ran.
-//! - `report.rs`: the table.
+//! - `options.rs`: rounds, window, rows; `machine.rs`: where it runs; `report.rs`: the table.
 //!
 //! `benches/cost` has `child.rs`, `measure.rs` and `machine.rs` in common with this one.
 //!
@@ -28,6 +28,7 @@ mod child;
 mod load;
 mod machine;
 mod measure;
+mod options;
 mod report;
 mod rows;
 
@@ -40,6 +41,7 @@ use nix::unistd::Pid;
 use child::{Child, Cpus};
 use load::Window;
 use measure::Spread;
+use options::Options;
 use report::Outcome;
 use rows::{Figure, ROWS, Row, Server};
 
@@ -85,14 +87,14 @@ fn play(role: &str, arguments: &[&str]) -> Result<()> {
 
 /// Runs the rows asked for; false when an answer was wrong or a row broke off.
 fn bench(words: &[String]) -> Result<bool> {
-    let options = Options::parse(words)?;
+    let options = Options::parse(words, 21, 80)?;
     let started = Instant::now();
     child::raise_descriptor_limit()?;
     let cpus = Cpus::pick()?;
     report::heading(&options, cpus);
     let mut sound = true;
     for (index, row) in ROWS.iter().enumerate() {
-        if !row.work.to_lowercase().contains(&options.only) {
+        if !options.wants(row.work) {
             continue;
         }
         let outcome = match row.figure {
@@ -112,31 +114,6 @@ fn bench(words: &[String]) -> Result<bool> {
     }
     report::footing(started.elapsed(), sound);
     Ok(sound)
-}
-
-/// How often, how long, and which rows.
-struct Options {
-    rounds: usize,
-    window: Duration,
-    only: String,
-}
-
-impl Options {
-    fn parse(words: &[String]) -> Result<Self> {
-        let mut options = Self { rounds: 21, window: Duration::from_millis(80), only: String::new() };
-        let mut words = words.iter().map(String::as_str);
-        while let Some(word) = words.next() {
-            let mut value = || words.next().ok_or_else(|| format!("{word} needs a value"));
-            match word {
-                "--bench" => {}
-                "--rounds" => options.rounds = value()?.parse::<usize>()?.max(1),
-                "--window" => options.window = Duration::from_millis(value()?.parse::<u64>()?.max(1)),
-                "--only" => options.only = value()?.to_lowercase(),
-                _ => return Err(format!("{word}: only --rounds N, --window MS and --only TEXT are known").into()),
-            }
-        }
-        Ok(options)
-    }
 }
 
 /// A server under its load. Declared in the order in which they go down: a load before its server.

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use crate::GENERATIONS;
 use crate::child::Cpus;
 use crate::machine;
 use crate::measure::{self, Spread};
+use crate::options::Options;
 use crate::rows::{Figure, Row};
-use crate::{GENERATIONS, Options};
 
 /// What a row's rounds amount to.
 pub(crate) struct Outcome {
@@ -22,11 +23,7 @@ pub(crate) fn heading(options: &Options, cpus: Cpus) {
     let millis = options.window.as_millis();
     let (_, coverage) = measure::interval(options.rounds);
     println!("{}", machine::line(cpus));
-    println!(
-        "command: cargo bench --bench loopback -- --rounds {} --window {millis}{}",
-        options.rounds,
-        if options.only.is_empty() { String::new() } else { format!(" --only '{}'", options.only) }
-    );
+    println!("command: cargo bench --bench loopback -- {}", options.words());
     println!(
         "{} rounds of {millis} ms, servers in turn and started {GENERATIONS} times; [{:.1} % interval of the median]; \
          memory: [least .. most]\n",

@@ -79,18 +79,7 @@ pub(super) fn client() -> Command {
                 ),
         )
         .arg(flag("greeting", "Wait first for what the server says, and print it"))
-        .arg(
-            option(
-                "framing",
-                "FRAMING",
-                "line: send LF, an answer is a line; raw: send bare text, an answer is a chunk",
-            )
-            .default_value("line")
-            .value_parser(PossibleValuesParser::new(["line", "raw"]).map(|name| match name.as_str() {
-                "raw" => Framing::Raw,
-                _ => Framing::Line,
-            })),
-        )
+        .arg(framing("line: send LF, an answer is a line; raw: send bare text, an answer is a chunk"))
         .arg(timeout("timeout", "How long an answer may take, when not interactive").default_value("5s"))
         .after_help(CLIENT_HELP)
 }
@@ -118,17 +107,7 @@ pub(super) fn ping() -> Command {
         .arg(timeout("timeout", "An answer after this long is late").short('W').default_value("1s"))
         .arg(flag("quiet", "No line for each answer").short('q'))
         .arg(flag("echo", "Expect the same bytes back"))
-        .arg(
-            option("send", "TEXT", "Ask this instead (C escapes: PING\\r\\n)")
-                .requires("expect")
-                .value_parser(unescaped),
-        )
-        .arg(
-            option("expect", "TEXT", "The answer to that (+PONG\\r\\n)")
-                .requires("send")
-                .value_parser(unescaped)
-                .conflicts_with("echo"),
-        )
+        .args(texts())
         .after_help(PING_HELP)
 }
 
@@ -139,6 +118,30 @@ Examples:
   pingpong ping tcp://localhost:6379 --send 'PING\\r\\n' --expect '+PONG\\r\\n'
 
 Exits with 0 when something was answered, 1 when nothing was, 3 when nobody was there, 5 when an answer was wrong.";
+
+/// `--send` and `--expect`, which go together.
+pub(super) fn texts() -> [Arg; 2] {
+    let text = |name, other, help| option(name, "TEXT", help).requires(other).value_parser(unescaped);
+    [
+        text("send", "expect", "Ask this instead (C escapes: PING\\r\\n)"),
+        text("expect", "send", "The answer to that (+PONG\\r\\n)").conflicts_with("echo"),
+    ]
+}
+
+/// Their values, if they are given.
+pub(super) fn texts_of(options: &ArgMatches) -> Option<(Vec<u8>, Vec<u8>)> {
+    let text = |name| options.get_one::<Vec<u8>>(name).cloned();
+    text("send").zip(text("expect"))
+}
+
+/// Of one who asks, who has to know.
+pub(super) fn framing(help: &'static str) -> Arg {
+    let names = PossibleValuesParser::new(["line", "raw"]);
+    option("framing", "FRAMING", help).default_value("line").value_parser(names.map(|name| match name.as_str() {
+        "raw" => Framing::Raw,
+        _ => Framing::Line,
+    }))
+}
 
 pub(super) fn endpoint() -> Arg {
     Arg::new("endpoint")
@@ -164,15 +167,14 @@ impl ClientOptions {
 impl PingOptions {
     pub(super) fn of(options: &ArgMatches) -> Self {
         let padding = options.get_one("size").copied().unwrap_or(0);
-        let fixed = options.get_one::<Vec<u8>>("send").zip(options.get_one::<Vec<u8>>("expect"));
         Self {
             endpoint: required(options, "endpoint"),
             count: options.get_one::<u32>("count").copied().map(u64::from),
             interval: required(options, "interval"),
             timeout: required(options, "timeout"),
             quiet: options.get_flag("quiet"),
-            probe: match fixed {
-                Some((send, expect)) => Probe::Fixed { send: send.clone(), expect: expect.clone() },
+            probe: match texts_of(options) {
+                Some((send, expect)) => Probe::Fixed { send, expect },
                 None if options.get_flag("echo") => Probe::Echo { padding },
                 None => Probe::Pong { padding },
             },

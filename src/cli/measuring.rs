@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use super::sources::Sources;
-use super::units::{count_of, duration_of, number_of, size_of, unescaped};
+use super::units::{count_of, duration_of, number_of, size_of};
 use super::{asking, duration, flag, option, required, timeout};
 use crate::endpoint::Endpoint;
 use crate::service::Framing;
@@ -145,26 +145,8 @@ pub(super) fn bench() -> Command {
                 .default_value("1s")
                 .value_parser(or_none(duration_of)),
         )
-        .arg(
-            option("send", "TEXT", "Ask this instead (C escapes: PING\\r\\n)")
-                .requires("expect")
-                .conflicts_with("size")
-                .value_parser(unescaped),
-        )
-        .arg(
-            option("expect", "TEXT", "The answer to that (+PONG\\r\\n)")
-                .requires("send")
-                .conflicts_with("echo")
-                .value_parser(unescaped),
-        )
-        .arg(
-            option("framing", "FRAMING", "line: messages end with LF; raw: they do not")
-                .default_value("line")
-                .value_parser(PossibleValuesParser::new(["line", "raw"]).map(|name| match name.as_str() {
-                    "raw" => Framing::Raw,
-                    _ => Framing::Line,
-                })),
-        )
+        .args(asking::texts().map(|text| text.conflicts_with("size")))
+        .arg(asking::framing("line: messages end with LF; raw: they do not"))
         .arg(timeout("timeout", "An answer after this long is lost, or late if it still comes").default_value("5s"))
         .arg(json())
         .arg(
@@ -232,7 +214,6 @@ impl BenchOptions {
     /// Fails where the options do not go together.
     pub(super) fn of(options: &ArgMatches) -> Result<Self, clap::Error> {
         let size = options.get_one("size").copied().unwrap_or(64);
-        let fixed = options.get_one::<Vec<u8>>("send").zip(options.get_one::<Vec<u8>>("expect"));
         let requests = options.get_one::<u64>("requests").copied();
         let duration = options.get_one("duration").copied().unwrap_or(Duration::from_secs(10));
         let bench = Self {
@@ -242,8 +223,8 @@ impl BenchOptions {
             extent: requests.map_or(Extent::Duration(duration), Extent::Requests),
             rate: options.get_one("rate").copied(),
             pipeline: options.get_one("pipeline").copied().unwrap_or(1),
-            exchange: match fixed {
-                Some((send, expect)) => Exchange::Fixed { send: send.clone(), expect: expect.clone() },
+            exchange: match asking::texts_of(options) {
+                Some((send, expect)) => Exchange::Fixed { send, expect },
                 None if options.get_flag("echo") => Exchange::Echo(size),
                 None => Exchange::Pong(size),
             },
