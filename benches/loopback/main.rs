@@ -13,9 +13,10 @@
 //! - `load.rs`: asks, checks every byte of every answer, counts.
 //! - `measure.rs`: CPU time, memory, medians with their interval.
 //! - `machine.rs`: where it ran.
-//! - `options.rs`: rounds, window, rows; `machine.rs`: where it runs; `report.rs`: the table.
+//! - `options.rs`: how often, how long, which rows.
+//! - `report.rs`: the table.
 //!
-//! `benches/cost` has `child.rs`, `measure.rs` and `machine.rs` in common with this one.
+//! `benches/cost` has `child.rs`, `measure.rs`, `machine.rs` and `options.rs` in common with this one.
 //!
 //! A row's servers and loads are all up while it is measured, and take turns: A B, then B A, and so on.
 //! A ratio is the median over the rounds, each with a ratio of its own, so that a machine which slows down for a while
