@@ -7,7 +7,7 @@ use super::asker::Verdict;
 use super::load::{BEGIN, Load, Phase, SEND};
 use super::pending::Request;
 use super::results::Fact;
-use super::schedule::Schedule;
+use super::rota::Rota;
 use crate::cli::Extent;
 use crate::moment::Moment;
 use crate::service::Outbox;
@@ -81,24 +81,20 @@ impl Load {
 
     /// In the open loop: sends the request that is due, if anyone is free to.
     pub(super) fn keep_schedule(&mut self, out: &mut Outbox<'_>) {
-        let Some(due) = self.schedule.as_ref().map(Schedule::due) else { return };
+        let Some(due) = self.rota.as_ref().map(|rota| rota.schedule.due()) else { return };
         if !self.may_ask(due) {
             return self.settle_down(out);
         }
         if due <= out.now() {
-            let Some(key) = self.free.pop_front() else {
-                self.is_held_up = true;
-                return;
-            };
-            let key = key as usize;
+            let Some(key) = self.rota.as_mut().and_then(Rota::next) else { return };
             self.askers[key].is_free = false;
             if self.options.churn || self.askers[key].peer.is_some() {
-                self.schedule.iter_mut().for_each(Schedule::advance);
+                self.rota.iter_mut().for_each(|rota| rota.schedule.advance());
                 self.ask(key, due, out);
                 self.set_free(key, out);
             }
         }
-        let next = self.schedule.as_ref().map_or(due, Schedule::due);
+        let next = self.rota.as_ref().map_or(due, |rota| rota.schedule.due());
         out.wake_at(next, SEND);
     }
 
@@ -106,12 +102,9 @@ impl Load {
     pub(super) fn set_free(&mut self, key: usize, out: &mut Outbox<'_>) {
         let asker = &mut self.askers[key];
         let under_way = if self.is_datagram { asker.pending.waiting() as usize } else { asker.pending.len() };
-        if self.schedule.is_none() || asker.is_free || under_way >= self.window {
-            return;
-        }
+        let Some(rota) = self.rota.as_mut().filter(|_| !asker.is_free && under_way < self.window) else { return };
         asker.is_free = true;
-        self.free.push_back(key as u32);
-        if std::mem::take(&mut self.is_held_up) {
+        if rota.add(key) {
             out.wake_at(out.now(), SEND);
         }
     }
@@ -132,7 +125,7 @@ impl Load {
 
     /// One request of this asker is over: the next one, or the end.
     pub(super) fn go_on(&mut self, key: usize, out: &mut Outbox<'_>) {
-        if self.phase == Phase::Asking && self.schedule.is_some() {
+        if self.phase == Phase::Asking && self.rota.is_some() {
             self.set_free(key, out);
         } else if self.options.churn {
             self.top_up(key, out);

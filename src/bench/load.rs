@@ -12,6 +12,7 @@ use super::asker::Asker;
 use super::crowd::{Crowd, IDLE};
 use super::ledger::Ledger;
 use super::results::Fact;
+use super::rota::Rota;
 use super::schedule::Schedule;
 use super::wording::Wording;
 use crate::cli::{BenchOptions, Extent};
@@ -61,11 +62,8 @@ pub(super) struct Load {
     pub(super) crowd: Crowd,
     pub(super) askers: Vec<Asker>,
     /// The open loop's.
-    pub(super) schedule: Option<Schedule>,
-    /// Those that it may ask, whose turn comes next first.
-    pub(super) free: VecDeque<u32>,
-    /// Nobody was free when the schedule wanted to send.
-    pub(super) is_held_up: bool,
+    pub(super) rota: Option<Rota>,
+    /// So many requests of one asker may be unanswered in the open loop.
     pub(super) window: usize,
     /// A timer is set to go on dialling.
     dials_later: bool,
@@ -101,9 +99,7 @@ impl Load {
             crowd: Crowd::new(addresses, is_datagram, options.sources, asking, options.idle),
             askers: (0..options.connections).map(|_| Asker::default()).collect(),
             wording,
-            schedule: None,
-            free: VecDeque::new(),
-            is_held_up: false,
+            rota: None,
             window: if options.churn { 1 } else { window },
             dials_later: false,
             waiting: VecDeque::new(),
@@ -203,8 +199,7 @@ impl Load {
         self.askers[0].pending.give_up(now, Duration::ZERO, |_| {});
         match self.options.rate {
             Some(rate) => {
-                self.schedule = Some(Schedule::new(now, rate));
-                self.free = (0..self.askers.len() as u32).collect();
+                self.rota = Some(Rota::new(Schedule::new(now, rate), self.askers.len() as u32));
                 self.askers.iter_mut().for_each(|asker| asker.is_free = true);
                 out.wake_at(now, SEND);
             }
@@ -221,8 +216,8 @@ impl Load {
             return;
         }
         self.phase = Phase::Settling;
-        if let (Some(schedule), Some(until)) = (&mut self.schedule, self.ledger.until()) {
-            self.ledger.counts[Fact::Unsent] = schedule.skip(self.ledger.from(), until.min(out.now()));
+        if let (Some(rota), Some(until)) = (&mut self.rota, self.ledger.until()) {
+            self.ledger.counts[Fact::Unsent] = rota.schedule.skip(self.ledger.from(), until.min(out.now()));
         }
         self.ledger.close(out.now());
         self.end_when_settled(out);
@@ -325,7 +320,7 @@ impl Service for Load {
                 let is_refused = error.kind() == io::ErrorKind::ConnectionRefused;
                 self.give_up_all(key, if is_refused { Fact::Refused } else { Fact::Broken }, out.now());
                 self.crowd.refused(error, 1);
-                if self.schedule.is_some() {
+                if self.rota.is_some() {
                     self.set_free(key, out);
                 }
                 self.end_when_settled(out);

@@ -5,10 +5,10 @@
 //!
 //! - `walls`: what this machine has too little of, before anything is dialled
 //! - `load`: the service, from the first connection to the last answer; `crowd` says whom to dial, `asking` asks,
-//!   `schedule` says when in the open loop; `asker` has one connection's `pending` requests and takes their answers,
+//!   `rota` and `schedule` say whom and when in the open loop; `asker` has one connection's `pending` requests and takes their answers,
 //!   `sweep` finds those that are overdue, `wording` makes and knows the messages
-//! - `ledger`: what counts and what has come of it; `results`: counts and histograms; `report`: what they come to, as `text`, as `json`; `hdr`: as a log;
-//!   `files`: where they go
+//! - `ledger`: what counts and what has come of it; `results`: counts and histograms
+//! - `report`: what they come to, as `text`, as `json`; `hdr`: as a log; `files`: where they go
 //! - `progress`: what a terminal shows meanwhile; `machine`: where it ran; `watch`: what the load itself costs
 
 mod asker;
@@ -24,6 +24,7 @@ mod pending;
 mod progress;
 mod report;
 mod results;
+mod rota;
 mod schedule;
 mod sweep;
 mod text;

@@ -64,7 +64,7 @@ impl Load {
             asker.hang_up();
             asker.pending.abandon(|_| {});
         }
-        match self.schedule {
+        match self.rota {
             Some(_) => self.set_free(key, out),
             None if key < self.begun => self.top_up(key, out),
             None => {}
