@@ -2,8 +2,7 @@
 //! microseconds are.
 //!
 //! A timerfd fires some 14 µs late, more where the CPU has to be woken; a poll that does not wait is never late, and
-//! takes a CPU. So what is far off is slept for, what is near is polled for; who else wants that CPU has it first
-//! (sched_yield(2)).
+//! takes a CPU. So what is far off is slept for, what is near is polled for.
 
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
@@ -58,10 +57,6 @@ impl Alarm {
 
     /// A turn ends and the next one polls.
     pub(super) fn poll_begins(&mut self) {
-        // A server that shares this CPU need not wait for the time slice of a loop that only polls.
-        if self.is_idle {
-            std::thread::yield_now();
-        }
         self.poll_began = self.clock.now();
         if self.is_idle {
             self.polled += self.poll_began.since(self.poll_ended);
