@@ -290,7 +290,7 @@ pub(crate) fn copy_of(error: &io::Error) -> io::Error {
 }
 
 /// The error in plain words, without the number that std appends.
-fn plain(error: &io::Error) -> String {
+pub(crate) fn plain(error: &io::Error) -> String {
     if error.kind() == io::ErrorKind::AddrInUse {
         return "address in use".to_owned();
     }

@@ -6,6 +6,7 @@ use std::io;
 use super::schedule::Schedule;
 use crate::cli::Sources;
 use crate::endpoint::Address;
+use crate::error::plain;
 use crate::moment::Moment;
 use crate::service::{Dial, Outbox};
 
@@ -130,9 +131,7 @@ impl Crowd {
 
     /// Notes why so many connections could not be made.
     pub(super) fn refused(&mut self, error: &io::Error, count: u64) {
-        let why = error.to_string();
-        let why = why.split(" (os error").next().unwrap_or_default().to_lowercase();
-        *self.refusals.entry(why).or_default() += count;
+        *self.refusals.entry(plain(error)).or_default() += count;
     }
 
     /// Whether there are dials without an outcome.
