@@ -203,7 +203,7 @@ impl Prober {
         if self.tally.times.count > 0.0 {
             out.print(self.tally.times.line().as_bytes());
         }
-        let is_far = matches!(&self.target.endpoint, Endpoint::Udp(_)) && !matches!(self.probe, Probe::Pong { .. });
+        let is_far = matches!(&self.target.endpoint, Endpoint::Udp(_)) && !matches!(self.probe, Probe::Pong(_));
         if is_far && lost * 2 > *sent {
             out.print(b"(a pingpong server answers only so many such datagrams a second: see its --udp-budget)\n");
         }
@@ -264,15 +264,15 @@ impl Service for Prober {
 impl Probe {
     fn question(&self, sequence: u64, terminator: &str) -> Vec<u8> {
         match self {
-            Self::Pong { padding } | Self::Echo { padding } => numbered("ping", sequence, *padding, terminator),
+            Self::Pong(padding) | Self::Echo(padding) => numbered("ping", sequence, *padding, terminator),
             Self::Fixed { send, .. } => send.clone(),
         }
     }
 
     fn answer(&self, sequence: u64, terminator: &str) -> Vec<u8> {
         match self {
-            Self::Pong { padding } => numbered("pong", sequence, *padding, terminator),
-            Self::Echo { padding } => numbered("ping", sequence, *padding, terminator),
+            Self::Pong(padding) => numbered("pong", sequence, *padding, terminator),
+            Self::Echo(padding) => numbered("ping", sequence, *padding, terminator),
             Self::Fixed { expect, .. } => expect.clone(),
         }
     }
@@ -288,8 +288,8 @@ impl Probe {
 
     fn name(&self) -> &'static str {
         match self {
-            Self::Pong { .. } => "pong",
-            Self::Echo { .. } | Self::Fixed { .. } => "answer",
+            Self::Pong(_) => "pong",
+            Self::Echo(_) | Self::Fixed { .. } => "answer",
         }
     }
 }

@@ -117,7 +117,7 @@ impl Asker {
 mod tests {
     use super::super::pending::Request;
     use super::*;
-    use crate::cli::Exchange;
+    use crate::cli::Probe;
     use crate::moment::Moment;
     use crate::service::Framing;
 
@@ -127,7 +127,7 @@ mod tests {
         for number in 1..=count {
             asker.pending.push(Request { number, intended: Moment::default(), sent: Moment::default() });
         }
-        (asker, Wording::new(&Exchange::Pong(30), Framing::Line, false))
+        (asker, Wording::new(&Probe::Pong(30), Framing::Line, false))
     }
 
     fn pong(number: u64) -> String {
@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn without_line_ends_the_length_tells() {
-        let fixed = Exchange::Fixed { send: b"a".to_vec(), expect: b"right".to_vec() };
+        let fixed = Probe::Fixed { send: b"a".to_vec(), expect: b"right".to_vec() };
         let (mut asker, _) = asker(3);
         let mut wording = Wording::new(&fixed, Framing::Raw, false);
         assert_eq!(heard(&mut asker, &mut wording, "rightwrongright", 100), ["1", "!2", "3"]);

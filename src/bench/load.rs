@@ -89,7 +89,7 @@ pub(super) struct Load {
 impl Load {
     pub(super) fn new(options: BenchOptions, addresses: Vec<Address>, shows_progress: bool) -> Self {
         let is_datagram = options.endpoint.is_datagram();
-        let wording = Wording::new(&options.exchange, options.framing, is_datagram);
+        let wording = Wording::new(&options.probe, options.framing, is_datagram);
         let window = (WINDOW_BYTES / wording.request_len().max(wording.answer_len())).max(LEAST_WINDOW);
         // One that visits makes its connections later.
         let asking = if options.churn { 1 } else { options.connections };

@@ -37,7 +37,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
-use crate::cli::{BenchOptions, Exchange, Extent, MergeOptions};
+use crate::cli::{BenchOptions, Extent, MergeOptions, Probe};
 use crate::descriptors;
 use crate::endpoint::{Address, Endpoint};
 use crate::engine::ServiceId;
@@ -120,9 +120,9 @@ pub enum Outcome {
 }
 
 fn limits(options: &BenchOptions) -> Limits {
-    let expected = match &options.exchange {
-        Exchange::Pong(size) | Exchange::Echo(size) => *size,
-        Exchange::Fixed { expect, .. } => expect.len(),
+    let expected = match &options.probe {
+        Probe::Pong(size) | Probe::Echo(size) => *size,
+        Probe::Fixed { expect, .. } => expect.len(),
     };
     let defaults = Limits::default();
     // A load owes nobody anything, and waits for nobody to close his side.
@@ -184,7 +184,7 @@ fn report_of(load: &Load, options: &BenchOptions, watch: &Watch, started: System
 /// Whether a pingpong server answers such datagrams within a budget only: those to other hosts, but for proper pings.
 fn is_budgeted(options: &BenchOptions, address: Option<&Address>) -> bool {
     let is_far = address.and_then(Address::ip).is_some_and(|ip| !ip.is_loopback());
-    matches!(options.endpoint, Endpoint::Udp(_)) && is_far && !matches!(options.exchange, Exchange::Pong(_))
+    matches!(options.endpoint, Endpoint::Udp(_)) && is_far && !matches!(options.probe, Probe::Pong(_))
 }
 
 fn program() -> String {
@@ -193,10 +193,10 @@ fn program() -> String {
 
 /// What was done, in a line.
 fn title(options: &BenchOptions) -> String {
-    let each = match &options.exchange {
-        Exchange::Pong(size) => format!("{size}-byte pings"),
-        Exchange::Echo(size) => format!("{size}-byte echoes"),
-        Exchange::Fixed { send, .. } => format!("\"{}\"", send.escape_ascii()),
+    let each = match &options.probe {
+        Probe::Pong(size) => format!("{size}-byte pings"),
+        Probe::Echo(size) => format!("{size}-byte echoes"),
+        Probe::Fixed { send, .. } => format!("\"{}\"", send.escape_ascii()),
     };
     let how = match options.rate {
         Some(rate) => format!("open loop at {rate} a second"),
@@ -222,10 +222,10 @@ fn title(options: &BenchOptions) -> String {
 
 /// The settings with all defaults filled in.
 fn effective(options: &BenchOptions, load: &Load) -> Value {
-    let (exchange, size) = match &options.exchange {
-        Exchange::Pong(size) => ("pong", *size),
-        Exchange::Echo(size) => ("echo", *size),
-        Exchange::Fixed { send, .. } => ("fixed", send.len()),
+    let (exchange, size) = match &options.probe {
+        Probe::Pong(size) => ("pong", *size),
+        Probe::Echo(size) => ("echo", *size),
+        Probe::Fixed { send, .. } => ("fixed", send.len()),
     };
     let (duration, requests) = match options.extent {
         Extent::Duration(duration) => (Some(duration.as_secs_f64()), None),

@@ -8,7 +8,7 @@ use nix::libc::{EAGAIN, ECONNREFUSED, EMFILE};
 use super::fake::server::Server;
 use super::load::{Load, Phase};
 use super::results::{Counts, Fact};
-use crate::cli::{BenchOptions, Exchange, Extent};
+use crate::cli::{BenchOptions, Extent, Probe};
 use crate::endpoint::Address;
 use crate::service::Framing;
 
@@ -23,7 +23,7 @@ fn options(set: impl FnOnce(&mut BenchOptions)) -> BenchOptions {
         extent: Extent::Duration(Duration::from_secs(1)),
         rate: None,
         pipeline: 1,
-        exchange: Exchange::Pong(30),
+        probe: Probe::Pong(30),
         churn: false,
         connect_rate: None,
         sources: None,
@@ -264,7 +264,7 @@ fn a_pipeline_is_kept_full() {
 fn a_connection_that_cannot_take_more_holds_the_schedule_up_and_that_is_told() {
     let mut server = asking(|options| {
         options.rate = Some(100.0);
-        options.exchange = Exchange::Pong(1 << 20);
+        options.probe = Probe::Pong(1 << 20);
     });
     server.pass(Duration::from_secs(3));
     assert!(server.engine.is_stopped());
@@ -275,7 +275,7 @@ fn a_connection_that_cannot_take_more_holds_the_schedule_up_and_that_is_told() {
 fn answers_let_a_schedule_that_was_held_up_go_on_at_once_even_after_its_time() {
     let mut server = asking(|options| {
         options.rate = Some(20.0);
-        options.exchange = Exchange::Pong(1 << 20);
+        options.probe = Probe::Pong(1 << 20);
         options.timeout = Duration::from_secs(5);
     });
     server.pass(900 * MILLI);

@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use crate::cli::Exchange;
+use crate::cli::Probe;
 use crate::service::Framing;
 
 /// Digits of the number; 10^12 requests go before it begins anew.
@@ -52,11 +52,11 @@ impl Numbered {
 }
 
 impl Wording {
-    pub(super) fn new(exchange: &Exchange, framing: Framing, is_datagram: bool) -> Self {
-        let (size, is_echo) = match exchange {
-            Exchange::Pong(size) => (*size, false),
-            Exchange::Echo(size) => (*size, true),
-            Exchange::Fixed { send, expect } => {
+    pub(super) fn new(probe: &Probe, framing: Framing, is_datagram: bool) -> Self {
+        let (size, is_echo) = match probe {
+            Probe::Pong(size) => (*size, false),
+            Probe::Echo(size) => (*size, true),
+            Probe::Fixed { send, expect } => {
                 let [request, answer] = [send, expect].map(|bytes| Numbered { bytes: bytes.clone(), shown: 0 });
                 return Self { request, answer, digits: 0..0, modulus: 1 };
             }
@@ -154,7 +154,7 @@ mod tests {
     use super::*;
 
     fn pong(size: usize) -> Wording {
-        Wording::new(&Exchange::Pong(size), Framing::Line, false)
+        Wording::new(&Probe::Pong(size), Framing::Line, false)
     }
 
     #[test]
@@ -190,9 +190,9 @@ mod tests {
     #[test]
     fn even_one_byte_can_be_echoed() {
         for (framing, bytes) in [(Framing::Line, b"\n"), (Framing::Raw, b"p")] {
-            assert_eq!(Wording::new(&Exchange::Echo(1), framing, false).request(3), bytes);
+            assert_eq!(Wording::new(&Probe::Echo(1), framing, false).request(3), bytes);
         }
-        assert_eq!(Wording::new(&Exchange::Echo(1), Framing::Line, true).request(3), b"p");
+        assert_eq!(Wording::new(&Probe::Echo(1), Framing::Line, true).request(3), b"p");
     }
 
     #[test]
@@ -211,8 +211,8 @@ mod tests {
 
     #[test]
     fn fixed_texts_stay_as_they_are() {
-        let exchange = Exchange::Fixed { send: b"PING\r\n".to_vec(), expect: b"+PONG\r\n".to_vec() };
-        let mut wording = Wording::new(&exchange, Framing::Line, false);
+        let probe = Probe::Fixed { send: b"PING\r\n".to_vec(), expect: b"+PONG\r\n".to_vec() };
+        let mut wording = Wording::new(&probe, Framing::Line, false);
         assert_eq!(
             (wording.request(1).to_vec(), wording.answer(1).to_vec()),
             (b"PING\r\n".to_vec(), b"+PONG\r\n".to_vec())

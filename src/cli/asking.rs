@@ -43,19 +43,13 @@ pub struct PingOptions {
     pub probe: Probe,
 }
 
-/// What to ask, and what answer is right.
-#[derive(Debug)]
+/// What to ask, and what answer is right. The bytes are those of the padding (`ping`), or of the whole message (`bench`).
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Probe {
-    /// `ping SEQ PADDING`, answered by `pong SEQ PADDING`.
-    Pong {
-        /// Bytes of padding.
-        padding: usize,
-    },
+    /// `ping NUMBER PADDING`, answered by `pong NUMBER PADDING`.
+    Pong(usize),
     /// The same, answered by the same bytes.
-    Echo {
-        /// Bytes of padding.
-        padding: usize,
-    },
+    Echo(usize),
     /// Any text, answered by any other.
     Fixed {
         /// The question, with its line end.
@@ -128,12 +122,6 @@ pub(super) fn texts() -> [Arg; 2] {
     ]
 }
 
-/// Their values, if they are given.
-pub(super) fn texts_of(options: &ArgMatches) -> Option<(Vec<u8>, Vec<u8>)> {
-    let text = |name| options.get_one::<Vec<u8>>(name).cloned();
-    text("send").zip(text("expect"))
-}
-
 /// Of one who asks, who has to know.
 pub(super) fn framing(help: &'static str) -> Arg {
     let names = PossibleValuesParser::new(["line", "raw"]);
@@ -173,11 +161,19 @@ impl PingOptions {
             interval: required(options, "interval"),
             timeout: required(options, "timeout"),
             quiet: options.get_flag("quiet"),
-            probe: match texts_of(options) {
-                Some((send, expect)) => Probe::Fixed { send, expect },
-                None if options.get_flag("echo") => Probe::Echo { padding },
-                None => Probe::Pong { padding },
-            },
+            probe: Probe::of(options, padding),
+        }
+    }
+}
+
+impl Probe {
+    /// What `--send` and `--expect`, or `--echo`, or neither of them ask for.
+    pub(super) fn of(options: &ArgMatches, bytes: usize) -> Self {
+        let text = |name| options.get_one::<Vec<u8>>(name).cloned();
+        match text("send").zip(text("expect")) {
+            Some((send, expect)) => Self::Fixed { send, expect },
+            None if options.get_flag("echo") => Self::Echo(bytes),
+            None => Self::Pong(bytes),
         }
     }
 }

@@ -7,6 +7,7 @@ use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
+use super::asking::Probe;
 use super::sources::Sources;
 use super::units::{count_of, duration_of, number_of, size_of};
 use super::{asking, duration, flag, option, required, timeout};
@@ -29,7 +30,7 @@ pub struct BenchOptions {
     /// Requests that one connection has under way, where it waits for answers.
     pub pipeline: u32,
     /// What to ask, and what answer is right.
-    pub exchange: Exchange,
+    pub probe: Probe,
     /// Whether each request has a connection of its own.
     pub churn: bool,
     /// Connections made per second before the start; without it, as fast as they come about.
@@ -77,22 +78,6 @@ pub enum Output {
     Stdout,
     /// Into a file.
     File(PathBuf),
-}
-
-/// What is asked, and what answer is expected.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Exchange {
-    /// `ping NUMBER PADDING`, answered by `pong NUMBER PADDING`; so many bytes in all.
-    Pong(usize),
-    /// The same, answered by the same bytes.
-    Echo(usize),
-    /// Any text, answered by any other.
-    Fixed {
-        /// The question, with its line end.
-        send: Vec<u8>,
-        /// The right answer, with its line end.
-        expect: Vec<u8>,
-    },
 }
 
 /// The longest message of UDP over IPv4 (udp(7)).
@@ -223,11 +208,7 @@ impl BenchOptions {
             extent: requests.map_or(Extent::Duration(duration), Extent::Requests),
             rate: options.get_one("rate").copied(),
             pipeline: options.get_one("pipeline").copied().unwrap_or(1),
-            exchange: match asking::texts_of(options) {
-                Some((send, expect)) => Exchange::Fixed { send, expect },
-                None if options.get_flag("echo") => Exchange::Echo(size),
-                None => Exchange::Pong(size),
-            },
+            probe: Probe::of(options, size),
             churn: options.get_flag("churn"),
             connect_rate: options.get_one("connect-rate").copied(),
             sources: options.get_one("source").copied(),
@@ -247,13 +228,13 @@ impl BenchOptions {
         let is_datagram = self.endpoint.is_datagram();
         let is_ip = matches!(self.endpoint, Endpoint::Tcp(_) | Endpoint::Udp(_));
         let terminator = usize::from(self.framing == Framing::Line && !is_datagram);
-        let (least, longest) = match &self.exchange {
-            Exchange::Pong(size) => ("ping".len() + terminator, *size),
-            Exchange::Echo(size) => (1, *size),
-            Exchange::Fixed { send, expect } if send.is_empty() || expect.is_empty() => {
+        let (least, longest) = match &self.probe {
+            Probe::Pong(size) => ("ping".len() + terminator, *size),
+            Probe::Echo(size) => (1, *size),
+            Probe::Fixed { send, expect } if send.is_empty() || expect.is_empty() => {
                 return Some("--send and --expect cannot be empty".to_owned());
             }
-            Exchange::Fixed { send, .. } => (1, send.len()),
+            Probe::Fixed { send, .. } => (1, send.len()),
         };
         if longest < least {
             return Some(format!("--size {longest} has no room for 'ping': {least} is the least (or try --echo)"));
@@ -305,7 +286,7 @@ mod tests {
         assert_eq!((options.connections, options.idle, options.pipeline), (50, 0, 1));
         assert_eq!(options.extent, Extent::Duration(Duration::from_secs(10)));
         assert_eq!((options.warmup, options.timeout), (Duration::from_secs(1), Duration::from_secs(5)));
-        assert_eq!((options.exchange, options.framing), (Exchange::Pong(64), Framing::Line));
+        assert_eq!((options.probe, options.framing), (Probe::Pong(64), Framing::Line));
         assert!(options.rate.is_none() && options.json.is_none() && options.progress && !options.churn);
     }
 

@@ -19,7 +19,7 @@ use log::LevelFilter;
 
 pub use asking::{ClientOptions, PingOptions, Probe};
 #[cfg(feature = "bench")]
-pub use measuring::{BenchOptions, Exchange, Extent, MergeOptions, Output};
+pub use measuring::{BenchOptions, Extent, MergeOptions, Output};
 pub use serve::{Kind, Serve};
 #[cfg(feature = "bench")]
 pub use sources::Sources;
