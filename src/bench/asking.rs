@@ -74,6 +74,7 @@ impl Load {
     pub(super) fn visit(&mut self, key: usize, out: &mut Outbox<'_>) {
         let asker = &mut self.askers[key];
         asker.hang_up();
+        // Without the highest bit, which is the redial's.
         asker.visit = asker.visit.wrapping_add(1) & i32::MAX as u32;
         let tag = u64::from(asker.visit) << 32 | key as u64;
         self.crowd.dial(tag, out);
@@ -100,8 +101,9 @@ impl Load {
 
     /// Lets the open loop ask this one again, unless too much of it is unanswered.
     pub(super) fn set_free(&mut self, key: usize, out: &mut Outbox<'_>) {
+        let is_datagram = self.is_datagram();
         let asker = &mut self.askers[key];
-        let under_way = if self.is_datagram { asker.pending.waiting() as usize } else { asker.pending.len() };
+        let under_way = if is_datagram { asker.pending.waiting() as usize } else { asker.pending.len() };
         let Some(rota) = self.rota.as_mut().filter(|_| !asker.is_free && under_way < self.window) else { return };
         asker.is_free = true;
         if rota.add(key) {

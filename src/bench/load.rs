@@ -4,7 +4,7 @@
 //! In the closed loop a connection asks again when it has its answer; in the open loop the schedule asks, whether or
 //! not answers came, and what it could not send in time is still counted from when it was due.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
@@ -28,7 +28,8 @@ pub(super) const SWEEP: u64 = 2;
 pub(super) const BEGIN: u64 = 3;
 const DIAL: u64 = 4;
 const SCOUT: u64 = 5;
-const REDIAL: u64 = 6;
+/// With the number of a visit in the lower bits: it dials once more.
+const REDIAL: u64 = 1 << 63;
 
 /// How long a datagram that looks whether anyone is there waits for an answer.
 const SCOUTING: Duration = Duration::from_millis(250);
@@ -56,7 +57,6 @@ pub(super) enum Phase {
 #[derive(Debug)]
 pub(super) struct Load {
     pub(super) options: BenchOptions,
-    pub(super) is_datagram: bool,
     pub(super) phase: Phase,
     pub(super) wording: Wording,
     pub(super) crowd: Crowd,
@@ -67,8 +67,6 @@ pub(super) struct Load {
     pub(super) window: usize,
     /// A timer is set to go on dialling.
     dials_later: bool,
-    /// Those that wait to dial once more.
-    waiting: VecDeque<u32>,
     /// Requests so far, all numbered.
     pub(super) requests: u64,
     /// Askers that have begun.
@@ -94,7 +92,6 @@ impl Load {
         // One that visits makes its connections later.
         let asking = if options.churn { 1 } else { options.connections };
         Self {
-            is_datagram,
             phase: Phase::Scouting,
             crowd: Crowd::new(addresses, is_datagram, options.sources, asking, options.idle),
             askers: (0..options.connections).map(|_| Asker::default()).collect(),
@@ -102,7 +99,6 @@ impl Load {
             rota: None,
             window: if options.churn { 1 } else { window },
             dials_later: false,
-            waiting: VecDeque::new(),
             requests: 0,
             begun: 0,
             swept: 0,
@@ -114,6 +110,10 @@ impl Load {
             error: None,
             options,
         }
+    }
+
+    pub(super) fn is_datagram(&self) -> bool {
+        self.options.endpoint.is_datagram()
     }
 
     /// Begins: looks whether anyone is there.
@@ -273,7 +273,7 @@ impl Service for Load {
             self.ledger.counts[Fact::ConnectionsOpened] += 1;
         }
         match self.phase {
-            Phase::Scouting if self.is_datagram => {
+            Phase::Scouting if self.is_datagram() => {
                 self.ask(0, out.now(), out);
                 out.wake_at(out.now() + SCOUTING, SCOUT);
             }
@@ -311,10 +311,9 @@ impl Service for Load {
                 self.give_up_all(key, Fact::Refused, out.now());
                 self.end_when_settled(out);
             }
-            (Phase::Asking | Phase::Settling, None, Some(key)) if is_for_now(error) || is_portless(error) => {
+            (Phase::Asking | Phase::Settling, None, Some(_)) if is_for_now(error) || is_portless(error) => {
                 self.ledger.counts[Fact::PortWaits] += u64::from(is_portless(error));
-                self.waiting.push_back(key as u32);
-                out.wake_at(out.now() + WAIT, REDIAL);
+                out.wake_at(out.now() + WAIT, REDIAL | out.tag());
             }
             (Phase::Asking | Phase::Settling, None, Some(key)) => {
                 let is_refused = error.kind() == io::ErrorKind::ConnectionRefused;
@@ -384,12 +383,12 @@ impl Service for Load {
                 self.dial_more(out);
             }
             SCOUT => self.gather(out),
-            REDIAL => {
-                if let Some(key) = self.waiting.pop_front() {
-                    self.visit(key as usize, out);
+            // Unless it was given up meanwhile.
+            redial => {
+                if let Some(key) = self.asker_of(redial & !REDIAL) {
+                    self.visit(key, out);
                 }
             }
-            _ => {}
         }
     }
 }

@@ -157,6 +157,7 @@ impl Report {
     /// Adds another run that went on at the same time, on another machine or in another process.
     pub(super) fn add(&mut self, other: &Self) {
         self.is_partial |= other.is_partial;
+        self.is_budgeted |= other.is_budgeted;
         // Response times of some only would pass for those of all.
         self.is_open &= other.is_open;
         self.seconds = self.seconds.max(other.seconds);

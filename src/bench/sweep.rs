@@ -38,7 +38,7 @@ impl Load {
             self.start(out);
         }
         // (A datagram scout has a time of its own.)
-        let is_dialling = self.phase == Phase::Scouting && !self.is_datagram;
+        let is_dialling = self.phase == Phase::Scouting && !self.is_datagram();
         if is_dialling && now.since(self.crowd.progress) > self.options.timeout {
             self.error = Some(io::ErrorKind::TimedOut.into());
             out.stop();
@@ -53,7 +53,7 @@ impl Load {
         let asker = &mut askers[key];
         let waiting = asker.pending.waiting();
         asker.pending.give_up(now, options.timeout, |request| ledger.failed(request, Fact::Lost, now));
-        if self.is_datagram {
+        if options.endpoint.is_datagram() {
             asker.pending.forget(now, 2 * options.timeout);
         }
         if options.churn && asker.pending.waiting() < waiting {
