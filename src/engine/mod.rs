@@ -202,15 +202,15 @@ impl<S: Service, N: Net> Engine<S, N> {
     /// care to tell what timers send from what is received afterwards. Where the loop keeps exact time, each has a time
     /// of its own.
     pub fn expire(&mut self) -> bool {
-        self.now = self.net.now(self.now);
-        let is_due = self.timers.next().is_some_and(|at| at <= self.now);
+        let mut was_due = false;
         // A service may set a timer that is due at once; it has its turn in the next turn.
         for _ in 0..self.timers.len() {
+            self.now = self.net.now(self.now);
             let Some(timer) = self.timers.pop_due(self.now) else { break };
             self.run_timer(timer);
-            self.now = self.net.now(self.now);
+            was_due = true;
         }
-        is_due
+        was_due
     }
 
     fn run_timer(&mut self, timer: Timer) {

@@ -12,7 +12,6 @@ use mio::{Interest, Registry};
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 
-use super::clock::Clock;
 use super::token::Token;
 use crate::error::Error;
 use crate::moment::Moment;
@@ -25,7 +24,6 @@ pub(super) struct Alarm {
     timer: TimerFd,
     /// The deadline that it is set for.
     set: Option<Moment>,
-    clock: Clock,
     /// Time spent in polls so far, and in turns that had nothing to do.
     polled: Duration,
     poll_began: Moment,
@@ -35,7 +33,7 @@ pub(super) struct Alarm {
 }
 
 impl Alarm {
-    pub(super) fn new(registry: &Registry, clock: Clock) -> Result<Self, Error> {
+    pub(super) fn new(registry: &Registry, start: Moment) -> Result<Self, Error> {
         let failed = |source| Error::Loop { part: "timerfd", source };
         let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
         let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags).map_err(|errno| failed(errno.into()))?;
@@ -43,24 +41,7 @@ impl Alarm {
         registry
             .register(&mut SourceFd(&timer.as_fd().as_raw_fd()), Token::Alarm.into(), Interest::READABLE)
             .map_err(failed)?;
-        let start = clock.now();
-        Ok(Self {
-            timer,
-            set: None,
-            clock,
-            polled: Duration::ZERO,
-            poll_began: start,
-            poll_ended: start,
-            is_idle: false,
-        })
-    }
-
-    /// A turn ends and the next one polls.
-    pub(super) fn poll_begins(&mut self) {
-        self.poll_began = self.clock.now();
-        if self.is_idle {
-            self.polled += self.poll_began.since(self.poll_ended);
-        }
+        Ok(Self { timer, set: None, polled: Duration::ZERO, poll_began: start, poll_ended: start, is_idle: false })
     }
 
     pub(super) fn poll_ended(&mut self, now: Moment) {
@@ -72,10 +53,14 @@ impl Alarm {
         self.polled
     }
 
-    /// Sees to it that a poll ends in time for this deadline; how long it may wait on its own account.
-    pub(super) fn patience(&mut self, deadline: Option<Moment>) -> Option<Duration> {
+    /// A poll begins now: sees to it that it ends in time for this deadline; how long it may wait on its own account.
+    pub(super) fn poll_begins(&mut self, now: Moment, deadline: Option<Moment>) -> Option<Duration> {
+        self.poll_began = now;
+        if self.is_idle {
+            self.polled += now.since(self.poll_ended);
+        }
         let deadline = deadline?;
-        let left = deadline.since(self.clock.now());
+        let left = deadline.since(now);
         if left <= NEAR {
             return Some(Duration::ZERO);
         }

@@ -188,7 +188,7 @@ impl<S: Service> Reactor<S> {
     /// run out to the microsecond: far ones are slept for with a timerfd (timerfd_create(2)), for the last 200 µs the
     /// loop polls, and while there are many events it looks at the timers in between. For who measures.
     pub fn keep_exact_time(&mut self) -> Result<(), Error> {
-        self.alarm = Some(Alarm::new(self.engine.net().poll.registry(), self.clock)?);
+        self.alarm = Some(Alarm::new(self.engine.net().poll.registry(), self.clock.now())?);
         self.engine.net_mut().exact = Some(self.clock);
         Ok(())
     }
@@ -236,9 +236,6 @@ impl<S: Service> Reactor<S> {
             return Ok(ended);
         }
         let wait = self.patience(wait);
-        if let Some(alarm) = &mut self.alarm {
-            alarm.poll_begins();
-        }
         match self.engine.net_mut().poll.poll(&mut self.events, wait) {
             Ok(()) => {}
             // A signal that is not ours.
@@ -325,17 +322,17 @@ impl<S: Service> Reactor<S> {
 
     /// How long to wait for events.
     fn patience(&mut self, wait: Option<Duration>) -> Option<Duration> {
-        if !self.spin.is_zero() && self.clock.now().since(self.last_event) < self.spin {
-            return Some(Duration::ZERO);
-        }
         let deadline = self.engine.deadline();
         let due = match &mut self.alarm {
-            Some(alarm) => alarm.patience(deadline),
+            Some(alarm) => alarm.poll_begins(self.clock.now(), deadline),
             None => deadline.map(|at| match at <= self.engine.now() {
                 true => Duration::ZERO,
                 false => at.since(self.clock.now()),
             }),
         };
+        if !self.spin.is_zero() && self.clock.now().since(self.last_event) < self.spin {
+            return Some(Duration::ZERO);
+        }
         due.into_iter().chain(wait).chain(self.console_due()).min()
     }
 
