@@ -10,6 +10,7 @@ mod fake;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use fake::server::tell;
 use fake::{Event, FakeNet, Kernel};
 use pingpong::engine::{Engine, Load};
 use pingpong::service::{Echo, Framing, Hello, Ping, Service};
@@ -250,17 +251,7 @@ impl Simulation {
         for last in (1..events.len()).rev() {
             events.swap(last, self.random.below(last + 1));
         }
-        self.engine.begin(self.now);
-        for event in events {
-            match event {
-                Event::Connection(id, readiness) => self.engine.ready(id, readiness),
-                Event::Listener => self.engine.acceptable(0),
-                Event::Datagram { number, readable, writable } => {
-                    self.engine.datagram_ready(number, readable, writable);
-                }
-            }
-        }
-        self.engine.finish();
+        tell(&mut self.engine, self.now, events);
     }
 
     /// Turns until no event is left and no moment is waited for; then nothing readable may be left either.

@@ -34,7 +34,6 @@ mod report;
 mod rows;
 mod run;
 
-use std::env;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -49,23 +48,7 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 const GENERATIONS: usize = 3;
 
 fn main() -> ExitCode {
-    let words: Vec<String> = env::args().skip(1).collect();
-    let worked = match words.split_first() {
-        Some((first, role)) if first == child::FLAG => child::play(role).map(|()| true),
-        _ if words.iter().any(|word| word == "--bench") => bench(&words),
-        _ => {
-            println!("not measured: run it with `cargo bench --bench cost`");
-            Ok(true)
-        }
-    };
-    match worked {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("cost: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    child::enter("cost", bench)
 }
 
 /// All children are other programs here.

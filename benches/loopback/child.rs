@@ -8,7 +8,7 @@ use std::env;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::process::CommandExt;
-use std::process::{self, ChildStdin, Command, Stdio};
+use std::process::{self, ChildStdin, Command, ExitCode, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use nix::unistd::Pid;
 use crate::Result;
 
 /// First argument of a child.
-pub(crate) const FLAG: &str = "--child";
+const FLAG: &str = "--child";
 /// A child that is silent for so long has gone wrong.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -43,6 +43,27 @@ impl Cpus {
     }
 }
 
+/// A benchmark's whole `main`: this process is a child, or the benchmark, or `cargo test` looks whether it starts.
+pub(crate) fn enter(name: &str, bench: impl FnOnce(&[String]) -> Result<bool>) -> ExitCode {
+    let words: Vec<String> = env::args().skip(1).collect();
+    let worked = match words.split_first() {
+        Some((first, role)) if first == FLAG => play(role).map(|()| true),
+        _ if words.iter().any(|word| word == "--bench") => bench(&words),
+        _ => {
+            println!("not measured: run it with `cargo bench --bench {name}`");
+            Ok(true)
+        }
+    };
+    match worked {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("{name}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 /// Children inherit it.
 pub(crate) fn raise_descriptor_limit() -> Result<()> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
@@ -50,7 +71,7 @@ pub(crate) fn raise_descriptor_limit() -> Result<()> {
 }
 
 /// A child's whole life: `words` are its CPU, its role and the role's arguments.
-pub(crate) fn play(words: &[String]) -> Result<()> {
+fn play(words: &[String]) -> Result<()> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let [cpu, role, arguments @ ..] = &words[..] else { return Err("a child needs a CPU and a role".into()) };
     prctl::set_pdeathsig(Signal::SIGKILL)?;

@@ -33,7 +33,6 @@ mod options;
 mod report;
 mod rows;
 
-use std::env;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -52,23 +51,7 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 const GENERATIONS: usize = 3;
 
 fn main() -> ExitCode {
-    let words: Vec<String> = env::args().skip(1).collect();
-    let worked = match words.split_first() {
-        Some((first, role)) if first == child::FLAG => child::play(role).map(|()| true),
-        _ if words.iter().any(|word| word == "--bench") => bench(&words),
-        _ => {
-            println!("not measured: run it with `cargo bench --bench loopback`");
-            Ok(true)
-        }
-    };
-    match worked {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("loopback: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    child::enter("loopback", bench)
 }
 
 /// A child's life in one of the roles that this benchmark has.

@@ -155,17 +155,7 @@ impl<S: Service> Server<S> {
         if events.is_empty() && !self.is_due() {
             return Wake::No;
         }
-        self.engine.begin(self.now);
-        for event in events {
-            match event {
-                Event::Connection(id, readiness) => self.engine.ready(id, readiness),
-                Event::Listener => self.engine.acceptable(0),
-                Event::Datagram { number, readable, writable } => {
-                    self.engine.datagram_ready(number, readable, writable);
-                }
-            }
-        }
-        self.engine.finish();
+        tell(&mut self.engine, self.now, events);
         Wake::Yes
     }
 
@@ -240,6 +230,18 @@ impl<S: Service> Server<S> {
     pub(crate) fn assert_open(&mut self, client: usize) {
         assert!(!self.is_closed(client), "it has been closed: {}", self.stats());
     }
+}
+/// One turn of the loop.
+pub(crate) fn tell<S: Service>(engine: &mut Engine<S, FakeNet>, now: Moment, events: Vec<Event>) {
+    engine.begin(now);
+    for event in events {
+        match event {
+            Event::Connection(id, readiness) => engine.ready(id, readiness),
+            Event::Listener => engine.acceptable(0),
+            Event::Datagram { number, readable, writable } => engine.datagram_ready(number, readable, writable),
+        }
+    }
+    engine.finish();
 }
 
 /// `ip:port`, or else the path of a Unix socket, or nothing for one without a name.
