@@ -259,4 +259,7 @@ mod fake;
 mod simulated;
 
 #[cfg(test)]
+mod arrivals;
+
+#[cfg(test)]
 mod storm;

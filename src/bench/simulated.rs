@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use nix::libc::{EAGAIN, ECONNREFUSED, EMFILE};
+use nix::libc::ECONNREFUSED;
 
 use super::fake::server::Server;
 use super::load::{Load, Phase};
@@ -15,7 +15,7 @@ use crate::service::Framing;
 pub(super) const MILLI: Duration = Duration::from_millis(1);
 
 /// One connection, closed loop, 30-byte pings, one second, no warm-up, answers given up after 200 ms.
-fn options(set: impl FnOnce(&mut BenchOptions)) -> BenchOptions {
+pub(super) fn options(set: impl FnOnce(&mut BenchOptions)) -> BenchOptions {
     let mut options = BenchOptions {
         endpoint: "tcp://192.0.2.1:8888".parse().unwrap(),
         connections: 1,
@@ -54,7 +54,7 @@ pub(super) fn dialling(set: impl FnOnce(&mut BenchOptions)) -> Server<Load> {
 }
 
 /// A load whose connections are all there, and that asks.
-fn asking(set: impl FnOnce(&mut BenchOptions)) -> Server<Load> {
+pub(super) fn asking(set: impl FnOnce(&mut BenchOptions)) -> Server<Load> {
     let mut server = dialling(set);
     let mut dialled = 0;
     while server.load(|load| load.phase) != Phase::Asking {
@@ -76,18 +76,18 @@ impl Server<Load> {
         self.load(|load| load.ledger.counts.clone())
     }
 
-    fn count(&mut self, fact: Fact) -> u64 {
+    pub(super) fn count(&mut self, fact: Fact) -> u64 {
         self.counts()[fact]
     }
 
     /// The numbers of the requests that have arrived on a connection.
-    fn asked(&mut self, connection: usize) -> Vec<u64> {
+    pub(super) fn asked(&mut self, connection: usize) -> Vec<u64> {
         self.settle();
         let text = self.hears(connection);
         text.lines().map(|line| line.split(' ').nth(1).expect("ping NUMBER").parse().expect("a number")).collect()
     }
 
-    fn answers(&mut self, connection: usize, numbers: &[u64]) {
+    pub(super) fn answers(&mut self, connection: usize, numbers: &[u64]) {
         for number in numbers {
             self.says(connection, format!("pong {number:012} abcdefghijk\n"));
         }
@@ -95,7 +95,7 @@ impl Server<Load> {
     }
 
     /// Answers whatever comes, each time after `delay`, until the load is over or so long.
-    fn echo_for(&mut self, connection: usize, delay: Duration, time: Duration) {
+    pub(super) fn echo_for(&mut self, connection: usize, delay: Duration, time: Duration) {
         let until = self.now() + time;
         while self.now() < until && !self.engine.is_stopped() {
             let asked = self.asked(connection);
@@ -105,7 +105,7 @@ impl Server<Load> {
     }
 
     #[track_caller]
-    fn assert_counts(&mut self, expected: &[(Fact, u64)]) {
+    pub(super) fn assert_counts(&mut self, expected: &[(Fact, u64)]) {
         let counts = self.counts();
         for (fact, name) in Fact::ALL {
             let expected = expected.iter().find(|(other, _)| *other == fact).map_or(0, |(_, count)| *count);
@@ -115,7 +115,7 @@ impl Server<Load> {
     }
 }
 
-fn times(histogram: &Histogram<u64>) -> Vec<(u64, u64)> {
+pub(super) fn times(histogram: &Histogram<u64>) -> Vec<(u64, u64)> {
     let rounded = |nanos: u64| (nanos as f64 / 1e6).round() as u64;
     histogram.iter_recorded().map(|step| (rounded(step.value_iterated_to()), step.count_at_value())).collect()
 }
@@ -312,183 +312,6 @@ fn a_connection_that_ends_takes_its_requests_with_it_and_the_others_go_on() {
     server.settle();
     assert!(server.engine.is_stopped(), "nobody is left");
     assert_eq!((server.count(Fact::Broken), server.count(Fact::ConnectionsLost)), (2, 2));
-}
-
-#[test]
-fn idle_connections_are_made_and_missed() {
-    let mut server = asking(|options| options.idle = 3);
-    server.says(2, "Welcome!");
-    server.finishes(3);
-    server.settle();
-    assert_eq!((server.count(Fact::ConnectionsOpened), server.count(Fact::ConnectionsLost)), (4, 1));
-    server.echo_for(0, 10 * MILLI, Duration::from_secs(2));
-    let now = server.now();
-    server.load(|load| load.conclude(now, 0)).unwrap();
-    assert_eq!(server.count(Fact::IdleHeld), 2);
-    assert!(server.hears(1).is_empty() && server.hears(2).is_empty(), "they say nothing");
-}
-
-#[test]
-fn each_request_has_its_own_connection_where_that_is_asked_for() {
-    let mut server = asking(|options| {
-        options.churn = true;
-        options.extent = Extent::Requests(20);
-    });
-    let mut connection = 1;
-    while !server.engine.is_stopped() {
-        assert_eq!(server.kernel.borrow().dialled.len(), connection + 1, "one at a time");
-        server.pass(MILLI);
-        server.kernel.borrow_mut().answers_the_dial(connection);
-        let asked = server.asked(connection);
-        assert_eq!(asked, [connection as u64]);
-        server.pass(MILLI);
-        server.answers(connection, &asked);
-        assert!(server.is_closed(connection));
-        connection += 1;
-    }
-    server.assert_counts(&[(Fact::Sent, 20), (Fact::Requests, 20)]);
-    let service = server.load(|load| times(&load.ledger.service.total));
-    assert_eq!(service, [(2, 20)], "connecting is part of it");
-}
-
-#[test]
-fn a_visit_that_nobody_answers_is_given_up_and_another_begins() {
-    let mut server = asking(|options| options.churn = true);
-    server.pass(250 * MILLI);
-    assert_eq!(server.count(Fact::Lost), 1);
-    assert_eq!(server.kernel.borrow().dialled.len(), 3, "the scout, and two visits");
-    server.kernel.borrow_mut().answers_the_dial(2);
-    assert_eq!(server.asked(2), [2]);
-    // Behind the answer comes more: it is not the next one's.
-    server.says(2, "pong 000000000002 abcdefghijk\nand more\n");
-    server.settle();
-    assert_eq!((server.count(Fact::Requests), server.count(Fact::Wrong)), (1, 0));
-    // Too late: it is closed, and nothing is asked there.
-    server.kernel.borrow_mut().answers_the_dial(1);
-    server.settle();
-    assert!(server.is_closed(1) && server.hears(1).is_empty());
-    server.kernel.borrow_mut().fails_the_dial(3, ECONNREFUSED);
-    server.settle();
-    assert_eq!(server.count(Fact::Refused), 1);
-}
-
-#[test]
-fn the_next_address_is_tried_and_after_the_last_one_it_is_over() {
-    let mut server = dialling(|_| {});
-    server.kernel.borrow_mut().fails_the_dial(0, ECONNREFUSED);
-    server.settle();
-    assert_eq!(server.kernel.borrow().dialled.len(), 2);
-    server.kernel.borrow_mut().fails_the_dial(1, ECONNREFUSED);
-    server.settle();
-    assert!(server.engine.is_stopped());
-    let now = server.now();
-    let error = server.load(|load| load.conclude(now, 0)).unwrap_err();
-    assert!(error.to_string().contains("connection refused"), "{error}");
-}
-
-#[test]
-fn connections_that_cannot_be_made_are_counted_and_the_others_ask() {
-    let mut server = dialling(|options| options.connections = 4);
-    server.kernel.borrow_mut().dial_errors.extend([Some(EMFILE), None, None]);
-    server.kernel.borrow_mut().answers_the_dial(0);
-    server.settle();
-    server.kernel.borrow_mut().answers_the_dial(1);
-    server.settle();
-    assert_eq!(server.load(|load| load.phase), Phase::Connecting, "one has no outcome yet");
-    server.pass(300 * MILLI);
-    assert_eq!(server.load(|load| load.phase), Phase::Asking);
-    assert_eq!((server.count(Fact::ConnectionsOpened), server.count(Fact::ConnectionsFailed)), (2, 2));
-    // It comes after all: too late to be counted, and not kept.
-    server.kernel.borrow_mut().answers_the_dial(2);
-    server.settle();
-    assert!(server.is_closed(2));
-    assert_eq!(server.count(Fact::ConnectionsOpened), 2);
-}
-
-#[test]
-fn a_full_backlog_is_waited_for() {
-    let mut server = dialling(|options| options.connections = 3);
-    server.kernel.borrow_mut().dial_errors.extend([Some(EAGAIN), None, Some(EAGAIN)]);
-    server.kernel.borrow_mut().answers_the_dial(0);
-    server.settle();
-    server.kernel.borrow_mut().answers_the_dial(1);
-    server.pass(MILLI);
-    assert_eq!(server.load(|load| load.phase), Phase::Connecting);
-    server.pass(MILLI);
-    server.kernel.borrow_mut().answers_the_dial(2);
-    server.settle();
-    assert_eq!((server.count(Fact::ConnectionsOpened), server.count(Fact::ConnectionsFailed)), (3, 0));
-    assert_eq!((server.asked(0).len(), server.asked(1).len(), server.asked(2).len()), (1, 1, 1));
-}
-
-#[test]
-fn a_server_that_keeps_nobody_is_not_loaded_for_long() {
-    let mut server = dialling(|options| options.connections = 2);
-    server.kernel.borrow_mut().answers_the_dial(0);
-    server.settle();
-    server.resets(0);
-    server.settle();
-    server.kernel.borrow_mut().fails_the_dial(1, ECONNREFUSED);
-    server.settle();
-    assert!(server.engine.is_stopped());
-    assert_eq!((server.count(Fact::ConnectionsLost), server.count(Fact::ConnectionsFailed)), (1, 1));
-}
-
-#[test]
-fn at_a_connect_rate_connections_are_made_one_by_one() {
-    let mut server = dialling(|options| {
-        options.connections = 5;
-        options.connect_rate = Some(100.0);
-    });
-    server.kernel.borrow_mut().answers_the_dial(0);
-    server.settle();
-    let mut dialled = Vec::new();
-    for _ in 0..5 {
-        dialled.push(server.kernel.borrow().dialled.len());
-        server.pass(10 * MILLI);
-    }
-    assert_eq!(dialled, [2, 3, 4, 5, 5]);
-}
-
-#[test]
-fn however_many_come_about_one_timer_paces_the_dials() {
-    let mut server = dialling(|options| {
-        options.connections = 200;
-        options.connect_rate = Some(1000.0);
-    });
-    for number in 0..100 {
-        server.kernel.borrow_mut().answers_the_dial(number);
-        server.settle();
-        assert!(server.engine.load().timers <= 2, "{} timers", server.engine.load().timers);
-        server.pass(MILLI);
-    }
-}
-
-#[test]
-fn a_slow_connect_rate_is_no_reason_to_give_up() {
-    let mut server = dialling(|options| {
-        options.connections = 3;
-        options.connect_rate = Some(1.0);
-    });
-    for number in 0..3 {
-        server.kernel.borrow_mut().answers_the_dial(number);
-        server.settle();
-        if number > 0 {
-            server.pass(Duration::from_secs(1));
-        }
-    }
-    assert_eq!(server.count(Fact::ConnectionsOpened), 3);
-}
-
-#[test]
-fn not_all_connections_are_dialled_at_once() {
-    let mut server = dialling(|options| options.connections = 300);
-    server.kernel.borrow_mut().answers_the_dial(0);
-    server.settle();
-    assert_eq!(server.kernel.borrow().dialled.len(), 129);
-    server.kernel.borrow_mut().answers_the_dial(7);
-    server.settle();
-    assert_eq!(server.kernel.borrow().dialled.len(), 130);
 }
 
 #[test]

@@ -1,0 +1,187 @@
+//! The load over the fake kernel: who is connected when, and what becomes of those who are not.
+
+use std::time::Duration;
+
+use nix::libc::{EAGAIN, ECONNREFUSED, EMFILE};
+
+use super::load::Phase;
+use super::results::Fact;
+use super::simulated::{MILLI, asking, dialling, times};
+use crate::cli::Extent;
+
+#[test]
+fn the_next_address_is_tried_and_after_the_last_one_it_is_over() {
+    let mut server = dialling(|_| {});
+    server.kernel.borrow_mut().fails_the_dial(0, ECONNREFUSED);
+    server.settle();
+    assert_eq!(server.kernel.borrow().dialled.len(), 2);
+    server.kernel.borrow_mut().fails_the_dial(1, ECONNREFUSED);
+    server.settle();
+    assert!(server.engine.is_stopped());
+    let now = server.now();
+    let error = server.load(|load| load.conclude(now, 0)).unwrap_err();
+    assert!(error.to_string().contains("connection refused"), "{error}");
+}
+
+#[test]
+fn connections_that_cannot_be_made_are_counted_and_the_others_ask() {
+    let mut server = dialling(|options| options.connections = 4);
+    server.kernel.borrow_mut().dial_errors.extend([Some(EMFILE), None, None]);
+    server.kernel.borrow_mut().answers_the_dial(0);
+    server.settle();
+    server.kernel.borrow_mut().answers_the_dial(1);
+    server.settle();
+    assert_eq!(server.load(|load| load.phase), Phase::Connecting, "one has no outcome yet");
+    server.pass(300 * MILLI);
+    assert_eq!(server.load(|load| load.phase), Phase::Asking);
+    assert_eq!((server.count(Fact::ConnectionsOpened), server.count(Fact::ConnectionsFailed)), (2, 2));
+    // It comes after all: too late to be counted, and not kept.
+    server.kernel.borrow_mut().answers_the_dial(2);
+    server.settle();
+    assert!(server.is_closed(2));
+    assert_eq!(server.count(Fact::ConnectionsOpened), 2);
+}
+
+#[test]
+fn a_full_backlog_is_waited_for() {
+    let mut server = dialling(|options| options.connections = 3);
+    server.kernel.borrow_mut().dial_errors.extend([Some(EAGAIN), None, Some(EAGAIN)]);
+    server.kernel.borrow_mut().answers_the_dial(0);
+    server.settle();
+    server.kernel.borrow_mut().answers_the_dial(1);
+    server.pass(MILLI);
+    assert_eq!(server.load(|load| load.phase), Phase::Connecting);
+    server.pass(MILLI);
+    server.kernel.borrow_mut().answers_the_dial(2);
+    server.settle();
+    assert_eq!((server.count(Fact::ConnectionsOpened), server.count(Fact::ConnectionsFailed)), (3, 0));
+    assert_eq!((server.asked(0).len(), server.asked(1).len(), server.asked(2).len()), (1, 1, 1));
+}
+
+#[test]
+fn a_server_that_keeps_nobody_is_not_loaded_for_long() {
+    let mut server = dialling(|options| options.connections = 2);
+    server.kernel.borrow_mut().answers_the_dial(0);
+    server.settle();
+    server.resets(0);
+    server.settle();
+    server.kernel.borrow_mut().fails_the_dial(1, ECONNREFUSED);
+    server.settle();
+    assert!(server.engine.is_stopped());
+    assert_eq!((server.count(Fact::ConnectionsLost), server.count(Fact::ConnectionsFailed)), (1, 1));
+}
+
+#[test]
+fn at_a_connect_rate_connections_are_made_one_by_one() {
+    let mut server = dialling(|options| {
+        options.connections = 5;
+        options.connect_rate = Some(100.0);
+    });
+    server.kernel.borrow_mut().answers_the_dial(0);
+    server.settle();
+    let mut dialled = Vec::new();
+    for _ in 0..5 {
+        dialled.push(server.kernel.borrow().dialled.len());
+        server.pass(10 * MILLI);
+    }
+    assert_eq!(dialled, [2, 3, 4, 5, 5]);
+}
+
+#[test]
+fn however_many_come_about_one_timer_paces_the_dials() {
+    let mut server = dialling(|options| {
+        options.connections = 200;
+        options.connect_rate = Some(1000.0);
+    });
+    for number in 0..100 {
+        server.kernel.borrow_mut().answers_the_dial(number);
+        server.settle();
+        assert!(server.engine.load().timers <= 2, "{} timers", server.engine.load().timers);
+        server.pass(MILLI);
+    }
+}
+
+#[test]
+fn a_slow_connect_rate_is_no_reason_to_give_up() {
+    let mut server = dialling(|options| {
+        options.connections = 3;
+        options.connect_rate = Some(1.0);
+    });
+    for number in 0..3 {
+        server.kernel.borrow_mut().answers_the_dial(number);
+        server.settle();
+        if number > 0 {
+            server.pass(Duration::from_secs(1));
+        }
+    }
+    assert_eq!(server.count(Fact::ConnectionsOpened), 3);
+}
+
+#[test]
+fn not_all_connections_are_dialled_at_once() {
+    let mut server = dialling(|options| options.connections = 300);
+    server.kernel.borrow_mut().answers_the_dial(0);
+    server.settle();
+    assert_eq!(server.kernel.borrow().dialled.len(), 129);
+    server.kernel.borrow_mut().answers_the_dial(7);
+    server.settle();
+    assert_eq!(server.kernel.borrow().dialled.len(), 130);
+}
+
+#[test]
+fn idle_connections_are_made_and_missed() {
+    let mut server = asking(|options| options.idle = 3);
+    server.says(2, "Welcome!");
+    server.finishes(3);
+    server.settle();
+    assert_eq!((server.count(Fact::ConnectionsOpened), server.count(Fact::ConnectionsLost)), (4, 1));
+    server.echo_for(0, 10 * MILLI, Duration::from_secs(2));
+    let now = server.now();
+    server.load(|load| load.conclude(now, 0)).unwrap();
+    assert_eq!(server.count(Fact::IdleHeld), 2);
+    assert!(server.hears(1).is_empty() && server.hears(2).is_empty(), "they say nothing");
+}
+
+#[test]
+fn each_request_has_its_own_connection_where_that_is_asked_for() {
+    let mut server = asking(|options| {
+        options.churn = true;
+        options.extent = Extent::Requests(20);
+    });
+    let mut connection = 1;
+    while !server.engine.is_stopped() {
+        assert_eq!(server.kernel.borrow().dialled.len(), connection + 1, "one at a time");
+        server.pass(MILLI);
+        server.kernel.borrow_mut().answers_the_dial(connection);
+        let asked = server.asked(connection);
+        assert_eq!(asked, [connection as u64]);
+        server.pass(MILLI);
+        server.answers(connection, &asked);
+        assert!(server.is_closed(connection));
+        connection += 1;
+    }
+    server.assert_counts(&[(Fact::Sent, 20), (Fact::Requests, 20)]);
+    let service = server.load(|load| times(&load.ledger.service.total));
+    assert_eq!(service, [(2, 20)], "connecting is part of it");
+}
+
+#[test]
+fn a_visit_that_nobody_answers_is_given_up_and_another_begins() {
+    let mut server = asking(|options| options.churn = true);
+    server.pass(250 * MILLI);
+    assert_eq!(server.count(Fact::Lost), 1);
+    assert_eq!(server.kernel.borrow().dialled.len(), 3, "the scout, and two visits");
+    server.kernel.borrow_mut().answers_the_dial(2);
+    assert_eq!(server.asked(2), [2]);
+    // Behind the answer comes more: it is not the next one's.
+    server.says(2, "pong 000000000002 abcdefghijk\nand more\n");
+    server.settle();
+    assert_eq!((server.count(Fact::Requests), server.count(Fact::Wrong)), (1, 0));
+    // Too late: it is closed, and nothing is asked there.
+    server.kernel.borrow_mut().answers_the_dial(1);
+    server.settle();
+    assert!(server.is_closed(1) && server.hears(1).is_empty());
+    server.kernel.borrow_mut().fails_the_dial(3, ECONNREFUSED);
+    server.settle();
+    assert_eq!(server.count(Fact::Refused), 1);
+}
