@@ -281,8 +281,7 @@ pub(crate) fn is_exhaustion(error: &io::Error) -> bool {
 }
 
 /// An error cannot be cloned, but its number says all, or else its text.
-#[cfg(feature = "cli")]
-pub(crate) fn copy_of(error: &io::Error) -> io::Error {
+pub fn copy_of(error: &io::Error) -> io::Error {
     match error.raw_os_error() {
         Some(number) => io::Error::from_raw_os_error(number),
         None => io::Error::new(error.kind(), error.to_string()),
@@ -290,7 +289,7 @@ pub(crate) fn copy_of(error: &io::Error) -> io::Error {
 }
 
 /// The error in plain words, without the number that std appends.
-pub(crate) fn plain(error: &io::Error) -> String {
+pub fn plain(error: &io::Error) -> String {
     if error.kind() == io::ErrorKind::AddrInUse {
         return "address in use".to_owned();
     }

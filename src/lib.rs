@@ -105,40 +105,19 @@
 //! left until its next event. With one request outstanding that is two system calls a request, and a share in
 //! epoll_wait.
 
-// The fake kernel of the tests is written for the outside; here it drives what is not public.
-#[cfg(all(test, feature = "bench"))]
-extern crate self as pingpong;
-
-#[cfg(feature = "bench")]
-pub mod bench;
-#[cfg(feature = "cli")]
-pub mod cli;
-#[cfg(feature = "cli")]
-pub mod client;
-#[cfg(feature = "cli")]
-pub mod logger;
-#[cfg(feature = "cli")]
-pub mod ping;
-#[cfg(feature = "cli")]
-pub mod serve;
-#[cfg(feature = "cli")]
-mod target;
-
-#[cfg(feature = "cli")]
-mod descriptors;
 mod endpoint;
 pub mod engine;
 mod error;
 mod limits;
 mod moment;
-mod outlet;
+pub mod outlet;
 mod reactor;
 pub mod service;
 mod stats;
 
 pub use endpoint::{Address, Endpoint, HostPort};
-pub use error::{CloseReason, EndpointProblem, Error, Occupant, Resource};
+pub use error::{CloseReason, EndpointProblem, Error, Occupant, Resource, copy_of, plain};
 pub use limits::Limits;
 pub use moment::Moment;
 pub use reactor::{ConsoleKind, Ending, Handle, ListenOptions, Reactor, Sockets, Status, WhenFull};
-pub use stats::Stats;
+pub use stats::{LOG_LINES_LOST, Stats};

@@ -9,7 +9,7 @@ use nix::libc;
 
 /// A terminal or a pipe opened a second time, to be written to without waiting: the O_NONBLOCK of this one is its own.
 /// (A file would begin anew, a socket cannot be opened.)
-pub(crate) fn open_without_waiting(place: impl AsRawFd + IsTerminal) -> Option<File> {
+pub fn open_without_waiting(place: impl AsRawFd + IsTerminal) -> Option<File> {
     let path = format!("/proc/self/fd/{}", place.as_raw_fd());
     let is_pipe = std::fs::metadata(&path).ok()?.file_type().is_fifo();
     if !place.is_terminal() && !is_pipe {

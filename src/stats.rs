@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::error::CloseReason;
 
 /// Log lines that standard error could not take. The log is the process's, and so is this count.
-pub(crate) static LOG_LINES_LOST: AtomicU64 = AtomicU64::new(0);
+pub static LOG_LINES_LOST: AtomicU64 = AtomicU64::new(0);
 
 /// Lines for the console that standard output could not take, and had no room to wait.
 pub(crate) static CONSOLE_LINES_LOST: AtomicU64 = AtomicU64::new(0);

@@ -37,7 +37,8 @@ pub(crate) enum Extent {
 }
 
 impl<'a> Input<'a> {
-    pub(crate) fn stream(bytes: &'a mut [u8], scanned: usize, ended: bool, max_message: usize) -> Self {
+    #[doc(hidden)]
+    pub fn stream(bytes: &'a mut [u8], scanned: usize, ended: bool, max_message: usize) -> Self {
         let (length, extent) = (bytes.len(), if ended { Extent::Last } else { Extent::Partial });
         Self { bytes, taken: 0, message: 0..0, put_back: 0, scanned: scanned.min(length), extent, max_message }
     }

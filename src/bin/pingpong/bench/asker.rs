@@ -1,0 +1,211 @@
+//! One connection of the load: which of its requests are unanswered, and what the bytes that arrive say to them.
+//!
+//! Bytes are compared as they come with the answer to the oldest request; from its number on they need not wait for the
+//! rest. When the number differs, the line is looked at as a whole: it may be the right answer to another request.
+
+use super::pending::{Pending, Settled};
+use super::wording::Wording;
+use pingpong::service::{Input, Peer};
+
+#[derive(Debug, Default)]
+pub(super) struct Asker {
+    pub(super) peer: Option<Peer>,
+    /// Which of its connections this is, where it makes a new one for each request.
+    pub(super) visit: u32,
+    pub(super) pending: Pending,
+    /// Bytes of the oldest answer that have come and were right.
+    matched: usize,
+    /// The rest of a wrong line is passed over.
+    is_skipping: bool,
+    /// Among those that the open loop may ask next.
+    pub(super) is_free: bool,
+}
+
+/// What an answer was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Right(Settled),
+    Wrong(Settled),
+    /// Nobody has asked that, or it was answered before.
+    Surplus,
+}
+
+impl Verdict {
+    fn of(settled: Option<Settled>, is_right: bool) -> Self {
+        match settled {
+            Some(settled) if is_right => Self::Right(settled),
+            Some(settled) => Self::Wrong(settled),
+            None => Self::Surplus,
+        }
+    }
+}
+
+impl Asker {
+    /// Forgets its connection and what was said there.
+    pub(super) fn hang_up(&mut self) {
+        self.peer = None;
+        self.matched = 0;
+        self.is_skipping = false;
+    }
+
+    /// Takes the next answer from a stream, once it is there as a whole. Requests up to `newest` have been made.
+    pub(super) fn next_answer(&mut self, input: &mut Input<'_>, wording: &mut Wording, newest: u64) -> Option<Verdict> {
+        loop {
+            let rest = input.rest();
+            if rest.is_empty() {
+                return None;
+            }
+            if self.is_skipping {
+                self.skip(input);
+                continue;
+            }
+            let Some(oldest) = self.pending.oldest() else { return self.read_line(input, wording, newest) };
+            let expected = &wording.answer(oldest)[self.matched..];
+            let count = rest.len().min(expected.len());
+            if rest[..count] != expected[..count] {
+                return match wording.is_line() && self.matched == 0 {
+                    true => self.read_line(input, wording, newest),
+                    false => Some(self.reject(input, wording)),
+                };
+            }
+            let is_whole = count == expected.len();
+            if !is_whole && self.matched + count < wording.identified_at() {
+                return None;
+            }
+            input.take(count);
+            self.matched += count;
+            if is_whole {
+                self.matched = 0;
+                return Some(Verdict::of(self.pending.settle_oldest(), true));
+            }
+        }
+    }
+
+    /// Takes a datagram.
+    pub(super) fn datagram(&mut self, bytes: &[u8], wording: &mut Wording, newest: u64) -> Verdict {
+        let claimed = wording.number_of(bytes, newest).or(self.pending.oldest());
+        let is_right = claimed.is_some_and(|number| bytes == wording.answer(number));
+        Verdict::of(claimed.and_then(|number| self.pending.settle(number)), is_right)
+    }
+
+    /// Takes a line that is not the oldest request's answer: another's, or a wrong one.
+    fn read_line(&mut self, input: &mut Input<'_>, wording: &mut Wording, newest: u64) -> Option<Verdict> {
+        let line: &[u8] = if wording.is_line() { input.line()? } else { input.take_rest() };
+        Some(self.datagram(line, wording, newest))
+    }
+
+    /// Notes that the oldest request's answer is wrong, and passes over the rest of it as far as that can be told.
+    fn reject(&mut self, input: &mut Input<'_>, wording: &Wording) -> Verdict {
+        if wording.is_line() {
+            self.is_skipping = true;
+        } else {
+            input.take(wording.answer_len() - self.matched);
+        }
+        self.matched = 0;
+        Verdict::of(self.pending.settle_oldest(), false)
+    }
+
+    /// Passes over bytes up to a line end.
+    fn skip(&mut self, input: &mut Input<'_>) {
+        let end = memchr::memchr(b'\n', input.rest());
+        self.is_skipping = end.is_none();
+        input.take(end.map_or(usize::MAX, |end| end + 1));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::pending::Request;
+    use super::*;
+    use crate::cli::Probe;
+    use pingpong::Moment;
+    use pingpong::service::Framing;
+
+    /// An asker with requests 1 to `count` under way, 30 bytes each.
+    fn asker(count: u64) -> (Asker, Wording) {
+        let mut asker = Asker::default();
+        for number in 1..=count {
+            asker.pending.push(Request { number, intended: Moment::default(), sent: Moment::default() });
+        }
+        (asker, Wording::new(&Probe::Pong(30), Framing::Line, false))
+    }
+
+    fn pong(number: u64) -> String {
+        format!("pong {number:012} abcdefghijk\n")
+    }
+
+    /// What a stream's bytes come to when they arrive in chunks of this size: `3` is right, `!3` wrong, `+` surplus.
+    fn heard(asker: &mut Asker, wording: &mut Wording, text: &str, chunk: usize) -> Vec<String> {
+        let (mut verdicts, mut kept) = (Vec::new(), Vec::new());
+        for chunk in text.as_bytes().chunks(chunk) {
+            kept.extend_from_slice(chunk);
+            let mut input = Input::stream(&mut kept, 0, false, 1 << 20);
+            while let Some(verdict) = asker.next_answer(&mut input, wording, 1_000) {
+                verdicts.push(match verdict {
+                    Verdict::Right(settled) => settled.request.number.to_string(),
+                    Verdict::Wrong(settled) => format!("!{}", settled.request.number),
+                    Verdict::Surplus => "+".to_owned(),
+                });
+            }
+            kept = input.rest().to_vec();
+        }
+        verdicts
+    }
+
+    #[track_caller]
+    fn check(count: u64, text: &str, expected: &[&str]) {
+        for chunk in [1, 2, 7, 29, 30, 31, 1000] {
+            let (mut asker, mut wording) = asker(count);
+            assert_eq!(heard(&mut asker, &mut wording, text, chunk), expected, "in chunks of {chunk}");
+        }
+    }
+
+    #[test]
+    fn right_answers_in_any_chunks() {
+        check(3, &[pong(1), pong(2), pong(3)].concat(), &["1", "2", "3"]);
+    }
+
+    #[test]
+    fn one_wrong_byte_makes_one_wrong_answer() {
+        check(3, &[pong(1), pong(2).replace('d', "D"), pong(3)].concat(), &["1", "!2", "3"]);
+        check(2, &["Welcome!\n".to_owned(), pong(2)].concat(), &["!1", "2"]);
+    }
+
+    #[test]
+    fn an_answer_left_out_harms_no_other() {
+        check(3, &[pong(1), pong(3)].concat(), &["1", "3"]);
+    }
+
+    #[test]
+    fn answers_in_the_wrong_order_find_their_requests() {
+        check(3, &[pong(2), pong(1), pong(3)].concat(), &["2", "1", "3"]);
+    }
+
+    #[test]
+    fn what_nobody_asked_is_surplus() {
+        check(1, &[pong(1), pong(1), "x\n".to_owned()].concat(), &["1", "+", "+"]);
+        check(2, &[pong(9), pong(1)].concat(), &["+", "1"]);
+    }
+
+    #[test]
+    fn without_line_ends_the_length_tells() {
+        let fixed = Probe::Fixed { send: b"a".to_vec(), expect: b"right".to_vec() };
+        let (mut asker, _) = asker(3);
+        let mut wording = Wording::new(&fixed, Framing::Raw, false);
+        assert_eq!(heard(&mut asker, &mut wording, "rightwrongright", 100), ["1", "!2", "3"]);
+    }
+
+    #[test]
+    fn datagrams_are_matched_by_number() {
+        let (mut asker, mut wording) = asker(3);
+        let told = |verdict| match verdict {
+            Verdict::Right(Settled { request, is_overtaken, .. }) => (request.number, is_overtaken),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(told(asker.datagram(pong(2).as_bytes(), &mut wording, 3)), (2, false));
+        assert_eq!(told(asker.datagram(pong(1).as_bytes(), &mut wording, 3)), (1, true));
+        assert_eq!(asker.datagram(pong(2).as_bytes(), &mut wording, 3), Verdict::Surplus);
+        assert!(matches!(asker.datagram(b"what?", &mut wording, 3), Verdict::Wrong(_)));
+        assert_eq!(asker.datagram(b"", &mut wording, 3), Verdict::Surplus);
+    }
+}

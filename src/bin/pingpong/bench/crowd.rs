@@ -1,0 +1,151 @@
+//! Who is to be connected before the start: how many, from where, how fast.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+
+use super::schedule::Schedule;
+use crate::cli::Sources;
+use pingpong::Address;
+use pingpong::Moment;
+use pingpong::plain;
+use pingpong::service::{Dial, Outbox};
+
+/// Connections being made at once: as fast as answered, without a flood of unanswered SYNs.
+const AT_ONCE: u32 = 128;
+
+/// The number that idle connections carry.
+pub(super) const IDLE: u64 = u64::MAX;
+
+#[derive(Debug)]
+pub(super) struct Crowd {
+    /// The addresses that have not been tried, the one that is used first.
+    addresses: VecDeque<Address>,
+    is_datagram: bool,
+    sources: Option<Sources>,
+    /// Dials so far: they take turns with the sources.
+    dials: u64,
+    /// Who is to be dialled: so many that ask, then so many that idle.
+    asking: u32,
+    wanted: u32,
+    begun: u32,
+    /// Those to dial once more, by the number they carry.
+    again: Vec<u64>,
+    /// Dials without an outcome.
+    under_way: u32,
+    pace: Option<Schedule>,
+    /// When something last came of a dial, or the first of those under way began.
+    pub(super) progress: Moment,
+    /// Why some connections could not be made, and how many.
+    pub(super) refusals: BTreeMap<String, u64>,
+}
+
+impl Crowd {
+    pub(super) fn new(
+        addresses: Vec<Address>,
+        is_datagram: bool,
+        sources: Option<Sources>,
+        asking: u32,
+        idle: u32,
+    ) -> Self {
+        Self {
+            addresses: addresses.into(),
+            is_datagram,
+            sources,
+            dials: 0,
+            asking,
+            wanted: asking + idle,
+            begun: 0,
+            again: Vec::new(),
+            under_way: 0,
+            pace: None,
+            progress: Moment::default(),
+            refusals: BTreeMap::new(),
+        }
+    }
+
+    /// Goes over to the next address; whether there is one.
+    pub(super) fn try_next_address(&mut self) -> bool {
+        self.addresses.pop_front();
+        self.begun = 0;
+        self.under_way = 0;
+        !self.addresses.is_empty()
+    }
+
+    /// From now on so many a second are dialled.
+    pub(super) fn keep_pace(&mut self, from: Moment, per_second: f64) {
+        self.pace = Some(Schedule::new(from, per_second));
+    }
+
+    /// Dials the first of all, alone, to see whether anyone is there.
+    pub(super) fn send_scout(&mut self, out: &mut Outbox<'_>) {
+        self.dial_next(out);
+    }
+
+    /// Dials as many as may be dialled now; with a pace to keep, when to come back.
+    pub(super) fn dial_more(&mut self, out: &mut Outbox<'_>) -> Option<Moment> {
+        while (self.begun < self.wanted || !self.again.is_empty()) && self.under_way < AT_ONCE {
+            if let Some(pace) = &mut self.pace {
+                if pace.due() > out.now() {
+                    return Some(pace.due());
+                }
+                pace.advance();
+            }
+            self.dial_next(out);
+        }
+        None
+    }
+
+    fn dial_next(&mut self, out: &mut Outbox<'_>) {
+        if self.under_way == 0 {
+            self.progress = out.now();
+        }
+        let tag = self.again.pop().unwrap_or_else(|| {
+            self.begun += 1;
+            if self.begun <= self.asking { u64::from(self.begun - 1) } else { IDLE }
+        });
+        self.under_way += 1;
+        self.dial(tag, out);
+    }
+
+    /// Makes a connection that carries this number.
+    pub(super) fn dial(&mut self, tag: u64, out: &mut Outbox<'_>) {
+        let Some(to) = self.addresses.front().cloned() else { return };
+        let from = self.sources.map(|sources| sources.nth(self.dials));
+        self.dials += 1;
+        match self.is_datagram {
+            true => out.ask(Dial { to, from, tag }),
+            false => out.connect(Dial { to, from, tag }),
+        }
+    }
+
+    /// A dial has an outcome.
+    pub(super) fn settled(&mut self, now: Moment) {
+        self.under_way = self.under_way.saturating_sub(1);
+        self.progress = now;
+    }
+
+    /// Has a connection dialled once more, later.
+    pub(super) fn dial_again(&mut self, tag: u64) {
+        self.again.push(tag);
+    }
+
+    /// Notes why so many connections could not be made.
+    pub(super) fn refused(&mut self, error: &io::Error, count: u64) {
+        *self.refusals.entry(plain(error)).or_default() += count;
+    }
+
+    /// Whether there are dials without an outcome.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.under_way > 0
+    }
+
+    /// The address that is dialled.
+    pub(super) fn address(&self) -> Option<&Address> {
+        self.addresses.front()
+    }
+
+    /// Whether every dial has an outcome.
+    pub(super) fn is_complete(&self) -> bool {
+        self.begun == self.wanted && self.under_way == 0 && self.again.is_empty()
+    }
+}

@@ -1,0 +1,202 @@
+//! The requests of one connection that have no answer yet, in the order in which they were sent.
+//!
+//! A request whose time is up stays for a while, so that an answer that still comes is told from one that nobody asked for.
+//! On a stream it stays for good: its answer comes before those of later requests, or never.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use pingpong::Moment;
+
+/// One request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Request {
+    pub(super) number: u64,
+    /// When it was to be sent.
+    pub(super) intended: Moment,
+    /// When it was sent.
+    pub(super) sent: Moment,
+}
+
+/// A request that has been answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Settled {
+    pub(super) request: Request,
+    /// It had been given up.
+    pub(super) was_overdue: bool,
+    /// A later request was answered before it.
+    pub(super) is_overtaken: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Waiting,
+    Overdue,
+    /// Answered, behind one that is not.
+    Answered,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    queue: VecDeque<(Request, State)>,
+    waiting: u32,
+    /// The highest number answered.
+    newest_answered: u64,
+}
+
+impl Pending {
+    pub(super) fn push(&mut self, request: Request) {
+        self.queue.push_back((request, State::Waiting));
+        self.waiting += 1;
+    }
+
+    /// How many wait for an answer whose time is not up.
+    pub(super) fn waiting(&self) -> u32 {
+        self.waiting
+    }
+
+    /// How many are remembered.
+    pub(super) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// The number of the oldest one without an answer.
+    pub(super) fn oldest(&self) -> Option<u64> {
+        self.queue.front().map(|(request, _)| request.number)
+    }
+
+    /// Takes the oldest one: it is answered.
+    pub(super) fn settle_oldest(&mut self) -> Option<Settled> {
+        self.oldest().and_then(|number| self.settle(number))
+    }
+
+    /// Takes this one: it is answered. `None` where it has been answered, or forgotten, or was never asked.
+    pub(super) fn settle(&mut self, number: u64) -> Option<Settled> {
+        let place = match self.queue.front() {
+            Some((request, _)) if request.number == number => 0,
+            _ => self.queue.binary_search_by_key(&number, |(request, _)| request.number).ok()?,
+        };
+        let (request, state) = &mut self.queue[place];
+        let (request, was) = (*request, std::mem::replace(state, State::Answered));
+        if was == State::Answered {
+            return None;
+        }
+        self.waiting -= u32::from(was == State::Waiting);
+        let is_overtaken = number < self.newest_answered;
+        self.newest_answered = self.newest_answered.max(number);
+        self.drop_answered();
+        Some(Settled { request, was_overdue: was == State::Overdue, is_overtaken })
+    }
+
+    /// Gives up those that have waited for longer than `timeout`, and tells each of them.
+    pub(super) fn give_up(&mut self, now: Moment, timeout: Duration, mut tell: impl FnMut(&Request)) {
+        if self.waiting == 0 {
+            return;
+        }
+        for (request, state) in &mut self.queue {
+            if now.since(request.sent) <= timeout {
+                break;
+            }
+            if *state == State::Waiting {
+                *state = State::Overdue;
+                self.waiting -= 1;
+                tell(request);
+            }
+        }
+    }
+
+    /// Forgets those that were given up so long ago that no answer is expected any more.
+    pub(super) fn forget(&mut self, now: Moment, after: Duration) {
+        while let Some((request, State::Overdue | State::Answered)) = self.queue.front()
+            && now.since(request.sent) > after
+        {
+            self.queue.pop_front();
+        }
+    }
+
+    /// Takes all that wait: no answer will come. Those given up before are forgotten.
+    pub(super) fn abandon(&mut self, mut tell: impl FnMut(&Request)) {
+        for (request, state) in self.queue.drain(..) {
+            if state == State::Waiting {
+                tell(&request);
+            }
+        }
+        self.waiting = 0;
+    }
+
+    fn drop_answered(&mut self) {
+        while let Some((_, State::Answered)) = self.queue.front() {
+            self.queue.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    /// Requests 1 to 4, sent a second apart.
+    fn four() -> Pending {
+        let mut pending = Pending::default();
+        for number in 1..=4 {
+            let sent = Moment::from_nanos(number * SECOND);
+            pending.push(Request { number, intended: sent, sent });
+        }
+        pending
+    }
+
+    fn given_up(pending: &mut Pending, at: u64) -> Vec<u64> {
+        let mut numbers = Vec::new();
+        let now = Moment::from_nanos(at * SECOND);
+        pending.give_up(now, Duration::from_secs(2), |request| numbers.push(request.number));
+        numbers
+    }
+
+    #[test]
+    fn answers_in_order_empty_it() {
+        let mut pending = four();
+        for number in 1..=4 {
+            let settled = pending.settle_oldest().unwrap();
+            assert_eq!((settled.request.number, settled.was_overdue, settled.is_overtaken), (number, false, false));
+        }
+        assert_eq!((pending.len(), pending.waiting()), (0, 0));
+        assert!(pending.settle_oldest().is_none());
+    }
+
+    #[test]
+    fn an_overtaken_answer_is_told_and_a_second_one_is_none() {
+        let mut pending = four();
+        assert!(!pending.settle(3).unwrap().is_overtaken);
+        assert!(pending.settle(3).is_none());
+        assert!(pending.settle(1).unwrap().is_overtaken);
+        assert_eq!(pending.oldest(), Some(2));
+        assert!(pending.settle(2).unwrap().is_overtaken);
+        assert_eq!((pending.oldest(), pending.waiting()), (Some(4), 1));
+        assert!(pending.settle(9).is_none());
+    }
+
+    #[test]
+    fn each_is_given_up_once_and_may_still_be_answered() {
+        let mut pending = four();
+        assert!(given_up(&mut pending, 3).is_empty());
+        assert_eq!(given_up(&mut pending, 5), [1, 2]);
+        assert!(given_up(&mut pending, 5).is_empty());
+        assert_eq!((pending.waiting(), pending.oldest()), (2, Some(1)));
+        assert!(pending.settle(1).unwrap().was_overdue);
+        pending.forget(Moment::from_nanos(9 * SECOND), Duration::from_secs(4));
+        assert!(pending.settle(2).is_none(), "forgotten");
+        assert!(!pending.settle(3).unwrap().was_overdue);
+    }
+
+    #[test]
+    fn what_is_abandoned_was_still_waiting() {
+        let mut pending = four();
+        given_up(&mut pending, 4);
+        pending.settle(3);
+        let mut numbers = Vec::new();
+        pending.abandon(|request| numbers.push(request.number));
+        assert_eq!((numbers, pending.len(), pending.waiting()), (vec![2, 4], 0, 0));
+    }
+}

@@ -1,0 +1,398 @@
+//! The load over the fake kernel with a virtual clock: every figure is known to the nanosecond.
+
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use nix::libc::ECONNREFUSED;
+
+use super::fake::server::Server;
+use super::load::{Load, Phase};
+use super::results::{Counts, Fact};
+use crate::cli::{BenchOptions, Extent, Probe};
+use pingpong::Address;
+use pingpong::service::Framing;
+
+pub(super) const MILLI: Duration = Duration::from_millis(1);
+
+/// One connection, closed loop, 30-byte pings, one second, no warm-up, answers given up after 200 ms.
+pub(super) fn options(set: impl FnOnce(&mut BenchOptions)) -> BenchOptions {
+    let mut options = BenchOptions {
+        endpoint: "tcp://192.0.2.1:8888".parse().unwrap(),
+        connections: 1,
+        idle: 0,
+        extent: Extent::Duration(Duration::from_secs(1)),
+        rate: None,
+        pipeline: 1,
+        probe: Probe::Pong(30),
+        churn: false,
+        connect_rate: None,
+        sources: None,
+        warmup: Duration::ZERO,
+        framing: Framing::Line,
+        timeout: 200 * MILLI,
+        json: None,
+        hdr: None,
+        quiet: false,
+        progress: false,
+    };
+    set(&mut options);
+    options
+}
+
+/// A load that has dialled its first connection.
+pub(super) fn dialling(set: impl FnOnce(&mut BenchOptions)) -> Server<Load> {
+    let options = options(set);
+    let addresses = [1, 2].map(|last| Address::Ip(([192, 0, 2, last], 8888).into()));
+    let mut server = Server::limited(Load::new(options, addresses.to_vec(), false), |limits| {
+        limits.linger = Duration::ZERO;
+    });
+    let (service, now) = (server.service, server.now());
+    server.engine.begin(now);
+    server.engine.with(service, |load, out| load.begin(out));
+    server.settle();
+    server
+}
+
+/// A load whose connections are all there, and that asks.
+pub(super) fn asking(set: impl FnOnce(&mut BenchOptions)) -> Server<Load> {
+    let mut server = dialling(set);
+    let mut dialled = 0;
+    while server.load(|load| load.phase) != Phase::Asking {
+        assert!(dialled < server.kernel.borrow().dialled.len(), "it does not dial");
+        server.kernel.borrow_mut().answers_the_dial(dialled);
+        dialled += 1;
+        server.settle();
+    }
+    server
+}
+
+impl Server<Load> {
+    pub(super) fn load<T>(&mut self, look: impl FnOnce(&mut Load) -> T) -> T {
+        let service = self.service;
+        self.engine.with(service, |load, _| look(load))
+    }
+
+    pub(super) fn counts(&mut self) -> Counts {
+        self.load(|load| load.ledger.counts.clone())
+    }
+
+    pub(super) fn count(&mut self, fact: Fact) -> u64 {
+        self.counts()[fact]
+    }
+
+    /// The numbers of the requests that have arrived on a connection.
+    pub(super) fn asked(&mut self, connection: usize) -> Vec<u64> {
+        self.settle();
+        let text = self.hears(connection);
+        text.lines().map(|line| line.split(' ').nth(1).expect("ping NUMBER").parse().expect("a number")).collect()
+    }
+
+    pub(super) fn answers(&mut self, connection: usize, numbers: &[u64]) {
+        for number in numbers {
+            self.says(connection, format!("pong {number:012} abcdefghijk\n"));
+        }
+        self.settle();
+    }
+
+    /// Answers whatever comes, each time after `delay`, until the load is over or so long.
+    pub(super) fn echo_for(&mut self, connection: usize, delay: Duration, time: Duration) {
+        let until = self.now() + time;
+        while self.now() < until && !self.engine.is_stopped() {
+            let asked = self.asked(connection);
+            self.pass(delay);
+            self.answers(connection, &asked);
+        }
+    }
+
+    #[track_caller]
+    pub(super) fn assert_counts(&mut self, expected: &[(Fact, u64)]) {
+        let counts = self.counts();
+        for (fact, name) in Fact::ALL {
+            let expected = expected.iter().find(|(other, _)| *other == fact).map_or(0, |(_, count)| *count);
+            let is_of_connections = name.starts_with("connections_") && expected == 0;
+            assert!(is_of_connections || counts[fact] == expected, "{name}: {} and not {expected}", counts[fact]);
+        }
+    }
+}
+
+pub(super) fn times(histogram: &Histogram<u64>) -> Vec<(u64, u64)> {
+    let rounded = |nanos: u64| (nanos as f64 / 1e6).round() as u64;
+    histogram.iter_recorded().map(|step| (rounded(step.value_iterated_to()), step.count_at_value())).collect()
+}
+
+/// How many took longer than 5 ms.
+fn slow(times: &[(u64, u64)]) -> u64 {
+    times.iter().filter(|(millis, _)| *millis > 5).map(|(_, count)| count).sum()
+}
+
+#[test]
+fn a_closed_loop_asks_again_when_it_has_its_answer() {
+    let mut server = asking(|_| {});
+    assert_eq!(server.asked(0), [1]);
+    assert!(server.asked(0).is_empty());
+    server.pass(5 * MILLI);
+    server.answers(0, &[1]);
+    assert_eq!(server.asked(0), [2]);
+}
+
+#[test]
+fn all_that_was_sent_in_time_is_waited_for_and_nothing_else_counts() {
+    let mut server = asking(|options| options.warmup = 100 * MILLI);
+    server.echo_for(0, 10 * MILLI, Duration::from_secs(3));
+    assert!(server.engine.is_stopped());
+    server.assert_counts(&[(Fact::Sent, 100), (Fact::Requests, 100), (Fact::ConnectionsOpened, 1)]);
+    let service = server.load(|load| times(&load.ledger.service.total));
+    assert_eq!(service, [(10, 100)]);
+    let now = server.now();
+    assert_eq!(server.load(|load| load.ledger.measured(now)), Duration::from_secs(1));
+}
+
+#[test]
+fn an_open_loop_asks_on_schedule_whether_or_not_answers_come() {
+    let mut server = asking(|options| options.rate = Some(100.0));
+    server.pass(95 * MILLI);
+    assert_eq!(server.asked(0), (1..=10).collect::<Vec<u64>>());
+    server.pass(10 * MILLI);
+    assert_eq!(server.asked(0), [11]);
+}
+
+#[test]
+fn a_stall_is_in_every_response_that_had_to_wait_for_it() {
+    // The server stalls for 150 ms once, and answers at once before and after.
+    let mut open = asking(|options| options.rate = Some(100.0));
+    open.echo_for(0, MILLI, 500 * MILLI);
+    open.echo_for(0, 150 * MILLI, MILLI);
+    open.echo_for(0, MILLI, Duration::from_secs(2));
+    assert!(open.engine.is_stopped());
+    assert_eq!(open.count(Fact::Requests), 100);
+    let response = open.load(|load| times(&load.ledger.response.as_ref().unwrap().total));
+    assert!((14..=16).contains(&slow(&response)), "{response:?}");
+
+    // The closed loop sees it once: that is what is wrong with it.
+    let mut closed = asking(|_| {});
+    closed.echo_for(0, MILLI, 500 * MILLI);
+    closed.echo_for(0, 150 * MILLI, MILLI);
+    closed.echo_for(0, MILLI, Duration::from_secs(2));
+    let service = closed.load(|load| times(&load.ledger.service.total));
+    assert_eq!(slow(&service), 1, "{service:?}");
+}
+
+#[test]
+fn what_the_load_itself_delays_is_lag_and_in_the_response_but_not_in_the_service_time() {
+    let mut server = asking(|options| options.rate = Some(100.0));
+    server.echo_for(0, MILLI, 100 * MILLI);
+    // The process is stopped for a while.
+    server.leap(55 * MILLI);
+    server.echo_for(0, MILLI, Duration::from_secs(2));
+    assert_eq!(server.count(Fact::Requests), 100);
+    let (lag, service, response) = server.load(|load| {
+        let ledger = &load.ledger;
+        let of = |latency: &Option<super::results::Latency>| times(&latency.as_ref().unwrap().total);
+        (of(&ledger.lag), times(&ledger.service.total), of(&ledger.response))
+    });
+    // One request was under way.
+    assert!(slow(&lag) >= 4 && slow(&response) > 4 && slow(&service) <= 1, "{lag:?} {service:?} {response:?}");
+}
+
+#[test]
+fn an_answer_after_the_timeout_is_lost_until_it_comes_and_then_late() {
+    let mut server = asking(|_| {});
+    assert_eq!(server.asked(0), [1]);
+    server.pass(250 * MILLI);
+    assert_eq!(server.count(Fact::Lost), 1);
+    let next = server.asked(0);
+    assert_eq!(next, [2], "whoever has given up asks again");
+    server.answers(0, &[1]);
+    server.assert_counts(&[(Fact::Sent, 2), (Fact::Late, 1), (Fact::ConnectionsOpened, 1)]);
+    server.answers(0, &[2]);
+    assert_eq!(server.count(Fact::Requests), 1);
+    server.answers(0, &[2]);
+    assert_eq!(server.count(Fact::Duplicate), 1);
+}
+
+#[test]
+fn silence_is_lost_and_ends() {
+    let mut server = asking(|options| options.rate = Some(100.0));
+    server.pass(Duration::from_secs(3));
+    assert!(server.engine.is_stopped());
+    server.assert_counts(&[(Fact::Sent, 100), (Fact::Lost, 100), (Fact::ConnectionsOpened, 1)]);
+}
+
+#[test]
+fn so_many_requests_and_no_more() {
+    for (rate, warmup) in [(None, Duration::ZERO), (None, 50 * MILLI), (Some(1000.0), 50 * MILLI)] {
+        let mut server = asking(|options| {
+            options.extent = Extent::Requests(70);
+            options.pipeline = if rate.is_none() { 3 } else { 1 };
+            (options.rate, options.warmup) = (rate, warmup);
+        });
+        server.echo_for(0, MILLI, Duration::from_secs(2));
+        assert!(server.engine.is_stopped());
+        server.assert_counts(&[(Fact::Sent, 70), (Fact::Requests, 70), (Fact::ConnectionsOpened, 1)]);
+    }
+}
+
+#[test]
+fn fewer_requests_than_a_pipeline_holds() {
+    let mut server = asking(|options| (options.extent, options.pipeline) = (Extent::Requests(2), 4));
+    assert_eq!(server.asked(0), [1, 2]);
+    server.answers(0, &[1, 2]);
+    assert!(server.engine.is_stopped());
+}
+
+#[test]
+fn who_sends_the_last_request_late_has_measured_for_longer() {
+    let mut server = asking(|options| (options.rate, options.timeout) = (Some(100.0), Duration::from_secs(1)));
+    server.echo_for(0, MILLI, 900 * MILLI);
+    server.leap(300 * MILLI);
+    server.echo_for(0, MILLI, Duration::from_secs(2));
+    assert!(server.engine.is_stopped());
+    server.assert_counts(&[(Fact::Sent, 100), (Fact::Requests, 100), (Fact::ConnectionsOpened, 1)]);
+    let now = server.now();
+    assert!(server.load(|load| load.ledger.measured(now)) >= 1200 * MILLI);
+}
+
+#[test]
+fn a_pipeline_is_kept_full() {
+    let mut server = asking(|options| options.pipeline = 4);
+    assert_eq!(server.asked(0), [1, 2, 3, 4]);
+    server.answers(0, &[1, 2]);
+    assert_eq!(server.asked(0), [5, 6]);
+}
+
+#[test]
+fn a_connection_that_cannot_take_more_holds_the_schedule_up_and_that_is_told() {
+    let mut server = asking(|options| {
+        options.rate = Some(100.0);
+        options.probe = Probe::Pong(1 << 20);
+    });
+    server.pass(Duration::from_secs(3));
+    assert!(server.engine.is_stopped());
+    server.assert_counts(&[(Fact::Sent, 16), (Fact::Lost, 16), (Fact::Unsent, 84), (Fact::ConnectionsOpened, 1)]);
+}
+
+#[test]
+fn answers_let_a_schedule_that_was_held_up_go_on_at_once_even_after_its_time() {
+    let mut server = asking(|options| {
+        options.rate = Some(20.0);
+        options.probe = Probe::Pong(1 << 20);
+        options.timeout = Duration::from_secs(5);
+    });
+    server.pass(900 * MILLI);
+    let asked = server.hears(0);
+    assert_eq!(asked.lines().count(), 16);
+    server.pass(200 * MILLI);
+    assert_eq!(server.hears(0), "");
+    server.says(0, asked.replace("ping", "pong"));
+    server.settle();
+    let rest = server.hears(0);
+    assert_eq!(rest.lines().count(), 4);
+    server.says(0, rest.replace("ping", "pong"));
+    server.settle();
+    assert!(server.engine.is_stopped());
+    server.assert_counts(&[(Fact::Sent, 20), (Fact::Requests, 20), (Fact::ConnectionsOpened, 1)]);
+}
+
+#[test]
+fn a_connection_that_ends_takes_its_requests_with_it_and_the_others_go_on() {
+    let mut server = asking(|options| options.connections = 2);
+    let asked = [server.asked(0), server.asked(1)].concat();
+    server.resets(0);
+    server.settle();
+    server.assert_counts(&[
+        (Fact::Sent, 2),
+        (Fact::Broken, 1),
+        (Fact::ConnectionsLost, 1),
+        (Fact::ConnectionsOpened, 2),
+        (Fact::ConnectionsRequested, 2),
+    ]);
+    server.answers(1, &asked[1..]);
+    assert_eq!(server.asked(1), [3]);
+    server.finishes(1);
+    server.settle();
+    assert!(server.engine.is_stopped(), "nobody is left");
+    assert_eq!((server.count(Fact::Broken), server.count(Fact::ConnectionsLost)), (2, 2));
+}
+
+#[test]
+fn interrupted_it_says_what_is_open() {
+    let mut server = asking(|options| options.pipeline = 4);
+    server.answers(0, &[1]);
+    server.shut_down();
+    server.settle();
+    assert!(server.engine.is_stopped());
+    let now = server.now();
+    server.load(|load| load.conclude(now, 0)).unwrap();
+    assert_ne!(server.load(|load| load.phase), Phase::Over);
+    let counts = server.counts();
+    assert_eq!((counts[Fact::Requests], counts[Fact::Unfinished], counts[Fact::ConnectionsLost]), (1, 4, 0));
+}
+
+#[test]
+fn wrong_bytes_are_an_error_of_their_own() {
+    let mut server = asking(|_| {});
+    assert_eq!(server.asked(0), [1]);
+    server.says(0, "pong 000000000001 abcdefghijK\n");
+    assert_eq!(server.asked(0), [2]);
+    server.answers(0, &[2]);
+    assert_eq!(server.asked(0), [3]);
+    server.assert_counts(&[(Fact::Sent, 3), (Fact::Wrong, 1), (Fact::Requests, 1), (Fact::ConnectionsOpened, 1)]);
+}
+
+/// A load over datagrams whose scout has been answered.
+fn asking_datagrams(set: impl FnOnce(&mut BenchOptions)) -> Server<Load> {
+    let mut server = dialling(|options| {
+        options.endpoint = "udp://192.0.2.1:8888".parse().unwrap();
+        set(options);
+    });
+    server.tells(0, 1);
+    assert_eq!(server.load(|load| load.phase), Phase::Asking);
+    server
+}
+
+impl Server<Load> {
+    /// An answer arrives at a datagram socket.
+    fn tells(&mut self, socket: usize, number: u64) {
+        let from = Address::Ip(([192, 0, 2, 1], 8888).into());
+        let answer = format!("pong {number:012} abcdefghijkl");
+        self.kernel.borrow_mut().datagram_arrives(socket, from, None, answer.as_bytes());
+        self.settle();
+    }
+}
+
+#[test]
+fn datagrams_may_be_lost_late_doubled_and_out_of_order() {
+    let mut server = asking_datagrams(|options| options.rate = Some(100.0));
+    server.pass(45 * MILLI);
+    for number in [3, 2, 2, 4] {
+        server.tells(0, number);
+    }
+    assert_eq!((server.count(Fact::Requests), server.count(Fact::Reordered), server.count(Fact::Duplicate)), (3, 1, 1));
+    server.pass(220 * MILLI);
+    server.tells(0, 6);
+    assert_eq!(server.count(Fact::Late), 1);
+    server.pass(Duration::from_secs(3));
+    assert!(server.engine.is_stopped());
+    server.assert_counts(&[
+        (Fact::Sent, 100),
+        (Fact::Requests, 3),
+        (Fact::Late, 1),
+        (Fact::Lost, 96),
+        (Fact::Duplicate, 1),
+        (Fact::Reordered, 1),
+        (Fact::ConnectionsOpened, 1),
+    ]);
+}
+
+#[test]
+fn a_socket_whose_datagrams_are_refused_asks_on_but_not_at_full_speed() {
+    let mut server = asking_datagrams(|_| {});
+    for _ in 0..20 {
+        server.kernel.borrow_mut().datagrams[0].receive_errors.push_back(ECONNREFUSED);
+        server.kernel.borrow_mut().datagrams[0].woken = true;
+        server.settle();
+    }
+    assert_eq!(server.count(Fact::Refused), 1);
+    server.pass(100 * MILLI);
+    assert!((2..20).contains(&server.count(Fact::Sent)), "{}", server.count(Fact::Sent));
+}

@@ -1,0 +1,73 @@
+//! Answers that are overdue, and connections that do not come about, without a timer for each.
+
+use std::io;
+use std::time::Duration;
+
+use super::load::{Load, Phase, SWEEP};
+use super::results::Fact;
+use pingpong::service::Outbox;
+
+/// Connections that are looked at for overdue answers at once.
+const SWEPT_AT_ONCE: usize = 512;
+
+impl Load {
+    pub(super) fn sweep_interval(&self) -> Duration {
+        let parts = self.askers.len().div_ceil(SWEPT_AT_ONCE) as u32;
+        (self.options.timeout / 16 / parts).clamp(Duration::from_millis(1), Duration::from_millis(50))
+    }
+
+    /// Looks at some of the askers for requests whose time is up.
+    pub(super) fn sweep(&mut self, out: &mut Outbox<'_>) {
+        let now = out.now();
+        let end = (self.swept + SWEPT_AT_ONCE).min(self.askers.len());
+        for key in self.swept..end {
+            self.sweep_one(key, out);
+        }
+        self.swept = if end == self.askers.len() { 0 } else { end };
+        self.ledger.mind_parts(now);
+        // Whoever does not answer a SYN for so long is not waited for.
+        if self.phase == Phase::Connecting
+            && self.crowd.is_waiting()
+            && now.since(self.crowd.progress) > self.options.timeout
+        {
+            let counts = &mut self.ledger.counts;
+            let settled = counts[Fact::ConnectionsOpened] + counts[Fact::ConnectionsFailed];
+            let missing = counts[Fact::ConnectionsRequested].saturating_sub(settled);
+            counts[Fact::ConnectionsFailed] += missing;
+            self.crowd.refused(&io::ErrorKind::TimedOut.into(), missing);
+            self.start(out);
+        }
+        // (A datagram scout has a time of its own.)
+        let is_dialling = self.phase == Phase::Scouting && !self.is_datagram();
+        if is_dialling && now.since(self.crowd.progress) > self.options.timeout {
+            self.error = Some(io::ErrorKind::TimedOut.into());
+            out.stop();
+        }
+        self.end_when_settled(out);
+        out.wake_at(now + self.sweep_interval(), SWEEP);
+    }
+
+    fn sweep_one(&mut self, key: usize, out: &mut Outbox<'_>) {
+        let now = out.now();
+        let Self { askers, ledger, options, .. } = self;
+        let asker = &mut askers[key];
+        let waiting = asker.pending.waiting();
+        asker.pending.give_up(now, options.timeout, |request| ledger.failed(request, Fact::Lost, now));
+        if options.endpoint.is_datagram() {
+            asker.pending.forget(now, 2 * options.timeout);
+        }
+        if options.churn && asker.pending.waiting() < waiting {
+            // Whatever comes on that connection is of no interest any more.
+            if let Some(peer) = asker.peer {
+                out.close_other(peer);
+            }
+            asker.hang_up();
+            asker.pending.abandon(|_| {});
+        }
+        match self.rota {
+            Some(_) => self.set_free(key, out),
+            None if key < self.begun => self.top_up(key, out),
+            None => {}
+        }
+    }
+}

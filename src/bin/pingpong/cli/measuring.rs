@@ -1,0 +1,333 @@
+//! `pingpong bench`: its options.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::TypedValueParser;
+use clap::error::ErrorKind;
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+
+use super::asking::Probe;
+use super::sources::Sources;
+use super::units::{count_of, duration_of, number_of, size_of};
+use super::{asking, duration, flag, option, required, timeout};
+use pingpong::Endpoint;
+use pingpong::service::Framing;
+
+/// The options of `pingpong bench`.
+#[derive(Clone, Debug)]
+pub(crate) struct BenchOptions {
+    /// Whom to load.
+    pub(crate) endpoint: Endpoint,
+    /// Sockets that ask.
+    pub(crate) connections: u32,
+    /// Sockets that only stay open.
+    pub(crate) idle: u32,
+    /// How long, or how often.
+    pub(crate) extent: Extent,
+    /// Requests per second over all connections, sent on schedule; without it each connection waits for its answers.
+    pub(crate) rate: Option<f64>,
+    /// Requests that one connection has under way, where it waits for answers.
+    pub(crate) pipeline: u32,
+    /// What to ask, and what answer is right.
+    pub(crate) probe: Probe,
+    /// Whether each request has a connection of its own.
+    pub(crate) churn: bool,
+    /// Connections made per second before the start; without it, as fast as they come about.
+    pub(crate) connect_rate: Option<f64>,
+    /// Local addresses to come from.
+    pub(crate) sources: Option<Sources>,
+    /// How long to ask before it counts.
+    pub(crate) warmup: Duration,
+    /// Where a message ends in a stream: lines or chunks.
+    pub(crate) framing: Framing,
+    /// An answer after this long is lost, or late.
+    pub(crate) timeout: Duration,
+    /// Where the results go as JSON.
+    pub(crate) json: Option<Output>,
+    /// Where the histograms go as an HdrHistogram log.
+    pub(crate) hdr: Option<PathBuf>,
+    /// Only the last line of the report.
+    pub(crate) quiet: bool,
+    /// Whether a terminal shows how it goes.
+    pub(crate) progress: bool,
+}
+
+/// The options of `pingpong bench merge`.
+#[derive(Clone, Debug)]
+pub(crate) struct MergeOptions {
+    /// Results of `--json`.
+    pub(crate) files: Vec<PathBuf>,
+    /// Where the sum goes as JSON.
+    pub(crate) json: Option<Output>,
+}
+
+/// When a load ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// After so long.
+    Duration(Duration),
+    /// After so many requests.
+    Requests(u64),
+}
+
+/// Where results go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Output {
+    /// To standard output, in place of the report.
+    Stdout,
+    /// Into a file.
+    File(PathBuf),
+}
+
+/// The longest message of UDP over IPv4 (udp(7)).
+const LONGEST_DATAGRAM: usize = 65_507;
+
+pub(super) fn bench() -> Command {
+    Command::new("bench")
+        .about("Loads a server: many connections, every answer checked and timed")
+        .args_conflicts_with_subcommands(true)
+        .disable_help_subcommand(true)
+        .subcommand_negates_reqs(true)
+        .arg(asking::endpoint())
+        .arg(option("connections", "N", "Sockets that ask").short('c').default_value("50").value_parser(count_of))
+        .arg(timeout("duration", "How long it measures [default: 10s]").short('d'))
+        .arg(
+            option("requests", "N", "Measure so many requests instead")
+                .short('n')
+                .value_parser(number_of)
+                .conflicts_with("duration"),
+        )
+        .arg(
+            option("rate", "R", "Open loop: so many requests a second, sent on schedule whether or not answers came")
+                .short('r')
+                .value_parser(per_second),
+        )
+        .arg(
+            option("pipeline", "N", "Closed loop: requests that each connection has under way [default: 1]")
+                .short('p')
+                .value_parser(count_of)
+                .conflicts_with_all(["rate", "churn"]),
+        )
+        .arg(option("size", "BYTES", "Bytes of a message [default: 64]").short('s').value_parser(size_of))
+        .arg(flag("echo", "Expect the same bytes back, instead of pong with the same tail"))
+        .arg(option("idle", "N", "Connections beside them that only stay open").value_parser(or_none(count_of)))
+        .arg(flag("churn", "A new connection for each request"))
+        .arg(
+            option(
+                "connect-rate",
+                "R",
+                "Connections made a second, before the start [default: as fast as they come about]",
+            )
+            .value_parser(per_second),
+        )
+        .arg(
+            option("source", "ADDR", "Local addresses to come from: ADDR, ADDR-ADDR or ADDR/BITS")
+                .value_parser(|text: &str| text.parse::<Sources>()),
+        )
+        .arg(
+            duration("warmup", "How long to ask before it counts")
+                .default_value("1s")
+                .value_parser(or_none(duration_of)),
+        )
+        .args(asking::texts().map(|text| text.conflicts_with("size")))
+        .arg(asking::framing("line: messages end with LF; raw: they do not"))
+        .arg(timeout("timeout", "An answer after this long is lost, or late if it still comes").default_value("5s"))
+        .arg(json())
+        .arg(
+            option("hdr", "FILE", "Write the histograms there, as an HdrHistogram log")
+                .value_parser(value_parser!(PathBuf)),
+        )
+        .arg(flag("quiet", "Only the last line of the report").short('q'))
+        .arg(flag("no-progress", "Do not show on a terminal how it goes"))
+        .after_help(HELP)
+        .subcommand(
+            Command::new("merge")
+                .about("Adds up the results of several machines")
+                .arg(
+                    Arg::new("files")
+                        .value_name("JSON")
+                        .required(true)
+                        .action(ArgAction::Append)
+                        .value_parser(value_parser!(PathBuf))
+                        .help("Results written with --json"),
+                )
+                .arg(json()),
+        )
+}
+
+const HELP: &str = "\
+Examples:
+  pingpong bench localhost -c 50 -d 10s
+  pingpong bench localhost -c 100 --idle 18900 -r 20k
+  pingpong bench udp://localhost --echo -s 512 -r 50k --json=result.json
+  pingpong bench tcp://localhost:6379 --send 'PING\\r\\n' --expect '+PONG\\r\\n'
+  pingpong bench merge a.json b.json
+
+Exits with 0 when requests were answered, 1 when none was, 3 when nobody was there, 4 when nobody took the connection
+in time, 5 when an answer was wrong, 6 when this machine has too few descriptors, ports or bytes for it.";
+
+fn json() -> Arg {
+    option("json", "FILE", "Write the results as JSON, to standard output in place of the report or into a file")
+        .num_args(0..=1)
+        .require_equals(true)
+        .default_missing_value("-")
+        .value_parser(clap::builder::PathBufValueParser::new().map(|path: PathBuf| match path.as_os_str() == "-" {
+            true => Output::Stdout,
+            false => Output::File(path),
+        }))
+}
+
+/// `50000`, `50k`, `0.5`.
+fn per_second(text: &str) -> Result<f64, String> {
+    let text = text.strip_suffix("/s").unwrap_or(text);
+    let rate = match text.parse::<f64>() {
+        Ok(rate) => rate,
+        Err(_) => f64::from(count_of(text)?),
+    };
+    // One in three hours, up to what the clock can tell apart.
+    let is_sound = (1e-4..=1e9).contains(&rate);
+    is_sound.then_some(rate).ok_or_else(|| "write it like 50000, 50k or 0.5".to_owned())
+}
+
+/// What a parser takes, and 0.
+fn or_none<T: Default>(parse: fn(&str) -> Result<T, String>) -> impl Fn(&str) -> Result<T, String> + Clone {
+    move |text| if text == "0" || text == "0s" { Ok(T::default()) } else { parse(text) }
+}
+
+impl BenchOptions {
+    /// Fails where the options do not go together.
+    pub(super) fn of(options: &ArgMatches) -> Result<Self, clap::Error> {
+        let size = options.get_one("size").copied().unwrap_or(64);
+        let requests = options.get_one::<u64>("requests").copied();
+        let duration = options.get_one("duration").copied().unwrap_or(Duration::from_secs(10));
+        let bench = Self {
+            endpoint: required(options, "endpoint"),
+            connections: required(options, "connections"),
+            idle: options.get_one("idle").copied().unwrap_or(0),
+            extent: requests.map_or(Extent::Duration(duration), Extent::Requests),
+            rate: options.get_one("rate").copied(),
+            pipeline: options.get_one("pipeline").copied().unwrap_or(1),
+            probe: Probe::of(options, size),
+            churn: options.get_flag("churn"),
+            connect_rate: options.get_one("connect-rate").copied(),
+            sources: options.get_one("source").copied(),
+            warmup: required(options, "warmup"),
+            framing: required(options, "framing"),
+            timeout: required(options, "timeout"),
+            json: options.get_one("json").cloned(),
+            hdr: options.get_one("hdr").cloned(),
+            quiet: options.get_flag("quiet"),
+            progress: !options.get_flag("no-progress"),
+        };
+        bench.mistake().map_or(Ok(bench), |mistake| Err(clap::Error::raw(ErrorKind::ValueValidation, mistake)))
+    }
+
+    /// What does not go together, and what to do about it.
+    fn mistake(&self) -> Option<String> {
+        let is_datagram = self.endpoint.is_datagram();
+        let is_ip = matches!(self.endpoint, Endpoint::Tcp(_) | Endpoint::Udp(_));
+        let terminator = usize::from(self.framing == Framing::Line && !is_datagram);
+        let (least, longest) = match &self.probe {
+            Probe::Pong(size) => ("ping".len() + terminator, *size),
+            Probe::Echo(size) => (1, *size),
+            Probe::Fixed { send, expect } if send.is_empty() || expect.is_empty() => {
+                return Some("--send and --expect cannot be empty".to_owned());
+            }
+            Probe::Fixed { send, .. } => (1, send.len()),
+        };
+        if longest < least {
+            return Some(format!("--size {longest} has no room for 'ping': {least} is the least (or try --echo)"));
+        }
+        if is_datagram && longest > LONGEST_DATAGRAM {
+            return Some(format!("a datagram has no room for {longest} bytes: {LONGEST_DATAGRAM} is the most"));
+        }
+        if is_datagram && self.churn {
+            return Some("--churn is for connections, and datagrams have none: leave it out".to_owned());
+        }
+        if !is_ip && self.sources.is_some() {
+            return Some("--source is for tcp and udp: a Unix socket has no address of that kind".to_owned());
+        }
+        if self.connections.checked_add(self.idle).is_none() {
+            return Some("--connections and --idle together are too many".to_owned());
+        }
+        None
+    }
+}
+
+impl MergeOptions {
+    pub(super) fn of(options: &ArgMatches) -> Self {
+        let files = options.get_many::<PathBuf>("files").into_iter().flatten().cloned().collect();
+        Self { files, json: options.get_one("json").cloned() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{CommandLine, mistake, parse};
+    use super::*;
+
+    fn words(arguments: &str) -> impl Iterator<Item = std::ffi::OsString> {
+        ["pingpong", "bench"].into_iter().chain(arguments.split_whitespace()).map(Into::into)
+    }
+
+    #[track_caller]
+    fn bench(arguments: &str) -> BenchOptions {
+        match parse(words(arguments)).unwrap().command {
+            CommandLine::Bench(options) => *options,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_contract() {
+        let options = bench("localhost");
+        assert_eq!(options.endpoint.to_string(), "tcp://localhost:8888");
+        assert_eq!((options.connections, options.idle, options.pipeline), (50, 0, 1));
+        assert_eq!(options.extent, Extent::Duration(Duration::from_secs(10)));
+        assert_eq!((options.warmup, options.timeout), (Duration::from_secs(1), Duration::from_secs(5)));
+        assert_eq!((options.probe, options.framing), (Probe::Pong(64), Framing::Line));
+        assert!(options.rate.is_none() && options.json.is_none() && options.progress && !options.churn);
+    }
+
+    #[test]
+    fn numbers_have_suffixes_and_json_may_name_a_file() {
+        let options =
+            bench("localhost -c 19k -n 1m -r 2.5k --idle 10k --warmup 0s --json=a.json --source 127.0.0.1/30");
+        assert_eq!((options.connections, options.idle), (19_000, 10_000));
+        assert_eq!((options.extent, options.rate), (Extent::Requests(1_000_000), Some(2_500.0)));
+        assert_eq!((options.warmup, options.json), (Duration::ZERO, Some(Output::File("a.json".into()))));
+        assert_eq!(options.sources.unwrap().to_string(), "127.0.0.1-127.0.0.2");
+        assert_eq!(bench("localhost --json -q").json, Some(Output::Stdout));
+    }
+
+    #[test]
+    fn merge_is_a_command_of_its_own() {
+        let CommandLine::Merge(options) = parse(words("merge a.json b.json --json=c.json")).unwrap().command else {
+            panic!("no merge");
+        };
+        assert_eq!((options.files.len(), options.json), (2, Some(Output::File("c.json".into()))));
+    }
+
+    #[test]
+    fn what_does_not_go_together_is_a_usage_error_that_says_what_does() {
+        for (arguments, word) in [
+            ("localhost -s 4", "5 is the least"),
+            ("localhost -s 3 --framing raw", "4 is the least"),
+            ("udp://localhost --churn", "--churn is for connections"),
+            ("udp://localhost -s 64KiB", "65507"),
+            ("unix:///x --source 127.0.0.1", "--source is for tcp"),
+            ("localhost --send x", "--expect"),
+            ("localhost -d 1s -n 5", "--requests"),
+            ("localhost -r 5 -p 2", "--pipeline"),
+            ("localhost -r 0", "50k"),
+            ("localhost --source here", "127.0.0.2-127.0.0.9"),
+            ("", "ENDPOINT"),
+        ] {
+            let error = parse(words(arguments)).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{arguments}");
+            let line = mistake(&error).unwrap();
+            assert!(line.contains(word) && !line.contains('\n'), "{arguments}: {line}");
+        }
+    }
+}

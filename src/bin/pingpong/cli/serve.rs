@@ -1,0 +1,280 @@
+//! `pingpong serve`: its options.
+
+use std::time::Duration;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use log::LevelFilter;
+
+use super::units::{rate_of, size_of};
+use super::{count, duration, flag, option, required, timeout};
+use pingpong::Limits;
+use pingpong::ListenOptions;
+use pingpong::service::Framing;
+use pingpong::{Endpoint, HostPort};
+
+/// The options of `pingpong serve`.
+#[derive(Debug)]
+pub(crate) struct Serve {
+    /// What answers where.
+    pub(crate) services: Vec<(Kind, Vec<Endpoint>)>,
+    /// How streams are cut into messages.
+    pub(crate) framing: Framing,
+    /// How long `hello` thinks.
+    pub(crate) delay: Duration,
+    /// `--max-connections`, if given.
+    pub(crate) max_connections: Option<usize>,
+    /// All other limits.
+    pub(crate) limits: Limits,
+    /// How sockets listen.
+    pub(crate) listen: ListenOptions,
+    /// How often to log the counters.
+    pub(crate) stats: Option<Duration>,
+    /// How long to poll on without sleeping.
+    pub(crate) spin: Duration,
+}
+
+/// Which service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// `ping`
+    Ping,
+    /// `hello`
+    Hello,
+    /// `echo`
+    Echo,
+    /// `chat`
+    Chat,
+}
+
+impl Kind {
+    const ALL: [Self; 4] = [Self::Ping, Self::Hello, Self::Echo, Self::Chat];
+    /// What `serve` alone serves.
+    const USUAL: [Self; 3] = [Self::Ping, Self::Hello, Self::Echo];
+
+    /// Its name on the command line and in logs.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Ping => "ping",
+            Self::Hello => "hello",
+            Self::Echo => "echo",
+            Self::Chat => "chat",
+        }
+    }
+
+    /// Its endpoints where only a host and a port are named.
+    fn at(self, place: HostPort) -> Vec<Endpoint> {
+        match self {
+            Self::Chat => vec![Endpoint::Tcp(place)],
+            Self::Ping | Self::Hello | Self::Echo => vec![Endpoint::Tcp(place.clone()), Endpoint::Udp(place)],
+        }
+    }
+
+    const fn default_port(self) -> u16 {
+        match self {
+            Self::Ping => 8888,
+            Self::Hello => 9999,
+            Self::Echo => 50007,
+            Self::Chat => 12345,
+        }
+    }
+
+    fn named(name: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|kind| kind.name() == name);
+        found.ok_or_else(|| format!("there is no service '{name}' (there are ping, hello, echo and chat)"))
+    }
+}
+
+pub(super) fn command() -> Command {
+    Command::new("serve")
+        .about("Answers: ping, hello, echo and chat, in one process and one thread")
+        .arg(
+            Arg::new("services")
+                .value_name("SERVICE[=ENDPOINT]")
+                .action(ArgAction::Append)
+                .value_parser(service_argument)
+                .help("What answers where [default: ping hello echo]"),
+        )
+        .arg(
+            option("host", "HOST", "Address for services named without an endpoint; 0.0.0.0 or :: for all")
+                .default_value("127.0.0.1"),
+        )
+        .arg(
+            option("framing", "FRAMING", "Where a message ends in a stream: auto, line or raw")
+                .default_value("auto")
+                .value_parser(PossibleValuesParser::new(["auto", "line", "raw"]).map(|name| match name.as_str() {
+                    "line" => Framing::Line,
+                    "raw" => Framing::Raw,
+                    _ => Framing::Auto,
+                })),
+        )
+        .arg(duration("delay", "How long hello thinks about each message of a stream").default_value("1s"))
+        .arg(flag("once", "Serve until the first accepted connection has ended, then drain and exit"))
+        .arg(count(
+            "max-connections",
+            "Accept no more at once; the backlog holds the rest [default: what the descriptor limit allows]",
+        ))
+        .arg(count("max-per-ip", "Close further connections from one address at once [default: none]"))
+        .arg(
+            option("max-message", "BYTES", "A longer line closes its connection")
+                .default_value("64KiB")
+                .value_parser(size_of),
+        )
+        .arg(timeout("idle-timeout", "Close connections with no byte in or out for that long [default: none]"))
+        .arg(
+            timeout("stall-timeout", "Close connections that take none of their answers for that long")
+                .default_value("60s"),
+        )
+        .arg(count("backlog", "How many connections may wait to be accepted, per listener").default_value("4096"))
+        .arg(flag("reuse-port", "Several processes share a port, the kernel spreads the load (SO_REUSEPORT)"))
+        .arg(
+            option("udp-budget", "RATE", "Datagram answers per second to one far address, 'none' for no limit")
+                .default_value("100/s")
+                .value_parser(rate_of),
+        )
+        .arg(duration("drain", "How long a shutdown waits for answers that are owed").default_value("5s"))
+        .arg(timeout("stats", "Log the counters at this interval [default: off]"))
+        .arg(duration(
+            "spin",
+            "After the last event poll on without sleeping for that long: a core for latency [default: off]",
+        ))
+        .arg(flag("verbose", "Log each connection; twice: each message too").short('v').action(ArgAction::Count))
+        .arg(flag("quiet", "Log warnings only").short('q').conflicts_with("verbose"))
+        .after_help(HELP)
+}
+
+const HELP: &str = "\
+SERVICE is ping, hello, echo or chat; ENDPOINT is tcp://HOST:PORT, udp://HOST:PORT, unix://PATH,
+unixgram://PATH, or HOST:PORT for TCP and UDP. IPv6 addresses go in brackets; port 0 lets the
+kernel pick. Without an endpoint: TCP and UDP at --host; ping on 8888, hello on 9999, echo on 50007,
+chat (TCP only) on 12345. Services repeat freely.
+
+Durations: 250ms, 1s, 5m. Sizes: 512, 64KiB, 1MiB. Counts: 10k, 1m.
+
+  pingpong serve
+  pingpong serve echo=tcp://0.0.0.0:7000 ping=unix:///run/ping.sock -v
+
+Prints 'listening SERVICE ENDPOINT' for each endpoint, then 'ready'; logs go to standard error.
+SIGTERM or Ctrl-C drains and ends, a second one ends at once; SIGUSR1 logs the counters.";
+
+pub(super) fn level(options: &ArgMatches) -> LevelFilter {
+    match (options.get_flag("quiet"), options.get_count("verbose")) {
+        (true, _) => LevelFilter::Warn,
+        (_, 0) => LevelFilter::Info,
+        (_, 1) => LevelFilter::Debug,
+        _ => LevelFilter::Trace,
+    }
+}
+
+impl Serve {
+    pub(super) fn of(options: &ArgMatches) -> Self {
+        let duration = |name| options.get_one::<Duration>(name).copied();
+        let count = |name| options.get_one::<u32>(name).copied();
+        let mut limits = Limits::default();
+        limits.max_per_ip = count("max-per-ip");
+        limits.max_message = required(options, "max-message");
+        limits.idle_timeout = duration("idle-timeout");
+        limits.stall_timeout = required(options, "stall-timeout");
+        limits.drain = required(options, "drain");
+        limits.udp_budget = required(options, "udp-budget");
+        limits.once = options.get_flag("once");
+        let mut listen = ListenOptions::default();
+        listen.backlog = i32::try_from(required::<u32>(options, "backlog")).unwrap_or(i32::MAX);
+        listen.reuse_port = options.get_flag("reuse-port");
+        Self {
+            services: services(options),
+            framing: options.get_one("framing").copied().unwrap_or_default(),
+            delay: duration("delay").unwrap_or_default(),
+            max_connections: count("max-connections").map(|count| count as usize),
+            limits,
+            listen,
+            stats: duration("stats"),
+            spin: duration("spin").unwrap_or_default(),
+        }
+    }
+}
+
+/// The services asked for, each with its endpoints: several services may be of one kind.
+fn services(options: &ArgMatches) -> Vec<(Kind, Vec<Endpoint>)> {
+    let host = options.get_one::<String>("host").map_or("127.0.0.1", String::as_str);
+    let asked = options.get_many::<(Kind, Option<Vec<Endpoint>>)>("services");
+    let asked: Vec<_> = match asked {
+        Some(asked) => asked.cloned().collect(),
+        None => Kind::USUAL.into_iter().map(|kind| (kind, None)).collect(),
+    };
+    let at_host = |kind: Kind| kind.at(HostPort { host: unbracketed(host).to_owned(), port: kind.default_port() });
+    asked.into_iter().map(|(kind, endpoints)| (kind, endpoints.unwrap_or_else(|| at_host(kind)))).collect()
+}
+
+/// `SERVICE`, `SERVICE=SCHEME://…` or `SERVICE=HOST:PORT`.
+fn service_argument(text: &str) -> Result<(Kind, Option<Vec<Endpoint>>), String> {
+    let Some((name, place)) = text.split_once('=') else { return Ok((Kind::named(text)?, None)) };
+    let kind = Kind::named(name)?;
+    let endpoints = match place.contains("://") {
+        true => vec![place.parse::<Endpoint>().map_err(|error| error.to_string())?],
+        false => kind.at(place.parse::<HostPort>().map_err(|problem| problem.to_string())?),
+    };
+    match endpoints.iter().find(|endpoint| kind == Kind::Chat && endpoint.is_datagram()) {
+        Some(endpoint) => Err(format!("chat needs connections, and {endpoint} has none (try tcp or unix)")),
+        None => Ok((kind, Some(endpoints))),
+    }
+}
+
+fn unbracketed(host: &str) -> &str {
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{CommandLine, parse};
+    use super::*;
+
+    #[track_caller]
+    fn serve(arguments: &str) -> Serve {
+        let words = ["pingpong", "serve"].into_iter().chain(arguments.split_whitespace()).map(Into::into);
+        match parse(words).unwrap_or_else(|error| panic!("{error}")).command {
+            CommandLine::Serve(serve) => serve,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn listed(serve: &Serve) -> Vec<String> {
+        let each = serve.services.iter().flat_map(|(kind, endpoints)| endpoints.iter().map(move |at| (kind, at)));
+        each.map(|(kind, at)| format!("{} {at}", kind.name())).collect()
+    }
+
+    #[test]
+    fn serve_alone_is_three_services_on_loopback_over_tcp_and_udp() {
+        let serve = serve("");
+        assert_eq!(
+            listed(&serve),
+            [
+                "ping tcp://127.0.0.1:8888",
+                "ping udp://127.0.0.1:8888",
+                "hello tcp://127.0.0.1:9999",
+                "hello udp://127.0.0.1:9999",
+                "echo tcp://127.0.0.1:50007",
+                "echo udp://127.0.0.1:50007",
+            ]
+        );
+        assert_eq!(serve.delay, Duration::from_secs(1));
+        assert_eq!(serve.listen.backlog, 4096);
+        assert_eq!(serve.limits.max_message, 64 << 10);
+    }
+
+    #[test]
+    fn services_repeat_and_name_their_endpoints() {
+        let serve = serve("ping=tcp://[::]:7000 ping=unix:///run/pp.sock echo=localhost:1 hello --host ::1");
+        assert_eq!(
+            listed(&serve),
+            [
+                "ping tcp://[::]:7000",
+                "ping unix:///run/pp.sock",
+                "echo tcp://localhost:1",
+                "echo udp://localhost:1",
+                "hello tcp://[::1]:9999",
+                "hello udp://[::1]:9999",
+            ]
+        );
+    }
+}

@@ -1,0 +1,127 @@
+//! Local addresses to spread connections over: one address has only so many ports.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+
+/// A run of addresses, as in `127.0.0.2`, `127.0.0.2-127.0.0.9` or `10.0.0.0/28`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sources {
+    first: IpAddr,
+    /// At least 1.
+    count: u64,
+}
+
+impl Sources {
+    /// How many addresses they are.
+    pub(crate) fn count(self) -> u64 {
+        self.count
+    }
+
+    /// The address with this number; they go round.
+    pub(crate) fn nth(self, number: u64) -> IpAddr {
+        let offset = number % self.count;
+        match self.first {
+            IpAddr::V4(first) => IpAddr::V4(Ipv4Addr::from(u32::from(first).wrapping_add(offset as u32))),
+            IpAddr::V6(first) => IpAddr::V6(Ipv6Addr::from(u128::from(first).wrapping_add(u128::from(offset)))),
+        }
+    }
+
+    fn between(first: IpAddr, last: IpAddr) -> Option<Self> {
+        let count = match (first, last) {
+            (IpAddr::V4(first), IpAddr::V4(last)) => u64::from(u32::from(last).checked_sub(u32::from(first))?) + 1,
+            (IpAddr::V6(first), IpAddr::V6(last)) => {
+                u64::try_from(u128::from(last).checked_sub(u128::from(first))?).ok()?.checked_add(1)?
+            }
+            _ => return None,
+        };
+        Some(Self { first, count })
+    }
+
+    /// The hosts of a network: in IPv4 without the first and the last address, which are the network's own.
+    fn of_network(address: IpAddr, prefix: u32) -> Option<Self> {
+        match address {
+            IpAddr::V4(address) => {
+                let host = u32::MAX.checked_shr(prefix).unwrap_or(0);
+                let (first, last) = (u32::from(address) & !host, u32::from(address) | host);
+                let own = u32::from(prefix < 31);
+                (prefix <= 32).then(|| {
+                    Self::between(IpAddr::V4(Ipv4Addr::from(first + own)), IpAddr::V4(Ipv4Addr::from(last - own)))
+                })?
+            }
+            IpAddr::V6(address) => {
+                let host = u128::MAX.checked_shr(prefix).unwrap_or(0);
+                let (first, last) = (u128::from(address) & !host, u128::from(address) | host);
+                let last = last.min(first.saturating_add(u128::from(u32::MAX)));
+                (prefix <= 128)
+                    .then(|| Self::between(IpAddr::V6(Ipv6Addr::from(first)), IpAddr::V6(Ipv6Addr::from(last))))?
+            }
+        }
+    }
+}
+
+impl FromStr for Sources {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let address = |text: &str| text.parse::<IpAddr>().ok();
+        let sources = match (text.split_once('-'), text.split_once('/')) {
+            (Some((first, last)), _) => {
+                address(first).zip(address(last)).and_then(|(first, last)| Self::between(first, last))
+            }
+            (_, Some((network, prefix))) => address(network)
+                .zip(prefix.parse().ok())
+                .and_then(|(address, prefix)| Self::of_network(address, prefix)),
+            _ => address(text).map(|first| Self { first, count: 1 }),
+        };
+        sources.ok_or_else(|| "write it like 127.0.0.2, 127.0.0.2-127.0.0.9 or 10.0.0.0/28".to_owned())
+    }
+}
+
+impl fmt::Display for Sources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.count {
+            1 => write!(f, "{}", self.first),
+            count => write!(f, "{}-{}", self.first, self.nth(count - 1)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, shown: &str, count: u64) {
+        let sources: Sources = text.parse().unwrap();
+        assert_eq!((sources.to_string().as_str(), sources.count()), (shown, count), "{text}");
+    }
+
+    #[test]
+    fn addresses_ranges_and_networks() {
+        check("127.0.0.2", "127.0.0.2", 1);
+        check("127.0.0.2-127.0.0.9", "127.0.0.2-127.0.0.9", 8);
+        check("10.0.0.5/28", "10.0.0.1-10.0.0.14", 14);
+        check("10.0.0.4/31", "10.0.0.4-10.0.0.5", 2);
+        check("10.0.0.4/32", "10.0.0.4", 1);
+        check("::1-::3", "::1-::3", 3);
+        check("fd00::/126", "fd00::-fd00::3", 4);
+        assert_eq!("0.0.0.0/0".parse::<Sources>().unwrap().count(), (1 << 32) - 2);
+        assert_eq!("fd00::/8".parse::<Sources>().unwrap().count(), 1 << 32);
+    }
+
+    #[test]
+    fn they_go_round() {
+        let sources: Sources = "127.0.0.254-127.0.1.1".parse().unwrap();
+        let shown: Vec<String> = (0..5).map(|number| sources.nth(number).to_string()).collect();
+        assert_eq!(shown, ["127.0.0.254", "127.0.0.255", "127.0.1.0", "127.0.1.1", "127.0.0.254"]);
+    }
+
+    #[test]
+    fn mistakes_show_how_to_write_it() {
+        for text in ["", "localhost", "127.0.0.9-127.0.0.2", "10.0.0.0/33", "fd00::/129", "::1-127.0.0.1", "10.0.0.0/"]
+        {
+            assert!(text.parse::<Sources>().unwrap_err().contains("like 127.0.0.2"), "{text}");
+        }
+    }
+}
