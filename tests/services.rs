@@ -1,8 +1,6 @@
 //! The services over the engine and the fake kernel, with whatever bytes there are: how a stream was cut into reads
 //! changes no answer, and nothing that a peer says brings the server down.
 
-mod fake;
-
 use std::time::Duration;
 
 use fake::server::Server;

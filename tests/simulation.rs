@@ -5,8 +5,6 @@
 //! Checked: what each client reads is what the model says, nothing readable is left that nobody will visit, and at
 //! the end nothing is held. `PINGPONG_SEED=n cargo test --test simulation` replays one.
 
-mod fake;
-
 use std::num::NonZeroU32;
 use std::time::Duration;
 

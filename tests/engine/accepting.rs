@@ -6,8 +6,8 @@ use nix::libc::{ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM};
 use pingpong::CloseReason;
 use pingpong::service::{Framing, Ping};
 
-use crate::fake::server::{Server, Wake, address};
 use crate::{SECOND, ping};
+use fake::server::{Server, Wake, address};
 
 fn ping_limited(set: impl FnOnce(&mut pingpong::Limits)) -> Server<Ping> {
     Server::limited(Ping::new(Framing::Line), set)

@@ -4,9 +4,9 @@ use pingpong::CloseReason;
 use pingpong::engine::Readiness;
 use pingpong::service::{Echo, Framing, Ping};
 
-use crate::fake::Event;
-use crate::fake::server::{Server, Wake};
 use crate::{congested_connection, echo, ping};
+use fake::Event;
+use fake::server::{Server, Wake};
 
 /// What one read returns at the most, and how much unsent output stops reading.
 const READ: usize = 64 << 10;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use pingpong::CloseReason;
 use pingpong::service::{Framing, Hello, Ping};
 
-use crate::fake::server::Server;
 use crate::{SECOND, congested_connection, echo, hello, ping, thinking_connection};
+use fake::server::Server;
 
 /// Says `exit` to a hello that does not think; the client has not finished.
 fn lingering_connection() -> (Server<Hello>, usize) {

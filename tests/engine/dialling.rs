@@ -5,7 +5,7 @@ use std::io;
 use pingpong::service::{Input, Outbox, Peer, Service};
 use pingpong::{Address, CloseReason};
 
-use crate::fake::server::Server;
+use fake::server::Server;
 use nix::libc::{ECONNREFUSED, ENETUNREACH};
 
 /// Keeps what it is told; lines tell it what to do.
@@ -70,16 +70,14 @@ fn connected() -> (Server<Caller>, usize) {
     (server, 0)
 }
 
-impl Server<Caller> {
-    fn line(&mut self, text: &str) {
-        let service = self.service;
-        self.engine.line(service, text.as_bytes());
-        self.settle();
-    }
+/// What the caller has noted since it was last asked.
+trait Log {
+    fn log(&mut self) -> Vec<String>;
+}
 
+impl Log for Server<Caller> {
     fn log(&mut self) -> Vec<String> {
-        let service = self.service;
-        self.engine.with(service, |caller, _| std::mem::take(&mut caller.log))
+        self.look(|caller| std::mem::take(&mut caller.log))
     }
 }
 

@@ -4,8 +4,8 @@ use pingpong::CloseReason;
 use pingpong::engine::Load;
 use pingpong::service::{Framing, Hello, Ping, Service};
 
-use crate::fake::server::{Server, Wake};
 use crate::{SECOND, congested_connection_limited, echo, hello, hello_limited, ping, thinking_connection};
+use fake::server::{Server, Wake};
 
 #[track_caller]
 fn assert_stopped<S: Service>(server: &mut Server<S>) {

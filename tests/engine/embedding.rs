@@ -6,7 +6,7 @@ use pingpong::CloseReason;
 use pingpong::service::{ConnId, Input, Outbox, Peer, Service};
 
 use crate::SECOND;
-use crate::fake::server::Server;
+use fake::server::Server;
 
 /// A room: what one says, all others hear. It knows a few words.
 #[derive(Default)]

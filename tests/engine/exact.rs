@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pingpong::service::{Input, Outbox, Peer, Service};
 
-use crate::fake::server::Server;
+use fake::server::Server;
 
 /// What one look at the clock takes, in this kernel.
 const LOOK: u64 = 7;

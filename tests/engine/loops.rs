@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use pingpong::service::{Echo, Framing, Hello, Ping, Service};
 
-use crate::fake::server::Server;
+use fake::server::Server;
 
 /// Ways to begin that a forger might try, answers and half-answers included.
 const OPENINGS: [&str; 18] = [

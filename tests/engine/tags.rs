@@ -5,7 +5,7 @@ use std::io;
 use pingpong::service::{Dial, Input, Outbox, Peer, Service};
 use pingpong::{Address, CloseReason};
 
-use crate::fake::server::Server;
+use fake::server::Server;
 use nix::libc::{ECONNREFUSED, EMFILE};
 
 /// Lines say whom to dial or to ask: `dial 7`; the log has the number that each event came with.

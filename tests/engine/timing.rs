@@ -5,8 +5,8 @@ use std::time::Duration;
 use pingpong::service::{Echo, Framing, Hello, Service};
 use pingpong::{CloseReason, Limits, Moment};
 
-use crate::fake::server::Server;
 use crate::{SECOND, congested_connection_limited, hello, hello_limited, ping, thinking_connection};
+use fake::server::Server;
 
 const LIMIT: Duration = Duration::from_secs(16);
 

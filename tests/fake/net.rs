@@ -10,28 +10,28 @@ use pingpong::{Address, Moment};
 
 use super::{Kernel, Mailbox, Outcome};
 
-pub(crate) struct FakeNet(pub Kernel);
+pub struct FakeNet(pub Kernel);
 
 /// The server's end of a connection; dropped, it is closed.
-pub(crate) struct FakeStream {
+pub struct FakeStream {
     kernel: Kernel,
     number: usize,
 }
 
-pub(crate) struct FakeListener(Kernel);
+pub struct FakeListener(Kernel);
 
-pub(crate) struct FakeDatagram {
+pub struct FakeDatagram {
     kernel: Kernel,
     number: usize,
 }
 
 impl FakeNet {
-    pub(crate) fn listener(&self) -> FakeListener {
+    pub fn listener(&self) -> FakeListener {
         self.0.borrow_mut().listening = true;
         FakeListener(self.0.clone())
     }
 
-    pub(crate) fn datagram(&self) -> FakeDatagram {
+    pub fn datagram(&self) -> FakeDatagram {
         let mut world = self.0.borrow_mut();
         world.datagrams.push(Mailbox { room: usize::MAX, open: true, ..Mailbox::default() });
         FakeDatagram { kernel: self.0.clone(), number: world.datagrams.len() - 1 }

@@ -14,16 +14,16 @@ use super::{Calls, Event, FakeNet, Kernel};
 /// More turns than any test needs: whoever takes so many spins.
 const MANY: usize = 100_000;
 
-pub(crate) struct Server<S> {
-    pub(crate) kernel: Kernel,
-    pub(crate) engine: Engine<S, FakeNet>,
-    pub(crate) service: ServiceId,
+pub struct Server<S> {
+    pub kernel: Kernel,
+    pub engine: Engine<S, FakeNet>,
+    pub service: ServiceId,
     now: Moment,
 }
 
 /// What a turn is given to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wake {
+pub enum Wake {
     /// Nothing: the loop would have slept on.
     No,
     /// It was woken.
@@ -32,12 +32,12 @@ pub(crate) enum Wake {
 
 impl<S: Service> Server<S> {
     /// Serves connections with the default limits.
-    pub(crate) fn new(service: S) -> Self {
+    pub fn new(service: S) -> Self {
         Self::limited(service, |_| {})
     }
 
     /// Serves connections within limits.
-    pub(crate) fn limited(service: S, set: impl FnOnce(&mut Limits)) -> Self {
+    pub fn limited(service: S, set: impl FnOnce(&mut Limits)) -> Self {
         let mut limits = Limits::default();
         set(&mut limits);
         let kernel = super::kernel();
@@ -51,67 +51,67 @@ impl<S: Service> Server<S> {
     }
 
     /// Adds a datagram socket of the service, bound to `local`: `10.0.0.1:8888` or a path. Returns its number.
-    pub(crate) fn bind(&mut self, local: &str) -> usize {
+    pub fn bind(&mut self, local: &str) -> usize {
         self.bind_for(self.service, local)
     }
 
-    pub(crate) fn bind_for(&mut self, service: ServiceId, local: &str) -> usize {
+    pub fn bind_for(&mut self, service: ServiceId, local: &str) -> usize {
         let socket = self.engine.net_mut().datagram();
         self.engine.bind(service, socket, address(local)).expect("the fake kernel registers all");
         self.kernel.borrow().datagrams.len() - 1
     }
 
-    pub(crate) fn now(&self) -> Moment {
+    pub fn now(&self) -> Moment {
         self.now
     }
 
     /// A TCP client has connected and been accepted.
-    pub(crate) fn open(&mut self) -> usize {
+    pub fn open(&mut self) -> usize {
         self.open_with_room(1 << 30)
     }
 
     /// A TCP client who leaves the server so much room to send.
-    pub(crate) fn open_with_room(&mut self, room: usize) -> usize {
+    pub fn open_with_room(&mut self, room: usize) -> usize {
         let client = self.kernel.borrow_mut().connect(false, room);
         self.settle();
         client
     }
 
-    pub(crate) fn open_unix(&mut self, room: usize) -> usize {
+    pub fn open_unix(&mut self, room: usize) -> usize {
         let client = self.kernel.borrow_mut().connect(true, room);
         self.settle();
         client
     }
 
     /// A client that waits in the backlog.
-    pub(crate) fn connect(&self) -> usize {
+    pub fn connect(&self) -> usize {
         self.kernel.borrow_mut().connect(false, 1 << 30)
     }
 
-    pub(crate) fn says(&self, client: usize, bytes: impl AsRef<[u8]>) {
+    pub fn says(&self, client: usize, bytes: impl AsRef<[u8]>) {
         self.kernel.borrow_mut().client_sends(client, bytes.as_ref());
     }
 
-    pub(crate) fn finishes(&self, client: usize) {
+    pub fn finishes(&self, client: usize) {
         self.kernel.borrow_mut().client_finishes(client);
     }
 
-    pub(crate) fn resets(&self, client: usize) {
+    pub fn resets(&self, client: usize) {
         self.kernel.borrow_mut().client_resets(client);
     }
 
     /// All that the client finds to read now.
-    pub(crate) fn hears(&self, client: usize) -> String {
+    pub fn hears(&self, client: usize) -> String {
         String::from_utf8_lossy(&self.hears_bytes(client, usize::MAX)).into_owned()
     }
 
-    pub(crate) fn hears_bytes(&self, client: usize, most: usize) -> Vec<u8> {
+    pub fn hears_bytes(&self, client: usize, most: usize) -> Vec<u8> {
         self.kernel.borrow_mut().client_reads(client, most)
     }
 
     /// What the client hears up to the end of the stream, which has to come without time passing.
     #[track_caller]
-    pub(crate) fn hears_out(&mut self, client: usize) -> String {
+    pub fn hears_out(&mut self, client: usize) -> String {
         let mut heard = Vec::new();
         for _ in 0..MANY {
             self.settle();
@@ -127,31 +127,42 @@ impl<S: Service> Server<S> {
     }
 
     /// Says, and hears what comes of it at once.
-    pub(crate) fn asks(&mut self, client: usize, bytes: impl AsRef<[u8]>) -> String {
+    pub fn asks(&mut self, client: usize, bytes: impl AsRef<[u8]>) -> String {
         self.says(client, bytes);
         self.settle();
         self.hears(client)
     }
 
-    pub(crate) fn is_closed(&self, client: usize) -> bool {
+    pub fn is_closed(&self, client: usize) -> bool {
         self.kernel.borrow().connections[client].server_closed
     }
 
-    pub(crate) fn calls(&self) -> Calls {
+    pub fn calls(&self) -> Calls {
         self.kernel.borrow().calls
     }
 
-    pub(crate) fn stats(&mut self) -> Stats {
+    pub fn stats(&mut self) -> Stats {
         self.engine.stats()
     }
 
+    /// Looks at the service.
+    pub fn look<T>(&mut self, look: impl FnOnce(&mut S) -> T) -> T {
+        self.engine.with(self.service, |service, _| look(service))
+    }
+
+    /// A line for the service, from its console or its embedder.
+    pub fn line(&mut self, text: &str) {
+        self.engine.line(self.service, text.as_bytes());
+        self.settle();
+    }
+
     /// One turn of the loop, if anything wakes it.
-    pub(crate) fn turn(&mut self) -> Wake {
+    pub fn turn(&mut self) -> Wake {
         let events = self.kernel.borrow_mut().poll(|| true);
         self.turn_with(events)
     }
 
-    pub(crate) fn turn_with(&mut self, events: Vec<Event>) -> Wake {
+    pub fn turn_with(&mut self, events: Vec<Event>) -> Wake {
         if events.is_empty() && !self.is_due() {
             return Wake::No;
         }
@@ -161,13 +172,13 @@ impl<S: Service> Server<S> {
 
     /// Turns until the loop would sleep. No time passes.
     #[track_caller]
-    pub(crate) fn settle(&mut self) {
+    pub fn settle(&mut self) {
         assert!((0..MANY).any(|_| self.turn() == Wake::No), "it never comes to rest");
     }
 
     /// Lets time pass as it does in a loop: woken at each deadline on the way. Returns how often it woke.
     #[track_caller]
-    pub(crate) fn pass(&mut self, time: Duration) -> usize {
+    pub fn pass(&mut self, time: Duration) -> usize {
         let until = self.now + time;
         let mut turns = 0;
         while turns < MANY {
@@ -187,24 +198,24 @@ impl<S: Service> Server<S> {
     }
 
     /// The process was stopped for so long: no turn in between.
-    pub(crate) fn leap(&mut self, time: Duration) {
+    pub fn leap(&mut self, time: Duration) {
         self.now = self.now + time;
     }
 
     /// Shuts down as a signal would: within a turn.
-    pub(crate) fn shut_down(&mut self) {
+    pub fn shut_down(&mut self) {
         self.engine.begin(self.now);
         self.engine.drain();
         self.engine.finish();
     }
 
     /// Whether the engine asks for a turn right now.
-    pub(crate) fn is_due(&self) -> bool {
+    pub fn is_due(&self) -> bool {
         self.engine.deadline().is_some_and(|at| at <= self.now)
     }
 
     /// A datagram arrives and the loop comes to rest: what is sent for it.
-    pub(crate) fn datagram(&mut self, number: usize, from: &str, bytes: impl AsRef<[u8]>) -> Option<Vec<u8>> {
+    pub fn datagram(&mut self, number: usize, from: &str, bytes: impl AsRef<[u8]>) -> Option<Vec<u8>> {
         self.arrives(number, from, bytes);
         self.settle();
         let mut sent = std::mem::take(&mut self.kernel.borrow_mut().datagrams[number].sent);
@@ -215,24 +226,24 @@ impl<S: Service> Server<S> {
         })
     }
 
-    pub(crate) fn arrives(&self, number: usize, from: &str, bytes: impl AsRef<[u8]>) {
+    pub fn arrives(&self, number: usize, from: &str, bytes: impl AsRef<[u8]>) {
         self.kernel.borrow_mut().datagram_arrives(number, address(from), None, bytes.as_ref());
     }
 
     /// The connection has ended, for this reason; no other has for the same.
     #[track_caller]
-    pub(crate) fn assert_closed(&mut self, client: usize, why: CloseReason) {
+    pub fn assert_closed(&mut self, client: usize, why: CloseReason) {
         assert!(self.is_closed(client), "it is still open: {}", self.stats());
         assert_eq!(self.stats().closes(why), 1, "{}", self.stats());
     }
 
     #[track_caller]
-    pub(crate) fn assert_open(&mut self, client: usize) {
+    pub fn assert_open(&mut self, client: usize) {
         assert!(!self.is_closed(client), "it has been closed: {}", self.stats());
     }
 }
 /// One turn of the loop.
-pub(crate) fn tell<S: Service>(engine: &mut Engine<S, FakeNet>, now: Moment, events: Vec<Event>) {
+pub fn tell<S: Service>(engine: &mut Engine<S, FakeNet>, now: Moment, events: Vec<Event>) {
     engine.begin(now);
     for event in events {
         match event {
@@ -245,7 +256,7 @@ pub(crate) fn tell<S: Service>(engine: &mut Engine<S, FakeNet>, now: Moment, eve
 }
 
 /// `ip:port`, or else the path of a Unix socket, or nothing for one without a name.
-pub(crate) fn address(text: &str) -> Address {
+pub fn address(text: &str) -> Address {
     match text.parse() {
         Ok(ip) => Address::Ip(ip),
         Err(_) if text.is_empty() => Address::Unix(None),

@@ -254,14 +254,4 @@ fn effective(options: &BenchOptions, load: &Load) -> Value {
 }
 
 #[cfg(test)]
-#[path = "../../../../tests/fake/mod.rs"]
-mod fake;
-
-#[cfg(test)]
-mod simulated;
-
-#[cfg(test)]
-mod arrivals;
-
-#[cfg(test)]
-mod storm;
+mod tests;

@@ -3,31 +3,17 @@
 //! `fake` keeps the rules of the real kernel that servers trip over; `fake::server` is the loop around the engine,
 //! which sleeps exactly where a real one would. Random schedules are `simulation.rs`; services, `services.rs`.
 
-mod fake;
-
-#[path = "engine/accepting.rs"]
 mod accepting;
-#[path = "engine/backpressure.rs"]
 mod backpressure;
-#[path = "engine/closing.rs"]
 mod closing;
-#[path = "engine/datagrams.rs"]
 mod datagrams;
-#[path = "engine/dialling.rs"]
 mod dialling;
-#[path = "engine/draining.rs"]
 mod draining;
-#[path = "engine/embedding.rs"]
 mod embedding;
-#[path = "engine/exact.rs"]
 mod exact;
-#[path = "engine/loops.rs"]
 mod loops;
-#[path = "engine/reading.rs"]
 mod reading;
-#[path = "engine/tags.rs"]
 mod tags;
-#[path = "engine/timing.rs"]
 mod timing;
 
 use std::time::Duration;

@@ -4,11 +4,8 @@
 //! means "empty" except at a FIN or an urgent mark, Unix reads end anywhere, sends are cut where the buffer is full,
 //! and closing with unread input destroys what is under way to the peer.
 
-// Each test binary uses its part of it.
-#![allow(dead_code)]
-
 mod net;
-pub(crate) mod server;
+pub mod server;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -20,44 +17,44 @@ use pingpong::Moment;
 use pingpong::engine::Readiness;
 use pingpong::service::ConnId;
 
-pub(crate) use net::FakeNet;
+pub use net::FakeNet;
 
 /// The kernel, shared by the engine's [`FakeNet`] and the test.
-pub(crate) type Kernel = Rc<RefCell<World>>;
+pub type Kernel = Rc<RefCell<World>>;
 
 #[derive(Default)]
-pub(crate) struct World {
-    pub(crate) connections: Vec<Connection>,
+pub struct World {
+    pub connections: Vec<Connection>,
     backlog: VecDeque<usize>,
     listener_woken: bool,
     listening: bool,
     /// Errors that the next accepts return first.
-    pub(crate) accept_errors: VecDeque<i32>,
+    pub accept_errors: VecDeque<i32>,
     /// The next so many registrations fail.
-    pub(crate) failing_registrations: usize,
+    pub failing_registrations: usize,
     /// The next so many receives and sends are interrupted.
-    pub(crate) interruptions: usize,
+    pub interruptions: usize,
     /// What the engine has dialled, and the errors that the next dials return at once.
-    pub(crate) dialled: Vec<Address>,
-    pub(crate) dial_errors: VecDeque<Option<i32>>,
-    pub(crate) calls: Calls,
-    pub(crate) datagrams: Vec<Mailbox>,
+    pub dialled: Vec<Address>,
+    pub dial_errors: VecDeque<Option<i32>>,
+    pub calls: Calls,
+    pub datagrams: Vec<Mailbox>,
     /// Where time is exact: the time, and how far a look at the clock moves it on, in nanoseconds.
-    pub(crate) exact: Option<(Moment, u64)>,
+    pub exact: Option<(Moment, u64)>,
 }
 
 /// How often the engine asked for what.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Calls {
-    pub(crate) accept: usize,
-    pub(crate) register: usize,
-    pub(crate) recv: usize,
-    pub(crate) send: usize,
-    pub(crate) arm: usize,
+pub struct Calls {
+    pub accept: usize,
+    pub register: usize,
+    pub recv: usize,
+    pub send: usize,
+    pub arm: usize,
 }
 
 /// One connection, both ends of it.
-pub(crate) struct Connection {
+pub struct Connection {
     id: Option<ConnId>,
     is_unix: bool,
     address: Address,
@@ -74,16 +71,16 @@ pub(crate) struct Connection {
     outbound_room: usize,
     no_space: bool,
     server_fin: bool,
-    pub(crate) server_closed: bool,
+    pub server_closed: bool,
     /// The client has been reset: what it had not read is lost.
-    pub(crate) client_was_reset: bool,
+    pub client_was_reset: bool,
     woken: bool,
     urgent: bool,
     armed: bool,
     /// Reads of a Unix stream end after so many bytes.
-    pub(crate) boundary: usize,
+    pub boundary: usize,
     /// How often the server has tried to read it.
-    pub(crate) reads: usize,
+    pub reads: usize,
     /// Of one that the engine has dialled.
     outcome: Option<Outcome>,
 }
@@ -98,46 +95,46 @@ enum Outcome {
 
 /// One datagram socket of the server, seen from outside.
 #[derive(Default)]
-pub(crate) struct Mailbox {
-    pub(crate) arrivals: VecDeque<(Address, Option<IpAddr>, Vec<u8>)>,
-    pub(crate) sent: Vec<(Address, Option<IpAddr>, Vec<u8>)>,
+pub struct Mailbox {
+    pub arrivals: VecDeque<(Address, Option<IpAddr>, Vec<u8>)>,
+    pub sent: Vec<(Address, Option<IpAddr>, Vec<u8>)>,
     /// So many sends succeed before the buffer is full.
-    pub(crate) room: usize,
+    pub room: usize,
     /// Sends fail with this.
-    pub(crate) send_error: Option<i32>,
+    pub send_error: Option<i32>,
     /// Errors that the next receives return first.
-    pub(crate) receive_errors: VecDeque<i32>,
+    pub receive_errors: VecDeque<i32>,
     /// Receivers who take no more for now, as Unix sockets do that are not read.
-    pub(crate) full: Vec<Address>,
+    pub full: Vec<Address>,
     /// Datagrams lost for want of room in the receive buffer.
-    pub(crate) lost: u64,
-    pub(crate) armed: bool,
-    pub(crate) woken: bool,
-    pub(crate) open: bool,
+    pub lost: u64,
+    pub armed: bool,
+    pub woken: bool,
+    pub open: bool,
 }
 
 /// An event, for the engine to be told.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Event {
+pub enum Event {
     Connection(ConnId, Readiness),
     Listener,
     Datagram { number: u32, readable: bool, writable: bool },
 }
 
-pub(crate) fn kernel() -> Kernel {
+pub fn kernel() -> Kernel {
     Kernel::default()
 }
 
 impl World {
     /// A client connects; returns its number. It waits in the backlog until it is accepted.
-    pub(crate) fn connect(&mut self, is_unix: bool, outbound_room: usize) -> usize {
+    pub fn connect(&mut self, is_unix: bool, outbound_room: usize) -> usize {
         let port = 1024 + (self.connections.len() % 60_000) as u16;
         let address = if is_unix { Address::Unix(None) } else { Address::Ip(([127, 0, 0, 1], port).into()) };
         self.connect_from(address, outbound_room)
     }
 
     /// A client connects from this address.
-    pub(crate) fn connect_from(&mut self, address: Address, outbound_room: usize) -> usize {
+    pub fn connect_from(&mut self, address: Address, outbound_room: usize) -> usize {
         let number = self.add_connection(address, outbound_room);
         if self.listening {
             self.backlog.push_back(number);
@@ -149,18 +146,18 @@ impl World {
     }
 
     /// The far side takes so many bytes and no more before it reads.
-    pub(crate) fn leaves_room(&mut self, number: usize, room: usize) {
+    pub fn leaves_room(&mut self, number: usize, room: usize) {
         self.connections[number].outbound_room = room;
     }
 
     /// What the engine has dialled is there now.
-    pub(crate) fn answers_the_dial(&mut self, number: usize) {
+    pub fn answers_the_dial(&mut self, number: usize) {
         self.connections[number].outcome = Some(Outcome::Connected);
         self.connections[number].woken = true;
     }
 
     /// What the engine has dialled never will be there.
-    pub(crate) fn fails_the_dial(&mut self, number: usize, error: i32) {
+    pub fn fails_the_dial(&mut self, number: usize, error: i32) {
         self.connections[number].outcome = Some(Outcome::Failed(error));
         self.connections[number].client_reset = true;
         self.connections[number].woken = true;
@@ -193,7 +190,7 @@ impl World {
         number
     }
 
-    pub(crate) fn client_sends(&mut self, client: usize, bytes: &[u8]) {
+    pub fn client_sends(&mut self, client: usize, bytes: &[u8]) {
         let connection = &mut self.connections[client];
         assert!(!connection.client_fin, "it has finished sending");
         if connection.server_closed {
@@ -204,20 +201,20 @@ impl World {
     }
 
     /// Bytes of which the last is urgent: a read stops before it.
-    pub(crate) fn client_sends_urgent(&mut self, client: usize, bytes: &[u8]) {
+    pub fn client_sends_urgent(&mut self, client: usize, bytes: &[u8]) {
         self.client_sends(client, bytes);
         let connection = &mut self.connections[client];
         connection.mark = Some(connection.inbound.len() - 1);
         connection.urgent = true;
     }
 
-    pub(crate) fn client_finishes(&mut self, client: usize) {
+    pub fn client_finishes(&mut self, client: usize) {
         let connection = &mut self.connections[client];
         connection.client_fin = true;
         connection.woken = true;
     }
 
-    pub(crate) fn client_resets(&mut self, client: usize) {
+    pub fn client_resets(&mut self, client: usize) {
         let connection = &mut self.connections[client];
         connection.client_reset = true;
         connection.outbound.clear();
@@ -225,14 +222,14 @@ impl World {
     }
 
     /// The client of a Unix stream closes it. (What a TCP client's close does is a FIN, and a reset when it is sent to.)
-    pub(crate) fn client_closes(&mut self, client: usize) {
+    pub fn client_closes(&mut self, client: usize) {
         assert!(self.connections[client].is_unix);
         self.connections[client].client_gone = true;
         self.client_finishes(client);
     }
 
     /// The client reads up to `most` bytes.
-    pub(crate) fn client_reads(&mut self, client: usize, most: usize) -> Vec<u8> {
+    pub fn client_reads(&mut self, client: usize, most: usize) -> Vec<u8> {
         let connection = &mut self.connections[client];
         let count = most.min(connection.outbound.len());
         let bytes = connection.outbound.drain(..count).collect();
@@ -245,13 +242,13 @@ impl World {
     }
 
     /// Whether the client has read all there was and then the end of the stream.
-    pub(crate) fn client_sees_end(&self, client: usize) -> bool {
+    pub fn client_sees_end(&self, client: usize) -> bool {
         let connection = &self.connections[client];
         connection.outbound.is_empty() && (connection.server_fin || connection.server_closed)
     }
 
     /// What the server could read and has not: bytes, or the end of the stream.
-    pub(crate) fn unread(&self, client: usize) -> bool {
+    pub fn unread(&self, client: usize) -> bool {
         let connection = &self.connections[client];
         connection.id.is_some()
             && !connection.server_closed
@@ -259,46 +256,46 @@ impl World {
     }
 
     /// How many bytes of this client the server has not read.
-    pub(crate) fn unread_bytes(&self, client: usize) -> usize {
+    pub fn unread_bytes(&self, client: usize) -> usize {
         self.connections[client].inbound.len()
     }
 
     /// The name under which events of this connection are told.
     #[track_caller]
-    pub(crate) fn id(&self, client: usize) -> ConnId {
+    pub fn id(&self, client: usize) -> ConnId {
         self.connections[client].id.expect("it has been accepted")
     }
 
     /// Whether somebody waits for this connection to become writable.
-    pub(crate) fn is_armed(&self, client: usize) -> bool {
+    pub fn is_armed(&self, client: usize) -> bool {
         self.connections[client].armed
     }
 
     /// Whether a listener is open.
-    pub(crate) fn is_listening(&self) -> bool {
+    pub fn is_listening(&self) -> bool {
         self.listening
     }
 
-    pub(crate) fn datagram_arrives(&mut self, number: usize, from: Address, to: Option<IpAddr>, bytes: &[u8]) {
+    pub fn datagram_arrives(&mut self, number: usize, from: Address, to: Option<IpAddr>, bytes: &[u8]) {
         let mailbox = &mut self.datagrams[number];
         mailbox.arrivals.push_back((from, to, bytes.to_vec()));
         mailbox.woken = true;
     }
 
     /// There is room in a datagram socket's send buffer again.
-    pub(crate) fn datagram_room(&mut self, number: usize, room: usize) {
+    pub fn datagram_room(&mut self, number: usize, room: usize) {
         self.datagrams[number].room = room;
         self.datagrams[number].woken = true;
     }
 
     /// A receiver of datagrams that took no more takes them again.
-    pub(crate) fn datagram_peer_reads(&mut self, number: usize, peer: &Address) {
+    pub fn datagram_peer_reads(&mut self, number: usize, peer: &Address) {
         self.datagrams[number].full.retain(|full| full != peer);
         self.datagrams[number].woken = true;
     }
 
     /// Events that wait to be told. Each is told once; what it says is how things are now (epoll(7)).
-    pub(crate) fn pending(&self) -> bool {
+    pub fn pending(&self) -> bool {
         self.listener_woken
             || self
                 .connections
@@ -308,7 +305,7 @@ impl World {
     }
 
     /// Takes the events of those sources that `picked` picks.
-    pub(crate) fn poll(&mut self, mut picked: impl FnMut() -> bool) -> Vec<Event> {
+    pub fn poll(&mut self, mut picked: impl FnMut() -> bool) -> Vec<Event> {
         let mut events = Vec::new();
         if self.listener_woken && picked() {
             self.listener_woken = false;

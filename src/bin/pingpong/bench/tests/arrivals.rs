@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use nix::libc::{EAGAIN, ECONNREFUSED, EMFILE};
 
-use super::load::Phase;
-use super::results::Fact;
-use super::simulated::{MILLI, asking, dialling, times};
+use super::super::load::Phase;
+use super::super::results::Fact;
+use super::{MILLI, asking, dialling, times};
 use crate::cli::Extent;
 
 #[test]

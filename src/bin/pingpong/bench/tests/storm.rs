@@ -5,10 +5,8 @@ use std::time::Duration;
 
 use nix::libc::ECONNREFUSED;
 
-use super::fake::server::Server;
-use super::load::Load;
-use super::results::{Counts, Fact};
-use super::simulated::{MILLI, dialling};
+use super::super::results::{Counts, Fact};
+use super::{MILLI, Rig, dialling};
 use crate::cli::{BenchOptions, Extent};
 use pingpong::service::Framing;
 
@@ -64,7 +62,7 @@ fn random_answer(dice: &mut Dice, asked: &str) -> String {
 }
 
 /// One far side does something, or time passes.
-fn disturb(server: &mut Server<Load>, dice: &mut Dice, is_said: &mut Vec<bool>) {
+fn disturb(server: &mut Rig, dice: &mut Dice, is_said: &mut Vec<bool>) {
     let dials = server.kernel.borrow().dialled.len();
     is_said.resize(dials, false);
     let connection = dice.below(dials as u64) as usize;

@@ -2,123 +2,13 @@
 
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
 use nix::libc::ECONNREFUSED;
 
-use super::fake::server::Server;
-use super::load::{Load, Phase};
-use super::results::{Counts, Fact};
+use super::super::load::Phase;
+use super::super::results::Fact;
+use super::{MILLI, Rig, asking, dialling, times};
 use crate::cli::{BenchOptions, Extent, Probe};
 use pingpong::Address;
-use pingpong::service::Framing;
-
-pub(super) const MILLI: Duration = Duration::from_millis(1);
-
-/// One connection, closed loop, 30-byte pings, one second, no warm-up, answers given up after 200 ms.
-pub(super) fn options(set: impl FnOnce(&mut BenchOptions)) -> BenchOptions {
-    let mut options = BenchOptions {
-        endpoint: "tcp://192.0.2.1:8888".parse().unwrap(),
-        connections: 1,
-        idle: 0,
-        extent: Extent::Duration(Duration::from_secs(1)),
-        rate: None,
-        pipeline: 1,
-        probe: Probe::Pong(30),
-        churn: false,
-        connect_rate: None,
-        sources: None,
-        warmup: Duration::ZERO,
-        framing: Framing::Line,
-        timeout: 200 * MILLI,
-        json: None,
-        hdr: None,
-        quiet: false,
-        progress: false,
-    };
-    set(&mut options);
-    options
-}
-
-/// A load that has dialled its first connection.
-pub(super) fn dialling(set: impl FnOnce(&mut BenchOptions)) -> Server<Load> {
-    let options = options(set);
-    let addresses = [1, 2].map(|last| Address::Ip(([192, 0, 2, last], 8888).into()));
-    let mut server = Server::limited(Load::new(options, addresses.to_vec(), false), |limits| {
-        limits.linger = Duration::ZERO;
-    });
-    let (service, now) = (server.service, server.now());
-    server.engine.begin(now);
-    server.engine.with(service, |load, out| load.begin(out));
-    server.settle();
-    server
-}
-
-/// A load whose connections are all there, and that asks.
-pub(super) fn asking(set: impl FnOnce(&mut BenchOptions)) -> Server<Load> {
-    let mut server = dialling(set);
-    let mut dialled = 0;
-    while server.load(|load| load.phase) != Phase::Asking {
-        assert!(dialled < server.kernel.borrow().dialled.len(), "it does not dial");
-        server.kernel.borrow_mut().answers_the_dial(dialled);
-        dialled += 1;
-        server.settle();
-    }
-    server
-}
-
-impl Server<Load> {
-    pub(super) fn load<T>(&mut self, look: impl FnOnce(&mut Load) -> T) -> T {
-        let service = self.service;
-        self.engine.with(service, |load, _| look(load))
-    }
-
-    pub(super) fn counts(&mut self) -> Counts {
-        self.load(|load| load.ledger.counts.clone())
-    }
-
-    pub(super) fn count(&mut self, fact: Fact) -> u64 {
-        self.counts()[fact]
-    }
-
-    /// The numbers of the requests that have arrived on a connection.
-    pub(super) fn asked(&mut self, connection: usize) -> Vec<u64> {
-        self.settle();
-        let text = self.hears(connection);
-        text.lines().map(|line| line.split(' ').nth(1).expect("ping NUMBER").parse().expect("a number")).collect()
-    }
-
-    pub(super) fn answers(&mut self, connection: usize, numbers: &[u64]) {
-        for number in numbers {
-            self.says(connection, format!("pong {number:012} abcdefghijk\n"));
-        }
-        self.settle();
-    }
-
-    /// Answers whatever comes, each time after `delay`, until the load is over or so long.
-    pub(super) fn echo_for(&mut self, connection: usize, delay: Duration, time: Duration) {
-        let until = self.now() + time;
-        while self.now() < until && !self.engine.is_stopped() {
-            let asked = self.asked(connection);
-            self.pass(delay);
-            self.answers(connection, &asked);
-        }
-    }
-
-    #[track_caller]
-    pub(super) fn assert_counts(&mut self, expected: &[(Fact, u64)]) {
-        let counts = self.counts();
-        for (fact, name) in Fact::ALL {
-            let expected = expected.iter().find(|(other, _)| *other == fact).map_or(0, |(_, count)| *count);
-            let is_of_connections = name.starts_with("connections_") && expected == 0;
-            assert!(is_of_connections || counts[fact] == expected, "{name}: {} and not {expected}", counts[fact]);
-        }
-    }
-}
-
-pub(super) fn times(histogram: &Histogram<u64>) -> Vec<(u64, u64)> {
-    let rounded = |nanos: u64| (nanos as f64 / 1e6).round() as u64;
-    histogram.iter_recorded().map(|step| (rounded(step.value_iterated_to()), step.count_at_value())).collect()
-}
 
 /// How many took longer than 5 ms.
 fn slow(times: &[(u64, u64)]) -> u64 {
@@ -187,7 +77,7 @@ fn what_the_load_itself_delays_is_lag_and_in_the_response_but_not_in_the_service
     assert_eq!(server.count(Fact::Requests), 100);
     let (lag, service, response) = server.load(|load| {
         let ledger = &load.ledger;
-        let of = |latency: &Option<super::results::Latency>| times(&latency.as_ref().unwrap().total);
+        let of = |latency: &Option<super::super::results::Latency>| times(&latency.as_ref().unwrap().total);
         (of(&ledger.lag), times(&ledger.service.total), of(&ledger.response))
     });
     // One request was under way.
@@ -340,7 +230,7 @@ fn wrong_bytes_are_an_error_of_their_own() {
 }
 
 /// A load over datagrams whose scout has been answered.
-fn asking_datagrams(set: impl FnOnce(&mut BenchOptions)) -> Server<Load> {
+fn asking_datagrams(set: impl FnOnce(&mut BenchOptions)) -> Rig {
     let mut server = dialling(|options| {
         options.endpoint = "udp://192.0.2.1:8888".parse().unwrap();
         set(options);
@@ -350,7 +240,7 @@ fn asking_datagrams(set: impl FnOnce(&mut BenchOptions)) -> Server<Load> {
     server
 }
 
-impl Server<Load> {
+impl Rig {
     /// An answer arrives at a datagram socket.
     fn tells(&mut self, socket: usize, number: u64) {
         let from = Address::Ip(([192, 0, 2, 1], 8888).into());

@@ -1,0 +1,145 @@
+//! The load over the fake kernel with a virtual clock.
+//!
+//! - `figures`: every figure is known to the nanosecond
+//! - `arrivals`: connections, made or not
+//! - `storm`: far sides that do what they like
+
+mod arrivals;
+mod figures;
+mod storm;
+
+use std::ops::{Deref, DerefMut};
+
+use std::time::Duration;
+
+use super::load::{Load, Phase};
+use super::results::{Counts, Fact};
+use crate::cli::{BenchOptions, Extent, Probe};
+use fake::server::Server;
+use hdrhistogram::Histogram;
+use pingpong::Address;
+use pingpong::service::Framing;
+
+const MILLI: Duration = Duration::from_millis(1);
+
+/// One connection, closed loop, 30-byte pings, one second, no warm-up, answers given up after 200 ms.
+fn options(set: impl FnOnce(&mut BenchOptions)) -> BenchOptions {
+    let mut options = BenchOptions {
+        endpoint: "tcp://192.0.2.1:8888".parse().unwrap(),
+        connections: 1,
+        idle: 0,
+        extent: Extent::Duration(Duration::from_secs(1)),
+        rate: None,
+        pipeline: 1,
+        probe: Probe::Pong(30),
+        churn: false,
+        connect_rate: None,
+        sources: None,
+        warmup: Duration::ZERO,
+        framing: Framing::Line,
+        timeout: 200 * MILLI,
+        json: None,
+        hdr: None,
+        quiet: false,
+        progress: false,
+    };
+    set(&mut options);
+    options
+}
+
+/// A load that has dialled its first connection.
+fn dialling(set: impl FnOnce(&mut BenchOptions)) -> Rig {
+    let options = options(set);
+    let addresses = [1, 2].map(|last| Address::Ip(([192, 0, 2, last], 8888).into()));
+    let mut server = Server::limited(Load::new(options, addresses.to_vec(), false), |limits| {
+        limits.linger = Duration::ZERO;
+    });
+    let (service, now) = (server.service, server.now());
+    server.engine.begin(now);
+    server.engine.with(service, |load, out| load.begin(out));
+    server.settle();
+    Rig(server)
+}
+
+/// A load whose connections are all there, and that asks.
+fn asking(set: impl FnOnce(&mut BenchOptions)) -> Rig {
+    let mut server = dialling(set);
+    let mut dialled = 0;
+    while server.load(|load| load.phase) != Phase::Asking {
+        assert!(dialled < server.kernel.borrow().dialled.len(), "it does not dial");
+        server.kernel.borrow_mut().answers_the_dial(dialled);
+        dialled += 1;
+        server.settle();
+    }
+    server
+}
+
+/// A load on the fake kernel.
+struct Rig(Server<Load>);
+
+impl Deref for Rig {
+    type Target = Server<Load>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl DerefMut for Rig {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
+    }
+}
+
+impl Rig {
+    fn load<T>(&mut self, look: impl FnOnce(&mut Load) -> T) -> T {
+        self.look(look)
+    }
+
+    fn counts(&mut self) -> Counts {
+        self.load(|load| load.ledger.counts.clone())
+    }
+
+    fn count(&mut self, fact: Fact) -> u64 {
+        self.counts()[fact]
+    }
+
+    /// The numbers of the requests that have arrived on a connection.
+    fn asked(&mut self, connection: usize) -> Vec<u64> {
+        self.settle();
+        let text = self.hears(connection);
+        text.lines().map(|line| line.split(' ').nth(1).expect("ping NUMBER").parse().expect("a number")).collect()
+    }
+
+    fn answers(&mut self, connection: usize, numbers: &[u64]) {
+        for number in numbers {
+            self.says(connection, format!("pong {number:012} abcdefghijk\n"));
+        }
+        self.settle();
+    }
+
+    /// Answers whatever comes, each time after `delay`, until the load is over or so long.
+    fn echo_for(&mut self, connection: usize, delay: Duration, time: Duration) {
+        let until = self.now() + time;
+        while self.now() < until && !self.engine.is_stopped() {
+            let asked = self.asked(connection);
+            self.pass(delay);
+            self.answers(connection, &asked);
+        }
+    }
+
+    #[track_caller]
+    fn assert_counts(&mut self, expected: &[(Fact, u64)]) {
+        let counts = self.counts();
+        for (fact, name) in Fact::ALL {
+            let expected = expected.iter().find(|(other, _)| *other == fact).map_or(0, |(_, count)| *count);
+            let is_of_connections = name.starts_with("connections_") && expected == 0;
+            assert!(is_of_connections || counts[fact] == expected, "{name}: {} and not {expected}", counts[fact]);
+        }
+    }
+}
+
+fn times(histogram: &Histogram<u64>) -> Vec<(u64, u64)> {
+    let rounded = |nanos: u64| (nanos as f64 / 1e6).round() as u64;
+    histogram.iter_recorded().map(|step| (rounded(step.value_iterated_to()), step.count_at_value())).collect()
+}
