@@ -1,7 +1,7 @@
 //! The engine over a fake kernel and a virtual clock: what it promises whatever sockets do, one promise a test.
 //!
 //! `fake` keeps the rules of the real kernel that servers trip over; `fake::server` is the loop around the engine,
-//! which sleeps exactly where a real one would. Random schedules are `simulation.rs`; services, `services.rs`.
+//! which sleeps exactly where a real one would. Random schedules are `simulation.rs`; services, `services/`.
 
 mod accepting;
 mod backpressure;
