@@ -9,7 +9,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use fake::server::tell;
-use fake::{Event, FakeNet, Kernel};
+use fake::{Dice, Event, FakeNet, Kernel};
 use pingpong::engine::{Engine, Load};
 use pingpong::service::{Echo, Framing, Hello, Ping, Service};
 use pingpong::{Limits, Moment};
@@ -25,27 +25,6 @@ fn every_schedule_keeps_the_model() {
     for seed in 0..SEEDS {
         let outcome = std::panic::catch_unwind(|| Simulation::new(seed).run());
         assert!(outcome.is_ok(), "seed {seed} fails: PINGPONG_SEED={seed} cargo test --test simulation");
-    }
-}
-
-/// SplitMix64 (Steele et al. 2014).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut bits = self.0;
-        bits = (bits ^ bits >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ bits >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        bits ^ bits >> 31
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
-    }
-
-    fn one_in(&mut self, chances: usize) -> bool {
-        self.below(chances) == 0
     }
 }
 
@@ -71,7 +50,7 @@ struct Client {
 }
 
 struct Simulation {
-    random: Random,
+    dice: Dice,
     kernel: Kernel,
     engine: Engine<Box<dyn Service>, FakeNet>,
     now: Moment,
@@ -82,7 +61,7 @@ struct Simulation {
 
 impl Simulation {
     fn new(seed: u64) -> Self {
-        let mut random = Random(seed);
+        let mut dice = Dice::new(seed);
         let kernel = fake::kernel();
         let net = FakeNet(kernel.clone());
         let listener = net.listener();
@@ -91,9 +70,9 @@ impl Simulation {
         limits.stall_timeout = Duration::from_secs(1 << 30);
         limits.linger = Duration::from_secs(1 << 30);
         limits.drain = Duration::from_secs(1 << 30);
-        limits.max_connections = 2 + random.below(6);
+        limits.max_connections = 2 + dice.below(6);
         limits.udp_budget = NonZeroU32::new(1);
-        let kind = [Kind::Ping, Kind::Hello, Kind::Echo][random.below(3)];
+        let kind = [Kind::Ping, Kind::Hello, Kind::Echo][dice.below(3)];
         let service: Box<dyn Service> = match kind {
             Kind::Ping => Box::new(Ping::new(Framing::Line)),
             Kind::Hello => Box::new(Hello::new(Framing::Line, DELAY)),
@@ -102,13 +81,13 @@ impl Simulation {
         let mut engine = Engine::new(net, limits, seed);
         let service = engine.add("simulated", service);
         engine.listen(service, listener).expect("the fake kernel registers all");
-        Self { random, kernel, engine, now: Moment::default(), clients: Vec::new(), draining: false, kind }
+        Self { dice, kernel, engine, now: Moment::default(), clients: Vec::new(), draining: false, kind }
     }
 
     fn run(mut self) {
-        for _ in 0..200 + self.random.below(400) {
+        for _ in 0..200 + self.dice.below(400) {
             self.act();
-            if self.random.one_in(3) {
+            if self.dice.one_in(3) {
                 self.turn();
             }
         }
@@ -117,24 +96,24 @@ impl Simulation {
 
     /// Somebody does something.
     fn act(&mut self) {
-        if self.clients.len() < 12 && self.random.one_in(8) {
+        if self.clients.len() < 12 && self.dice.one_in(8) {
             return self.connect();
         }
-        if self.random.one_in(40) {
-            self.kernel.borrow_mut().interruptions = self.random.below(3);
+        if self.dice.one_in(40) {
+            self.kernel.borrow_mut().interruptions = self.dice.below(3);
         }
-        if self.random.one_in(2000) && !self.draining {
+        if self.dice.one_in(2000) && !self.draining {
             return self.drain();
         }
         if self.clients.is_empty() {
             return;
         }
-        let client = self.random.below(self.clients.len());
-        match self.random.below(10) {
+        let client = self.dice.below(self.clients.len());
+        match self.dice.below(10) {
             0..5 => self.say(client),
             5..8 => self.hear(client),
             8 if self.clients[client].said == self.clients[client].script.len() => self.finish(client),
-            9 if self.random.one_in(30) => self.reset(client),
+            9 if self.dice.one_in(30) => self.reset(client),
             _ => {}
         }
     }
@@ -156,11 +135,11 @@ impl Simulation {
     }
 
     fn connect(&mut self) {
-        let is_unix = self.random.one_in(3);
+        let is_unix = self.dice.one_in(3);
         // Sometimes so little room that every answer is cut, sometimes enough for all.
-        let room = [1, 7, 100, 1 << 20][self.random.below(4)];
+        let room = [1, 7, 100, 1 << 20][self.dice.below(4)];
         let client = self.kernel.borrow_mut().connect(is_unix, room);
-        self.kernel.borrow_mut().connections[client].boundary = 1 + self.random.below(50);
+        self.kernel.borrow_mut().connections[client].boundary = 1 + self.dice.below(50);
         let script = self.script();
         let model = self.kind.model(&script);
         self.clients.push(Client { script, said: 0, model, heard: 0, owed: 0, finished: false, reset: false });
@@ -168,21 +147,21 @@ impl Simulation {
 
     fn script(&mut self) -> Vec<u8> {
         let mut script = Vec::new();
-        for _ in 0..self.random.below(12) {
-            let line: &[u8] = match self.random.below(9) {
+        for _ in 0..self.dice.below(12) {
+            let line: &[u8] = match self.dice.below(9) {
                 0 => b"ping",
                 1 => b"PING 12 abc",
                 2 => b"",
                 3 => b"hello pdudo",
                 4 => b"pingping",
                 5 => &[b'x'; 3000],
-                6 if self.random.one_in(6) => b"exit",
+                6 if self.dice.one_in(6) => b"exit",
                 _ => b"Michael",
             };
             script.extend_from_slice(line);
-            script.extend_from_slice([&b"\n"[..], b"\r\n"][self.random.below(2)]);
+            script.extend_from_slice([&b"\n"[..], b"\r\n"][self.dice.below(2)]);
         }
-        if self.random.one_in(3) {
+        if self.dice.one_in(3) {
             script.extend_from_slice(b"rest");
         }
         script
@@ -194,24 +173,24 @@ impl Simulation {
         if client.finished || client.reset || left == 0 {
             return;
         }
-        let most = [1, 5, 4000][self.random.below(3)];
-        let count = 1 + self.random.below(left.min(most));
+        let most = [1, 5, 4000][self.dice.below(3)];
+        let count = 1 + self.dice.below(left.min(most));
         let bytes = &client.script[client.said..client.said + count];
         let mut kernel = self.kernel.borrow_mut();
-        match self.random.one_in(10) {
+        match self.dice.one_in(10) {
             true => kernel.client_sends_urgent(number, bytes),
             false => kernel.client_sends(number, bytes),
         }
         client.said += count;
         // The end of a stream often shares an edge with its last bytes.
-        if client.said == client.script.len() && self.random.one_in(2) {
+        if client.said == client.script.len() && self.dice.one_in(2) {
             kernel.client_finishes(number);
             client.finished = true;
         }
     }
 
     fn hear(&mut self, number: usize) {
-        let most = 1 + self.random.below(5000);
+        let most = 1 + self.dice.below(5000);
         self.hear_up_to(number, most);
     }
 
@@ -238,16 +217,16 @@ impl Simulation {
 
     /// One turn of the loop: some of the events, and some time has passed.
     fn turn(&mut self) {
-        self.now = self.now + Duration::from_micros(self.random.below(100_000) as u64);
-        let random = &mut self.random;
-        let share = 1 + random.below(4);
-        let events = self.kernel.borrow_mut().poll(|| random.below(4) < share);
+        self.now = self.now + Duration::from_micros(self.dice.below(100_000) as u64);
+        let dice = &mut self.dice;
+        let share = 1 + dice.below(4);
+        let events = self.kernel.borrow_mut().poll(|| dice.below(4) < share);
         self.tell(events);
     }
 
     fn tell(&mut self, mut events: Vec<Event>) {
         for last in (1..events.len()).rev() {
-            events.swap(last, self.random.below(last + 1));
+            events.swap(last, self.dice.below(last + 1));
         }
         tell(&mut self.engine, self.now, events);
     }

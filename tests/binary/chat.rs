@@ -3,9 +3,10 @@
 use std::fs::{self, File};
 use std::process::Stdio;
 
+use fake::Dice;
 use nix::sys::signal::Signal;
 
-use super::support::{Client, Folder, Gram, Noise, Stats, eventually};
+use super::support::{Client, Folder, Gram, Stats, eventually};
 use super::talk::{BINARY, Places, Talk, Talker};
 
 const CHAT: &str = "chat=tcp://127.0.0.1:0";
@@ -275,7 +276,7 @@ fn a_file_is_read_as_a_pipe_is() {
 #[test]
 fn a_large_file_goes_at_the_clients_pace_and_whole() {
     let folder = Folder::new();
-    let line = |number: u64| format!("{number} {:x}\n", Noise(number).next());
+    let line = |number: u64| format!("{number} {:x}\n", Dice::new(number).roll());
     let script: String = (0..200_000).map(line).collect();
     fs::write(folder.file("script"), &script).unwrap();
     let mut server = Talk::serve(CHAT_AND_ECHO).stdin(File::open(folder.file("script")).unwrap()).start();

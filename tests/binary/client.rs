@@ -6,9 +6,10 @@ use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::process::Stdio;
 use std::time::Duration;
 
+use fake::Dice;
 use socket2::{Domain, Socket, Type};
 
-use super::support::{Ended, Folder, Noise, root, tool};
+use super::support::{Ended, Folder, root, tool};
 use super::talk::{BINARY, Talk, Talker};
 
 const EVERYWHERE: [&str; 4] = ["tcp", "udp", "unix", "unixgram"];
@@ -314,7 +315,7 @@ fn an_output_that_is_closed_ends_it_quietly() {
 
 /// Lines of noise, some long, some empty; none of them is `exit`.
 fn noise(bytes: usize) -> Vec<u8> {
-    let mut noise = Noise(7).bytes(bytes);
+    let mut noise = Dice::new(7).bytes(bytes);
     // CR LF would lose its CR: a line of input ends with either.
     noise.iter_mut().filter(|byte| **byte == b'\r').for_each(|byte| *byte = b'n');
     noise.extend([&b"x".repeat(300_000)[..], b"\n\n\n\0\n"].concat());

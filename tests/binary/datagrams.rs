@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 
+use fake::Dice;
 use nix::sys::signal::Signal;
 
-use super::support::{Forger, Gram, Namespace, Noise, Server};
+use super::support::{Forger, Gram, Namespace, Server};
 
 const ALL: &str = "ping=udp://127.0.0.1:0 hello=udp://127.0.0.1:0 echo=udp://127.0.0.1:0";
 
@@ -76,7 +77,7 @@ fn an_empty_datagram_is_echoed_and_greeted_and_not_ponged() {
 #[test]
 fn the_largest_datagram_is_handled_whole() {
     let server = Server::start(&format!("{ALL} echo=udp://[::1]:0 echo=udp://0.0.0.0:0"));
-    let noise = Noise(6).bytes(65_507);
+    let noise = Dice::new(6).bytes(65_507);
     let echoes =
         server.stdout().into_iter().filter_map(|line| line.strip_prefix("listening echo udp://")?.parse().ok());
     let echoes: Vec<SocketAddr> = echoes.collect();

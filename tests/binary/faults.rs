@@ -1,20 +1,21 @@
 //! Trouble: garbage, resets, urgent bytes, edges that hide a FIN, and system calls that fail (by strace's injection).
 
+use fake::Dice;
 use nix::sys::signal::Signal;
 
-use super::support::{Client, Folder, Gram, Noise, Server, Strace};
+use super::support::{Client, Folder, Gram, Server, Strace};
 
 const ALL: &str = "ping=tcp://127.0.0.1:0 hello=tcp://127.0.0.1:0 echo=tcp://127.0.0.1:0 --delay 20ms";
 
 #[test]
 fn garbage_hurts_nobody() {
     let server = Server::start(&format!("{ALL} ping=udp://127.0.0.1:0 hello=udp://127.0.0.1:0 echo=udp://[::]:0 -vv"));
-    let mut noise = Noise(8);
+    let mut dice = Dice::new(8);
     let mut bystander = server.dial("ping");
     for round in 0..30 {
         for service in ["ping", "hello", "echo"] {
-            let length = 1 + noise.next() as usize % 30_000;
-            let garbage = noise.bytes(length);
+            let length = 1 + dice.below(30_000);
+            let garbage = dice.bytes(length);
             let mut client = server.dial(service);
             client.say(&garbage);
             if round % 2 == 0 {

@@ -4,11 +4,12 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use fake::Dice;
 use nix::sys::signal::Signal;
 use pingpong::service::{Framing, Hello, Ping, Service};
 use pingpong::{CloseReason, Ending, Limits, Reactor};
 
-use super::support::{Client, Folder, Gram, Noise, PATIENCE, Server};
+use super::support::{Client, Folder, Gram, PATIENCE, Server};
 
 const HELLO: &str = "hello=tcp://127.0.0.1:0";
 const PING: &str = "ping=tcp://127.0.0.1:0";
@@ -237,7 +238,7 @@ fn who_goes_on_asking_cannot_keep_the_drain_from_ending() {
 fn an_echo_under_way_is_finished_with_what_had_been_taken_in() {
     let mut server = Server::start("echo=tcp://127.0.0.1:0");
     let mut client = server.dial("echo");
-    let noise = Noise(7).bytes(1 << 16);
+    let noise = Dice::new(7).bytes(1 << 16);
     let sent = client.stuff(&noise, 256 << 20);
     let before = server.stats();
     assert!(before["bytes_out"] < before["bytes_in"], "it owes something");

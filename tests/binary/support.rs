@@ -97,23 +97,3 @@ pub(crate) fn raise_descriptor_limit() -> u64 {
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("the soft limit may go up to the hard one");
     hard
 }
-
-/// Bytes that look like chance, and are the same each time (SplitMix64, Steele et al. 2014).
-pub(crate) struct Noise(pub(crate) u64);
-
-impl Noise {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut bits = self.0;
-        bits = (bits ^ bits >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ bits >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        bits ^ bits >> 31
-    }
-
-    pub(crate) fn bytes(&mut self, count: usize) -> Vec<u8> {
-        let words = std::iter::repeat_with(|| self.next().to_le_bytes()).take(count.div_ceil(8));
-        let mut bytes: Vec<u8> = words.flatten().collect();
-        bytes.truncate(count);
-        bytes
-    }
-}

@@ -5,6 +5,7 @@ use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener};
 use std::path::Path;
 use std::{fs, os::unix::fs::FileTypeExt};
 
+use fake::Dice;
 use nix::sys::signal::Signal;
 
 use super::support::{Client, Folder, Gram, Launch, PATIENCE, Server};
@@ -36,7 +37,7 @@ fn the_three_services_answer_on_unix_streams() {
     drop(client);
 
     let mut client = Client::unix(&echo);
-    let noise = super::support::Noise(4).bytes(1 << 20);
+    let noise = Dice::new(4).bytes(1 << 20);
     let mut writer = client.socket().try_clone().unwrap();
     let heard = std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -69,7 +70,7 @@ fn the_three_services_answer_unix_datagrams() {
     hello.ask("X\n", "Hello, X!\n");
     echo.ask("", "");
     echo.ask(b"\0\xff", b"\0\xff");
-    let big = super::support::Noise(5).bytes(65_507);
+    let big = Dice::new(5).bytes(65_507);
     echo.ask(&big, &big);
 }
 

@@ -5,7 +5,9 @@ use std::io::Read;
 use std::time::{Duration, Instant};
 use std::{io, thread};
 
-use super::support::{Client, Noise, Server};
+use fake::Dice;
+
+use super::support::{Client, Server};
 
 const PING: &str = "ping=tcp://127.0.0.1:0";
 const HELLO: &str = "hello=tcp://127.0.0.1:0";
@@ -294,15 +296,15 @@ fn a_half_closed_client_still_gets_all_its_pongs() {
 #[test]
 fn echo_gives_megabytes_back_in_order_whatever_the_chunks() {
     let server = Server::start(ECHO);
-    let sent = Noise(1).bytes(8 << 20);
+    let sent = Dice::new(1).bytes(8 << 20);
     let mut client = server.dial("echo");
     let mut writer = client.socket().try_clone().unwrap();
     let heard = thread::scope(|scope| {
         scope.spawn(|| {
-            let (mut noise, mut rest) = (Noise(2), &sent[..]);
+            let (mut dice, mut rest) = (Dice::new(2), &sent[..]);
             while !rest.is_empty() {
-                let most = [10, 1500, 70_000, 400_000][noise.next() as usize % 4];
-                let (chunk, later) = rest.split_at((1 + noise.next() as usize % most).min(rest.len()));
+                let most = [10, 1500, 70_000, 400_000][dice.below(4)];
+                let (chunk, later) = rest.split_at((1 + dice.below(most)).min(rest.len()));
                 io::Write::write_all(&mut writer, chunk).unwrap();
                 rest = later;
             }
@@ -326,7 +328,7 @@ fn echo_gives_back_what_came_without_waiting_for_a_line() {
 fn a_service_reads_only_as_fast_as_its_answers_are_taken() {
     const MOST: usize = 256 << 20;
     let server = Server::start(&format!("{PING} {ECHO}"));
-    for (service, pattern) in [("echo", Noise(3).bytes(1 << 16)), ("ping", b"x\n".repeat(1 << 15))] {
+    for (service, pattern) in [("echo", Dice::new(3).bytes(1 << 16)), ("ping", b"x\n".repeat(1 << 15))] {
         let mut client = server.dial(service);
         let before = server.memory();
         let sent = client.stuff(&pattern, MOST);

@@ -4,6 +4,7 @@
 //! means "empty" except at a FIN or an urgent mark, Unix reads end anywhere, sends are cut where the buffer is full,
 //! and closing with unread input destroys what is under way to the peer.
 
+mod dice;
 mod net;
 pub mod server;
 
@@ -17,6 +18,7 @@ use pingpong::Moment;
 use pingpong::engine::Readiness;
 use pingpong::service::ConnId;
 
+pub use dice::Dice;
 pub use net::FakeNet;
 
 /// The kernel, shared by the engine's [`FakeNet`] and the test.
