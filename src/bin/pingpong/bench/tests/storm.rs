@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use fake::Dice;
 use nix::libc::ECONNREFUSED;
 
 use super::super::results::{Counts, Fact};
@@ -10,27 +11,11 @@ use super::{MILLI, Rig, dialling};
 use crate::cli::{BenchOptions, Extent};
 use pingpong::service::Framing;
 
-/// Throws of dice, the same ones for the same seed (xorshift64, Marsaglia 2003).
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound
-    }
-
-    fn one_in(&mut self, chances: u64) -> bool {
-        self.below(chances) == 0
-    }
-}
-
 fn random_options(dice: &mut Dice) -> impl FnOnce(&mut BenchOptions) {
     let (connections, idle, pipeline) = (1 + dice.below(4) as u32, dice.below(3) as u32, 1 + dice.below(3) as u32);
     let rate = dice.one_in(2).then(|| 10.0 + dice.below(500) as f64);
     let (churn, is_counted) = (dice.one_in(3), dice.one_in(3));
-    let (requests, warmup, timeout) = (1 + dice.below(60), dice.below(200) as u32, 20 + dice.below(300) as u32);
+    let (requests, warmup, timeout) = (1 + dice.below(60) as u64, dice.below(200) as u32, 20 + dice.below(300) as u32);
     let connect_rate = dice.one_in(4).then_some(50.0);
     let is_raw = dice.one_in(4);
     move |options| {
@@ -65,9 +50,9 @@ fn random_answer(dice: &mut Dice, asked: &str) -> String {
 fn disturb(server: &mut Rig, dice: &mut Dice, is_said: &mut Vec<bool>) {
     let dials = server.kernel.borrow().dialled.len();
     is_said.resize(dials, false);
-    let connection = dice.below(dials as u64) as usize;
+    let connection = dice.below(dials);
     match dice.below(10) {
-        0..=2 => server.pass(Duration::from_micros(dice.below(30_000))),
+        0..=2 => server.pass(Duration::from_micros(dice.below(30_000) as u64)),
         3 if !is_said[connection] => {
             is_said[connection] = true;
             match dice.one_in(8) {
@@ -97,7 +82,7 @@ fn disturb(server: &mut Rig, dice: &mut Dice, is_said: &mut Vec<bool>) {
 fn whatever_far_sides_do_it_ends_and_every_request_has_one_outcome() {
     let mut all = Counts::default();
     for seed in 1..=400 {
-        let mut dice = Dice(0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(seed));
+        let mut dice = Dice::new(seed);
         let mut server = dialling(random_options(&mut dice));
         let mut is_said = Vec::new();
         for _ in 0..600 {
