@@ -8,7 +8,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use fake::server::tell;
+use fake::server::{drain, tell};
 use fake::{Dice, Event, FakeNet, Kernel};
 use pingpong::engine::{Engine, Load};
 use pingpong::service::{Echo, Framing, Hello, Ping, Service};
@@ -130,8 +130,7 @@ impl Simulation {
             };
             client.owed = self.kind.model(&said[..complete]).len();
         }
-        self.engine.begin(self.now);
-        self.engine.drain();
+        drain(&mut self.engine, self.now);
     }
 
     fn connect(&mut self) {

@@ -191,12 +191,8 @@ fn retired_service_lets_nobody_in_and_ends_with_the_last_of_its_guests() {
 #[test]
 fn end_of_lines_drains_and_what_was_printed_is_there() {
     let mut server = caller();
-    let service = server.service;
-    server.engine.lines_ended(service);
-    let mut printed = Vec::new();
-    server.engine.take_printed(&mut printed);
-    assert_eq!(printed, b"no more\n");
-    server.settle();
+    server.lines_ended();
+    assert_eq!(server.printed(), b"no more\n");
     assert!(server.engine.is_stopped());
 }
 

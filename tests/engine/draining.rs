@@ -197,8 +197,7 @@ fn server_with_nothing_to_do_stops_at_once() {
 #[test]
 fn server_with_nothing_to_do_stops_at_once_when_told_between_two_turns() {
     let mut server = echo();
-    server.engine.begin(server.now());
-    server.engine.drain();
+    server.shut_down_between_turns();
     server.settle();
     assert!(server.engine.is_stopped(), "it sleeps until {:?}", server.engine.deadline());
 }

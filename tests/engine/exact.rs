@@ -30,8 +30,7 @@ impl Service for Punctual {
 }
 
 fn times(server: &mut Server<Punctual>) -> Vec<u64> {
-    let service = server.service;
-    server.engine.with(service, |punctual, _| std::mem::take(&mut punctual.times))
+    server.look(|punctual| std::mem::take(&mut punctual.times))
 }
 
 /// The steps from one time to the next.

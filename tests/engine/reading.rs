@@ -1,5 +1,6 @@
 //! Edges, short reads, and events that come too late: what is read, and with how many calls.
 
+use fake::Event;
 use pingpong::CloseReason;
 use pingpong::engine::Readiness;
 
@@ -150,7 +151,7 @@ fn event_of_a_closed_connection_does_nothing() {
     server.finishes(client);
     server.settle();
     let before = (server.calls(), server.stats());
-    server.engine.ready(id, EVERYTHING);
+    server.turn_with(vec![Event::Connection(id, EVERYTHING)]);
     server.settle();
     assert_eq!((server.calls(), server.stats()), before);
 }
@@ -168,7 +169,7 @@ fn event_of_a_closed_connection_does_not_reach_the_next_in_its_slot() {
     assert_ne!(stale, fresh, "the name is not");
 
     let before = server.calls();
-    server.engine.ready(stale, EVERYTHING);
+    server.turn_with(vec![Event::Connection(stale, EVERYTHING)]);
     server.settle();
     assert_eq!(server.calls(), before);
     server.assert_open(second);
@@ -180,7 +181,7 @@ fn event_that_says_nothing_does_nothing() {
     let client = server.open();
     let before = server.calls();
     let id = server.kernel.borrow().id(client);
-    server.engine.ready(id, Readiness::default());
+    server.turn_with(vec![Event::Connection(id, Readiness::default())]);
     server.settle();
     assert_eq!(server.calls(), before);
     server.assert_open(client);

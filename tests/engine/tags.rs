@@ -66,21 +66,17 @@ impl Service for Dialler {
 
 fn dialler(lines: &[&str]) -> Server<Dialler> {
     let mut server = Server::new(Dialler::default());
-    tell(&mut server, lines);
+    server.lines(lines);
     server
 }
 
-fn tell(server: &mut Server<Dialler>, lines: &[&str]) {
-    let service = server.service;
-    lines.iter().for_each(|line| server.engine.line(service, line.as_bytes()));
-    server.settle();
+fn take_log(server: &mut Server<Dialler>) -> Vec<String> {
+    server.look(|dialler| std::mem::take(&mut dialler.log))
 }
 
 #[track_caller]
 fn check(server: &mut Server<Dialler>, expected: &[&str]) {
-    let service = server.service;
-    let log = server.engine.with(service, |dialler, _| std::mem::take(&mut dialler.log));
-    assert_eq!(log, expected);
+    assert_eq!(take_log(server), expected);
 }
 
 #[test]
@@ -91,8 +87,7 @@ fn a_dial_is_known_by_its_number_whatever_becomes_of_it() {
     server.settle();
     server.kernel.borrow_mut().answers_the_dial(0);
     server.settle();
-    let service = server.service;
-    let mut log = server.engine.with(service, |dialler, _| std::mem::take(&mut dialler.log));
+    let mut log = take_log(&mut server);
     log.sort();
     assert_eq!(log, ["failed 12", "opened 11", "opened 13"]);
 
@@ -109,10 +104,10 @@ fn a_dial_is_known_by_its_number_whatever_becomes_of_it() {
 fn a_dial_that_fails_at_once_is_known_too() {
     let mut server = dialler(&[]);
     server.kernel.borrow_mut().dial_errors.push_back(Some(EMFILE));
-    tell(&mut server, &["dial 5"]);
+    server.line("dial 5");
     check(&mut server, &["failed 5"]);
     server.kernel.borrow_mut().failing_registrations = 1;
-    tell(&mut server, &["dial 6", "dial 7"]);
+    server.lines(["dial 6", "dial 7"]);
     check(&mut server, &["failed 6"]);
 }
 
@@ -136,7 +131,7 @@ fn an_asker_is_told_when_a_reply_or_a_question_finds_nobody() {
     server.kernel.borrow_mut().datagram_arrives(1, from, None, b"x");
     server.settle();
     check(&mut server, &["heard x 22", "refused 22"]);
-    tell(&mut server, &["say 22 y", "say 21 z"]);
+    server.lines(["say 22 y", "say 21 z"]);
     check(&mut server, &["refused 22"]);
     assert_eq!(server.stats().dropped, 0, "it was told, not dropped");
 }
@@ -145,14 +140,13 @@ fn an_asker_is_told_when_a_reply_or_a_question_finds_nobody() {
 fn ten_thousand_sockets_ask_and_each_hears_its_own_answer() {
     let lines: Vec<String> = (0..10_000).map(|tag| format!("ask {tag}")).collect();
     let mut server = dialler(&lines.iter().map(String::as_str).collect::<Vec<_>>());
-    server.engine.with(server.service, |dialler, _| dialler.log.clear());
+    take_log(&mut server);
     for number in [9_999, 0, 5_000] {
         let from = Address::Ip(([192, 0, 2, 1], 9).into());
         server.kernel.borrow_mut().datagram_arrives(number, from, None, b"x");
     }
     server.settle();
-    let service = server.service;
-    let mut log = server.engine.with(service, |dialler, _| std::mem::take(&mut dialler.log));
+    let mut log = take_log(&mut server);
     log.sort();
     assert_eq!(log, ["heard x 0", "heard x 5000", "heard x 9999"]);
 }

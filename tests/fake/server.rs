@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use pingpong::engine::{Engine, ServiceId};
-use pingpong::service::Service;
+use pingpong::service::{Outbox, Service};
 use pingpong::{Address, CloseReason, Limits, Moment, Stats};
 
 use super::{Calls, Event, FakeNet, Kernel};
@@ -145,15 +145,43 @@ impl<S: Service> Server<S> {
         self.engine.stats()
     }
 
+    /// Runs something on the service between two turns, as an embedder does.
+    pub fn with<T>(&mut self, run: impl FnOnce(&mut S, &mut Outbox<'_>) -> T) -> T {
+        self.engine.begin(self.now);
+        self.engine.with(self.service, run)
+    }
+
     /// Looks at the service.
     pub fn look<T>(&mut self, look: impl FnOnce(&mut S) -> T) -> T {
-        self.engine.with(self.service, |service, _| look(service))
+        self.with(|service, _| look(service))
     }
 
     /// A line for the service, from its console or its embedder.
-    pub fn line(&mut self, text: &str) {
-        self.engine.line(self.service, text.as_bytes());
+    pub fn line(&mut self, text: impl AsRef<[u8]>) {
+        self.lines([text]);
+    }
+
+    /// Lines that the service is given before the next turn.
+    pub fn lines(&mut self, lines: impl IntoIterator<Item = impl AsRef<[u8]>>) {
+        self.engine.begin(self.now);
+        for line in lines {
+            self.engine.line(self.service, line.as_ref());
+        }
         self.settle();
+    }
+
+    /// The service is told that there are no more lines.
+    pub fn lines_ended(&mut self) {
+        self.engine.begin(self.now);
+        self.engine.lines_ended(self.service);
+        self.settle();
+    }
+
+    /// What services have printed since the last call.
+    pub fn printed(&mut self) -> Vec<u8> {
+        let mut printed = Vec::new();
+        self.engine.take_printed(&mut printed);
+        printed
     }
 
     /// One turn of the loop, if anything wakes it.
@@ -202,11 +230,15 @@ impl<S: Service> Server<S> {
         self.now = self.now + time;
     }
 
-    /// Shuts down as a signal would: within a turn.
+    /// Shuts down as a signal does: within a turn.
     pub fn shut_down(&mut self) {
-        self.engine.begin(self.now);
-        self.engine.drain();
-        self.engine.finish();
+        self.shut_down_between_turns();
+        tell(&mut self.engine, self.now, Vec::new());
+    }
+
+    /// Shuts down as an embedder may: the next turn is whenever the engine asks for one.
+    pub fn shut_down_between_turns(&mut self) {
+        drain(&mut self.engine, self.now);
     }
 
     /// Whether the engine asks for a turn right now.
@@ -242,6 +274,7 @@ impl<S: Service> Server<S> {
         assert!(!self.is_closed(client), "it has been closed: {}", self.stats());
     }
 }
+
 /// One turn of the loop.
 pub fn tell<S: Service>(engine: &mut Engine<S, FakeNet>, now: Moment, events: Vec<Event>) {
     engine.begin(now);
@@ -253,6 +286,12 @@ pub fn tell<S: Service>(engine: &mut Engine<S, FakeNet>, now: Moment, events: Ve
         }
     }
     engine.finish();
+}
+
+/// Begins to shut down, between two turns.
+pub fn drain<S: Service>(engine: &mut Engine<S, FakeNet>, now: Moment) {
+    engine.begin(now);
+    engine.drain();
 }
 
 /// `ip:port`, or else the path of a Unix socket, or nothing for one without a name.
