@@ -54,9 +54,7 @@ fn dialling(set: impl FnOnce(&mut BenchOptions)) -> Rig {
     let mut server = Server::limited(Load::new(options, addresses.to_vec(), false), |limits| {
         limits.linger = Duration::ZERO;
     });
-    let (service, now) = (server.service, server.now());
-    server.engine.begin(now);
-    server.engine.with(service, |load, out| load.begin(out));
+    server.with(|load, out| load.begin(out));
     server.settle();
     Rig(server)
 }
