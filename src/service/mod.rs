@@ -206,9 +206,6 @@ pub(crate) fn is_answer(datagram: &[u8]) -> bool {
 }
 
 #[cfg(test)]
-pub(crate) mod testing;
-
-#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -235,23 +235,6 @@ proptest! {
 }
 
 #[test]
-fn long_first_chunk_without_a_line_end_is_waited_for_200_ms() {
-    let mut server = Server::new(Ping::new(Framing::Auto));
-    let (lines, chunks) = (server.open(), server.open());
-    for client in [lines, chunks] {
-        assert_eq!(server.asks(client, vec![b'x'; 2000]), "");
-    }
-    server.pass(Duration::from_millis(199));
-    assert_eq!(server.asks(lines, "x\nping\n"), "pong\npong\n");
-    assert_eq!(server.hears(chunks), "");
-    server.pass(Duration::from_millis(1));
-    assert_eq!(server.hears(chunks), "pong");
-    server.pass(Duration::from_secs(1));
-    assert_eq!(server.asks(chunks, "a\nb\n"), "pong");
-    assert_eq!(server.asks(lines, "a\nb\n"), "pong\npong\n");
-}
-
-#[test]
 fn answer_ends_as_its_question_did() {
     let script = b"ping 1\r\nx\n\r\nping".to_vec();
     for (kind, answers) in [
@@ -261,16 +244,4 @@ fn answer_ends_as_its_question_did() {
         let heard = conversation(kind.service(Framing::Line), std::slice::from_ref(&script), PLAIN);
         assert_eq!(String::from_utf8_lossy(&heard), answers);
     }
-}
-
-#[test]
-fn waiting_for_a_line_end_does_not_shorten_thinking_about_it() {
-    let mut server = Server::new(Hello::new(Framing::Auto, Duration::from_secs(1)));
-    let client = server.open();
-    assert_eq!(server.asks(client, vec![b'x'; 2000]), "Welcome!");
-    server.asks(client, "\n");
-    server.pass(Duration::from_millis(999));
-    assert_eq!(server.hears(client), "");
-    server.pass(Duration::from_millis(1));
-    assert_eq!(server.hears(client).len(), "Hello, !\n".len() + 2000);
 }

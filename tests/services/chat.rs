@@ -1,0 +1,78 @@
+//! Chat: who is shown what, and whom the operator's lines reach.
+
+use pingpong::service::{Chat, Framing, Operator};
+
+use crate::bench::Bench;
+
+fn chat(operator: Operator) -> Bench {
+    Bench::new(Chat::new(Framing::Auto, operator))
+}
+
+#[test]
+fn shows_who_comes_what_is_said_and_who_leaves() {
+    let mut bench = chat(Operator::Nobody);
+    bench.open();
+    bench.arrive(b"hi\n\x1b[2J\n");
+    bench.close();
+    assert_eq!(bench.printed(), "[1] unix connected\n[1] client: hi\n[1] client: \\u{1b}[2J\n[1] disconnected\n");
+}
+
+#[test]
+fn answers_with_the_terminator_of_the_question() {
+    let mut bench = chat(Operator::Person);
+    bench.open();
+    bench.arrive(b"hello\r\n");
+    bench.line(b"hi");
+    assert_eq!(bench.sent_text(), "hi\r\n");
+}
+
+#[test]
+fn a_client_that_has_not_spoken_gets_lines() {
+    let mut bench = chat(Operator::Person);
+    bench.open();
+    bench.line(b"anybody?");
+    assert_eq!(bench.sent_text(), "");
+    assert!(bench.printed().contains("nobody here has spoken"), "{}", bench.printed());
+    bench.line(b"@1 you?");
+    bench.line(b"@all all");
+    assert_eq!(bench.sent_text(), "you?\nall\n");
+}
+
+#[test]
+fn a_script_waits_until_somebody_has_spoken_and_then_ends_chat() {
+    let mut bench = chat(Operator::Script);
+    bench.line(b"hi");
+    bench.line(b"bye");
+    bench.lines_ended();
+    bench.open();
+    assert!(!bench.is_retired());
+    bench.arrive(b"hello");
+    assert_eq!(bench.sent_text(), "hibye");
+    assert!(bench.is_retired());
+}
+
+#[test]
+fn the_end_of_a_persons_input_ends_the_server_and_nobodys_does_not() {
+    let mut bench = chat(Operator::Person);
+    bench.lines_ended();
+    assert!(bench.is_draining());
+    let mut bench = chat(Operator::Nobody);
+    bench.lines_ended();
+    assert!(!bench.is_draining() && !bench.is_retired());
+}
+
+#[test]
+fn mistakes_of_the_operator_are_named() {
+    let mut bench = chat(Operator::Person);
+    for (line, answer) in [
+        ("/who", "nobody is here\n"),
+        ("@7 x", "there is no client 7 (/who lists them)\n"),
+        ("/close x", "there is no client x (/who lists them)\n"),
+    ] {
+        bench.clear_printed();
+        bench.line(line.as_bytes());
+        assert_eq!(bench.printed(), answer);
+    }
+    bench.line(b"/help");
+    assert!(bench.printed().contains("there is no /help"));
+}
