@@ -12,22 +12,22 @@
 //! - `redis.rs`: redis-server and redis-benchmark, where they are installed, in turn with ours.
 //! - `memory.rs`: what an idle connection takes at either end.
 //! - `report.rs`: the table.
-//! - `child.rs`, `machine.rs`, `measure.rs`, `options.rs` are those of `benches/loopback`.
+//! - `child.rs`, `machine.rs`, `measure.rs`, `options.rs` are in `benches/common`.
 //!
 //! Server and load are pinned, each to a CPU of its own or both to one. Every ratio is of two figures of the same run, or of neighbouring runs
 //! where two programs are compared, so that a machine which slows down for a while slows both of them.
 //! A slow result never fails; wrong answers, or a row that could not be measured, exit 1.
 
 #[allow(dead_code, reason = "loopback asks its children, and has some that only stay connected")]
-#[path = "../loopback/child.rs"]
+#[path = "../common/child.rs"]
 mod child;
-#[path = "../loopback/machine.rs"]
+#[path = "../common/machine.rs"]
 mod machine;
 #[allow(dead_code, reason = "a load that keeps its schedule never settles")]
-#[path = "../loopback/measure.rs"]
+#[path = "../common/measure.rs"]
 mod measure;
 mod memory;
-#[path = "../loopback/options.rs"]
+#[path = "../common/options.rs"]
 mod options;
 mod redis;
 mod report;

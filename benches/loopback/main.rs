@@ -25,10 +25,14 @@
 //! A slow result never fails; wrong answers, or a row that could not be measured, exit 1.
 
 mod baseline;
+#[path = "../common/child.rs"]
 mod child;
 mod load;
+#[path = "../common/machine.rs"]
 mod machine;
+#[path = "../common/measure.rs"]
 mod measure;
+#[path = "../common/options.rs"]
 mod options;
 mod report;
 mod rows;
