@@ -1,8 +1,8 @@
 //! The benchmark's processes: started pinned to a CPU, spoken to in lines, killed when dropped.
 //!
-//! Each is this executable again with [`FLAG`], a CPU and a role; the role `exec` becomes another program, such as the
-//! pingpong binary, and all others are the benchmark's own (`crate::play`).
-//! Should the benchmark itself be killed, the kernel takes them down with it.
+//! Each is this executable again with [`FLAG`], a CPU and a role. The role `exec` becomes another program, such as the
+//! pingpong binary; all other roles are the benchmark's own. When the benchmark itself is killed, the kernel kills its
+//! children too.
 
 use std::env;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -23,19 +23,19 @@ use crate::Result;
 
 /// First argument of a child.
 const FLAG: &str = "--child";
-/// A child that is silent for so long has gone wrong.
+/// A child that says nothing for this long has gone wrong.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where servers and loads run.
 #[derive(Clone, Copy)]
-pub(crate) struct Cpus {
-    pub(crate) server: usize,
-    pub(crate) load: usize,
+pub struct Cpus {
+    pub server: usize,
+    pub load: usize,
 }
 
 impl Cpus {
     /// The first two CPUs this process may use; the same one twice where there is only one.
-    pub(crate) fn pick() -> Result<Self> {
+    pub fn pick() -> Result<Self> {
         let allowed = sched_getaffinity(Pid::from_raw(0))?;
         let mut cpus = (0..CpuSet::count()).filter(|&cpu| allowed.is_set(cpu).unwrap_or(false));
         let server = cpus.next().ok_or("no CPU to run on")?;
@@ -43,11 +43,15 @@ impl Cpus {
     }
 }
 
-/// A benchmark's whole `main`: this process is a child, or the benchmark, or `cargo test` looks whether it starts.
-pub(crate) fn enter(name: &str, bench: impl FnOnce(&[String]) -> Result<bool>) -> ExitCode {
+/// A role of the benchmark's own: its name and its arguments.
+type Play = fn(&str, &[&str]) -> Result<()>;
+
+/// A benchmark's whole `main`: this process is a child (which may `play` a role), or the benchmark itself, or
+/// `cargo test` checks that it starts.
+pub fn enter(name: &str, play: Play, bench: impl FnOnce(&[String]) -> Result<bool>) -> ExitCode {
     let words: Vec<String> = env::args().skip(1).collect();
     let worked = match words.split_first() {
-        Some((first, role)) if first == FLAG => play(role).map(|()| true),
+        Some((first, role)) if first == FLAG => live(role, play).map(|()| true),
         _ if words.iter().any(|word| word == "--bench") => bench(&words),
         _ => {
             println!("not measured: run it with `cargo bench --bench {name}`");
@@ -64,14 +68,14 @@ pub(crate) fn enter(name: &str, bench: impl FnOnce(&[String]) -> Result<bool>) -
     }
 }
 
-/// Children inherit it.
-pub(crate) fn raise_descriptor_limit() -> Result<()> {
+/// Raises the soft descriptor limit to the hard one. Children inherit it.
+pub fn raise_descriptor_limit() -> Result<()> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     Ok(setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?)
 }
 
 /// A child's whole life: `words` are its CPU, its role and the role's arguments.
-fn play(words: &[String]) -> Result<()> {
+fn live(words: &[String], play: Play) -> Result<()> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let [cpu, role, arguments @ ..] = &words[..] else { return Err("a child needs a CPU and a role".into()) };
     prctl::set_pdeathsig(Signal::SIGKILL)?;
@@ -80,12 +84,12 @@ fn play(words: &[String]) -> Result<()> {
     sched_setaffinity(Pid::from_raw(0), &cpus)?;
     match (*role, arguments) {
         ("exec", [program, arguments @ ..]) => Err(Command::new(program).args(arguments).exec().into()),
-        _ => crate::play(role, arguments),
+        _ => play(role, arguments),
     }
 }
 
 /// A running child; dropping it kills it.
-pub(crate) struct Child {
+pub struct Child {
     name: String,
     process: process::Child,
     input: ChildStdin,
@@ -93,7 +97,7 @@ pub(crate) struct Child {
 }
 
 impl Child {
-    pub(crate) fn start(cpu: usize, role: &[String]) -> Result<Self> {
+    pub fn start(cpu: usize, role: &[String]) -> Result<Self> {
         let mut process = Command::new(env::current_exe()?)
             .args([FLAG, &cpu.to_string()])
             .args(role)
@@ -109,33 +113,26 @@ impl Child {
         Ok(Self { name: role.join(" "), process, input, lines })
     }
 
-    /// Starts a child that holds `connections` to `target`, and returns once they are connected.
-    pub(crate) fn idle(cpu: usize, connections: usize, target: &str) -> Result<Self> {
-        let mut idle = Self::start(cpu, &["idle".to_owned(), connections.to_string(), target.to_owned()])?;
-        idle.wait_for("ready")?;
-        Ok(idle)
-    }
-
-    pub(crate) fn name(&self) -> &str {
+    pub fn name(&self) -> &str {
         &self.name
     }
 
-    pub(crate) fn pid(&self) -> Pid {
+    pub fn pid(&self) -> Pid {
         Pid::from_raw(self.process.id().cast_signed())
     }
 
-    pub(crate) fn ask(&mut self, question: &str) -> Result<String> {
+    pub fn ask(&mut self, question: &str) -> Result<String> {
         writeln!(self.input, "{question}")?;
         self.line()
     }
 
-    pub(crate) fn wait_for(&mut self, text: &str) -> Result<()> {
+    pub fn wait_for(&mut self, text: &str) -> Result<()> {
         while self.line()? != text {}
         Ok(())
     }
 
     /// Where a server listens: it says `listening SERVICE SCHEME://ADDRESS`, then `ready`.
-    pub(crate) fn endpoint(&mut self) -> Result<String> {
+    pub fn endpoint(&mut self) -> Result<String> {
         let first = self.line()?;
         let endpoint = first.split_whitespace().find(|word| word.contains("://"));
         let endpoint = endpoint.ok_or_else(|| format!("{}: no address in {first:?}", self.name))?;
@@ -144,7 +141,7 @@ impl Child {
     }
 
     /// The same, of a server over TCP or UDP.
-    pub(crate) fn address(&mut self) -> Result<SocketAddr> {
+    pub fn address(&mut self) -> Result<SocketAddr> {
         let endpoint = self.endpoint()?;
         let (_, address) = endpoint.split_once("://").expect("an endpoint has a scheme");
         let mut address: SocketAddr = address.parse()?;
@@ -165,7 +162,7 @@ impl Child {
     }
 
     /// `None` when it will say no more.
-    pub(crate) fn next_line(&mut self) -> Result<Option<String>> {
+    pub fn next_line(&mut self) -> Result<Option<String>> {
         match self.lines.recv_timeout(PATIENCE) {
             Ok(line) => Ok(Some(line)),
             Err(RecvTimeoutError::Timeout) => Err(format!("`{}` is silent", self.name).into()),
@@ -174,13 +171,12 @@ impl Child {
     }
 
     /// Its exit code, once it has ended; `None` when a signal ended it.
-    #[allow(dead_code, reason = "benches/cost has children that end by themselves")]
-    pub(crate) fn exit_code(&mut self) -> Result<Option<i32>> {
+    pub fn exit_code(&mut self) -> Result<Option<i32>> {
         Ok(self.process.wait()?.code())
     }
 
     /// What it said on standard error: kept for when it fails, because warnings have no place in the table.
-    pub(crate) fn last_words(&mut self) -> String {
+    pub fn last_words(&mut self) -> String {
         let mut text = String::new();
         if let Some(mut errors) = self.process.stderr.take() {
             // Unreadable is as good as nothing said.

@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::child::Cpus;
 
-pub(crate) fn line(cpus: Cpus) -> String {
+pub fn line(cpus: Cpus) -> String {
     let cpuinfo = read("/proc/cpuinfo");
     let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or(": unknown CPU");
     let cores = cpuinfo.lines().filter(|line| line.starts_with("processor")).count();

@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 use crate::Result;
 
 /// On-CPU time of all its threads, from proc(5)'s `schedstat`; exact while they sleep, a tick late while they run.
-pub(crate) fn cpu_ns(pid: Pid) -> Result<u64> {
+pub fn cpu_ns(pid: Pid) -> Result<u64> {
     let mut total = 0;
     for task in fs::read_dir(format!("/proc/{pid}/task"))? {
         let schedstat = fs::read_to_string(task?.path().join("schedstat"))?;
@@ -19,36 +19,37 @@ pub(crate) fn cpu_ns(pid: Pid) -> Result<u64> {
 }
 
 /// Resident bytes. From `smaps_rollup`, which counts pages; `status` may lag by some hundred KiB.
-pub(crate) fn resident(pid: Pid) -> Result<f64> {
+pub fn resident(pid: Pid) -> Result<f64> {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
     let kib = rollup.lines().find_map(|line| line.strip_prefix("Rss:")).ok_or("smaps_rollup without Rss")?;
     Ok(kib.trim().trim_end_matches(" kB").parse::<f64>()? * 1024.0)
 }
 
-/// Waits until it has used no CPU for a while, five seconds at most.
-pub(crate) fn settle(pid: Pid) -> Result<()> {
+/// Its [`cpu_ns`] once it sleeps: when it has used none for the length of `nap`. Gives up after 100 naps, because a
+/// server may have timers that run for ever.
+pub fn cpu_ns_at_rest(pid: Pid, nap: Duration) -> Result<u64> {
     let mut seen = cpu_ns(pid)?;
     for _ in 0..100 {
-        thread::sleep(Duration::from_millis(50));
+        thread::sleep(nap);
         let now = cpu_ns(pid)?;
         if now == seen {
             break;
         }
         seen = now;
     }
-    Ok(())
+    Ok(seen)
 }
 
 /// The median of repeated figures and the interval around it.
 #[derive(Clone, Copy)]
-pub(crate) struct Spread {
-    pub(crate) low: f64,
-    pub(crate) median: f64,
-    pub(crate) high: f64,
+pub struct Spread {
+    pub low: f64,
+    pub median: f64,
+    pub high: f64,
 }
 
 impl Spread {
-    pub(crate) fn of(mut figures: Vec<f64>) -> Self {
+    pub fn of(mut figures: Vec<f64>) -> Self {
         figures.sort_by(f64::total_cmp);
         let count = figures.len();
         let (rank, _) = interval(count);
@@ -62,7 +63,7 @@ impl Spread {
 
 /// The narrowest interval of order statistics that covers the true median with at least 95 %:
 /// how many figures it leaves out on each side, and what it covers. Of fewer than six figures: all of them.
-pub(crate) fn interval(count: usize) -> (usize, f64) {
+pub fn interval(count: usize) -> (usize, f64) {
     let mut chosen = (0, 1.0 - 2.0 * 0.5f64.powi(count as i32));
     let mut tail = 0.0;
     let mut ways = 1.0;

@@ -1,19 +1,23 @@
 //! What a benchmark is asked for: how often, how long, and which rows.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use crate::Result;
 
-pub(crate) struct Options {
-    pub(crate) rounds: usize,
-    pub(crate) window: Duration,
+/// How often a row's servers are started afresh: where a process happens to lie in memory is worth one per cent.
+pub const GENERATIONS: usize = 3;
+
+pub struct Options {
+    pub rounds: usize,
+    pub window: Duration,
     /// Only rows that have this in their text, in lower case.
     only: String,
 }
 
 impl Options {
     /// So many rounds of so many milliseconds, unless the command line says otherwise.
-    pub(crate) fn parse(words: &[String], rounds: usize, millis: u64) -> Result<Self> {
+    pub fn parse(words: &[String], rounds: usize, millis: u64) -> Result<Self> {
         let mut options = Self { rounds, window: Duration::from_millis(millis), only: String::new() };
         let mut words = words.iter().map(String::as_str);
         while let Some(word) = words.next() {
@@ -29,12 +33,18 @@ impl Options {
         Ok(options)
     }
 
-    pub(crate) fn wants(&self, row: &str) -> bool {
+    /// The rounds that each generation of servers lasts.
+    pub fn generations(&self) -> impl Iterator<Item = Range<usize>> {
+        let (rounds, each) = (self.rounds, self.rounds.div_ceil(GENERATIONS));
+        (0..rounds).step_by(each).map(move |first| first..rounds.min(first + each))
+    }
+
+    pub fn wants(&self, row: &str) -> bool {
         row.to_lowercase().contains(&self.only)
     }
 
     /// The words that ask for just this.
-    pub(crate) fn words(&self) -> String {
+    pub fn words(&self) -> String {
         let only = if self.only.is_empty() { String::new() } else { format!(" --only '{}'", self.only) };
         format!("--rounds {} --window {}{only}", self.rounds, self.window.as_millis())
     }

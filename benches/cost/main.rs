@@ -12,23 +12,15 @@
 //! - `redis.rs`: redis-server and redis-benchmark, where they are installed, in turn with ours.
 //! - `memory.rs`: what an idle connection takes at either end.
 //! - `report.rs`: the table.
-//! - `child.rs`, `machine.rs`, `measure.rs`, `options.rs` are in `benches/common`.
 //!
-//! Server and load are pinned, each to a CPU of its own or both to one. Every ratio is of two figures of the same run, or of neighbouring runs
-//! where two programs are compared, so that a machine which slows down for a while slows both of them.
+//! The processes, the readers of CPU time and memory, the medians and the options are in `benches/common`.
+//!
+//! Server and load are pinned, each to a CPU of its own or both to one. Every ratio is of two figures of the same run,
+//! or of neighbouring runs where two programs are compared, so that a machine which slows down for a while slows both
+//! of them.
 //! A slow result never fails; wrong answers, or a row that could not be measured, exit 1.
 
-#[allow(dead_code, reason = "loopback asks its children, and has some that only stay connected")]
-#[path = "../common/child.rs"]
-mod child;
-#[path = "../common/machine.rs"]
-mod machine;
-#[allow(dead_code, reason = "a load that keeps its schedule never settles")]
-#[path = "../common/measure.rs"]
-mod measure;
 mod memory;
-#[path = "../common/options.rs"]
-mod options;
 mod redis;
 mod report;
 mod rows;
@@ -37,18 +29,15 @@ mod run;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use child::Cpus;
-use options::Options;
+use common::Result;
+use common::child::{self, Cpus};
+use common::options::Options;
+
 use rows::{CHURN, Folder, Place, ROWS, Row};
 use run::{Load, Run};
 
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
-
-/// How often a row's server is started afresh: where a process lies in memory alone makes one per cent.
-const GENERATIONS: usize = 3;
-
 fn main() -> ExitCode {
-    child::enter("cost", bench)
+    child::enter("cost", play, bench)
 }
 
 /// All children are other programs here.
@@ -77,12 +66,6 @@ fn bench(words: &[String]) -> Result<bool> {
     Ok(sound)
 }
 
-/// The rounds by server: of each, how many it lasts.
-fn generations(options: &Options) -> impl Iterator<Item = usize> {
-    let (rounds, each) = (options.rounds, options.rounds.div_ceil(GENERATIONS));
-    (0..rounds).step_by(each).map(move |first| each.min(rounds - first))
-}
-
 /// Measures those of these rows that are asked for.
 fn measure_rows(rows: &[Row], options: &Options, cpus: Cpus) -> bool {
     let wanted: Vec<&Row> = rows.iter().filter(|row| options.wants(&row.name())).collect();
@@ -100,12 +83,12 @@ fn repeat(row: &Row, options: &Options, cpus: Cpus) -> Result<Vec<Run>> {
     let load_cpu = if row.place == Place::Together { cpus.server } else { cpus.load };
     let extent = format!("{} -d {}ms", row.load, options.window.as_millis());
     let mut runs = Vec::new();
-    for rounds in generations(options) {
+    for rounds in options.generations() {
         let (server, endpoint) = row.server.start(cpus.server)?;
         let load = Load::pingpong(&endpoint, "");
         // The first run finds caches, ports and page tables cold.
         load.run(&extent, &server, load_cpu)?;
-        for _ in 0..rounds {
+        for _ in rounds {
             runs.push(load.run(&extent, &server, load_cpu)?);
         }
     }

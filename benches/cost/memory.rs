@@ -4,14 +4,15 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use common::child::{Child, Cpus};
+use common::options::GENERATIONS;
+use common::{Result, measure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::child::{Child, Cpus};
 use crate::rows::Server;
 use crate::run::{Load, last_of};
-use crate::{GENERATIONS, Result, measure};
 
 /// What `--only` finds it by.
 pub(crate) const NAME: &str = "memory of 10,000 idle connections, each";

@@ -3,11 +3,12 @@
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::Command;
 
-use crate::child::{Child, Cpus};
-use crate::options::Options;
+use common::Result;
+use common::child::{Child, Cpus};
+use common::options::Options;
+
 use crate::rows::Server;
 use crate::run::{Load, Run};
-use crate::{Result, generations};
 
 /// What `--only` finds it by.
 pub(crate) const NAME: &str = "redis-benchmark, redis-server";
@@ -66,7 +67,7 @@ pub(crate) fn compare(options: &Options, cpus: Cpus) -> Result<Outcome> {
     let version = String::from_utf8_lossy(&Command::new("redis-server").arg("--version").output()?.stdout).into_owned();
     let version = version.split_whitespace().find_map(|word| word.strip_prefix("v=")).unwrap_or("?").to_owned();
     let mut comparison = Comparison { version, requests: FIRST, runs: [const { Vec::new() }; 3] };
-    for rounds in generations(options) {
+    for rounds in options.generations() {
         let duel = Duel::start(cpus)?;
         // The first runs find everything cold. How long they took says little on a machine that others use too.
         let theirs = duel.run(Pair::Theirs, FIRST)?;
@@ -75,7 +76,7 @@ pub(crate) fn compare(options: &Options, cpus: Cpus) -> Result<Outcome> {
         if comparison.requests == FIRST {
             comparison.requests = ((theirs.rate_by_cpu() * (options.window * WINDOWS).as_secs_f64()) as u64).max(1000);
         }
-        for round in 0..rounds {
+        for round in rounds {
             for turn in 0..3 {
                 let which = (round + turn) % 3;
                 comparison.runs[which].push(duel.run(Pair::ALL[which], comparison.requests)?);

@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use crate::child::Cpus;
-use crate::measure::{self, Spread};
+use common::child::Cpus;
+use common::measure::{self, Spread};
+use common::options::{GENERATIONS, Options};
+use common::{Result, machine};
+
 use crate::memory::{self, Ends};
-use crate::options::Options;
 use crate::redis::{self, Outcome, Pair};
 use crate::rows::Row;
 use crate::run::{Run, Said};
-use crate::{GENERATIONS, Result, machine};
 
 /// The rate beside redis: what it must reach, and what it should.
 const RATE_BAR: f64 = 1.8;

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::{env, fs, process};
 
-use crate::Result;
-use crate::child::Child;
+use common::Result;
+use common::child::Child;
 
 /// The binary that is measured, on both sides.
 pub(crate) const PINGPONG: &str = env!("CARGO_BIN_EXE_pingpong");

@@ -5,17 +5,16 @@
 //! this short than in any real one, and differ from minute to minute: at its start it reads the kernel's table of
 //! connections, in which those of the minute before still are.
 
-use std::thread;
 use std::time::Duration;
 
+use common::child::Child;
+use common::{Result, measure};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeVal;
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::child::Child;
 use crate::rows::PINGPONG;
-use crate::{Result, measure};
 
 /// `pingpong bench` says so when answers were wrong: a result, not a failure to measure.
 const WRONG: i32 = 5;
@@ -166,17 +165,7 @@ pub(crate) fn last_of(load: &mut Child) -> Result<String> {
 
 /// The server's CPU time, once it sleeps.
 fn cpu_at_rest(pid: Pid) -> Result<Duration> {
-    let mut seen = measure::cpu_ns(pid)?;
-    // redis-server has timers of its own and need not be waited for any longer.
-    for _ in 0..100 {
-        thread::sleep(NAP);
-        let now = measure::cpu_ns(pid)?;
-        if now == seen {
-            break;
-        }
-        seen = now;
-    }
-    Ok(Duration::from_nanos(seen))
+    Ok(Duration::from_nanos(measure::cpu_ns_at_rest(pid, NAP)?))
 }
 
 /// What all children have used that have been waited for (getrusage(2)); exact, because the kernel scales both parts

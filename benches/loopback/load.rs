@@ -12,13 +12,11 @@ use std::str::FromStr;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use common::{Result, measure};
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::unistd::Pid;
 use socket2::{Domain, Socket, Type};
-
-use crate::rows::ROWS;
-use crate::{Result, measure};
 
 /// Before the first window, and again before each: the others had the CPU in between.
 const FIRST_WARM_UP: Duration = Duration::from_millis(50);
@@ -92,12 +90,11 @@ impl FromStr for Window {
     }
 }
 
-/// Loads one of a row's servers; returns when its input ends.
-pub(crate) fn run(row: usize, server: usize, target: SocketAddr, pid: Pid, window: Duration) -> Result<()> {
-    let row = &ROWS[row];
-    let batch = Batch::new(&row.load, row.servers()[server].answer());
-    let mut crowd = Crowd::connect(&row.load, target, batch)?;
-    let window = window.max(SHARE * u32::try_from(row.load.connections)?);
+/// Loads the server with this address and process, in windows of this length; returns when its input ends.
+pub(crate) fn run(load: &Load, answer: Answer, target: SocketAddr, pid: Pid, window: Duration) -> Result<()> {
+    let batch = Batch::new(load, answer);
+    let mut crowd = Crowd::connect(load, target, batch)?;
+    let window = window.max(SHARE * u32::try_from(load.connections)?);
     crowd.run(FIRST_WARM_UP)?;
     println!("ready");
     for line in io::stdin().lines() {

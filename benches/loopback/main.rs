@@ -8,15 +8,11 @@
 //!
 //! The map:
 //! - `rows.rs`: what is compared, with which load, and the figures it is held to.
-//! - `child.rs`: the processes: this executable again, in another role, pinned to a CPU.
 //! - `baseline.rs`: the servers to compare with: bare epoll loops, and a thread per connection.
 //! - `load.rs`: asks, checks every byte of every answer, counts.
-//! - `measure.rs`: CPU time, memory, medians with their interval.
-//! - `machine.rs`: where it ran.
-//! - `options.rs`: how often, how long, which rows.
 //! - `report.rs`: the table.
 //!
-//! `benches/cost` has `child.rs`, `measure.rs`, `machine.rs` and `options.rs` in common with this one.
+//! The processes, the readers of CPU time and memory, the medians and the options are in `benches/common`.
 //!
 //! A row's servers and loads are all up while it is measured, and take turns: A B, then B A, and so on.
 //! A ratio is the median over the rounds, each with a ratio of its own, so that a machine which slows down for a while
@@ -25,37 +21,28 @@
 //! A slow result never fails; wrong answers, or a row that could not be measured, exit 1.
 
 mod baseline;
-#[path = "../common/child.rs"]
-mod child;
 mod load;
-#[path = "../common/machine.rs"]
-mod machine;
-#[path = "../common/measure.rs"]
-mod measure;
-#[path = "../common/options.rs"]
-mod options;
 mod report;
 mod rows;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use common::Result;
+use common::child::{self, Child, Cpus};
+use common::measure::{self, Spread};
+use common::options::{GENERATIONS, Options};
 use nix::unistd::Pid;
 
-use child::{Child, Cpus};
 use load::Window;
-use measure::Spread;
-use options::Options;
 use report::Outcome;
 use rows::{Figure, ROWS, Row, Server};
 
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
-
-/// How often a row's servers are started afresh: where a process lies in memory alone makes one per cent.
-const GENERATIONS: usize = 3;
+/// What a fresh server gets to fall asleep in, at a time, before its memory is read.
+const NAP: Duration = Duration::from_millis(50);
 
 fn main() -> ExitCode {
-    child::enter("loopback", bench)
+    child::enter("loopback", play, bench)
 }
 
 /// A child's life in one of the roles that this benchmark has.
@@ -66,8 +53,10 @@ fn play(role: &str, arguments: &[&str]) -> Result<()> {
         ("threads", []) => baseline::threads(),
         ("idle", [connections, target]) => load::idle(connections.parse()?, target.parse()?),
         ("load", [row, server, target, pid, millis]) => {
+            let row = &ROWS[row.parse::<usize>()?];
+            let answer = row.servers()[server.parse::<usize>()?].answer();
             let window = Duration::from_millis(millis.parse()?);
-            load::run(row.parse()?, server.parse()?, target.parse()?, Pid::from_raw(pid.parse()?), window)
+            load::run(&row.load, answer, target.parse()?, Pid::from_raw(pid.parse()?), window)
         }
         _ => Err(format!("no such role: {role} {arguments:?}").into()),
     }
@@ -117,7 +106,7 @@ impl Variant {
         let target = server.address()?.to_string();
         let pid = server.pid().to_string();
         let millis = window.as_millis().to_string();
-        let idle = (idle > 0).then(|| Child::idle(cpus.load, idle, &target)).transpose()?;
+        let idle = (idle > 0).then(|| hold_idle(cpus.load, idle, &target)).transpose()?;
         let mut load = Child::start(cpus.load, &[load, &[target, pid, millis]].concat())?;
         load.wait_for("ready")?;
         Ok(Self { load, _idle: idle, server })
@@ -134,11 +123,10 @@ impl Variant {
 
 /// Measures a row's servers in turn, another one first in every round.
 fn compare(index: usize, row: &Row, options: &Options, cpus: Cpus) -> Result<Outcome> {
-    let rounds: Vec<usize> = (0..options.rounds).collect();
     let mut windows = vec![Vec::new(); row.servers().len()];
-    for generation in rounds.chunks(options.rounds.div_ceil(GENERATIONS)) {
+    for rounds in options.generations() {
         let mut variants = start(index, row, options, cpus)?;
-        for round in generation {
+        for round in rounds {
             for turn in 0..variants.len() {
                 let which = (round + turn) % variants.len();
                 windows[which].push(variants[which].window()?);
@@ -185,9 +173,16 @@ fn compare_memory(row: &Row, cpus: Cpus) -> Result<Outcome> {
 fn growth(server: &Server, connections: usize, cpus: Cpus) -> Result<f64> {
     let mut server = Child::start(cpus.server, &server.role())?;
     let target = server.address()?.to_string();
-    measure::settle(server.pid())?;
+    measure::cpu_ns_at_rest(server.pid(), NAP)?;
     let before = measure::resident(server.pid())?;
-    let _idle = Child::idle(cpus.load, connections, &target)?;
-    measure::settle(server.pid())?;
+    let _idle = hold_idle(cpus.load, connections, &target)?;
+    measure::cpu_ns_at_rest(server.pid(), NAP)?;
     Ok((measure::resident(server.pid())? - before) / connections as f64)
+}
+
+/// A child that holds `connections` to `target` and says nothing; returns once they are connected.
+fn hold_idle(cpu: usize, connections: usize, target: &str) -> Result<Child> {
+    let mut idle = Child::start(cpu, &["idle".to_owned(), connections.to_string(), target.to_owned()])?;
+    idle.wait_for("ready")?;
+    Ok(idle)
 }

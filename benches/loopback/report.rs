@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use crate::GENERATIONS;
-use crate::child::Cpus;
-use crate::machine;
-use crate::measure::{self, Spread};
-use crate::options::Options;
+use common::child::Cpus;
+use common::machine;
+use common::measure::{self, Spread};
+use common::options::GENERATIONS;
+use common::options::Options;
+
 use crate::rows::{Figure, Row};
 
 /// What a row's rounds amount to.

@@ -1,7 +1,7 @@
 //! What is compared: each row's servers, its load, its figure, and the two targets it is held to.
 //!
 //! A bare server only echoes, so it is asked the very same questions as pingpong and its answers are checked as echoes.
-//! The load's process finds its row here again by index, so nothing of it travels through arguments.
+//! A load's process is told its row's index, and so finds the row here again.
 
 use std::net::Ipv4Addr;
 

@@ -1,0 +1,14 @@
+//! What `benches/loopback` and `benches/cost` share.
+//!
+//! - `child`: the processes that are measured and those that load them, each pinned to a CPU
+//! - `measure`: what the kernel says of a process, and what repeated figures amount to
+//! - `machine`: where it ran
+//! - `options`: how often, how long, which rows
+
+pub mod child;
+pub mod machine;
+pub mod measure;
+pub mod options;
+
+/// Whatever goes wrong ends the row that it goes wrong in, and is printed there.
+pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
