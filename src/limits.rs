@@ -29,8 +29,6 @@ pub struct Limits {
     /// Answers per second to one source of datagrams that is not loopback (an IPv4 address or IPv6 /64), with a
     /// burst of one second's worth; `None` lifts it. Default: 100.
     pub udp_budget: Option<NonZeroU32>,
-    /// Serve until the first accepted connection has ended, then drain. Default: off.
-    pub once: bool,
 }
 
 impl Default for Limits {
@@ -45,7 +43,6 @@ impl Default for Limits {
             linger: Duration::from_secs(2),
             drain: Duration::from_secs(5),
             udp_budget: NonZeroU32::new(100),
-            once: false,
         }
     }
 }

@@ -8,9 +8,9 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use fake::server::{drain, tell};
-use fake::{Dice, Event, FakeNet, Kernel};
-use pingpong::engine::{Engine, Load};
+use fake::server::dispatch;
+use fake::{Dice, FakeNet, Kernel};
+use pingpong::engine::{Engine, Event, Usage};
 use pingpong::service::{Echo, Framing, Hello, Ping, Service};
 use pingpong::{Limits, Moment};
 
@@ -130,7 +130,7 @@ impl Simulation {
             };
             client.owed = self.kind.model(&said[..complete]).len();
         }
-        drain(&mut self.engine, self.now);
+        dispatch(&mut self.engine, &self.kernel, self.now, vec![Event::Drain]);
     }
 
     fn connect(&mut self) {
@@ -227,7 +227,7 @@ impl Simulation {
         for last in (1..events.len()).rev() {
             events.swap(last, self.dice.below(last + 1));
         }
-        tell(&mut self.engine, self.now, events);
+        dispatch(&mut self.engine, &self.kernel, self.now, events);
     }
 
     /// Turns until no event is left and no moment is waited for; then nothing readable may be left either.
@@ -271,7 +271,7 @@ impl Simulation {
         self.settle();
         self.check_all_heard();
         self.check_nothing_forgotten();
-        assert_eq!(self.engine.load(), Load::default(), "something is still held");
+        assert_eq!(self.engine.usage(), Usage::default(), "something is still held");
         assert_eq!(self.engine.stats().open(), 0);
     }
 

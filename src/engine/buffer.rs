@@ -15,12 +15,12 @@ const SPARE_SIZE: usize = 16 << 10;
 #[derive(Default)]
 pub(super) struct Buffer {
     bytes: Vec<u8>,
-    /// Taken from the front already.
+    /// Bytes taken from the front already.
     start: usize,
-    /// No line ends in so many bytes from the front.
-    pub(super) scanned: usize,
-    /// So many bytes from the front are one message, to be offered alone; 0 for none.
-    pub(super) put_back: usize,
+    /// The first `scanned` bytes hold no LF.
+    scanned: usize,
+    /// The first `put_back` bytes are one message, to be offered alone; 0 for none.
+    put_back: usize,
 }
 
 impl Buffer {
@@ -28,16 +28,23 @@ impl Buffer {
         &self.bytes[self.start..]
     }
 
-    /// What is to be offered to the service: all, or the message that it has put back. And whether that is all.
-    pub(super) fn offer(&mut self) -> (&mut [u8], bool) {
+    /// Notes what a service has found: the first `scanned` bytes hold no LF, the first `put_back` are one message.
+    pub(super) fn note(&mut self, scanned: usize, put_back: usize) {
+        self.scanned = scanned;
+        self.put_back = put_back;
+    }
+
+    /// Whether nothing stands behind what is to be offered to the service.
+    pub(super) fn offers_all(&self) -> bool {
+        self.put_back == 0 || self.put_back == self.bytes().len()
+    }
+
+    /// What is to be offered to the service, all or the message that it has put back; and how many bytes of it hold no
+    /// LF.
+    pub(super) fn offer(&mut self) -> (&mut [u8], usize) {
         let rest = &mut self.bytes[self.start..];
-        match self.put_back {
-            0 => (rest, true),
-            length => {
-                let is_all = length == rest.len();
-                (&mut rest[..length], is_all)
-            }
-        }
+        let length = if self.put_back == 0 { rest.len() } else { self.put_back };
+        (&mut rest[..length], self.scanned)
     }
 }
 
@@ -50,8 +57,8 @@ impl fmt::Debug for Buffer {
 /// A buffer lent to a connection, or none while it needs none. Never lent and empty at once.
 pub(super) type Lent = Option<Box<Buffer>>;
 
-/// What a lent buffer holds; nothing when there is none.
-pub(super) fn held(lent: &Lent) -> usize {
+/// The bytes that a lent buffer holds; none when there is no buffer.
+pub(super) fn length(lent: &Lent) -> usize {
     lent.as_ref().map_or(0, |buffer| buffer.bytes().len())
 }
 
@@ -155,7 +162,7 @@ mod tests {
                 })
                 .collect();
             pool.append(&mut lent, &chunk).unwrap();
-            let count = held(&lent).min(round % 11);
+            let count = length(&lent).min(round % 11);
             for byte in &lent.as_ref().unwrap().bytes()[..count] {
                 taken = taken.wrapping_add(1);
                 assert_eq!(*byte, taken);

@@ -7,7 +7,6 @@ use std::io;
 use std::net::IpAddr;
 
 use crate::endpoint::Address;
-use crate::moment::Moment;
 use crate::service::ConnId;
 
 /// Non-blocking, edge-triggered sockets. Errors are the kernel's, passed up unchanged.
@@ -27,11 +26,6 @@ pub trait Net {
 
     /// A datagram socket to ask from, connected (connect(2)) so that it hears of refusals.
     fn ask(&mut self, to: &Address, from: Option<IpAddr>) -> io::Result<Self::Datagram>;
-
-    /// The time for what has just been received or fallen due, where the loop keeps exact time; else that of the turn.
-    fn now(&self, turn: Moment) -> Moment {
-        turn
-    }
 
     /// Whether a dialled stream is connected by now; an error when it never will be.
     fn established(&mut self, stream: &mut Self::Stream) -> io::Result<bool>;
@@ -83,23 +77,6 @@ pub trait Net {
     fn kernel_drops<'a>(&self, sockets: impl Iterator<Item = &'a Self::Datagram>) -> u64
     where
         Self::Datagram: 'a;
-}
-
-/// What an event says. All but `readable` and `writable` are hints: reading and writing decide.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Readiness {
-    /// Something to read, be it the end or an error.
-    pub readable: bool,
-    /// Room to write.
-    pub writable: bool,
-    /// The peer has finished sending: a FIN may stand right behind the data of the same edge.
-    pub read_closed: bool,
-    /// Neither side will send any more.
-    pub write_closed: bool,
-    /// The socket has an error.
-    pub error: bool,
-    /// Urgent data (tcp(7)): a read stops at its mark.
-    pub priority: bool,
 }
 
 /// The most datagrams that one receive takes.

@@ -45,8 +45,8 @@ impl Sweep {
         self.shortest = Some(self.shortest.map_or(limit, |shortest| shortest.min(limit)));
     }
 
-    /// A part has ended at this slot; it was the last one of its pass, or not.
-    fn go_on(&mut self, now: Moment, slot: usize, is_last: bool) {
+    /// A part has ended at this slot, and the pass with it or not.
+    fn advance(&mut self, now: Moment, slot: usize, is_last: bool) {
         self.slot = if is_last { 0 } else { slot };
         if is_last {
             let shortest = self.shortest.take();
@@ -65,7 +65,7 @@ fn interval_for(limit: Duration) -> Duration {
 impl<S: Service, N: Net> Engine<S, N> {
     /// Does the part of a pass that is due, if one is.
     pub(super) fn sweep(&mut self) {
-        if self.sweep.next.is_none_or(|next| self.now < next) {
+        if self.sweep.next.is_none_or(|next| self.turn.now < next) {
             return;
         }
         let slots = self.table.slots();
@@ -73,12 +73,12 @@ impl<S: Service, N: Net> Engine<S, N> {
         for slot in self.sweep.slot..end {
             let Some((id, connection)) = self.table.in_slot(slot) else { continue };
             match connection.time_limit(&self.limits) {
-                Some(limit) if limit.is_over(self.now) => self.close(id, limit.why),
+                Some(limit) if limit.is_over(self.turn.now) => self.close(id, limit.why),
                 Some(limit) => self.sweep.meet(limit.length),
                 None => {}
             }
         }
         self.settle();
-        self.sweep.go_on(self.now, end, end == slots);
+        self.sweep.advance(self.turn.now, end, end == slots);
     }
 }

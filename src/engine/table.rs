@@ -22,17 +22,17 @@ impl<T> Table<T> {
     /// Inserts a connection, which learns its serial number, and names it.
     pub(super) fn insert(&mut self, mut connection: Connection<T>) -> ConnId {
         self.serial = self.serial.checked_add(1).unwrap_or(1);
-        connection.serial = self.serial;
+        connection.set_serial(self.serial);
         let slot = self.slab.insert(connection);
         ConnId::new(u32::try_from(slot).expect("descriptors are fewer than 2^32"), self.serial)
     }
 
     pub(super) fn get_mut(&mut self, id: ConnId) -> Option<&mut Connection<T>> {
-        self.slab.get_mut(id.slot()).filter(|connection| connection.serial == id.serial())
+        self.slab.get_mut(id.slot()).filter(|connection| connection.serial() == id.serial())
     }
 
     pub(super) fn contains(&self, id: ConnId) -> bool {
-        self.slab.get(id.slot()).is_some_and(|connection| connection.serial == id.serial())
+        self.slab.get(id.slot()).is_some_and(|connection| connection.serial() == id.serial())
     }
 
     pub(super) fn remove(&mut self, id: ConnId) -> Option<Connection<T>> {
@@ -41,11 +41,11 @@ impl<T> Table<T> {
 
     /// The connection in this slot, if there is one.
     pub(super) fn in_slot(&self, slot: usize) -> Option<(ConnId, &Connection<T>)> {
-        self.slab.get(slot).map(|connection| (ConnId::new(slot as u32, connection.serial), connection))
+        self.slab.get(slot).map(|connection| (ConnId::new(slot as u32, connection.serial()), connection))
     }
 
     pub(super) fn ids(&self) -> Vec<ConnId> {
-        self.slab.iter().map(|(slot, connection)| ConnId::new(slot as u32, connection.serial)).collect()
+        self.slab.iter().map(|(slot, connection)| ConnId::new(slot as u32, connection.serial())).collect()
     }
 
     pub(super) fn len(&self) -> usize {

@@ -26,10 +26,11 @@ pub(super) struct Alarm {
     set: Option<Moment>,
     /// Time spent in polls so far, and in turns that had nothing to do.
     polled: Duration,
+    /// When the last poll began, and when the turn after it did.
     poll_began: Moment,
-    poll_ended: Moment,
-    /// The turn that ends had nothing to do.
-    pub(super) is_idle: bool,
+    turn_began: Moment,
+    /// The last turn had nothing to do.
+    was_idle: bool,
 }
 
 impl Alarm {
@@ -41,12 +42,14 @@ impl Alarm {
         registry
             .register(&mut SourceFd(&timer.as_fd().as_raw_fd()), Token::Alarm.into(), Interest::READABLE)
             .map_err(failed)?;
-        Ok(Self { timer, set: None, polled: Duration::ZERO, poll_began: start, poll_ended: start, is_idle: false })
+        Ok(Self { timer, set: None, polled: Duration::ZERO, poll_began: start, turn_began: start, was_idle: false })
     }
 
-    pub(super) fn poll_ended(&mut self, now: Moment) {
-        self.polled += now.since(self.poll_began);
-        self.poll_ended = now;
+    /// A turn has ended, which began at this moment, and had anything to do or not.
+    pub(super) fn turn_ended(&mut self, began: Moment, was_busy: bool) {
+        self.polled += began.since(self.poll_began);
+        self.turn_began = began;
+        self.was_idle = !was_busy;
     }
 
     pub(super) fn polled(&self) -> Duration {
@@ -56,8 +59,8 @@ impl Alarm {
     /// A poll begins now: sees to it that it ends in time for this deadline; how long it may wait on its own account.
     pub(super) fn poll_begins(&mut self, now: Moment, deadline: Option<Moment>) -> Option<Duration> {
         self.poll_began = now;
-        if self.is_idle {
-            self.polled += now.since(self.poll_ended);
+        if self.was_idle {
+            self.polled += now.since(self.turn_began);
         }
         let deadline = deadline?;
         let left = deadline.since(now);

@@ -7,8 +7,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use mio::{Poll, Waker};
 
 use super::token::Token;
-use crate::engine::ServiceId;
 use crate::error::Error;
+use crate::service::ServiceId;
 use crate::stats::Stats;
 
 /// Reaches a reactor from anywhere: clone it, send it to other threads. When the reactor has gone, it does nothing.

@@ -9,9 +9,9 @@ use std::path::Path;
 use super::listener::{self, Refusal};
 use super::{Reactor, udp};
 use crate::endpoint::{Address, Endpoint};
-use crate::engine::ServiceId;
 use crate::error::Error;
 use crate::service::Service;
+use crate::service::ServiceId;
 
 /// How sockets listen; the default is what `pingpong serve` does.
 #[derive(Clone, Debug)]

@@ -27,11 +27,11 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll};
 use nix::sys::signal::Signal;
 
-use crate::engine::{Engine, Readiness, ServiceId};
+use crate::engine::{Engine, Event, Readiness};
 use crate::error::Error;
 use crate::limits::Limits;
 use crate::moment::Moment;
-use crate::service::{Outbox, Service};
+use crate::service::{Outbox, Service, ServiceId};
 use crate::stats::Stats;
 
 use alarm::Alarm;
@@ -47,12 +47,6 @@ use token::Token;
 
 /// Events taken from the kernel at once. Fewer than 64 cost up to 7 % more.
 const EVENTS: usize = 1024;
-
-/// Where time is kept exactly: events seen to until the timers are looked at again.
-const TIMERS_EVERY: usize = 4;
-
-/// So often they are looked at in a row while there are any due.
-const CATCH_UP: usize = 3;
 
 /// Bytes waiting to be sent from which on the console is not read: a large file is sent at the peer's pace.
 const CONSOLE_AHEAD: usize = 1 << 20;
@@ -82,6 +76,8 @@ pub struct Reactor<S> {
     requests: Receiver<Request>,
     signals: Option<Signals>,
     console: Option<(Console, ServiceId)>,
+    /// What signals, handles and the console have to tell the engine.
+    heard: Vec<Event>,
     /// What is to be printed, between the engine and the console.
     printed: Vec<u8>,
     /// The signals that asked us to end.
@@ -127,6 +123,7 @@ impl<S: Service> Reactor<S> {
             requests,
             signals: None,
             console: None,
+            heard: Vec::new(),
             printed: Vec::new(),
             ending: Vec::new(),
             spin: Duration::ZERO,
@@ -143,8 +140,7 @@ impl<S: Service> Reactor<S> {
     /// Runs something on a service between turns, with an outbox but no peer at hand: to begin with, or to see what
     /// it has come to.
     pub fn with<T>(&mut self, service: ServiceId, run: impl FnOnce(&mut S, &mut Outbox<'_>) -> T) -> T {
-        self.engine.begin(self.clock.now());
-        self.engine.with(service, run)
+        self.engine.with(service, self.clock.now(), run)
     }
 
     /// Gives a service the console, of the kind that standard input is: lines of standard input come to [`Service::line`], what it prints
@@ -189,7 +185,7 @@ impl<S: Service> Reactor<S> {
     /// loop polls, and while there are many events it looks at the timers in between. For who measures.
     pub fn keep_exact_time(&mut self) -> Result<(), Error> {
         self.alarm = Some(Alarm::new(self.engine.net().poll.registry(), self.clock.now())?);
-        self.engine.net_mut().exact = Some(self.clock);
+        self.engine.keep_exact_time();
         Ok(())
     }
 
@@ -204,6 +200,11 @@ impl<S: Service> Reactor<S> {
         self.clock.now()
     }
 
+    /// Shuts down when the first connection that is accepted from now on has ended. Datagrams do not count.
+    pub fn serve_once(&mut self) {
+        self.engine.drain_after_first();
+    }
+
     /// Reaches this reactor from other threads.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
@@ -216,8 +217,8 @@ impl<S: Service> Reactor<S> {
 
     /// Begins to shut down, as SIGTERM would: answers that are owed are given first.
     pub fn shutdown(&mut self) {
-        self.engine.begin(self.clock.now());
-        self.engine.drain();
+        let clock = self.clock;
+        self.engine.dispatch([Event::Drain], &|| clock.now());
     }
 
     /// Turns until it has ended: by [`Handle::shutdown`], by signals if they are watched.
@@ -235,55 +236,70 @@ impl<S: Service> Reactor<S> {
         if let ended @ Status::Ended(_) = self.status() {
             return Ok(ended);
         }
-        let wait = self.patience(wait);
-        match self.engine.net_mut().poll.poll(&mut self.events, wait) {
-            Ok(()) => {}
-            // A signal that is not ours.
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.events.clear(),
-            Err(source) => return Err(Error::Loop { part: "epoll", source }),
-        }
-        let now = self.clock.now();
-        if let Some(alarm) = &mut self.alarm {
-            alarm.poll_ended(now);
-        }
-        self.engine.begin(now);
-        if !self.events.is_empty() {
-            self.last_event = now;
-        }
-        for (count, event) in self.events.iter().enumerate() {
-            match Token::from(event.token()) {
-                Token::Connection(id) => self.engine.ready(id, readiness(event)),
-                Token::Listener(number) => self.engine.acceptable(number),
-                Token::Datagram(number) => {
-                    let readable = event.is_readable() || event.is_error();
-                    self.engine.datagram_ready(number, readable, event.is_writable());
-                }
-                Token::Signals => take_signals(self.signals.as_ref(), &mut self.engine, &mut self.ending),
-                Token::Waker => take_requests(&self.requests, &mut self.engine),
-                Token::ConsoleInput => self.console.iter_mut().for_each(|(console, _)| console.input_ready()),
-                Token::ConsoleOutput => self.console.iter_mut().for_each(|(console, _)| console.output_ready()),
-                // It has ended the poll: that is all.
-                Token::Alarm => {}
-            }
-            if self.alarm.is_some() && count % TIMERS_EVERY == TIMERS_EVERY - 1 {
-                // Who is behind catches up, but goes on to receive as well.
-                let _ = (0..CATCH_UP).all(|_| self.engine.expire());
-            }
-        }
-        // Events have taken a moment: what timers bring about is timed from now.
-        self.engine.begin(self.clock.now());
-        self.read_console();
-        let was_due = self.engine.expire();
-        if let Some(alarm) = &mut self.alarm {
-            alarm.is_idle = !was_due && self.events.is_empty();
-        }
-        if was_due {
-            // What is received now came later than what they sent: a round trip takes time.
-            self.engine.begin(self.clock.now());
-        }
-        self.engine.finish();
+        self.poll(wait)?;
+        self.hear();
+        self.dispatch();
         self.print();
         Ok(self.status())
+    }
+
+    fn poll(&mut self, wait: Option<Duration>) -> Result<(), Error> {
+        let wait = self.patience(wait);
+        match self.engine.net_mut().poll.poll(&mut self.events, wait) {
+            Ok(()) => Ok(()),
+            // A signal that is not ours.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                self.events.clear();
+                Ok(())
+            }
+            Err(source) => Err(Error::Loop { part: "epoll", source }),
+        }
+    }
+
+    /// Hears the sources that are not the engine's, and notes what they have to tell it.
+    fn hear(&mut self) {
+        let (mut signals, mut requests) = (false, false);
+        for event in &self.events {
+            match (Token::from(event.token()), &mut self.console) {
+                (Token::Signals, _) => signals = true,
+                (Token::Waker, _) => requests = true,
+                (Token::ConsoleInput, Some((console, _))) => console.input_ready(),
+                (Token::ConsoleOutput, Some((console, _))) => console.output_ready(),
+                _ => {}
+            }
+        }
+        if signals {
+            self.take_signals();
+        }
+        if requests {
+            self.take_requests();
+        }
+        self.read_console();
+    }
+
+    fn take_signals(&mut self) {
+        while let Some(signal) = self.signals.as_ref().and_then(Signals::next) {
+            if signal == Signal::SIGUSR1 {
+                log::info!("{}", self.stats());
+                continue;
+            }
+            log::info!("{signal}: {}", if self.ending.is_empty() { "shutting down" } else { "stopping at once" });
+            self.ending.push(signal);
+            self.heard.push(Event::Drain);
+        }
+    }
+
+    fn take_requests(&mut self) {
+        while let Ok(request) = self.requests.try_recv() {
+            match request {
+                Request::Shutdown => self.heard.push(Event::Drain),
+                Request::Line(service, text) => self.heard.push(Event::Line(service, text)),
+                Request::Stats(reply) => {
+                    // The thread that asked may have gone.
+                    let _ = reply.send(self.stats());
+                }
+            }
+        }
     }
 
     /// Reads from the console, unless what it said before still waits to be sent.
@@ -293,17 +309,31 @@ impl<S: Service> Reactor<S> {
         }
         if let Some((console, service)) = &mut self.console {
             let read = console.read(self.engine.net().poll.registry());
-            read.lines.iter().for_each(|line| self.engine.line(*service, line));
+            self.heard.extend(read.lines.into_iter().map(|line| Event::Line(*service, line)));
             if read.ended {
-                self.engine.lines_ended(*service);
+                self.heard.push(Event::LinesEnded(*service));
             }
+        }
+    }
+
+    /// Tells the engine what has happened: what the poll has found, then what was heard.
+    fn dispatch(&mut self) {
+        let Self { engine, events, heard, clock, .. } = self;
+        let polled = events.iter().filter_map(engine_event);
+        let was_busy = engine.dispatch(polled.chain(heard.drain(..)), &|| clock.now());
+        let began = engine.began();
+        if !events.is_empty() {
+            self.last_event = began;
+        }
+        if let Some(alarm) = &mut self.alarm {
+            alarm.turn_ended(began, was_busy || !events.is_empty());
         }
     }
 
     /// How soon the console is to be read: not at all while what it said before waits to be sent.
     fn console_due(&self) -> Option<Duration> {
         let (console, _) = self.console.as_ref()?;
-        let has_room = self.engine.load().buffered < CONSOLE_AHEAD;
+        let has_room = self.engine.usage().buffered < CONSOLE_AHEAD;
         let due = if console.is_in_background() { FOREGROUND_CHECK } else { Duration::ZERO };
         (console.is_readable() && has_room).then_some(due)
     }
@@ -325,10 +355,9 @@ impl<S: Service> Reactor<S> {
         let deadline = self.engine.deadline();
         let due = match &mut self.alarm {
             Some(alarm) => alarm.poll_begins(self.clock.now(), deadline),
-            None => deadline.map(|at| match at <= self.engine.now() {
-                true => Duration::ZERO,
-                false => at.since(self.clock.now()),
-            }),
+            // The clock is read only where it has something to say.
+            None if deadline.is_some_and(|at| at <= self.engine.now()) => Some(Duration::ZERO),
+            None => deadline.map(|at| at.since(self.clock.now())),
         };
         if !self.spin.is_zero() && self.clock.now().since(self.last_event) < self.spin {
             return Some(Duration::ZERO);
@@ -345,6 +374,20 @@ impl<S: Service> Reactor<S> {
     }
 }
 
+/// What an event means to the engine, if anything.
+fn engine_event(event: &mio::event::Event) -> Option<Event> {
+    match Token::from(event.token()) {
+        Token::Connection(id) => Some(Event::Connection(id, readiness(event))),
+        Token::Listener(number) => Some(Event::Listener(number)),
+        Token::Datagram(number) => {
+            let readable = event.is_readable() || event.is_error();
+            Some(Event::Datagram { number, readable, writable: event.is_writable() })
+        }
+        // The alarm has ended the poll: that is all.
+        Token::Signals | Token::Waker | Token::ConsoleInput | Token::ConsoleOutput | Token::Alarm => None,
+    }
+}
+
 fn readiness(event: &mio::event::Event) -> Readiness {
     Readiness {
         readable: event.is_readable(),
@@ -353,30 +396,5 @@ fn readiness(event: &mio::event::Event) -> Readiness {
         write_closed: event.is_write_closed(),
         error: event.is_error(),
         priority: event.is_priority(),
-    }
-}
-
-fn take_signals<S: Service>(signals: Option<&Signals>, engine: &mut Engine<S, Sockets>, ending: &mut Vec<Signal>) {
-    while let Some(signal) = signals.and_then(Signals::next) {
-        if signal == Signal::SIGUSR1 {
-            log::info!("{}", engine.stats());
-            continue;
-        }
-        log::info!("{signal}: {}", if ending.is_empty() { "shutting down" } else { "stopping at once" });
-        ending.push(signal);
-        engine.drain();
-    }
-}
-
-fn take_requests<S: Service>(requests: &Receiver<Request>, engine: &mut Engine<S, Sockets>) {
-    for request in requests.try_iter() {
-        match request {
-            Request::Shutdown => engine.drain(),
-            Request::Line(service, text) => engine.line(service, &text),
-            Request::Stats(reply) => {
-                // Who asked may have gone.
-                let _ = reply.send(engine.stats());
-            }
-        }
     }
 }

@@ -9,13 +9,11 @@ use mio::{Interest, Poll};
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Socket, Type};
 
-use super::clock::Clock;
 use super::listener::Listener;
 use super::token::Token;
 use super::udp::{self, Datagram, Headers};
 use crate::endpoint::Address;
 use crate::engine::{Batch, Net};
-use crate::moment::Moment;
 use crate::service::ConnId;
 
 /// mio's sockets, and the poll that watches them.
@@ -23,8 +21,6 @@ use crate::service::ConnId;
 pub struct Sockets {
     pub(super) poll: Poll,
     headers: Headers,
-    /// Where time is kept exactly: the clock to read.
-    pub(super) exact: Option<Clock>,
 }
 
 /// A connection's socket.
@@ -38,7 +34,7 @@ pub enum Stream {
 
 impl Sockets {
     pub(super) fn new(poll: Poll) -> Self {
-        Self { poll, headers: Headers::new(), exact: None }
+        Self { poll, headers: Headers::new() }
     }
 }
 
@@ -100,10 +96,6 @@ impl Net for Sockets {
 
     fn ask(&mut self, to: &Address, from: Option<IpAddr>) -> io::Result<Datagram> {
         udp::asking(to, from)
-    }
-
-    fn now(&self, turn: Moment) -> Moment {
-        self.exact.map_or(turn, Clock::now)
     }
 
     fn established(&mut self, stream: &mut Stream) -> io::Result<bool> {

@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::framing::TAG_BITS;
 use super::{Framing, Input, Outbox, Peer, Service, Terminator, escaped};
 use crate::error::CloseReason;
 
@@ -73,7 +72,11 @@ impl Chat {
                         .as_bytes(),
                 );
             }
-            b"@all" => self.clients.values_mut().for_each(|client| client.tell(rest, out)),
+            b"@all" => {
+                for client in self.clients.values_mut() {
+                    client.tell(rest, out);
+                }
+            }
             [b'@', number @ ..] => match self.numbered(number) {
                 Some(client) => client.tell(rest, out),
                 None => say_unknown(number, out),
@@ -117,8 +120,8 @@ impl Chat {
         self.clients.get_mut(&number)
     }
 
-    /// Says what waits to be said, now that somebody has spoken.
-    fn go_on(&mut self, out: &mut Outbox<'_>) {
+    /// Says the script's lines that wait, once a client has spoken.
+    fn say_waiting(&mut self, out: &mut Outbox<'_>) {
         while self.has_listener()
             && let Some(line) = self.waiting.pop_front()
         {
@@ -137,7 +140,7 @@ impl Chat {
 impl Service for Chat {
     fn opened(&mut self, peer: Peer, out: &mut Outbox<'_>) {
         self.came += 1;
-        out.set_tag(self.came << TAG_BITS);
+        out.set_tag(self.came);
         let address = out.address().map(ToString::to_string).unwrap_or_default();
         out.print(format!("[{}] {address} connected\n", self.came).as_bytes());
         let terminator = if self.framing == Framing::Raw { Terminator::None } else { Terminator::Lf };
@@ -145,8 +148,8 @@ impl Service for Chat {
     }
 
     fn received(&mut self, _: Peer, input: &mut Input<'_>, out: &mut Outbox<'_>) {
-        let number = out.tag() >> TAG_BITS;
-        while let Some(message) = self.framing.next(input, out) {
+        let number = out.tag();
+        while let Some(message) = self.framing.next(input) {
             out.record(message.text, Vec::new);
             out.print(format!("[{number}] client: {}\n", escaped(message.text)).as_bytes());
             self.said += 1;
@@ -156,14 +159,11 @@ impl Service for Chat {
                 client.terminator = message.terminator;
             }
         }
-        self.go_on(out);
+        self.say_waiting(out);
     }
 
-    fn closed(&mut self, peer: Peer, _: CloseReason, out: &mut Outbox<'_>) {
-        let Some(number) = self.clients.iter().find_map(|(number, client)| (client.peer == peer).then_some(*number))
-        else {
-            return;
-        };
+    fn closed(&mut self, _: Peer, _: CloseReason, out: &mut Outbox<'_>) {
+        let number = out.tag();
         self.clients.remove(&number);
         out.print(format!("[{number}] disconnected\n").as_bytes());
     }
@@ -172,7 +172,7 @@ impl Service for Chat {
         match self.operator {
             Operator::Script => {
                 self.waiting.push_back(text.to_vec());
-                self.go_on(out);
+                self.say_waiting(out);
             }
             Operator::Person | Operator::Nobody => self.obey(text, out),
         }
@@ -183,7 +183,7 @@ impl Service for Chat {
             Operator::Person => out.drain(),
             Operator::Script => {
                 self.is_over = true;
-                self.go_on(out);
+                self.say_waiting(out);
             }
             Operator::Nobody => {}
         }

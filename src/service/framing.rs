@@ -1,27 +1,24 @@
 //! Framing: where a message begins and ends in a stream. A datagram is always one message.
+//!
+//! `auto` decides once for the whole life of a connection. What it has decided is the connection's ([`Decision`]), kept by
+//! the engine beside the bytes; the timer that ends its wait for a line end is the engine's too. A service has neither
+//! to keep nor to forward anything.
 
 use std::time::Duration;
 
-use memchr::memchr;
+use super::{Input, Terminator};
 
-use super::{Input, Outbox};
+/// How long an `auto` connection waits for an LF when its first bytes are many and hold none.
+pub(crate) const FIRST_LINE: Duration = Duration::from_millis(200);
 
-/// How long an `auto` connection whose first bytes are many and hold no LF waits for one.
-const AUTO_WAIT: Duration = Duration::from_millis(200);
-
-/// A first chunk shorter than this without LF is a message of its own: what a client does that calls `send` and
-/// `recv(1024)`.
-const AUTO_CHUNK: usize = 1024;
-
-/// Bits of a connection's tag that belong to the framing.
-pub(super) const TAG_BITS: u32 = 2;
-const TAG_MASK: u64 = (1 << TAG_BITS) - 1;
+/// A first chunk shorter than this without LF is a message of its own: a client that calls `send` and `recv(1024)`.
+const SHORT_CHUNK: usize = 1024;
 
 /// How a stream is cut into messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Framing {
-    /// The beginning of a connection decides for its whole life. An LF in the first chunk: lines. None, and shorter
-    /// than 1,024 bytes: chunks. None, and longer: it waits for the LF, 200 ms at most, then chunks.
+    /// The beginning of a connection decides for its whole life. An LF in the first chunk: lines. No LF, and shorter
+    /// than 1,024 bytes: chunks. No LF, and longer: it waits for the LF, 200 ms at most, then chunks.
     #[default]
     Auto,
     /// A message ends with LF; one CR before it belongs to the terminator. At end of stream the rest is a message.
@@ -30,14 +27,16 @@ pub enum Framing {
     Raw,
 }
 
-/// What a connection's beginning has decided, as its tag keeps it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mode {
-    Undecided = 0,
-    Line = 1,
-    Raw = 2,
-    /// Many bytes without LF have come, and the timer runs.
-    Waiting = 3,
+/// What `auto` has decided for a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// Nothing has arrived yet.
+    #[default]
+    Open,
+    /// Many bytes without LF have arrived; the engine's timer runs.
+    Waiting,
+    Line,
+    Raw,
 }
 
 /// One message: its text, and what ended it.
@@ -49,35 +48,9 @@ pub struct Message<'a> {
     pub terminator: Terminator,
 }
 
-/// What ends a line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Terminator {
-    /// Nothing: a chunk, a bare datagram or an unterminated last line.
-    None,
-    /// LF.
-    Lf,
-    /// CR LF.
-    CrLf,
-}
-
-impl Terminator {
-    /// The bytes it is made of.
-    pub const fn as_bytes(self) -> &'static [u8] {
-        match self {
-            Self::None => b"",
-            Self::Lf => b"\n",
-            Self::CrLf => b"\r\n",
-        }
-    }
-}
-
 impl<'a> Message<'a> {
-    fn split(bytes: &'a mut [u8]) -> Self {
-        let terminator = match bytes {
-            [.., b'\r', b'\n'] => Terminator::CrLf,
-            [.., b'\n'] => Terminator::Lf,
-            _ => Terminator::None,
-        };
+    fn line(bytes: &'a mut [u8]) -> Self {
+        let terminator = Terminator::of(bytes);
         let length = bytes.len() - terminator.as_bytes().len();
         Self { text: &mut bytes[..length], terminator }
     }
@@ -88,64 +61,40 @@ impl<'a> Message<'a> {
 }
 
 impl Framing {
-    /// Takes the next message from `input`, or nothing while none is complete. The decision of `Auto` is kept in
-    /// the lowest bits of the connection's tag.
-    pub fn next<'i>(self, input: &'i mut Input<'_>, out: &mut Outbox<'_>) -> Option<Message<'i>> {
+    /// Takes the next message from `input`, or nothing while none is complete.
+    pub fn next<'i>(self, input: &'i mut Input<'_>) -> Option<Message<'i>> {
         if input.is_empty() {
             return None;
         }
         if input.is_datagram() {
-            return Some(Message::split(input.take_rest()));
+            return Some(Message::line(input.take_rest()));
         }
-        match self.mode(input, out) {
-            Mode::Line => input.line().map(Message::split),
-            Mode::Raw => Some(Message::chunk(input.take_rest())),
-            Mode::Undecided | Mode::Waiting => None,
-        }
-    }
-
-    fn mode(self, input: &mut Input<'_>, out: &mut Outbox<'_>) -> Mode {
-        match self {
-            Self::Line => Mode::Line,
-            Self::Raw => Mode::Raw,
-            Self::Auto => match Mode::of(out.tag()) {
-                decided @ (Mode::Line | Mode::Raw) => decided,
-                before @ (Mode::Undecided | Mode::Waiting) => {
-                    let mode = before.decide(input);
-                    out.set_tag(out.tag() & !TAG_MASK | mode as u64);
-                    if mode == Mode::Waiting {
-                        input.mark_scanned();
-                        if before == Mode::Undecided {
-                            out.after(AUTO_WAIT, 0);
-                        }
-                    }
-                    mode
-                }
-            },
+        let decision = match self {
+            Self::Line => Decision::Line,
+            Self::Raw => Decision::Raw,
+            Self::Auto => decide(input),
+        };
+        match decision {
+            Decision::Line => input.line().map(Message::line),
+            Decision::Raw => Some(Message::chunk(input.take_rest())),
+            Decision::Open | Decision::Waiting => None,
         }
     }
 }
 
-impl Mode {
-    const fn of(tag: u64) -> Self {
-        match tag & TAG_MASK {
-            0 => Self::Undecided,
-            1 => Self::Line,
-            2 => Self::Raw,
-            _ => Self::Waiting,
-        }
+/// What `auto` makes of a connection, now that these bytes have arrived.
+fn decide(input: &mut Input<'_>) -> Decision {
+    let before = input.decision;
+    if matches!(before, Decision::Line | Decision::Raw) {
+        return before;
     }
-
-    fn decide(self, input: &Input<'_>) -> Self {
-        if memchr(b'\n', input.rest()).is_some() {
-            return Self::Line;
-        }
-        // Offered again without a new byte: the timer has run out, or the server is shutting down.
-        let waited = self == Self::Waiting && input.is_unchanged();
-        let short = self == Self::Undecided && input.rest().len() < AUTO_CHUNK;
-        match waited || short || input.is_complete() {
-            true => Self::Raw,
-            false => Self::Waiting,
-        }
-    }
+    let is_short = before == Decision::Open && input.rest().len() < SHORT_CHUNK;
+    input.decision = if input.find_line_end().is_some() {
+        Decision::Line
+    } else if is_short || input.is_complete() {
+        Decision::Raw
+    } else {
+        Decision::Waiting
+    };
+    input.decision
 }

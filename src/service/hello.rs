@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::framing::TAG_BITS;
-use super::{Framing, Input, Message, Outbox, Peer, Service, is_answer};
+use super::answers::is_answer;
+use super::{Framing, Input, Message, Outbox, Peer, Service};
 use crate::moment::Moment;
 
 /// Sends `Welcome!` on connect and answers each message X with `Hello, X!` after a delay: one message of a connection
@@ -24,9 +24,9 @@ impl Hello {
 
     fn answer_datagram(&self, input: &mut Input<'_>, out: &mut Outbox<'_>) {
         if is_answer(input.rest()) {
-            return out.refuse();
+            return out.count_unanswered();
         }
-        if let Some(message) = self.framing.next(input, out) {
+        if let Some(message) = self.framing.next(input) {
             greet(&message, out);
         }
     }
@@ -49,7 +49,7 @@ impl Service for Hello {
             if due.is_some_and(|due| out.now() < due) {
                 return out.pause();
             }
-            let Some(message) = self.framing.next(input, out) else { return };
+            let Some(message) = self.framing.next(input) else { return };
             if message.text == b"exit" {
                 out.record(message.text, Vec::new);
                 return out.close();
@@ -76,16 +76,12 @@ fn greet(message: &Message<'_>, out: &mut Outbox<'_>) {
     out.reply(message.terminator.as_bytes());
 }
 
-/// When the answer to the first message is due, if it is being thought about: what the framing leaves of the tag,
-/// 0 for none. (In nanoseconds that lasts for 146 years.)
+/// When the answer that is being thought about is due: the connection's tag, in nanoseconds. 0 stands for no answer;
+/// none is due then, for the question came before it.
 fn due(out: &Outbox<'_>) -> Option<Moment> {
-    match out.tag() >> TAG_BITS {
-        0 => None,
-        nanos => Some(Moment::from_nanos(nanos)),
-    }
+    Some(out.tag()).filter(|nanos| *nanos != 0).map(Moment::from_nanos)
 }
 
 fn set_due(out: &mut Outbox<'_>, due: Option<Moment>) {
-    let framing = out.tag() & ((1 << TAG_BITS) - 1);
-    out.set_tag(due.map_or(0, Moment::as_nanos) << TAG_BITS | framing);
+    out.set_tag(due.map_or(0, Moment::as_nanos));
 }

@@ -1,27 +1,39 @@
 //! What bytes mean: the [`Service`] trait and the built-in services.
 //!
 //! A service sees messages and answers them. It owns no socket, reads no clock and names no engine: what it wants
-//! done goes into the [`Outbox`], and whoever drives it (the engine, a test) carries that out.
+//! done goes into the [`Outbox`], and its driver carries that out.
+//!
+//! - [`Service`], [`Input`], [`Outbox`]: the trait, what has arrived, what is to be done; `effect`: the latter, noted
+//! - [`Framing`], [`Terminator`]: where messages begin and end
+//! - [`Ping`], [`Hello`], [`Echo`], [`Chat`]: the built-in services; `answers`: what theirs look like
+//! - [`escaped`]: bytes for a terminal or a log
 
+mod answers;
 mod chat;
 mod echo;
+mod effect;
 mod escape;
 mod framing;
 mod hello;
 mod input;
 mod outbox;
 mod ping;
+mod terminator;
 
 pub use chat::{Chat, Operator};
 pub use echo::Echo;
+pub use effect::Dial;
+pub(crate) use effect::Effect;
 pub use escape::escaped;
-pub use framing::{Framing, Message, Terminator};
+pub(crate) use framing::{Decision, FIRST_LINE};
+pub use framing::{Framing, Message};
 pub use hello::Hello;
 pub use input::Input;
-pub(crate) use input::{Progress, is_over_limit};
-pub use outbox::{Dial, Outbox};
-pub(crate) use outbox::{Effect, Effects, HIGH_MARK, Recipient};
+pub(crate) use input::{Consumed, Extent, is_over_limit};
+pub use outbox::Outbox;
+pub(crate) use outbox::{Caller, HIGH_MARK, Output, Recipient, Turn};
 pub use ping::Ping;
+pub use terminator::Terminator;
 
 use std::cell::RefCell;
 use std::io;
@@ -31,7 +43,44 @@ use crate::error::CloseReason;
 
 /// What the far side of a socket means to us: TCP, Unix and UDP, accepted and dialled alike.
 ///
-/// One value serves all peers of its endpoints. The crate's first page shows one of fifteen lines.
+/// One value serves all peers of its endpoints. The crate's first page shows one of fifteen lines; this one keeps
+/// something for each connection, under the number that the connection carries for its service ([`Outbox::tag`]):
+///
+/// ```
+/// use pingpong::CloseReason;
+/// use pingpong::service::{Input, Outbox, Peer, Service};
+/// use slab::Slab;
+///
+/// /// Adds up the numbers that a connection sends, a line each, and answers with the sum so far.
+/// #[derive(Default)]
+/// struct Sums {
+///     sums: Slab<i64>,
+/// }
+///
+/// impl Service for Sums {
+///     fn opened(&mut self, _: Peer, out: &mut Outbox<'_>) {
+///         out.set_tag(self.sums.insert(0) as u64);
+///     }
+///
+///     fn received(&mut self, _: Peer, input: &mut Input<'_>, out: &mut Outbox<'_>) {
+///         let sum = &mut self.sums[out.tag() as usize];
+///         while out.has_room()
+///             && let Some(line) = input.line()
+///         {
+///             let number = str::from_utf8(line).ok().and_then(|line| line.trim().parse::<i64>().ok());
+///             match number {
+///                 Some(number) => *sum += number,
+///                 None => return out.close(),
+///             }
+///             out.reply(format!("{sum}\n").as_bytes());
+///         }
+///     }
+///
+///     fn closed(&mut self, _: Peer, _: CloseReason, out: &mut Outbox<'_>) {
+///         self.sums.remove(out.tag() as usize);
+///     }
+/// }
+/// ```
 pub trait Service {
     /// A connection is there. What is put into `out` greets it.
     fn opened(&mut self, peer: Peer, out: &mut Outbox<'_>) {
@@ -49,7 +98,7 @@ pub trait Service {
 
     /// What was dialled did not come about (`peer` is `None`, [`Outbox::tag`] tells which, and nothing will be
     /// [`closed`](Self::closed)), or nobody takes the datagrams of this peer.
-    fn failed(&mut self, peer: Option<Peer>, error: &io::Error, out: &mut Outbox<'_>) {
+    fn failed(&mut self, peer: Option<Peer>, error: io::Error, out: &mut Outbox<'_>) {
         let _ = (peer, error, out);
     }
 
@@ -91,7 +140,7 @@ impl<S: Service + ?Sized> Service for Box<S> {
         (**self).closed(peer, why, out);
     }
 
-    fn failed(&mut self, peer: Option<Peer>, error: &io::Error, out: &mut Outbox<'_>) {
+    fn failed(&mut self, peer: Option<Peer>, error: io::Error, out: &mut Outbox<'_>) {
         (**self).failed(peer, error, out);
     }
 
@@ -126,7 +175,7 @@ impl<S: Service> Service for Rc<RefCell<S>> {
         self.borrow_mut().closed(peer, why, out);
     }
 
-    fn failed(&mut self, peer: Option<Peer>, error: &io::Error, out: &mut Outbox<'_>) {
+    fn failed(&mut self, peer: Option<Peer>, error: io::Error, out: &mut Outbox<'_>) {
         self.borrow_mut().failed(peer, error, out);
     }
 
@@ -147,7 +196,21 @@ impl<S: Service> Service for Rc<RefCell<S>> {
     }
 }
 
-/// Who is on the far side.
+/// Names a service of one engine or reactor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ServiceId(u16);
+
+impl ServiceId {
+    pub(crate) fn new(index: usize) -> Self {
+        Self(u16::try_from(index).expect("services are added by hand, not by the thousand"))
+    }
+
+    pub(crate) const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// The far side of a callback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Peer {
     /// A connection. It stays addressable until it is closed.
@@ -165,7 +228,7 @@ impl From<ConnId> for Peer {
 
 /// Names one connection for as long as the process runs: its slot is used again, its serial number is not
 /// (not for four thousand million connections).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnId {
     slot: u32,
     serial: u32,
@@ -198,13 +261,6 @@ impl From<u64> for ConnId {
     }
 }
 
-/// Whether a datagram is somebody's answer. An answer is never answered, or two responders talk for ever.
-pub(crate) fn is_answer(datagram: &[u8]) -> bool {
-    [&b"pong"[..], b"Hello, ", b"Welcome!"]
-        .iter()
-        .any(|opening| datagram.get(..opening.len()).is_some_and(|start| start.eq_ignore_ascii_case(opening)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -213,15 +269,5 @@ mod tests {
     fn a_connections_name_survives_packing() {
         let id = ConnId::new(u32::MAX - 1, 7);
         assert_eq!(ConnId::from(u64::from(id)), id);
-    }
-
-    #[test]
-    fn answers_are_known_in_any_case() {
-        for answer in [&b"pong"[..], b"PONG 7", b"hello, x!", b"WELCOME!"] {
-            assert!(is_answer(answer), "{}", answer.escape_ascii());
-        }
-        for question in [&b"ping"[..], b"hello", b"pon", b"", b"Welcome"] {
-            assert!(!is_answer(question), "{}", question.escape_ascii());
-        }
     }
 }

@@ -1,6 +1,7 @@
 //! The ping service: `ping` is answered with `pong`, and so is everything else.
 
-use super::{Framing, Input, Outbox, Peer, Service, is_answer};
+use super::answers::is_answer;
+use super::{Framing, Input, Outbox, Peer, Service};
 
 /// From `i` to `o`, in either case.
 const I_TO_O: u8 = b'o' - b'i';
@@ -24,10 +25,10 @@ impl Ping {
 impl Service for Ping {
     fn received(&mut self, _: Peer, input: &mut Input<'_>, out: &mut Outbox<'_>) {
         if input.is_datagram() && (input.rest().is_empty() || is_answer(input.rest())) {
-            return out.refuse();
+            return out.count_unanswered();
         }
         while out.has_room()
-            && let Some(message) = self.framing.next(input, out)
+            && let Some(message) = self.framing.next(input)
         {
             if is_ping(message.text) {
                 out.record(message.text, || pong_to(message.text));

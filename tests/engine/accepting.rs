@@ -112,7 +112,7 @@ fn full_house_waits_in_the_backlog_and_goes_on_after_a_close_without_an_event() 
     server.finishes(first);
     server.settle();
     assert_eq!(server.hears(waiting), "pong\n");
-    assert_eq!(server.engine.load().connections, 2);
+    assert_eq!(server.engine.usage().connections, 2);
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn failed_registration_drops_that_connection_only() {
     server.settle();
     server.assert_closed(unlucky, CloseReason::Limit);
     assert_eq!(server.asks(lucky, "ping\n"), "pong\n");
-    assert_eq!(server.engine.load().connections, 1);
+    assert_eq!(server.engine.usage().connections, 1);
 }
 
 #[test]
@@ -181,7 +181,8 @@ fn failed_registration_gives_its_address_its_share_back() {
 
 #[test]
 fn once_drains_when_the_first_connection_has_ended() {
-    let mut server = ping_limited(|limits| limits.once = true);
+    let mut server = ping();
+    server.engine.drain_after_first();
     let (first, second) = (server.open(), server.open());
     server.finishes(second);
     server.settle();
@@ -200,7 +201,8 @@ fn once_drains_when_the_first_connection_has_ended() {
 
 #[test]
 fn once_ends_at_once_when_the_first_connection_was_the_only_one() {
-    let mut server = ping_limited(|limits| limits.once = true);
+    let mut server = ping();
+    server.engine.drain_after_first();
     let client = server.open();
     server.finishes(client);
     server.settle();

@@ -5,8 +5,8 @@ use pingpong::engine::Readiness;
 use pingpong::service::{Echo, Framing, Ping};
 
 use crate::{congested_connection, echo, ping};
-use fake::Event;
 use fake::server::{Server, Wake};
+use pingpong::engine::Event;
 
 /// What one read returns at the most, and how much unsent output stops reading.
 const READ: usize = 64 << 10;
@@ -69,7 +69,7 @@ fn flooded_datagram_socket_is_left_for_the_next_turn_and_starves_nobody() {
 #[test]
 fn client_that_does_not_read_is_read_no_further() {
     let (mut server, client) = congested_connection();
-    let held = server.engine.load().buffered;
+    let held = server.engine.usage().buffered;
     assert!(held <= HIGH_MARK + READ + 1000, "{held} bytes are held");
     let unread = server.kernel.borrow().unread_bytes(client);
     assert!(unread >= (1 << 20) - 2 * READ - 1000, "{unread} bytes are left to the kernel");
@@ -87,7 +87,7 @@ fn short_questions_with_long_answers_are_answered_as_far_as_there_is_room() {
     let client = server.open_with_room(1000);
     server.says(client, vec![b'\n'; 1 << 20]);
     server.settle();
-    let held = server.engine.load().buffered;
+    let held = server.engine.usage().buffered;
     assert!(held <= 2 * (HIGH_MARK + READ), "{held} bytes are held");
 
     let mut heard = Vec::new();
@@ -98,7 +98,7 @@ fn short_questions_with_long_answers_are_answered_as_far_as_there_is_room() {
         server.settle();
     }
     assert!(heard == b"pong\n".repeat(1 << 20));
-    assert_eq!(server.engine.load().buffered, 0);
+    assert_eq!(server.engine.usage().buffered, 0);
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn all_bytes_arrive_once_a_slow_client_reads() {
     heard.extend(server.hears_bytes(client, usize::MAX));
     assert!(heard == said, "{} of {} bytes came back, or others", heard.len(), said.len());
     server.assert_closed(client, CloseReason::Peer);
-    assert_eq!(server.engine.load().buffered, 0);
+    assert_eq!(server.engine.usage().buffered, 0);
 }
 
 #[test]
@@ -151,10 +151,10 @@ fn congested_connection_does_not_hold_up_another() {
 fn idle_connections_borrow_nothing() {
     let mut server = echo();
     let clients: Vec<usize> = (0..100).map(|_| server.open()).collect();
-    assert_eq!(server.engine.load().buffered, 0);
+    assert_eq!(server.engine.usage().buffered, 0);
     for client in clients {
         assert_eq!(server.asks(client, vec![b'x'; 200_000]).len(), 200_000);
-        assert_eq!(server.engine.load().buffered, 0);
+        assert_eq!(server.engine.usage().buffered, 0);
     }
 }
 
@@ -163,9 +163,9 @@ fn partial_line_borrows_what_it_takes_and_gives_it_back() {
     let mut server = ping();
     let client = server.open();
     server.asks(client, "pin");
-    assert_eq!(server.engine.load().buffered, 3);
+    assert_eq!(server.engine.usage().buffered, 3);
     server.asks(client, "g\n");
-    assert_eq!(server.engine.load().buffered, 0);
+    assert_eq!(server.engine.usage().buffered, 0);
 }
 
 #[test]
@@ -174,11 +174,11 @@ fn trickling_line_borrows_no_more_than_twice_its_length() {
     let client = server.open();
     for length in 1..2000 {
         server.asks(client, "x");
-        assert!(server.engine.load().buffered <= 2 * length.max(8));
+        assert!(server.engine.usage().buffered <= 2 * length.max(8));
     }
     server.resets(client);
     server.settle();
-    assert_eq!(server.engine.load().buffered, 0, "a reset gives it back too");
+    assert_eq!(server.engine.usage().buffered, 0, "a reset gives it back too");
 }
 
 #[test]
@@ -188,7 +188,7 @@ fn all_buffers_together_are_bounded_and_whoever_needs_more_is_closed() {
     for client in &greedy {
         server.says(*client, vec![b'x'; 1 << 20]);
         server.settle();
-        assert!(server.engine.load().buffered <= 1_000_000);
+        assert!(server.engine.usage().buffered <= 1_000_000);
     }
     let refused = greedy.iter().filter(|client| server.is_closed(**client)).count();
     assert!((5..20).contains(&refused), "{refused} are refused");

@@ -108,7 +108,7 @@ fn over_long_line_is_not_waited_for() {
         server.asks(client, "x");
     }
     assert!(server.kernel.borrow().client_sees_end(client));
-    assert_eq!(server.engine.load().buffered, 0);
+    assert_eq!(server.engine.usage().buffered, 0);
 }
 
 #[test]
@@ -191,7 +191,7 @@ fn reset_ends_a_thinking_connection_at_once() {
     server.resets(client);
     server.settle();
     server.assert_closed(client, CloseReason::Reset);
-    assert_eq!(server.engine.load(), pingpong::engine::Load::default());
+    assert_eq!(server.engine.usage(), pingpong::engine::Usage::default());
 }
 
 #[test]
@@ -220,7 +220,7 @@ fn reset_ends_a_congested_connection_at_once() {
     server.resets(client);
     server.settle();
     server.assert_closed(client, CloseReason::Reset);
-    assert_eq!(server.engine.load(), pingpong::engine::Load::default());
+    assert_eq!(server.engine.usage(), pingpong::engine::Usage::default());
 }
 
 #[test]

@@ -6,8 +6,8 @@ use nix::libc::{EACCES, ECONNREFUSED, EINVAL, EMSGSIZE};
 use pingpong::service::{Echo, Framing, Ping, Service};
 
 use crate::{SECOND, echo, hello, ping};
-use fake::Event;
 use fake::server::{Server, address};
+use pingpong::engine::Event;
 
 /// A ping at this address; far sources have a budget of `rate` a second.
 fn ping_at(local: &str, rate: Option<u32>) -> Server<Ping> {

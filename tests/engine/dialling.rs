@@ -25,7 +25,7 @@ impl Service for Caller {
         self.peer = Some(peer);
     }
 
-    fn failed(&mut self, peer: Option<Peer>, error: &io::Error, _: &mut Outbox<'_>) {
+    fn failed(&mut self, peer: Option<Peer>, error: io::Error, _: &mut Outbox<'_>) {
         let whose = if peer.is_some() { "asking" } else { "dialling" };
         self.log.push(format!("{whose} failed: {:?}", error.kind()));
     }
@@ -103,7 +103,7 @@ fn dial_that_fails_is_told_and_leaves_nothing() {
     server.kernel.borrow_mut().fails_the_dial(0, ECONNREFUSED);
     server.settle();
     assert_eq!(server.log(), ["dialling failed: ConnectionRefused"]);
-    assert_eq!(server.engine.load().connections, 0);
+    assert_eq!(server.engine.usage().connections, 0);
     assert_eq!(server.stats().open(), 0);
 }
 
@@ -116,7 +116,7 @@ fn dial_that_fails_at_once_is_told_too() {
     server.kernel.borrow_mut().failing_registrations = 1;
     server.line("dial");
     assert_eq!(server.log(), ["dialling failed: StorageFull"]);
-    assert_eq!(server.engine.load().connections, 0);
+    assert_eq!(server.engine.usage().connections, 0);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Shutting down: everything that had arrived is answered, nothing new is, and it ends.
 
 use pingpong::CloseReason;
-use pingpong::engine::Load;
+use pingpong::engine::Usage;
 use pingpong::service::{Framing, Hello, Ping, Service};
 
 use crate::{SECOND, congested_connection_limited, echo, hello, hello_limited, ping, thinking_connection};
@@ -9,8 +9,8 @@ use fake::server::{Server, Wake};
 
 #[track_caller]
 fn assert_stopped<S: Service>(server: &mut Server<S>) {
-    assert!(server.engine.is_stopped(), "{:?}, {}", server.engine.load(), server.stats());
-    assert_eq!(server.engine.load(), Load::default());
+    assert!(server.engine.is_stopped(), "{:?}, {}", server.engine.usage(), server.stats());
+    assert_eq!(server.engine.usage(), Usage::default());
     assert_eq!(server.stats().open(), 0);
 }
 

@@ -188,7 +188,7 @@ fn timer_ends_with_its_connection() {
     server.asks(second, "wake\n");
     server.resets(second);
     server.settle();
-    assert_eq!(server.engine.load().timers, 1, "that of the farewell");
+    assert_eq!(server.engine.usage().timers, 1, "that of the farewell");
     server.pass(7200 * SECOND);
     assert_eq!(log(server), ["10 with tag 0"]);
 
@@ -276,7 +276,7 @@ fn service_that_stops_for_want_of_room_is_called_again() {
     let mut heard = Vec::new();
     while !server.is_closed(client) || !server.kernel.borrow().client_sees_end(client) {
         server.settle();
-        assert!(server.engine.load().buffered <= 3 * (64 << 10));
+        assert!(server.engine.usage().buffered <= 3 * (64 << 10));
         let bytes = server.hears_bytes(client, usize::MAX);
         assert!(!bytes.is_empty(), "nothing more comes after {} bytes", heard.len());
         heard.extend(bytes);

@@ -52,7 +52,7 @@ fn a_servers_turn_has_one_time() {
 fn where_time_is_exact_each_message_has_its_own() {
     let mut server = Server::new(Punctual::default());
     let clients = [server.open(), server.open(), server.open()];
-    server.kernel.borrow_mut().exact = Some((server.now(), LOOK));
+    server.keep_exact_time(LOOK);
     clients.iter().for_each(|client| server.says(*client, "99999999999"));
     server.settle();
     let steps = steps(&times(&mut server));
@@ -63,7 +63,7 @@ fn where_time_is_exact_each_message_has_its_own() {
 fn where_time_is_exact_each_timer_has_its_own_and_none_is_early() {
     let mut server = Server::new(Punctual::default());
     let client = server.open();
-    server.kernel.borrow_mut().exact = Some((server.now(), LOOK));
+    server.keep_exact_time(LOOK);
     server.says(client, "1 2 3");
     server.pass(Duration::from_micros(1));
     let times = times(&mut server);
@@ -79,7 +79,7 @@ fn a_timer_of_the_services_own_outlives_the_connection_it_was_set_from() {
     server.settle();
     server.resets(client);
     server.settle();
-    assert_eq!(server.engine.load().connections, 0);
+    assert_eq!(server.engine.usage().connections, 0);
     times(&mut server);
     server.pass(Duration::from_micros(1));
     assert_eq!(times(&mut server).len(), 1);

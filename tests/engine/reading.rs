@@ -1,7 +1,7 @@
 //! Edges, short reads, and events that come too late: what is read, and with how many calls.
 
-use fake::Event;
 use pingpong::CloseReason;
+use pingpong::engine::Event;
 use pingpong::engine::Readiness;
 
 use crate::{echo, hello, ping};

@@ -35,7 +35,7 @@ impl Service for Dialler {
         self.peers.push((out.tag(), peer));
     }
 
-    fn failed(&mut self, peer: Option<Peer>, _: &io::Error, out: &mut Outbox<'_>) {
+    fn failed(&mut self, peer: Option<Peer>, _: io::Error, out: &mut Outbox<'_>) {
         self.note(if peer.is_some() { "refused" } else { "failed" }, out);
         // Nobody is at hand: this goes nowhere.
         out.reply(b"anyone?");

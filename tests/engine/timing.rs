@@ -195,12 +195,12 @@ fn churn_of_thinking_connections_leaves_no_timers_behind() {
         server.asks(client, "Tracy\n");
         server.resets(client);
         server.settle();
-        assert!(server.engine.load().timers <= 3, "{} timers", server.engine.load().timers);
+        assert!(server.engine.usage().timers <= 3, "{} timers", server.engine.usage().timers);
     }
-    assert_eq!(server.engine.load().connections, 1);
+    assert_eq!(server.engine.usage().connections, 1);
     server.pass(3600 * SECOND);
     assert_eq!(server.hears(keeper), "Hello, Michael!\n");
-    assert_eq!(server.engine.load().timers, 0);
+    assert_eq!(server.engine.usage().timers, 0);
     assert_eq!(server.engine.deadline(), None);
 }
 

@@ -12,10 +12,11 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use pingpong::Address;
 use pingpong::Moment;
-use pingpong::engine::Readiness;
+use pingpong::engine::{Event, Readiness};
 use pingpong::service::ConnId;
 
 pub use dice::Dice;
@@ -42,7 +43,7 @@ pub struct World {
     pub calls: Calls,
     pub datagrams: Vec<Mailbox>,
     /// Where time is exact: the time, and how far a look at the clock moves it on, in nanoseconds.
-    pub exact: Option<(Moment, u64)>,
+    exact: Option<(Moment, u64)>,
 }
 
 /// How often the engine asked for what.
@@ -113,14 +114,6 @@ pub struct Mailbox {
     pub armed: bool,
     pub woken: bool,
     pub open: bool,
-}
-
-/// An event, for the engine to be told.
-#[derive(Clone, Copy, Debug)]
-pub enum Event {
-    Connection(ConnId, Readiness),
-    Listener,
-    Datagram { number: u32, readable: bool, writable: bool },
 }
 
 pub fn kernel() -> Kernel {
@@ -296,6 +289,13 @@ impl World {
         self.datagrams[number].woken = true;
     }
 
+    /// A look at the clock, where time is exact.
+    fn tell_time(&mut self) -> Option<Moment> {
+        let (now, look) = self.exact.as_mut()?;
+        *now = *now + Duration::from_nanos(*look);
+        Some(*now)
+    }
+
     /// Events that wait to be told. Each is told once; what it says is how things are now (epoll(7)).
     pub fn pending(&self) -> bool {
         self.listener_woken
@@ -311,7 +311,7 @@ impl World {
         let mut events = Vec::new();
         if self.listener_woken && picked() {
             self.listener_woken = false;
-            events.push(Event::Listener);
+            events.push(Event::Listener(0));
         }
         for connection in &mut self.connections {
             let Some(id) = connection.id else { continue };

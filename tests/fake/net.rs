@@ -2,11 +2,10 @@
 
 use std::io::{self, ErrorKind};
 use std::net::IpAddr;
-use std::time::Duration;
 
+use pingpong::Address;
 use pingpong::engine::{Arrival, Batch, Net};
 use pingpong::service::ConnId;
-use pingpong::{Address, Moment};
 
 use super::{Kernel, Mailbox, Outcome};
 
@@ -107,16 +106,6 @@ impl Net for FakeNet {
     fn ask(&mut self, to: &Address, _: Option<IpAddr>) -> io::Result<FakeDatagram> {
         self.0.borrow_mut().dialled.push(to.clone());
         Ok(self.datagram())
-    }
-
-    fn now(&self, turn: Moment) -> Moment {
-        match &mut self.0.borrow_mut().exact {
-            Some((now, look)) => {
-                *now = *now + Duration::from_nanos(*look);
-                *now
-            }
-            None => turn,
-        }
     }
 
     fn register_stream(&mut self, stream: &mut FakeStream, id: ConnId) -> io::Result<()> {

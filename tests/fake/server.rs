@@ -5,11 +5,11 @@
 
 use std::time::Duration;
 
-use pingpong::engine::{Engine, ServiceId};
-use pingpong::service::{Outbox, Service};
+use pingpong::engine::{Engine, Event};
+use pingpong::service::{Outbox, Service, ServiceId};
 use pingpong::{Address, CloseReason, Limits, Moment, Stats};
 
-use super::{Calls, Event, FakeNet, Kernel};
+use super::{Calls, FakeNet, Kernel};
 
 /// More turns than any test needs: whoever takes so many spins.
 const MANY: usize = 100_000;
@@ -63,6 +63,12 @@ impl<S: Service> Server<S> {
 
     pub fn now(&self) -> Moment {
         self.now
+    }
+
+    /// Time is exact from now on: each look at the clock moves it on by so many nanoseconds.
+    pub fn keep_exact_time(&mut self, look: u64) {
+        self.kernel.borrow_mut().exact = Some((self.now, look));
+        self.engine.keep_exact_time();
     }
 
     /// A TCP client has connected and been accepted.
@@ -147,8 +153,7 @@ impl<S: Service> Server<S> {
 
     /// Runs something on the service between two turns, as an embedder does.
     pub fn with<T>(&mut self, run: impl FnOnce(&mut S, &mut Outbox<'_>) -> T) -> T {
-        self.engine.begin(self.now);
-        self.engine.with(self.service, run)
+        self.engine.with(self.service, self.now, run)
     }
 
     /// Looks at the service.
@@ -161,19 +166,17 @@ impl<S: Service> Server<S> {
         self.lines([text]);
     }
 
-    /// Lines that the service is given before the next turn.
+    /// Lines that the service is given in one turn.
     pub fn lines(&mut self, lines: impl IntoIterator<Item = impl AsRef<[u8]>>) {
-        self.engine.begin(self.now);
-        for line in lines {
-            self.engine.line(self.service, line.as_ref());
-        }
+        let service = self.service;
+        let events = lines.into_iter().map(|line| Event::Line(service, line.as_ref().to_vec())).collect();
+        self.dispatch(events);
         self.settle();
     }
 
     /// The service is told that there are no more lines.
     pub fn lines_ended(&mut self) {
-        self.engine.begin(self.now);
-        self.engine.lines_ended(self.service);
+        self.dispatch(vec![Event::LinesEnded(self.service)]);
         self.settle();
     }
 
@@ -194,8 +197,13 @@ impl<S: Service> Server<S> {
         if events.is_empty() && !self.is_due() {
             return Wake::No;
         }
-        tell(&mut self.engine, self.now, events);
+        self.dispatch(events);
         Wake::Yes
+    }
+
+    /// One turn of the loop with these events, whether or not anything has happened.
+    pub fn dispatch(&mut self, events: Vec<Event>) {
+        dispatch(&mut self.engine, &self.kernel, self.now, events);
     }
 
     /// Turns until the loop would sleep. No time passes.
@@ -232,13 +240,12 @@ impl<S: Service> Server<S> {
 
     /// Shuts down as a signal does: within a turn.
     pub fn shut_down(&mut self) {
-        self.shut_down_between_turns();
-        tell(&mut self.engine, self.now, Vec::new());
+        self.dispatch(vec![Event::Drain]);
     }
 
     /// Shuts down as an embedder may: the next turn is whenever the engine asks for one.
     pub fn shut_down_between_turns(&mut self) {
-        drain(&mut self.engine, self.now);
+        self.with(|_, out| out.drain());
     }
 
     /// Whether the engine asks for a turn right now.
@@ -275,23 +282,9 @@ impl<S: Service> Server<S> {
     }
 }
 
-/// One turn of the loop.
-pub fn tell<S: Service>(engine: &mut Engine<S, FakeNet>, now: Moment, events: Vec<Event>) {
-    engine.begin(now);
-    for event in events {
-        match event {
-            Event::Connection(id, readiness) => engine.ready(id, readiness),
-            Event::Listener => engine.acceptable(0),
-            Event::Datagram { number, readable, writable } => engine.datagram_ready(number, readable, writable),
-        }
-    }
-    engine.finish();
-}
-
-/// Begins to shut down, between two turns.
-pub fn drain<S: Service>(engine: &mut Engine<S, FakeNet>, now: Moment) {
-    engine.begin(now);
-    engine.drain();
+/// One turn of the loop. It is `now`, or what the kernel says where time is exact.
+pub fn dispatch<S: Service>(engine: &mut Engine<S, FakeNet>, kernel: &Kernel, now: Moment, events: Vec<Event>) {
+    engine.dispatch(events, &|| kernel.borrow_mut().tell_time().unwrap_or(now));
 }
 
 /// `ip:port`, or else the path of a Unix socket, or nothing for one without a name.

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use fake::Event;
 use fake::server::Server;
 use pingpong::Stats;
+use pingpong::engine::Event;
 use pingpong::engine::Readiness;
 use pingpong::service::{Echo, Service};
 

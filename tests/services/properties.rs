@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use fake::server::Server;
-use pingpong::engine::Load;
+use pingpong::engine::Usage;
 use pingpong::service::{Echo, Framing, Hello, Ping, Service};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -82,7 +82,7 @@ fn conversation(service: Box<dyn Service>, chunks: &[Vec<u8>], way: Way) -> Vec<
         let bytes = server.hears_bytes(client, usize::MAX);
         if bytes.is_empty() && server.is_closed(client) {
             assert!(!server.kernel.borrow().connections[client].client_was_reset);
-            assert_eq!(server.engine.load(), Load::default());
+            assert_eq!(server.engine.usage(), Usage::default());
             return heard;
         }
         heard.extend(bytes);
@@ -199,7 +199,7 @@ proptest! {
                 server.resets(client);
                 server.pass(Duration::from_secs(1000));
                 prop_assert!(server.is_closed(client));
-                prop_assert_eq!(server.engine.load(), Load::default());
+                prop_assert_eq!(server.engine.usage(), Usage::default());
             }
         }
     }

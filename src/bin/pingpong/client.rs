@@ -187,7 +187,7 @@ impl Service for Conversation {
         }
     }
 
-    fn failed(&mut self, peer: Option<Peer>, error: &io::Error, out: &mut Outbox<'_>) {
+    fn failed(&mut self, peer: Option<Peer>, error: io::Error, out: &mut Outbox<'_>) {
         if peer != self.peer {
             return;
         }
@@ -198,7 +198,7 @@ impl Service for Conversation {
             self.script = self.said.drain(..).chain(self.script.drain(..)).collect();
             return self.begin(out);
         }
-        self.end(Err(self.target.unreachable(error)), out);
+        self.end(Err(self.target.unreachable(&error)), out);
     }
 
     fn received(&mut self, _: Peer, input: &mut Input<'_>, out: &mut Outbox<'_>) {
@@ -233,7 +233,7 @@ impl Service for Conversation {
         let outcome = match self.peer {
             None => {
                 self.waits = false;
-                return self.failed(None, &io::ErrorKind::TimedOut.into(), out);
+                return self.failed(None, io::ErrorKind::TimedOut.into(), out);
             }
             Some(_) if self.is_interactive && self.answered > 0 => Ok(()),
             Some(_) => Err(Error::NoAnswer { endpoint, waited, unterminated: self.unterminated }),

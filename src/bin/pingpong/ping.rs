@@ -221,7 +221,7 @@ impl Service for Prober {
         }
     }
 
-    fn failed(&mut self, peer: Option<Peer>, error: &io::Error, out: &mut Outbox<'_>) {
+    fn failed(&mut self, peer: Option<Peer>, error: io::Error, out: &mut Outbox<'_>) {
         if peer != self.peer {
             return;
         }
@@ -233,7 +233,7 @@ impl Service for Prober {
         if peer.is_some() {
             return;
         }
-        self.error = Some(self.target.unreachable(error));
+        self.error = Some(self.target.unreachable(&error));
         out.stop();
     }
 

@@ -17,6 +17,9 @@ pub(crate) fn run(options: Serve) -> Result<Ending, Error> {
     let mut reactor = Reactor::<Box<dyn Service>>::new(limits)?;
     reactor.watch_signals()?;
     reactor.spin(options.spin);
+    if options.once {
+        reactor.serve_once();
+    }
 
     // Chat has one console, so all its endpoints are one service.
     let has_chat = options.services.iter().any(|(kind, _)| *kind == Kind::Chat);

@@ -139,7 +139,7 @@ mod tests {
         let (mut verdicts, mut kept) = (Vec::new(), Vec::new());
         for chunk in text.as_bytes().chunks(chunk) {
             kept.extend_from_slice(chunk);
-            let mut input = Input::stream(&mut kept, 0, false, 1 << 20);
+            let mut input = Input::from(&mut kept[..]);
             while let Some(verdict) = asker.next_answer(&mut input, wording, 1_000) {
                 verdicts.push(match verdict {
                     Verdict::Right(settled) => settled.request.number.to_string(),

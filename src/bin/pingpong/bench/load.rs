@@ -282,7 +282,8 @@ impl Service for Load {
         }
     }
 
-    fn failed(&mut self, peer: Option<Peer>, error: &io::Error, out: &mut Outbox<'_>) {
+    fn failed(&mut self, peer: Option<Peer>, error: io::Error, out: &mut Outbox<'_>) {
+        let error = &error;
         let key = self.asker_of(out.tag());
         match (self.phase, peer, key) {
             (Phase::Scouting, ..) => {

@@ -42,8 +42,8 @@ use crate::descriptors;
 use pingpong::Error;
 use pingpong::Limits;
 use pingpong::Moment;
-use pingpong::engine::ServiceId;
 use pingpong::service::Framing;
+use pingpong::service::ServiceId;
 use pingpong::{Address, Endpoint};
 use pingpong::{Ending, Reactor, Status};
 

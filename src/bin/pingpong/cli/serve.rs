@@ -30,6 +30,8 @@ pub(crate) struct Serve {
     pub(crate) listen: ListenOptions,
     /// How often to log the counters.
     pub(crate) stats: Option<Duration>,
+    /// Whether to end with the first connection.
+    pub(crate) once: bool,
     /// How long to poll on without sleeping.
     pub(crate) spin: Duration,
 }
@@ -177,7 +179,6 @@ impl Serve {
         limits.stall_timeout = required(options, "stall-timeout");
         limits.drain = required(options, "drain");
         limits.udp_budget = required(options, "udp-budget");
-        limits.once = options.get_flag("once");
         let mut listen = ListenOptions::default();
         listen.backlog = i32::try_from(required::<u32>(options, "backlog")).unwrap_or(i32::MAX);
         listen.reuse_port = options.get_flag("reuse-port");
@@ -190,6 +191,7 @@ impl Serve {
             listen,
             stats: duration("stats"),
             spin: duration("spin").unwrap_or_default(),
+            once: options.get_flag("once"),
         }
     }
 }

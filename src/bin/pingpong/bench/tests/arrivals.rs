@@ -96,7 +96,7 @@ fn however_many_come_about_one_timer_paces_the_dials() {
     for number in 0..100 {
         server.kernel.borrow_mut().answers_the_dial(number);
         server.settle();
-        assert!(server.engine.load().timers <= 2, "{} timers", server.engine.load().timers);
+        assert!(server.engine.usage().timers <= 2, "{} timers", server.engine.usage().timers);
         server.pass(MILLI);
     }
 }

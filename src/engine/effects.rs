@@ -1,0 +1,83 @@
+//! What services want beyond answering, carried out after the callback, in the order in which they said it.
+
+use std::ops::Range;
+
+use super::Engine;
+use super::net::Net;
+use super::timers::Due;
+use crate::error::CloseReason;
+use crate::moment::Moment;
+use crate::service::{ConnId, Effect, Peer, Service, ServiceId};
+
+impl<S: Service, N: Net> Engine<S, N> {
+    /// Carries out the effects that were noted, if any.
+    #[inline]
+    pub(super) fn settle(&mut self) {
+        if !self.output.effects.list.is_empty() {
+            self.carry_out();
+        }
+    }
+
+    fn carry_out(&mut self) {
+        while let Some((service, effect)) = self.output.effects.list.pop_front() {
+            match effect {
+                Effect::Pause(id) => {
+                    if let Some(connection) = self.table.get_mut(id) {
+                        connection.pause();
+                    }
+                }
+                Effect::Resume(id) => self.resume(id),
+                Effect::Close(id) => self.close_for_service(id),
+                Effect::Send(Peer::Stream(id), range) => self.send_to_other(id, range),
+                Effect::Send(Peer::Datagram(number), range) => self.send_question(number, range),
+                Effect::FinishSending(id) => self.finish_sending(id),
+                Effect::After { owner, at, key } => self.set_timer(service, owner, at, key),
+                Effect::Connect(dial) => self.dial(service, dial),
+                Effect::Ask(dial) => self.begin_to_ask(service, dial),
+                Effect::Retire => self.retire(service),
+                Effect::Drain => self.drain(),
+                Effect::Stop => self.stop(),
+            }
+        }
+        self.output.effects.bytes.clear();
+    }
+
+    /// Offers a connection's input to its service again, paused or not.
+    fn resume(&mut self, id: ConnId) {
+        let Some(connection) = self.table.get_mut(id) else { return };
+        connection.resume();
+        connection.enqueue(id, &mut self.runnable);
+    }
+
+    fn close_for_service(&mut self, id: ConnId) {
+        let Some(connection) = self.table.get_mut(id) else { return };
+        let had_output = connection.has_output();
+        self.finish_connection(id, had_output, CloseReason::Service);
+    }
+
+    fn send_to_other(&mut self, id: ConnId, range: Range<usize>) {
+        let Self { net, table, pool, output, turn, .. } = self;
+        let Some(connection) = table.get_mut(id).filter(|connection| connection.may_send()) else { return };
+        let had_output = connection.has_output();
+        match connection.write(net, pool, turn, &output.effects.bytes[range]) {
+            Ok(()) => self.conclude(id, had_output),
+            Err(why) => self.close(id, why),
+        }
+    }
+
+    fn finish_sending(&mut self, id: ConnId) {
+        let Some(connection) = self.table.get_mut(id) else { return };
+        connection.end_sending();
+        let had_output = connection.has_output();
+        self.conclude(id, had_output);
+    }
+
+    /// Sets a timer, unless the connection that it is for has gone.
+    fn set_timer(&mut self, service: ServiceId, owner: Option<ConnId>, at: Moment, key: u64) {
+        if let Some(owner) = owner {
+            let Some(connection) = self.table.get_mut(owner) else { return };
+            connection.add_timer();
+        }
+        self.timers.set(at, Due::Service { service, owner, key });
+    }
+}

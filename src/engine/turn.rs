@@ -1,0 +1,156 @@
+//! One connection gets its turn: read, serve, write, and then see where that leaves it.
+//!
+//! The hot path. One read and one callback a step; what is left goes into the run queue, so that one connection never
+//! keeps the others waiting for longer than one read's worth.
+
+use super::connection::State;
+use super::net::Net;
+use super::timers::Due;
+use super::{Clock, Engine};
+use crate::error::CloseReason;
+use crate::service::{ConnId, FIRST_LINE, Outbox, Peer, Recipient, Service};
+
+impl<S: Service, N: Net> Engine<S, N> {
+    /// Gives a connection its turn, carries out what its service wants, and decides how it goes on.
+    pub(super) fn step(&mut self, id: ConnId, clock: Clock<'_>) {
+        let Some(connection) = self.table.get_mut(id) else { return };
+        connection.dequeue();
+        let had_output = connection.has_output();
+        let outcome = match connection.state() {
+            State::Connecting => return self.establish(id, clock),
+            State::Open => self.converse(id, clock),
+            State::Finishing(why) => self.flush(id).map_err(|_| why),
+            State::Lingering { why, .. } => self.discard(id, why),
+        };
+        self.end_step(id, had_output, outcome);
+    }
+
+    /// Runs a callback for an open connection outside of its turn: a greeting, a timer.
+    pub(super) fn call(&mut self, id: ConnId, callback: impl FnOnce(&mut S, Peer, &mut Outbox<'_>)) {
+        let Self { net, services, table, pool, output, turn, .. } = self;
+        let Some(connection) = table.get_mut(id).filter(|connection| connection.is_open()) else { return };
+        let had_output = connection.has_output();
+        let (service, caller) = services.caller(connection.service());
+        let mut out = Outbox::new(caller, Some(connection.recipient(id)), turn, output);
+        callback(service, Peer::Stream(id), &mut out);
+        let answer = out.into_answer().join(&[], &mut output.replies);
+        let outcome = connection.write(net, pool, turn, answer);
+        self.end_step(id, had_output, outcome);
+    }
+
+    /// Closes a connection whose step says so, carries out the effects, and sees where that leaves it.
+    pub(super) fn end_step(&mut self, id: ConnId, had_output: bool, outcome: Result<(), CloseReason>) {
+        if let Err(why) = outcome {
+            self.close(id, why);
+        }
+        self.settle();
+        self.conclude(id, had_output);
+        self.settle();
+    }
+
+    /// Reads what has arrived, has it answered, writes the answer; keeps what was not taken and not sent.
+    fn converse(&mut self, id: ConnId, clock: Clock<'_>) -> Result<(), CloseReason> {
+        let Self { net, services, table, pool, scratch, output, turn, timers, limits, exact, .. } = self;
+        let Some(connection) = table.get_mut(id) else { return Ok(()) };
+
+        let fresh = connection.fill(net, pool, scratch, turn)?;
+        if *exact {
+            turn.now = clock();
+        }
+        if fresh == 0 && !connection.wants_service() {
+            return connection.flush(net, pool, turn);
+        }
+        let mut offer = connection.lend();
+        let mut input = offer.input(&mut scratch[..fresh], limits.max_message);
+        let (service, caller) = services.caller(connection.service());
+        let mut out = Outbox::new(caller, Some(connection.recipient(id)), turn, output);
+        if !input.is_empty() {
+            service.received(Peer::Stream(id), &mut input, &mut out);
+        }
+        let (answer, consumed) = (out.into_answer(), input.consumed());
+        let bytes = answer.join(input.bytes(), &mut output.replies);
+        let outcome = connection.write(net, pool, turn, bytes);
+
+        let kept = connection.keep(offer, consumed, answer.has_room, &scratch[..fresh], pool);
+        if kept.map_err(|_| CloseReason::Limit)? {
+            timers.set(turn.now + FIRST_LINE, Due::FirstLine(id));
+            connection.add_timer();
+        }
+        outcome
+    }
+
+    fn flush(&mut self, id: ConnId) -> Result<(), CloseReason> {
+        let Self { net, table, pool, turn, .. } = self;
+        table.get_mut(id).map_or(Ok(()), |connection| connection.flush(net, pool, turn))
+    }
+
+    /// Reads on and throws away, until the peer has finished too or has sent more than enough.
+    fn discard(&mut self, id: ConnId, why: CloseReason) -> Result<(), CloseReason> {
+        let Self { net, table, scratch, turn, .. } = self;
+        let Some(connection) = table.get_mut(id) else { return Ok(()) };
+        if connection.discard(net, scratch, turn) { Err(why) } else { Ok(()) }
+    }
+
+    /// Has a connection closed once its output is out.
+    pub(super) fn finish_connection(&mut self, id: ConnId, had_output: bool, why: CloseReason) {
+        let Some(connection) = self.table.get_mut(id) else { return };
+        connection.finish(why, &mut self.pool);
+        self.conclude(id, had_output);
+    }
+
+    /// Sees where a connection stands after something was done for it: over, closing, or waiting for what.
+    pub(super) fn conclude(&mut self, id: ConnId, had_output: bool) {
+        let Self { net, table, limits, turn, sweep, runnable, .. } = self;
+        let Some(connection) = table.get_mut(id) else { return };
+        // Mostly there is nothing to see: all that came was answered, and all of that was sent.
+        if connection.is_at_rest() && !had_output && limits.idle_timeout.is_none() {
+            return;
+        }
+        if connection.is_over_limit(limits.max_message) {
+            return self.finish_connection(id, had_output, CloseReason::Overflow);
+        }
+        match connection.verdict() {
+            Some(CloseReason::Peer) => return self.close(id, CloseReason::Peer),
+            Some(why) => return self.finish_connection(id, had_output, why),
+            None => {}
+        }
+        if let Some(why) = connection.hung_up() {
+            return self.close(id, why);
+        }
+        if connection.owes_fin() && connection.shut_down(net).is_err() {
+            return self.close(id, CloseReason::Reset);
+        }
+        if let Some(why) = connection.finished() {
+            // Where nobody lingers, closing sends the FIN.
+            if connection.has_ended() || limits.linger.is_zero() || connection.shut_down(net).is_err() {
+                return self.close(id, why);
+            }
+            connection.linger(why);
+            if connection.time_limit(limits).is_some_and(|limit| limit.is_over(turn.now)) {
+                return self.close(id, why);
+            }
+        }
+        if connection.has_output() != had_output && connection.arm(net, id).is_err() {
+            return self.close(id, CloseReason::Limit);
+        }
+        if let Some(limit) = connection.time_limit(limits) {
+            sweep.watch(turn.now, limit.length);
+        }
+        connection.enqueue(id, runnable);
+    }
+
+    /// Ends a connection and forgets it. The effects of the service's farewell wait for `settle`.
+    pub(super) fn close(&mut self, id: ConnId, why: CloseReason) {
+        let Some(connection) = self.table.remove(id) else { return };
+        let closed = connection.close(&mut self.pool);
+        self.turn.stats.count_close(why);
+        if closed.timers > 0 {
+            self.timers.abandon(closed.timers, |id| self.table.contains(id));
+        }
+        self.acceptor.note_left(&closed.peer);
+        self.log(closed.service, &closed.peer, format_args!("closed ({why})"));
+        let mut tag = closed.tag;
+        let gone = Recipient::gone(&closed.peer, &mut tag);
+        self.call_service(closed.service, Some(gone), |service, out| service.closed(Peer::Stream(id), why, out));
+    }
+}
