@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use super::listener::{self, Refusal};
-use super::{Reactor, udp};
+use super::{Reactor, datagram};
 use crate::endpoint::{Address, Endpoint};
 use crate::engine::ServiceId;
 use crate::error::Error;
@@ -98,7 +98,7 @@ impl<S: Service> Reactor<S> {
         options: &ListenOptions,
     ) -> io::Result<SocketAddr> {
         if is_datagram {
-            let (socket, local) = udp::udp(address, options)?;
+            let (socket, local) = datagram::udp(address, options)?;
             if !local.ip().is_loopback() {
                 log::warn!(
                     "udp://{local} answers datagrams from other hosts, whose addresses can be forged (see --udp-budget)"
@@ -120,7 +120,7 @@ impl<S: Service> Reactor<S> {
         options: &ListenOptions,
     ) -> Result<(), Refusal> {
         match is_datagram {
-            true => self.engine.bind(service, udp::unix(path)?, Address::Unix(Some(path.into())))?,
+            true => self.engine.bind(service, datagram::unix(path)?, Address::Unix(Some(path.into())))?,
             false => self.engine.listen(service, listener::unix(path, options)?)?,
         }
         Ok(())

@@ -3,20 +3,20 @@
 //! A [`Reactor`] owns one `mio::Poll` and everything registered there: listeners, connections, datagram sockets, the
 //! signals (signalfd(2)) and its own [`Handle`]'s waker (eventfd(2)). One thread, no callback from anywhere else.
 //!
-//! - `socket`, `listener`, `udp`: the engine's seam, made of mio's sockets; thin
+//! - `socket`, `listener`, `datagram`: the engine's seam, made of mio's sockets; thin
 //! - `listen`: where services answer; `console`: standard input and output
 //! - `token`: what an event is for; `clock`, `alarm`: the time; `signals`, `handle`: who else has a say
 
 mod alarm;
 mod clock;
 mod console;
+mod datagram;
 mod handle;
 mod listen;
 mod listener;
 mod signals;
 mod socket;
 mod token;
-mod udp;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;

@@ -10,9 +10,9 @@ use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Socket, Type};
 
 use super::clock::Clock;
+use super::datagram::{self, Datagram, Headers};
 use super::listener::Listener;
 use super::token::Token;
-use super::udp::{self, Datagram, Headers};
 use crate::endpoint::Address;
 use crate::engine::{Batch, Net};
 use crate::moment::Moment;
@@ -99,7 +99,7 @@ impl Net for Sockets {
     }
 
     fn ask(&mut self, to: &Address, from: Option<IpAddr>) -> io::Result<Datagram> {
-        udp::asking(to, from)
+        datagram::asking(to, from)
     }
 
     fn now(&self, turn: Moment) -> Moment {
@@ -199,6 +199,6 @@ impl Net for Sockets {
     }
 
     fn kernel_drops<'a>(&self, sockets: impl Iterator<Item = &'a Datagram>) -> u64 {
-        udp::kernel_drops(sockets)
+        datagram::kernel_drops(sockets)
     }
 }

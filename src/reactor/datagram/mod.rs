@@ -20,11 +20,11 @@ use nix::sys::socket::{
 };
 use socket2::{Domain, Socket, Type};
 
-use super::ListenOptions;
-use super::listener::{Refusal, SocketFile, bind_unix, dual_stack, share_port};
-use super::socket::bind_without_port;
 use crate::endpoint::Address;
 use crate::engine::{Arrival, BATCH, Batch};
+use crate::reactor::ListenOptions;
+use crate::reactor::listener::{Refusal, SocketFile, bind_unix, dual_stack, share_port};
+use crate::reactor::socket::bind_without_port;
 
 /// What to ask for as receive buffer, in bytes: the default holds about 256 small datagrams. net.core.rmem_max caps it.
 const RECEIVE_BUFFER: usize = 4 << 20;

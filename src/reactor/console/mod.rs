@@ -22,8 +22,8 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{getpgrp, read, tcgetpgrp, write};
 
-use super::token::Token;
 use crate::outlet::open_without_waiting;
+use crate::reactor::token::Token;
 use crate::stats::CONSOLE_LINES_LOST;
 
 /// Bytes that wait for standard output at the most.
