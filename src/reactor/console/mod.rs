@@ -10,7 +10,7 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, ErrorKind, IsTerminal};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsRawFd;
 use std::os::linux::fs::MetadataExt;
 use std::os::unix::fs::FileTypeExt;
 use std::sync::atomic::Ordering::Relaxed;
@@ -19,10 +19,10 @@ use memchr::{memchr, memchr_iter};
 use mio::unix::SourceFd;
 use mio::{Interest, Registry};
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::PollFlags;
 use nix::unistd::{getpgrp, read, tcgetpgrp, write};
 
-use crate::outlet::open_without_waiting;
+use crate::outlet::{Room, open_without_waiting, poll_now, room};
 use crate::reactor::token::Token;
 use crate::stats::CONSOLE_LINES_LOST;
 
@@ -137,11 +137,12 @@ impl Place {
     fn write(&self, text: &[u8]) -> nix::Result<usize> {
         match self {
             Self::Own(own) => write(own, text),
-            Self::Polled if !is_ready(&io::stdout(), PollFlags::POLLOUT) => match is_broken(&io::stdout()) {
-                true => Err(Errno::EPIPE),
-                false => Err(Errno::EAGAIN),
+            Self::Polled => match room(io::stdout()) {
+                Room::Ready => write_page(text),
+                Room::Full => Err(Errno::EAGAIN),
+                Room::Broken => Err(Errno::EPIPE),
             },
-            Self::Plain | Self::Polled => write(io::stdout(), &text[..text.len().min(PAGE)]),
+            Self::Plain => write_page(text),
         }
     }
 }
@@ -193,7 +194,7 @@ impl Console {
         if self.is_in_background {
             return Lines::default();
         }
-        if self.input == Input::Polled && !is_ready(&io::stdin(), PollFlags::POLLIN) {
+        if self.input == Input::Polled && !has_input() {
             self.readable = false;
             return Lines::default();
         }
@@ -314,22 +315,13 @@ impl Output {
     }
 }
 
-fn polled(file: &impl AsFd, flags: PollFlags) -> PollFlags {
-    let mut polled = [PollFd::new(file.as_fd(), flags)];
-    match poll(&mut polled, PollTimeout::ZERO) {
-        Ok(1..) => polled[0].revents().unwrap_or(PollFlags::empty()),
-        _ => PollFlags::empty(),
-    }
+fn write_page(text: &[u8]) -> nix::Result<usize> {
+    write(io::stdout(), &text[..text.len().min(PAGE)])
 }
 
-/// Whether a read (which may find the end) or a write would not wait.
-fn is_ready(file: &impl AsFd, flags: PollFlags) -> bool {
-    let found = polled(file, flags);
-    found.intersects(flags) || flags == PollFlags::POLLIN && found.intersects(PollFlags::POLLHUP | PollFlags::POLLERR)
-}
-
-fn is_broken(file: &impl AsFd) -> bool {
-    polled(file, PollFlags::POLLOUT).intersects(PollFlags::POLLERR | PollFlags::POLLNVAL)
+/// Whether a read, which may find the end, would not wait.
+fn has_input() -> bool {
+    poll_now(io::stdin(), PollFlags::POLLIN).intersects(PollFlags::POLLIN | PollFlags::POLLHUP | PollFlags::POLLERR)
 }
 
 /// Whether standard input may be read: in the background our terminal stops who tries. (One that is not our controlling
