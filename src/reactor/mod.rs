@@ -291,8 +291,9 @@ impl<S: Service> Reactor<S> {
         if self.console_due().is_none() {
             return;
         }
-        if let Some((console, service)) = &mut self.console {
-            let read = console.read(self.engine.net().poll.registry());
+        if let Some((console, service)) = &mut self.console
+            && let Some(read) = console.read(self.engine.net().poll.registry())
+        {
             read.lines.iter().for_each(|line| self.engine.line(*service, line));
             if read.ended {
                 self.engine.lines_ended(*service);
@@ -313,7 +314,7 @@ impl<S: Service> Reactor<S> {
         self.engine.take_printed(&mut self.printed);
         if let Some((console, _)) = &mut self.console {
             console.print(&self.printed, self.engine.takes_lines());
-            if console.is_pointless() {
+            if console.has_lost_reader() {
                 self.engine.stop();
             }
         }
