@@ -120,4 +120,4 @@ pub use error::{CloseReason, EndpointProblem, Error, Occupant, Resource, copy_of
 pub use limits::Limits;
 pub use moment::Moment;
 pub use reactor::{ConsoleKind, Ending, Handle, ListenOptions, Reactor, Sockets, Status, WhenFull};
-pub use stats::{LOG_LINES_LOST, Stats};
+pub use stats::Stats;

@@ -20,6 +20,7 @@ mod token;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
@@ -91,6 +92,8 @@ pub struct Reactor<S> {
     alarm: Option<Alarm>,
     /// When an event came last.
     last_event: Moment,
+    /// Where the process's logger counts the lines it loses.
+    log_lost: Option<&'static AtomicU64>,
 }
 
 /// Whether a reactor goes on.
@@ -132,6 +135,7 @@ impl<S: Service> Reactor<S> {
             spin: Duration::ZERO,
             alarm: None,
             last_event: Moment::default(),
+            log_lost: None,
         })
     }
 
@@ -209,9 +213,19 @@ impl<S: Service> Reactor<S> {
         self.handle.clone()
     }
 
-    /// The counters.
+    /// Shows the count of a logger that loses lines, where it cannot write without waiting, in the counters
+    /// ([`Stats::log_lost`]). The count is the process's, like the logger itself (`log::set_logger`): several reactors
+    /// may be told of the same one.
+    pub fn count_lost_log_lines(&mut self, lost: &'static AtomicU64) {
+        self.log_lost = Some(lost);
+    }
+
+    /// The counters as of now, those of the console and of the logger included.
     pub fn stats(&mut self) -> Stats {
-        self.engine.stats()
+        let mut stats = self.engine.stats();
+        stats.log_lost = self.log_lost.map_or(0, |lost| lost.load(Relaxed));
+        stats.console_lost = self.console.as_ref().map_or(0, |(console, _)| console.lines_lost());
+        stats
     }
 
     /// Begins to shut down, as SIGTERM would: answers that are owed are given first.
@@ -250,6 +264,7 @@ impl<S: Service> Reactor<S> {
         if !self.events.is_empty() {
             self.last_event = now;
         }
+        let (mut is_signalled, mut is_asked) = (false, false);
         for (count, event) in self.events.iter().enumerate() {
             match Token::from(event.token()) {
                 Token::Connection(id) => self.engine.ready(id, readiness(event)),
@@ -258,8 +273,8 @@ impl<S: Service> Reactor<S> {
                     let readable = event.is_readable() || event.is_error();
                     self.engine.datagram_ready(number, readable, event.is_writable());
                 }
-                Token::Signals => take_signals(self.signals.as_ref(), &mut self.engine, &mut self.ending),
-                Token::Waker => take_requests(&self.requests, &mut self.engine),
+                Token::Signals => is_signalled = true,
+                Token::Waker => is_asked = true,
                 Token::ConsoleInput => self.console.iter_mut().for_each(|(console, _)| console.input_ready()),
                 Token::ConsoleOutput => self.console.iter_mut().for_each(|(console, _)| console.output_ready()),
                 // It has ended the poll: that is all.
@@ -269,6 +284,12 @@ impl<S: Service> Reactor<S> {
                 // Who is behind catches up, but goes on to receive as well.
                 let _ = (0..CATCH_UP).all(|_| self.engine.expire());
             }
+        }
+        if is_signalled {
+            self.take_signals();
+        }
+        if is_asked {
+            self.take_requests();
         }
         // Events have taken a moment: what timers bring about is timed from now.
         self.engine.begin(self.clock.now());
@@ -337,6 +358,32 @@ impl<S: Service> Reactor<S> {
         due.into_iter().chain(wait).chain(self.console_due()).min()
     }
 
+    fn take_signals(&mut self) {
+        while let Some(signal) = self.signals.as_ref().and_then(Signals::next) {
+            if signal == Signal::SIGUSR1 {
+                log::info!("{}", self.stats());
+                continue;
+            }
+            let effect = if self.ending.is_empty() { "shutting down" } else { "stopping at once" };
+            log::info!("{signal}: {effect}");
+            self.ending.push(signal);
+            self.engine.drain();
+        }
+    }
+
+    fn take_requests(&mut self) {
+        while let Ok(request) = self.requests.try_recv() {
+            match request {
+                Request::Shutdown => self.engine.drain(),
+                Request::Line(service, text) => self.engine.line(service, &text),
+                Request::Stats(reply) => {
+                    // Fails where the asking thread has gone meanwhile.
+                    let _ = reply.send(self.stats());
+                }
+            }
+        }
+    }
+
     fn status(&self) -> Status {
         match self.ending[..] {
             [_, second, ..] => Status::Ended(Ending::Signal(second as i32)),
@@ -357,27 +404,23 @@ fn readiness(event: &mio::event::Event) -> Readiness {
     }
 }
 
-fn take_signals<S: Service>(signals: Option<&Signals>, engine: &mut Engine<S, Sockets>, ending: &mut Vec<Signal>) {
-    while let Some(signal) = signals.and_then(Signals::next) {
-        if signal == Signal::SIGUSR1 {
-            log::info!("{}", engine.stats());
-            continue;
-        }
-        log::info!("{signal}: {}", if ending.is_empty() { "shutting down" } else { "stopping at once" });
-        ending.push(signal);
-        engine.drain();
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::Echo;
 
-fn take_requests<S: Service>(requests: &Receiver<Request>, engine: &mut Engine<S, Sockets>) {
-    for request in requests.try_iter() {
-        match request {
-            Request::Shutdown => engine.drain(),
-            Request::Line(service, text) => engine.line(service, &text),
-            Request::Stats(reply) => {
-                // Who asked may have gone.
-                let _ = reply.send(engine.stats());
-            }
-        }
+    #[test]
+    fn snapshot_of_the_counters_prints_the_same_while_log_lines_are_lost() {
+        let lost: &'static AtomicU64 = Box::leak(Box::new(AtomicU64::new(3)));
+        let mut reactor = Reactor::<Echo>::new(Limits::default()).unwrap();
+        assert_eq!(reactor.stats().log_lost, 0);
+        reactor.count_lost_log_lines(lost);
+
+        let snapshot = reactor.stats();
+        let printed = snapshot.to_string();
+        assert!(printed.ends_with(" log_lost=3 console_lost=0"), "{printed}");
+        lost.fetch_add(1, Relaxed);
+        assert_eq!(snapshot.to_string(), printed);
+        assert_eq!(reactor.stats().log_lost, 4);
     }
 }

@@ -8,17 +8,19 @@
 use std::cell::Cell;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use log::{LevelFilter, Log, Metadata, Record};
 use nix::unistd::dup2_stderr;
 use simple_logger::SimpleLogger;
 
-use pingpong::LOG_LINES_LOST;
 use pingpong::outlet::{Room, open_without_waiting, room};
 
 /// A pipe that is writable at all has room for a page; the level and target come on top.
 const LONGEST: usize = 4096 - 256;
+
+/// Log lines that standard error could not take.
+pub(crate) static LINES_LOST: AtomicU64 = AtomicU64::new(0);
 
 struct Guard(SimpleLogger);
 
@@ -44,7 +46,7 @@ impl Log for Guard {
             return;
         }
         if room(io::stderr()) != Room::Ready || !self.write(record) {
-            LOG_LINES_LOST.fetch_add(1, Relaxed);
+            LINES_LOST.fetch_add(1, Relaxed);
         }
     }
 

@@ -73,6 +73,11 @@ impl Console {
         }
     }
 
+    /// Lines of output dropped so far.
+    pub(super) fn lines_lost(&self) -> u64 {
+        self.output.lines_lost()
+    }
+
     /// Whether the reader of standard output has gone, and with it the only one that the loop works for
     /// ([`WhenFull::Wait`]).
     pub(super) fn has_lost_reader(&self) -> bool {

@@ -7,7 +7,6 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::fd::AsRawFd;
-use std::sync::atomic::Ordering::Relaxed;
 
 use memchr::memchr_iter;
 use mio::unix::SourceFd;
@@ -17,7 +16,6 @@ use nix::unistd::write;
 
 use crate::outlet::{Room, open_without_waiting, room};
 use crate::reactor::token::Token;
-use crate::stats::CONSOLE_LINES_LOST;
 
 /// The most bytes that wait for standard output.
 const QUEUED: usize = 256 << 10;
@@ -46,6 +44,7 @@ pub(super) struct Printer {
     prompt: Option<&'static str>,
     /// The cursor stands behind the prompt.
     is_prompt_shown: bool,
+    lines_lost: u64,
 }
 
 /// Where output goes.
@@ -66,7 +65,15 @@ impl Printer {
             WhenFull::Drop => Place::watched(registry)?,
             WhenFull::Wait => Place::Plain,
         };
-        Ok(Self { place, when_full, queue: VecDeque::new(), is_dead: false, prompt, is_prompt_shown: false })
+        Ok(Self {
+            place,
+            when_full,
+            queue: VecDeque::new(),
+            is_dead: false,
+            prompt,
+            is_prompt_shown: false,
+            lines_lost: 0,
+        })
     }
 
     /// Prints text, in place of the prompt if that is shown.
@@ -117,11 +124,15 @@ impl Printer {
         self.when_full
     }
 
+    /// Lines dropped so far.
+    pub(super) fn lines_lost(&self) -> u64 {
+        self.lines_lost
+    }
+
     fn write(&mut self, text: &[u8]) {
         let is_full = self.when_full == WhenFull::Drop && self.queue.len() + text.len() > QUEUED;
         if self.is_dead || is_full {
-            let lines = memchr_iter(b'\n', text).count().max(1);
-            CONSOLE_LINES_LOST.fetch_add(lines as u64, Relaxed);
+            self.lines_lost += memchr_iter(b'\n', text).count().max(1) as u64;
             return;
         }
         self.queue.extend(text);
