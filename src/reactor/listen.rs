@@ -6,28 +6,15 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use super::listener::{self, Refusal};
-use super::{Reactor, datagram};
+use super::Reactor;
+use super::datagram;
+use super::listener::Listener;
+use super::options::ListenOptions;
+use super::socket_file::Refusal;
 use crate::endpoint::{Address, Endpoint};
 use crate::engine::ServiceId;
 use crate::error::Error;
 use crate::service::Service;
-
-/// How sockets listen; the default is what `pingpong serve` does.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct ListenOptions {
-    /// Connections that wait to be accepted, per listener (listen(2)); net.core.somaxconn caps it. Default: 4096.
-    pub backlog: i32,
-    /// Whether several processes may share the port (SO_REUSEPORT, socket(7)). Default: no.
-    pub reuse_port: bool,
-}
-
-impl Default for ListenOptions {
-    fn default() -> Self {
-        Self { backlog: 4096, reuse_port: false }
-    }
-}
 
 impl<S: Service> Reactor<S> {
     /// Has a service answer at an endpoint, connections and datagrams alike. Returns where it really listens: one
@@ -107,7 +94,7 @@ impl<S: Service> Reactor<S> {
             self.engine.bind(service, socket, Address::Ip(local))?;
             return Ok(local);
         }
-        let (socket, local) = listener::tcp(address, options)?;
+        let (socket, local) = Listener::tcp(address, options)?;
         self.engine.listen(service, socket)?;
         Ok(local)
     }
@@ -121,7 +108,7 @@ impl<S: Service> Reactor<S> {
     ) -> Result<(), Refusal> {
         match is_datagram {
             true => self.engine.bind(service, datagram::unix(path)?, Address::Unix(Some(path.into())))?,
-            false => self.engine.listen(service, listener::unix(path, options)?)?,
+            false => self.engine.listen(service, Listener::unix(path, options)?)?,
         }
         Ok(())
     }

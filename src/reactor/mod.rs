@@ -3,7 +3,8 @@
 //! A [`Reactor`] owns one `mio::Poll` and everything registered there: listeners, connections, datagram sockets, the
 //! signals (signalfd(2)) and its own [`Handle`]'s waker (eventfd(2)). One thread, no callback from anywhere else.
 //!
-//! - `socket`, `listener`, `datagram`: the engine's seam, made of mio's sockets; thin
+//! - `socket`: the engine's seam, made of mio's sockets: `stream`, `listener`, `datagram`; `options`, `socket_file`: what
+//!   several of these share
 //! - `listen`: where services answer; `console`: standard input and output
 //! - `token`: what an event is for; `clock`, `alarm`: the time; `signals`, `handle`: who else has a say
 
@@ -14,8 +15,11 @@ mod datagram;
 mod handle;
 mod listen;
 mod listener;
+mod options;
 mod signals;
 mod socket;
+mod socket_file;
+mod stream;
 mod token;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -41,9 +45,9 @@ use console::Console;
 pub use console::{ConsoleKind, WhenFull};
 pub use handle::Handle;
 use handle::Request;
-pub use listen::ListenOptions;
+pub use options::ListenOptions;
 use signals::Signals;
-pub use socket::Sockets;
+use socket::Sockets;
 use token::Token;
 
 /// Events taken from the kernel at once. Fewer than 64 cost up to 7 % more.
