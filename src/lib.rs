@@ -119,5 +119,5 @@ pub use endpoint::{Address, Endpoint, HostPort};
 pub use error::{CloseReason, EndpointProblem, Error, Occupant, Resource, copy_of, plain};
 pub use limits::Limits;
 pub use moment::Moment;
-pub use reactor::{ConsoleKind, Ending, Handle, ListenOptions, Reactor, Sockets, Status, WhenFull};
-pub use stats::{LOG_LINES_LOST, Stats};
+pub use reactor::{ConsoleKind, Ending, Handle, ListenOptions, Reactor, Status, WhenFull};
+pub use stats::Stats;

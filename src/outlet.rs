@@ -1,19 +1,138 @@
-//! Where text goes that nobody may have to wait for: standard output and standard error, opened anew.
+//! Standard output and standard error for a program that must not wait for their readers.
+//!
+//! A loop that prints is held up by a terminal stopped with Ctrl-S and by a pipe that is full and not read. There are
+//! two remedies: [`open_without_waiting`] opens a terminal or a pipe anew, so that a write fails instead of waiting;
+//! [`room`] asks before each write, which is all there is for a socket. A regular file makes nobody wait.
+//!
+//! The reactor's console prints in this way, and so do the command's logger and its progress bar. Nothing here knows
+//! what is printed, or counts what is lost.
+//!
+//! ```
+//! use std::io::{self, Write};
+//! use pingpong::outlet::{Room, open_without_waiting, room};
+//!
+//! let mut own = open_without_waiting(io::stderr());
+//! let mut lost = 0;
+//! for line in ["one\n", "two\n"] {
+//!     let written = match &mut own {
+//!         Some(own) => own.write(line.as_bytes()).is_ok(),
+//!         None => room(io::stderr()) == Room::Ready && io::stderr().write(line.as_bytes()).is_ok(),
+//!     };
+//!     lost += u32::from(!written);
+//! }
+//! # assert!(lost <= 2);
+//! ```
 
 use std::fs::File;
 use std::io::IsTerminal;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 
 use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-/// A terminal or a pipe opened a second time, to be written to without waiting: the O_NONBLOCK of this one is its own.
-/// (A file would begin anew, a socket cannot be opened.)
-pub fn open_without_waiting(place: impl AsRawFd + IsTerminal) -> Option<File> {
+/// What a write would meet now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// Some bytes are taken. A pipe takes a page whole (PIPE_BUF, pipe(7)); a terminal or a socket may take fewer bytes
+    /// than a write has, and a blocking write then waits for the rest.
+    Ready,
+    /// Nothing is taken: a blocking write would wait.
+    Full,
+    /// Nothing will be taken any more: the reader has gone, the terminal has hung up, or the descriptor is closed.
+    Broken,
+}
+
+/// Asks poll(2), without waiting, whether `place` can be written to. A poll that itself fails counts as
+/// [`Full`](Room::Full).
+pub fn room(place: impl AsFd) -> Room {
+    let events = poll_now(place, PollFlags::POLLOUT);
+    if events.intersects(PollFlags::POLLERR | PollFlags::POLLHUP | PollFlags::POLLNVAL) {
+        Room::Broken
+    } else if events.contains(PollFlags::POLLOUT) {
+        Room::Ready
+    } else {
+        Room::Full
+    }
+}
+
+/// Opens a terminal or a pipe a second time (open(2), by way of /proc/self/fd) so that its writes never wait: one that
+/// finds no room fails with [`WouldBlock`](std::io::ErrorKind::WouldBlock), or takes only a part.
+///
+/// O_NONBLOCK on `place` itself would do that too, but the flag belongs to the open file description, which other
+/// processes share: the shell would find its terminal changed.
+///
+/// `None` where opening anew does not help (a regular file would be written to from its beginning, a socket cannot be
+/// opened) or fails (another user's terminal, no /proc): write to `place` then, after asking for [`room`].
+pub fn open_without_waiting(place: impl AsFd) -> Option<File> {
+    let place = place.as_fd();
     let path = format!("/proc/self/fd/{}", place.as_raw_fd());
     let is_pipe = std::fs::metadata(&path).ok()?.file_type().is_fifo();
     if !place.is_terminal() && !is_pipe {
         return None;
     }
+    // O_NOCTTY: a terminal opened by a session leader without one would become its controlling terminal.
     File::options().write(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path).ok()
+}
+
+/// Asks poll(2) for these events, without waiting. Errors and hang-ups are reported whatever is asked for; a poll that
+/// fails reports nothing.
+pub(crate) fn poll_now(place: impl AsFd, wanted: PollFlags) -> PollFlags {
+    let mut polled = [PollFd::new(place.as_fd(), wanted)];
+    match poll(&mut polled, PollTimeout::ZERO) {
+        Ok(1..) => polled[0].revents().unwrap_or(PollFlags::empty()),
+        _ => PollFlags::empty(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{ErrorKind, PipeReader, PipeWriter, Write, pipe};
+    use std::os::unix::net::UnixStream;
+
+    use nix::fcntl::{FcntlArg, fcntl};
+
+    use super::*;
+
+    const PAGE: usize = 4096;
+
+    /// A pipe with room for one page.
+    fn narrow_pipe() -> (PipeReader, PipeWriter) {
+        let (reader, writer) = pipe().unwrap();
+        fcntl(&writer, FcntlArg::F_SETPIPE_SZ(PAGE as i32)).unwrap();
+        (reader, writer)
+    }
+
+    #[test]
+    fn pipe_is_ready_then_full_then_broken() {
+        let (reader, mut writer) = narrow_pipe();
+        assert_eq!(room(&writer), Room::Ready);
+        writer.write_all(&[b'x'; PAGE]).unwrap();
+        assert_eq!(room(&writer), Room::Full);
+        drop(reader);
+        assert_eq!(room(&writer), Room::Broken);
+    }
+
+    #[test]
+    fn empty_pipe_without_reader_is_broken() {
+        let (reader, writer) = pipe().unwrap();
+        drop(reader);
+        assert_eq!(room(&writer), Room::Broken);
+    }
+
+    #[test]
+    fn pipe_opened_anew_fails_where_the_first_one_would_wait() {
+        let (_reader, writer) = narrow_pipe();
+        let mut own = open_without_waiting(&writer).unwrap();
+        assert_eq!(own.write(&[b'x'; PAGE]).unwrap(), PAGE);
+        assert_eq!(own.write(b"y").unwrap_err().kind(), ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn file_and_socket_are_not_opened_anew() {
+        let file = File::open(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")).unwrap();
+        assert!(open_without_waiting(file).is_none());
+        let (socket, _peer) = UnixStream::pair().unwrap();
+        assert!(open_without_waiting(socket).is_none());
+    }
 }

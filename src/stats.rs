@@ -1,15 +1,11 @@
-//! Counters: what happened, by fact. Plain numbers that the engine adds to; their one-line display.
+//! Counters: what happened, by fact, and their display in one line.
+//!
+//! Plain numbers. The engine adds to its own as things happen; the reactor puts in those of the console and of the
+//! process's logger when it takes a snapshot.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::error::CloseReason;
-
-/// Log lines that standard error could not take. The log is the process's, and so is this count.
-pub static LOG_LINES_LOST: AtomicU64 = AtomicU64::new(0);
-
-/// Lines for the console that standard output could not take, and had no room to wait.
-pub(crate) static CONSOLE_LINES_LOST: AtomicU64 = AtomicU64::new(0);
 
 /// What happened since the start. Displays as one line of `key=value` pairs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,6 +30,11 @@ pub struct Stats {
     pub over_budget: u64,
     /// Datagrams lost: no room in the kernel's receive buffer, no way to answer, or a send that failed.
     pub dropped: u64,
+    /// Log lines that the process's logger could not write; 0 where the reactor was not told of its count
+    /// ([`Reactor::count_lost_log_lines`](crate::Reactor::count_lost_log_lines)).
+    pub log_lost: u64,
+    /// Lines for the console that standard output did not take and that found no room to wait.
+    pub console_lost: u64,
     closes: [u64; CloseReason::ALL.len()],
 }
 
@@ -72,11 +73,7 @@ impl fmt::Display for Stats {
         write!(
             f,
             " loop={} budget={} dropped={} log_lost={} console_lost={}",
-            self.loops,
-            self.over_budget,
-            self.dropped,
-            LOG_LINES_LOST.load(Relaxed),
-            CONSOLE_LINES_LOST.load(Relaxed)
+            self.loops, self.over_budget, self.dropped, self.log_lost, self.console_lost
         )
     }
 }

@@ -6,28 +6,15 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use super::listener::{self, Refusal};
-use super::{Reactor, udp};
+use super::Reactor;
+use super::datagram;
+use super::listener::Listener;
+use super::options::ListenOptions;
+use super::socket_file::Refusal;
 use crate::endpoint::{Address, Endpoint};
 use crate::error::Error;
 use crate::service::Service;
 use crate::service::ServiceId;
-
-/// How sockets listen; the default is what `pingpong serve` does.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct ListenOptions {
-    /// Connections that wait to be accepted, per listener (listen(2)); net.core.somaxconn caps it. Default: 4096.
-    pub backlog: i32,
-    /// Whether several processes may share the port (SO_REUSEPORT, socket(7)). Default: no.
-    pub reuse_port: bool,
-}
-
-impl Default for ListenOptions {
-    fn default() -> Self {
-        Self { backlog: 4096, reuse_port: false }
-    }
-}
 
 impl<S: Service> Reactor<S> {
     /// Has a service answer at an endpoint, connections and datagrams alike. Returns where it really listens: one
@@ -98,7 +85,7 @@ impl<S: Service> Reactor<S> {
         options: &ListenOptions,
     ) -> io::Result<SocketAddr> {
         if is_datagram {
-            let (socket, local) = udp::udp(address, options)?;
+            let (socket, local) = datagram::udp(address, options)?;
             if !local.ip().is_loopback() {
                 log::warn!(
                     "udp://{local} answers datagrams from other hosts, whose addresses can be forged (see --udp-budget)"
@@ -107,7 +94,7 @@ impl<S: Service> Reactor<S> {
             self.engine.bind(service, socket, Address::Ip(local))?;
             return Ok(local);
         }
-        let (socket, local) = listener::tcp(address, options)?;
+        let (socket, local) = Listener::tcp(address, options)?;
         self.engine.listen(service, socket)?;
         Ok(local)
     }
@@ -120,8 +107,8 @@ impl<S: Service> Reactor<S> {
         options: &ListenOptions,
     ) -> Result<(), Refusal> {
         match is_datagram {
-            true => self.engine.bind(service, udp::unix(path)?, Address::Unix(Some(path.into())))?,
-            false => self.engine.listen(service, listener::unix(path, options)?)?,
+            true => self.engine.bind(service, datagram::unix(path)?, Address::Unix(Some(path.into())))?,
+            false => self.engine.listen(service, Listener::unix(path, options)?)?,
         }
         Ok(())
     }

@@ -1,116 +1,70 @@
-//! Listening sockets, made so that the kernel's queue is as long as asked and the accepted sockets need no setting up.
+//! Listening sockets: made so that the kernel's queue is as long as asked, and that accepted sockets need no setting up.
 
-use std::fs;
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use mio::event::Source;
 use mio::net::{TcpListener, UnixListener};
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{Domain, Socket, Type};
 
-use super::ListenOptions;
-use crate::error::Occupant;
+use super::options::{ListenOptions, dual_stack};
+use super::socket_file::{self, Refusal, SocketFile};
+use super::stream::Stream;
+use crate::endpoint::Address;
 
-/// A listening socket. (A Unix one removes its file when dropped.)
+/// A listening socket.
 #[derive(Debug)]
-pub enum Listener {
+pub(super) enum Listener {
     /// tcp(7)
     Tcp(TcpListener),
     /// unix(7)
-    Unix(UnixListener, SocketFile),
+    Unix {
+        socket: UnixListener,
+        /// Dropped, and so removed, after the socket.
+        _file: SocketFile,
+    },
 }
 
-/// A TCP listener: mio's own would have a backlog of 128 (`--backlog`), and cannot share its port.
-pub(super) fn tcp(address: SocketAddr, options: &ListenOptions) -> io::Result<(Listener, SocketAddr)> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), None)?;
-    // A restart need not wait for connections in TIME_WAIT; two live listeners still exclude each other.
-    socket.set_reuse_address(true)?;
-    share_port(&socket, options)?;
-    // Accepted sockets inherit it, which saves a call for each.
-    socket.set_tcp_nodelay(true)?;
-    dual_stack(&socket, address)?;
-    socket.bind(&address.into())?;
-    socket.listen(options.backlog)?;
-    let listener = TcpListener::from_std(socket.into());
-    let local = listener.local_addr()?;
-    Ok((Listener::Tcp(listener), local))
-}
-
-/// A Unix stream listener.
-pub(super) fn unix(path: &Path, options: &ListenOptions) -> Result<Listener, Refusal> {
-    let (socket, file) = bind_unix(path, Type::STREAM)?;
-    socket.listen(options.backlog)?;
-    Ok(Listener::Unix(UnixListener::from_std(socket.into()), file))
-}
-
-/// Only where it is asked for: it would hide that a server is there already.
-pub(super) fn share_port(socket: &Socket, options: &ListenOptions) -> io::Result<()> {
-    if options.reuse_port { socket.set_reuse_port(true) } else { Ok(()) }
-}
-
-/// `[::]` takes IPv4 too, whatever the machine's default is.
-pub(super) fn dual_stack(socket: &Socket, address: SocketAddr) -> io::Result<()> {
-    if address.is_ipv6() && address.ip().is_unspecified() { socket.set_only_v6(false) } else { Ok(()) }
-}
-
-/// Why a Unix socket could not be had.
-#[derive(Debug)]
-pub(super) enum Refusal {
-    Occupied(Occupant),
-    Failed(io::Error),
-}
-
-impl From<io::Error> for Refusal {
-    fn from(error: io::Error) -> Self {
-        Self::Failed(error)
+impl Listener {
+    /// Listens at an address; port 0 lets the kernel pick one. Built by hand, because mio's own `bind` asks for a backlog
+    /// of 128 (in a burst of 5,000 connections some then wait for seconds), and cannot share its port.
+    pub(super) fn tcp(address: SocketAddr, options: &ListenOptions) -> io::Result<(Self, SocketAddr)> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), None)?;
+        // A restart need not wait for connections in TIME_WAIT; two live listeners still exclude each other.
+        socket.set_reuse_address(true)?;
+        options.share_port(&socket)?;
+        // Accepted sockets inherit it (tcp(7)), which saves a call for each.
+        socket.set_tcp_nodelay(true)?;
+        dual_stack(&socket, address)?;
+        socket.bind(&address.into())?;
+        socket.listen(options.backlog)?;
+        let socket = TcpListener::from_std(socket.into());
+        let local = socket.local_addr()?;
+        Ok((Self::Tcp(socket), local))
     }
-}
 
-/// A socket bound to `path`. A stale file there, which nobody serves, is replaced.
-pub(super) fn bind_unix(path: &Path, kind: Type) -> Result<(Socket, SocketFile), Refusal> {
-    let address = SockAddr::unix(path)?;
-    make_way(path, &address)?;
-    let socket = Socket::new(Domain::UNIX, kind.nonblocking(), None)?;
-    socket.bind(&address)?;
-    let file = SocketFile::of(path)?;
-    Ok((socket, file))
-}
-
-fn make_way(path: &Path, address: &SockAddr) -> Result<(), Refusal> {
-    let Ok(metadata) = fs::symlink_metadata(path) else { return Ok(()) };
-    if !metadata.file_type().is_socket() {
-        return Err(Refusal::Occupied(Occupant::File));
+    /// Listens at a path.
+    pub(super) fn unix(path: &Path, options: &ListenOptions) -> Result<Self, Refusal> {
+        let (socket, file) = socket_file::bind(path, Type::STREAM)?;
+        socket.listen(options.backlog)?;
+        Ok(Self::Unix { socket: UnixListener::from_std(socket.into()), _file: file })
     }
-    // Asked with a type of socket that nobody serves here, a live one says so (EPROTOTYPE) without being connected to,
-    // and a stale one refuses.
-    match Socket::new(Domain::UNIX, Type::SEQPACKET.nonblocking(), None)?.connect(address) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(fs::remove_file(path)?),
-        _ => Err(Refusal::Occupied(Occupant::Server)),
+
+    /// accept4(2). The stream does not block, and TCP's has been set up already, by inheritance.
+    pub(super) fn accept(&self) -> io::Result<(Stream, Address)> {
+        match self {
+            Self::Tcp(socket) => socket.accept().map(|(stream, peer)| (Stream::Tcp(stream), Address::Ip(peer))),
+            // A client's own path says nothing about it, and mostly it has none.
+            Self::Unix { socket, .. } => socket.accept().map(|(stream, _)| (Stream::Unix(stream), Address::Unix(None))),
+        }
     }
-}
 
-/// The file of a Unix socket: removed when dropped, unless somebody has put another in its place.
-#[derive(Debug)]
-pub struct SocketFile {
-    path: PathBuf,
-    device: u64,
-    inode: u64,
-}
-
-impl SocketFile {
-    fn of(path: &Path) -> io::Result<Self> {
-        let metadata = fs::symlink_metadata(path)?;
-        Ok(Self { path: path.to_owned(), device: metadata.dev(), inode: metadata.ino() })
-    }
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        let is_ours = |metadata: fs::Metadata| metadata.dev() == self.device && metadata.ino() == self.inode;
-        if fs::symlink_metadata(&self.path).is_ok_and(is_ours) {
-            // Left behind it would be replaced at the next start.
-            let _ = fs::remove_file(&self.path);
+    /// What epoll(7) watches.
+    pub(super) fn source(&mut self) -> &mut dyn Source {
+        match self {
+            Self::Tcp(socket) => socket,
+            Self::Unix { socket, .. } => socket,
         }
     }
 }

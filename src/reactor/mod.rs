@@ -3,23 +3,28 @@
 //! A [`Reactor`] owns one `mio::Poll` and everything registered there: listeners, connections, datagram sockets, the
 //! signals (signalfd(2)) and its own [`Handle`]'s waker (eventfd(2)). One thread, no callback from anywhere else.
 //!
-//! - `socket`, `listener`, `udp`: the engine's seam, made of mio's sockets; thin
+//! - `socket`: the engine's seam, made of mio's sockets: `stream`, `listener`, `datagram`; `options`, `socket_file`: what
+//!   several of these share
 //! - `listen`: where services answer; `console`: standard input and output
 //! - `token`: what an event is for; `clock`, `alarm`: the time; `signals`, `handle`: who else has a say
 
 mod alarm;
 mod clock;
 mod console;
+mod datagram;
 mod handle;
 mod listen;
 mod listener;
+mod options;
 mod signals;
 mod socket;
+mod socket_file;
+mod stream;
 mod token;
-mod udp;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
@@ -40,9 +45,9 @@ use console::Console;
 pub use console::{ConsoleKind, WhenFull};
 pub use handle::Handle;
 use handle::Request;
-pub use listen::ListenOptions;
+pub use options::ListenOptions;
 use signals::Signals;
-pub use socket::Sockets;
+use socket::Sockets;
 use token::Token;
 
 /// Events taken from the kernel at once. Fewer than 64 cost up to 7 % more.
@@ -87,6 +92,8 @@ pub struct Reactor<S> {
     alarm: Option<Alarm>,
     /// When an event came last.
     last_event: Moment,
+    /// Where the process's logger counts the lines it loses.
+    log_lost: Option<&'static AtomicU64>,
 }
 
 /// Whether a reactor goes on.
@@ -129,6 +136,7 @@ impl<S: Service> Reactor<S> {
             spin: Duration::ZERO,
             alarm: None,
             last_event: Moment::default(),
+            log_lost: None,
         })
     }
 
@@ -210,9 +218,19 @@ impl<S: Service> Reactor<S> {
         self.handle.clone()
     }
 
-    /// The counters.
+    /// Shows the count of a logger that loses lines, where it cannot write without waiting, in the counters
+    /// ([`Stats::log_lost`]). The count is the process's, like the logger itself (`log::set_logger`): several reactors
+    /// may be told of the same one.
+    pub fn count_lost_log_lines(&mut self, lost: &'static AtomicU64) {
+        self.log_lost = Some(lost);
+    }
+
+    /// The counters as of now, those of the console and of the logger included.
     pub fn stats(&mut self) -> Stats {
-        self.engine.stats()
+        let mut stats = self.engine.stats();
+        stats.log_lost = self.log_lost.map_or(0, |lost| lost.load(Relaxed));
+        stats.console_lost = self.console.as_ref().map_or(0, |(console, _)| console.lines_lost());
+        stats
     }
 
     /// Begins to shut down, as SIGTERM would: answers that are owed are given first.
@@ -307,8 +325,9 @@ impl<S: Service> Reactor<S> {
         if self.console_due().is_none() {
             return;
         }
-        if let Some((console, service)) = &mut self.console {
-            let read = console.read(self.engine.net().poll.registry());
+        if let Some((console, service)) = &mut self.console
+            && let Some(read) = console.read(self.engine.net().poll.registry())
+        {
             self.heard.extend(read.lines.into_iter().map(|line| Event::Line(*service, line)));
             if read.ended {
                 self.heard.push(Event::LinesEnded(*service));
@@ -343,7 +362,7 @@ impl<S: Service> Reactor<S> {
         self.engine.take_printed(&mut self.printed);
         if let Some((console, _)) = &mut self.console {
             console.print(&self.printed, self.engine.takes_lines());
-            if console.is_pointless() {
+            if console.has_lost_reader() {
                 self.engine.stop();
             }
         }
@@ -396,5 +415,26 @@ fn readiness(event: &mio::event::Event) -> Readiness {
         write_closed: event.is_write_closed(),
         error: event.is_error(),
         priority: event.is_priority(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::Echo;
+
+    #[test]
+    fn snapshot_of_the_counters_prints_the_same_while_log_lines_are_lost() {
+        let lost: &'static AtomicU64 = Box::leak(Box::new(AtomicU64::new(3)));
+        let mut reactor = Reactor::<Echo>::new(Limits::default()).unwrap();
+        assert_eq!(reactor.stats().log_lost, 0);
+        reactor.count_lost_log_lines(lost);
+
+        let snapshot = reactor.stats();
+        let printed = snapshot.to_string();
+        assert!(printed.ends_with(" log_lost=3 console_lost=0"), "{printed}");
+        lost.fetch_add(1, Relaxed);
+        assert_eq!(snapshot.to_string(), printed);
+        assert_eq!(reactor.stats().log_lost, 4);
     }
 }

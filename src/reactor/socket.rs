@@ -1,35 +1,26 @@
-//! The engine's [`Net`], made of mio's sockets.
+//! The engine's [`Net`], made of mio's sockets: what each is registered for, and which call is whose.
+//!
+//! mio registers edge-triggered (EPOLLET, epoll(7)): an event comes once, and what it told of has to be remembered until
+//! a call says that it is used up. That is the engine's part; here is only what a socket reports.
 
-use std::io::{self, Read, Write};
-use std::net::{IpAddr, Shutdown, SocketAddr};
+use std::io;
+use std::net::IpAddr;
 
-use mio::event::Source;
-use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Poll};
-use nix::sys::socket::{setsockopt, sockopt};
-use socket2::{Domain, Socket, Type};
 
+use super::datagram::{self, Datagram, Headers};
 use super::listener::Listener;
+use super::stream::Stream;
 use super::token::Token;
-use super::udp::{self, Datagram, Headers};
 use crate::endpoint::Address;
 use crate::engine::{Batch, Net};
 use crate::service::ConnId;
 
-/// mio's sockets, and the poll that watches them.
+/// The poll, and what sockets need beside it.
 #[derive(Debug)]
-pub struct Sockets {
+pub(super) struct Sockets {
     pub(super) poll: Poll,
     headers: Headers,
-}
-
-/// A connection's socket.
-#[derive(Debug)]
-pub enum Stream {
-    /// tcp(7)
-    Tcp(TcpStream),
-    /// unix(7)
-    Unix(UnixStream),
 }
 
 impl Sockets {
@@ -38,91 +29,32 @@ impl Sockets {
     }
 }
 
-fn source_of(socket: &mut Datagram) -> &mut dyn Source {
-    match socket {
-        Datagram::Specific { socket, .. } | Datagram::Asking { socket, .. } | Datagram::Wildcard(socket) => socket,
-        Datagram::Unix(socket, _) => socket,
-    }
-}
-
-/// With each write a Unix peer's read, and with each send a datagram's delivery, makes the socket writable anew: an
-/// edge nobody waits for. So these are asked for only while output waits.
-fn interest(output_waits: bool) -> Interest {
-    if output_waits { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE }
-}
-
-/// Begins to connect from this address. The port is taken when it connects, not when it is bound: else it would be
-/// taken for all far sides at once.
-fn connect_from(to: SocketAddr, from: IpAddr) -> io::Result<TcpStream> {
-    let socket = Socket::new(Domain::for_address(to), Type::STREAM.nonblocking(), None)?;
-    bind_without_port(&socket, from)?;
-    match socket.connect(&to.into()) {
-        Err(error) if error.raw_os_error() != Some(nix::libc::EINPROGRESS) => Err(error),
-        _ => Ok(TcpStream::from_std(socket.into())),
-    }
-}
-
-pub(super) fn bind_without_port(socket: &Socket, from: IpAddr) -> io::Result<()> {
-    setsockopt(socket, sockopt::IpBindAddressNoPort, &true)?;
-    socket.bind(&SocketAddr::new(from, 0).into())
-}
-
 impl Net for Sockets {
     type Stream = Stream;
     type Listener = Listener;
     type Datagram = Datagram;
 
     fn accept(&mut self, listener: &mut Listener) -> io::Result<(Stream, Address)> {
-        match listener {
-            Listener::Tcp(socket) => socket.accept().map(|(stream, peer)| (Stream::Tcp(stream), Address::Ip(peer))),
-            Listener::Unix(socket, _) => socket.accept().map(|(stream, _)| (Stream::Unix(stream), Address::Unix(None))),
-        }
+        listener.accept()
     }
 
     fn connect(&mut self, to: &Address, from: Option<IpAddr>) -> io::Result<Stream> {
-        match to {
-            Address::Ip(to) => {
-                let stream = match from {
-                    None => TcpStream::connect(*to)?,
-                    Some(from) => connect_from(*to, from)?,
-                };
-                stream.set_nodelay(true)?;
-                Ok(Stream::Tcp(stream))
-            }
-            Address::Unix(Some(path)) => UnixStream::connect(path).map(Stream::Unix),
-            Address::Unix(None) => Err(io::ErrorKind::InvalidInput.into()),
-        }
+        Stream::connect(to, from)
     }
 
     fn ask(&mut self, to: &Address, from: Option<IpAddr>) -> io::Result<Datagram> {
-        udp::asking(to, from)
+        datagram::asking(to, from)
     }
 
     fn established(&mut self, stream: &mut Stream) -> io::Result<bool> {
-        // Events are hints; these two tell.
-        let error = match stream {
-            Stream::Tcp(stream) => stream.take_error()?,
-            Stream::Unix(stream) => stream.take_error()?,
-        };
-        if let Some(error) = error {
-            return Err(error);
-        }
-        let Stream::Tcp(stream) = stream else { return Ok(true) };
-        match stream.peer_addr() {
-            // TCP's simultaneous open with itself (RFC 9293, 3.5): where nobody listens, a port may be its own peer.
-            Ok(peer) if stream.local_addr()? == peer => {
-                Err(io::Error::new(io::ErrorKind::ConnectionRefused, "connected to itself: nobody listens there"))
-            }
-            Ok(_) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
-            Err(error) => Err(error),
-        }
+        stream.is_established()
     }
 
     fn register_stream(&mut self, stream: &mut Stream, id: ConnId) -> io::Result<()> {
         let token = Token::Connection(id).into();
         match stream {
-            // Once and for all: a change of interest for each answer would cost a call each.
+            // Once, for everything: a change of interest for each answer would be a call for each (8 to 16 % of the
+            // CPU). PRIORITY because of urgent data (tcp(7)): a read stops at its mark, short of what has arrived.
             Stream::Tcp(stream) => self.poll.registry().register(
                 stream,
                 token,
@@ -133,23 +65,21 @@ impl Net for Sockets {
     }
 
     fn register_listener(&mut self, listener: &mut Listener, number: u32) -> io::Result<()> {
-        let token = Token::Listener(number).into();
-        match listener {
-            Listener::Tcp(socket) => self.poll.registry().register(socket, token, Interest::READABLE),
-            Listener::Unix(socket, _) => self.poll.registry().register(socket, token, Interest::READABLE),
-        }
+        self.poll.registry().register(listener.source(), Token::Listener(number).into(), Interest::READABLE)
     }
 
     fn register_datagram(&mut self, socket: &mut Datagram, number: u32) -> io::Result<()> {
-        self.poll.registry().register(source_of(socket), Token::Datagram(number).into(), interest(false))
+        self.poll.registry().register(socket.source(), Token::Datagram(number).into(), interest(false))
     }
 
     fn short_read_drains(&self, stream: &Stream) -> bool {
+        // A Unix stream's read also ends where ancillary data or another sender's bytes begin (unix(7)), with more behind.
         matches!(stream, Stream::Tcp(_))
     }
 
     fn arm_stream(&mut self, stream: &mut Stream, id: ConnId, output_waits: bool) -> io::Result<()> {
         match stream {
+            // Registered for writability anyway.
             Stream::Tcp(_) => Ok(()),
             Stream::Unix(stream) => {
                 self.poll.registry().reregister(stream, Token::Connection(id).into(), interest(output_waits))
@@ -158,24 +88,15 @@ impl Net for Sockets {
     }
 
     fn recv(&mut self, stream: &mut Stream, buffer: &mut [u8]) -> io::Result<usize> {
-        match stream {
-            Stream::Tcp(stream) => stream.read(buffer),
-            Stream::Unix(stream) => stream.read(buffer),
-        }
+        stream.receive(buffer)
     }
 
     fn send(&mut self, stream: &mut Stream, bytes: &[u8]) -> io::Result<usize> {
-        match stream {
-            Stream::Tcp(stream) => stream.write(bytes),
-            Stream::Unix(stream) => stream.write(bytes),
-        }
+        stream.send(bytes)
     }
 
     fn shutdown_write(&mut self, stream: &mut Stream) -> io::Result<()> {
-        match stream {
-            Stream::Tcp(stream) => stream.shutdown(Shutdown::Write),
-            Stream::Unix(stream) => stream.shutdown(Shutdown::Write),
-        }
+        stream.shutdown_write()
     }
 
     fn receive(&mut self, socket: &mut Datagram, batch: &mut Batch) -> io::Result<bool> {
@@ -187,10 +108,18 @@ impl Net for Sockets {
     }
 
     fn arm_datagram(&mut self, socket: &mut Datagram, number: u32, output_waits: bool) -> io::Result<()> {
-        self.poll.registry().reregister(source_of(socket), Token::Datagram(number).into(), interest(output_waits))
+        self.poll.registry().reregister(socket.source(), Token::Datagram(number).into(), interest(output_waits))
     }
 
     fn kernel_drops<'a>(&self, sockets: impl Iterator<Item = &'a Datagram>) -> u64 {
-        udp::kernel_drops(sockets)
+        datagram::kernel_drops(sockets)
     }
+}
+
+/// What a Unix stream or a datagram socket is registered for: writability only while output waits.
+///
+/// A Unix stream becomes writable anew whenever its peer reads, a datagram socket whenever something it sent has left.
+/// Registered for that all the time, each answer would wake the loop twice (round trips a third slower).
+fn interest(output_waits: bool) -> Interest {
+    if output_waits { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE }
 }

@@ -7,20 +7,20 @@
 
 use std::cell::Cell;
 use std::io;
-use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use log::{LevelFilter, Log, Metadata, Record};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::dup2_stderr;
 use simple_logger::SimpleLogger;
 
-use pingpong::LOG_LINES_LOST;
-use pingpong::outlet::open_without_waiting;
+use pingpong::outlet::{Room, open_without_waiting, room};
 
 /// A pipe that is writable at all has room for a page; the level and target come on top.
 const LONGEST: usize = 4096 - 256;
+
+/// Log lines that standard error could not take.
+pub(crate) static LINES_LOST: AtomicU64 = AtomicU64::new(0);
 
 struct Guard(SimpleLogger);
 
@@ -45,8 +45,8 @@ impl Log for Guard {
         if !self.enabled(record.metadata()) {
             return;
         }
-        if !takes_a_line(&io::stderr()) || !self.write(record) {
-            LOG_LINES_LOST.fetch_add(1, Relaxed);
+        if room(io::stderr()) != Room::Ready || !self.write(record) {
+            LINES_LOST.fetch_add(1, Relaxed);
         }
     }
 
@@ -82,10 +82,4 @@ fn silence_failing_writes() {
             report(panic);
         }
     }));
-}
-
-fn takes_a_line(stderr: &impl AsFd) -> bool {
-    let mut polled = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
-    let ready = poll(&mut polled, PollTimeout::ZERO).is_ok_and(|ready| ready > 0);
-    ready && polled[0].revents() == Some(PollFlags::POLLOUT)
 }

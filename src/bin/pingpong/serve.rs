@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::cli::{Kind, Serve};
 use crate::descriptors;
+use crate::logger;
 use pingpong::Endpoint;
 use pingpong::Error;
 use pingpong::service::{Chat, Echo, Hello, Operator, Ping, Service};
@@ -20,6 +21,7 @@ pub(crate) fn run(options: Serve) -> Result<Ending, Error> {
     if options.once {
         reactor.serve_once();
     }
+    reactor.count_lost_log_lines(&logger::LINES_LOST);
 
     // Chat has one console, so all its endpoints are one service.
     let has_chat = options.services.iter().any(|(kind, _)| *kind == Kind::Chat);

@@ -12,6 +12,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, RawFd};
 use std::path::Path;
 
+use mio::event::Source;
 use mio::net::{UdpSocket, UnixDatagram};
 use nix::libc;
 use nix::sys::socket::{
@@ -20,18 +21,17 @@ use nix::sys::socket::{
 };
 use socket2::{Domain, Socket, Type};
 
-use super::ListenOptions;
-use super::listener::{Refusal, SocketFile, bind_unix, dual_stack, share_port};
-use super::socket::bind_without_port;
 use crate::endpoint::Address;
 use crate::engine::{Arrival, BATCH, Batch};
+use crate::reactor::options::{ListenOptions, bind_without_port, dual_stack};
+use crate::reactor::socket_file::{self, Refusal, SocketFile};
 
 /// What to ask for as receive buffer, in bytes: the default holds about 256 small datagrams. net.core.rmem_max caps it.
 const RECEIVE_BUFFER: usize = 4 << 20;
 
 /// A datagram socket. (A Unix one removes its file when dropped.)
 #[derive(Debug)]
-pub enum Datagram {
+pub(super) enum Datagram {
     /// udp(7), bound to one address.
     Specific {
         /// The socket.
@@ -55,7 +55,7 @@ pub enum Datagram {
 /// A UDP socket. No SO_REUSEADDR: a second server on the port would steal datagrams unnoticed.
 pub(super) fn udp(address: SocketAddr, options: &ListenOptions) -> io::Result<(Datagram, SocketAddr)> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM.nonblocking(), None)?;
-    share_port(&socket, options)?;
+    options.share_port(&socket)?;
     socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
     dual_stack(&socket, address)?;
     let is_wildcard = address.ip().is_unspecified();
@@ -75,7 +75,7 @@ pub(super) fn udp(address: SocketAddr, options: &ListenOptions) -> io::Result<(D
 
 /// A Unix datagram socket.
 pub(super) fn unix(path: &Path) -> Result<Datagram, Refusal> {
-    let (socket, file) = bind_unix(path, Type::DGRAM)?;
+    let (socket, file) = socket_file::bind(path, Type::DGRAM)?;
     Ok(Datagram::Unix(UnixDatagram::from_std(socket.into()), Some(file)))
 }
 
@@ -104,6 +104,14 @@ pub(super) fn asking(to: &Address, from: Option<IpAddr>) -> io::Result<Datagram>
 }
 
 impl Datagram {
+    /// What epoll(7) watches.
+    pub(super) fn source(&mut self) -> &mut dyn Source {
+        match self {
+            Self::Specific { socket, .. } | Self::Asking { socket, .. } | Self::Wildcard(socket) => socket,
+            Self::Unix(socket, _) => socket,
+        }
+    }
+
     fn raw_fd(&self) -> RawFd {
         match self {
             Self::Specific { socket, .. } | Self::Asking { socket, .. } | Self::Wildcard(socket) => socket.as_raw_fd(),

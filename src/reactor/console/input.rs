@@ -1,0 +1,185 @@
+//! Standard input as a source of lines, read without waiting for it.
+//!
+//! A terminal or a pipe is watched like any socket. A file cannot be (epoll_ctl(2): EPERM), and is always readable.
+//! O_NONBLOCK stays off: it would be set for every process that shares the open file description, and the shell would
+//! find its terminal changed. So poll(2) is asked before each read.
+
+use std::io::{self, ErrorKind, IsTerminal};
+use std::os::fd::AsRawFd;
+use std::os::linux::fs::MetadataExt;
+use std::os::unix::fs::FileTypeExt;
+
+use memchr::memchr;
+use mio::unix::SourceFd;
+use mio::{Interest, Registry};
+use nix::errno::Errno;
+use nix::poll::PollFlags;
+use nix::unistd::{getpgrp, read, tcgetpgrp};
+
+use crate::outlet::poll_now;
+use crate::reactor::token::Token;
+
+/// The most that one read takes.
+const CHUNK: usize = 16 << 10;
+
+/// A line of input longer than this is cut in two.
+const LONGEST_LINE: usize = 1 << 20;
+
+/// What standard input is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConsoleKind {
+    /// A terminal: somebody types.
+    Terminal,
+    /// A pipe, a socket or a file: somebody has written down what to say.
+    Script,
+    /// `/dev/null`, or closed: there is nobody.
+    Nobody,
+}
+
+/// Cuts standard input into lines.
+#[derive(Debug)]
+pub(super) struct LineReader {
+    stdin: Stdin,
+    is_terminal: bool,
+    /// An event has come since a read last found nothing.
+    has_event: bool,
+    /// The terminal belongs to another job for now.
+    is_in_background: bool,
+    /// The beginning of a line.
+    partial: Vec<u8>,
+}
+
+/// How standard input is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stdin {
+    /// An event says when, and poll(2) whether.
+    Polled,
+    /// It is a file, which is always readable.
+    File,
+    /// No more.
+    Ended,
+}
+
+/// What one read brought.
+#[derive(Debug)]
+pub(in crate::reactor) struct Lines {
+    /// Complete lines, without their ends.
+    pub(in crate::reactor) lines: Vec<Vec<u8>>,
+    /// There will be no more.
+    pub(in crate::reactor) ended: bool,
+}
+
+impl ConsoleKind {
+    /// Looks at standard input.
+    pub fn of_stdin() -> Self {
+        let stdin = io::stdin();
+        if stdin.is_terminal() {
+            return Self::Terminal;
+        }
+        // A closed descriptor is /dev/null by now: the standard library opens it before main.
+        let metadata = std::fs::metadata(format!("/proc/self/fd/{}", stdin.as_raw_fd()));
+        let null = std::fs::metadata("/dev/null").map(|null| null.st_rdev()).ok();
+        match metadata {
+            Ok(metadata) if metadata.file_type().is_char_device() && Some(metadata.st_rdev()) == null => Self::Nobody,
+            Ok(_) => Self::Script,
+            Err(_) => Self::Nobody,
+        }
+    }
+}
+
+impl LineReader {
+    pub(super) fn open(registry: &Registry, kind: ConsoleKind) -> io::Result<Self> {
+        let stdin = match kind {
+            ConsoleKind::Nobody => Stdin::Ended,
+            ConsoleKind::Terminal | ConsoleKind::Script => {
+                match registry.register(&mut stdin_source(), Token::ConsoleInput.into(), Interest::READABLE) {
+                    Ok(()) => Stdin::Polled,
+                    Err(error) if error.kind() == ErrorKind::PermissionDenied => Stdin::File,
+                    Err(error) => return Err(error),
+                }
+            }
+        };
+        let is_terminal = kind == ConsoleKind::Terminal;
+        Ok(Self { stdin, is_terminal, has_event: true, is_in_background: false, partial: Vec::new() })
+    }
+
+    pub(super) fn ready(&mut self) {
+        self.has_event = true;
+    }
+
+    /// Whether a read might bring something.
+    pub(super) fn is_readable(&self) -> bool {
+        self.has_event && !self.has_ended()
+    }
+
+    pub(super) fn is_in_background(&self) -> bool {
+        self.is_in_background
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.stdin == Stdin::Ended
+    }
+
+    /// Reads once; `None` where there is nothing to read for now.
+    pub(super) fn read(&mut self, registry: &Registry) -> Option<Lines> {
+        // The kernel stops a background job that reads its terminal (SIGTTIN).
+        self.is_in_background = self.is_terminal && !is_in_foreground();
+        if self.is_in_background {
+            return None;
+        }
+        if self.stdin == Stdin::Polled && !has_input() {
+            self.has_event = false;
+            return None;
+        }
+        let mut chunk = [0; CHUNK];
+        match read(io::stdin(), &mut chunk) {
+            Ok(count @ 1..) => Some(Lines { lines: self.cut(&chunk[..count]), ended: false }),
+            Err(Errno::EINTR) => None,
+            Ok(0) | Err(_) => Some(Lines { lines: self.end(registry), ended: true }),
+        }
+    }
+
+    /// Cuts what came into lines, and keeps the beginning of the next one.
+    fn cut(&mut self, mut bytes: &[u8]) -> Vec<Vec<u8>> {
+        let mut lines = Vec::new();
+        while let Some(end) = memchr(b'\n', bytes) {
+            self.partial.extend_from_slice(&bytes[..end]);
+            if self.partial.last() == Some(&b'\r') {
+                self.partial.pop();
+            }
+            lines.push(std::mem::take(&mut self.partial));
+            bytes = &bytes[end + 1..];
+        }
+        self.partial.extend_from_slice(bytes);
+        if self.partial.len() > LONGEST_LINE {
+            lines.push(std::mem::take(&mut self.partial));
+        }
+        lines
+    }
+
+    /// Standard input has ended: the beginning of a line is one, too.
+    fn end(&mut self, registry: &Registry) -> Vec<Vec<u8>> {
+        if self.stdin == Stdin::Polled {
+            // Fails where the descriptor has been closed meanwhile, and then is not watched any more either.
+            let _ = registry.deregister(&mut stdin_source());
+        }
+        self.stdin = Stdin::Ended;
+        let rest = std::mem::take(&mut self.partial);
+        if rest.is_empty() { Vec::new() } else { vec![rest] }
+    }
+}
+
+fn stdin_source() -> SourceFd<'static> {
+    SourceFd(&0)
+}
+
+/// Whether a read would not wait. One that finds the end or an error does not wait either.
+fn has_input() -> bool {
+    poll_now(io::stdin(), PollFlags::POLLIN).intersects(PollFlags::POLLIN | PollFlags::POLLHUP | PollFlags::POLLERR)
+}
+
+/// Whether this process belongs to the terminal's foreground job. Where tcgetpgrp(3) fails, standard input is not our
+/// controlling terminal, or has gone, and a read stops nobody.
+fn is_in_foreground() -> bool {
+    tcgetpgrp(io::stdin()).map_or(true, |foreground| foreground == getpgrp())
+}

@@ -1,0 +1,44 @@
+//! Socket options that several kinds of sockets share, and those a caller may choose ([`ListenOptions`]).
+//!
+//! Names no other file of the reactor, so that each kind of socket can use it.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+use nix::sys::socket::{setsockopt, sockopt};
+use socket2::Socket;
+
+/// How sockets listen; the default is what `pingpong serve` does.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ListenOptions {
+    /// Connections that wait to be accepted, per listener (listen(2)); net.core.somaxconn caps it. Default: 4096.
+    pub backlog: i32,
+    /// Whether several processes may share the port (SO_REUSEPORT, socket(7)). Default: no.
+    pub reuse_port: bool,
+}
+
+impl Default for ListenOptions {
+    fn default() -> Self {
+        Self { backlog: 4096, reuse_port: false }
+    }
+}
+
+impl ListenOptions {
+    /// Shares the port only where that was chosen: it hides that another server is there already.
+    pub(super) fn share_port(&self, socket: &Socket) -> io::Result<()> {
+        if self.reuse_port { socket.set_reuse_port(true) } else { Ok(()) }
+    }
+}
+
+/// Has `[::]` take IPv4 too (IPV6_V6ONLY, ipv6(7)), whatever net.ipv6.bindv6only says.
+pub(super) fn dual_stack(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+    if address.is_ipv6() && address.ip().is_unspecified() { socket.set_only_v6(false) } else { Ok(()) }
+}
+
+/// Binds a socket that is about to connect to a local address. The kernel picks the port when it connects
+/// (IP_BIND_ADDRESS_NO_PORT, ip(7)): a port picked by bind(2) would be taken for all far sides at once.
+pub(super) fn bind_without_port(socket: &Socket, from: IpAddr) -> io::Result<()> {
+    setsockopt(socket, sockopt::IpBindAddressNoPort, &true)?;
+    socket.bind(&SocketAddr::new(from, 0).into())
+}

@@ -1,0 +1,96 @@
+//! Stream sockets: TCP and Unix behind one type.
+
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Shutdown, SocketAddr};
+
+use mio::net::{TcpStream, UnixStream};
+use socket2::{Domain, Socket, Type};
+
+use super::options::bind_without_port;
+use crate::endpoint::Address;
+
+/// A connection's socket.
+#[derive(Debug)]
+pub(super) enum Stream {
+    /// tcp(7)
+    Tcp(TcpStream),
+    /// unix(7)
+    Unix(UnixStream),
+}
+
+impl Stream {
+    /// Begins to connect (connect(2)), from a certain local address if one is given.
+    pub(super) fn connect(to: &Address, from: Option<IpAddr>) -> io::Result<Self> {
+        match to {
+            Address::Ip(to) => {
+                let stream = match from {
+                    None => TcpStream::connect(*to)?,
+                    Some(from) => connect_from(*to, from)?,
+                };
+                stream.set_nodelay(true)?;
+                Ok(Self::Tcp(stream))
+            }
+            Address::Unix(Some(path)) => UnixStream::connect(path).map(Self::Unix),
+            Address::Unix(None) => Err(io::ErrorKind::InvalidInput.into()),
+        }
+    }
+
+    /// Whether it is connected by now; an error when it never will be.
+    ///
+    /// The event is a hint only. SO_ERROR tells of a failure (connect(2), EINPROGRESS); where there is none, getpeername(2)
+    /// tells whether the handshake is over.
+    pub(super) fn is_established(&self) -> io::Result<bool> {
+        let error = match self {
+            Self::Tcp(stream) => stream.take_error()?,
+            Self::Unix(stream) => stream.take_error()?,
+        };
+        if let Some(error) = error {
+            return Err(error);
+        }
+        let Self::Tcp(stream) = self else { return Ok(true) };
+        match stream.peer_addr() {
+            // TCP's simultaneous open with itself (RFC 9293, 3.5): where nobody listens on a port of the ephemeral
+            // range, the kernel may pick that very port to connect from.
+            Ok(peer) if stream.local_addr()? == peer => {
+                Err(io::Error::new(io::ErrorKind::ConnectionRefused, "connected to itself: nobody listens there"))
+            }
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// recv(2)
+    pub(super) fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.read(buffer),
+            Self::Unix(stream) => stream.read(buffer),
+        }
+    }
+
+    /// send(2), with MSG_NOSIGNAL: the standard library sees to it that no SIGPIPE is raised.
+    pub(super) fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.write(bytes),
+            Self::Unix(stream) => stream.write(bytes),
+        }
+    }
+
+    /// shutdown(2): ends what we send.
+    pub(super) fn shutdown_write(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            Self::Unix(stream) => stream.shutdown(Shutdown::Write),
+        }
+    }
+}
+
+/// [`TcpStream::connect`], from this address.
+fn connect_from(to: SocketAddr, from: IpAddr) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM.nonblocking(), None)?;
+    bind_without_port(&socket, from)?;
+    match socket.connect(&to.into()) {
+        Err(error) if error.raw_os_error() != Some(nix::libc::EINPROGRESS) => Err(error),
+        _ => Ok(TcpStream::from_std(socket.into())),
+    }
+}
