@@ -8,19 +8,14 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, EndpointError};
 
 /// Why a server could not be set up or its loop not go on. Each names the thing and the way out.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// An endpoint that cannot be read.
-    Endpoint {
-        /// As the user wrote it.
-        text: String,
-        /// What is wrong with it.
-        problem: EndpointProblem,
-    },
+    /// A text that is no endpoint.
+    Endpoint(EndpointError),
     /// The host has no address (getaddrinfo(3)).
     Resolve {
         /// The endpoint whose host was looked up.
@@ -99,26 +94,6 @@ pub enum Error {
     },
 }
 
-/// What is wrong with the text of an endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum EndpointProblem {
-    /// No `scheme://` before it.
-    NoScheme,
-    /// A scheme that is none of ours.
-    UnknownScheme,
-    /// No `:PORT` at its end.
-    NoPort,
-    /// A port that is not a number up to 65535.
-    BadPort,
-    /// An empty host, or stray brackets.
-    BadHost,
-    /// An IPv6 address without its brackets.
-    BareIpv6,
-    /// No path after `unix://` or `unixgram://`.
-    NoPath,
-}
-
 /// What a load needs of the machine that it comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resource {
@@ -158,6 +133,12 @@ impl Error {
     }
 }
 
+impl From<EndpointError> for Error {
+    fn from(error: EndpointError) -> Self {
+        Self::Endpoint(error)
+    }
+}
+
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
@@ -175,7 +156,7 @@ impl std::error::Error for Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Endpoint { text, problem } => write!(f, "cannot read the endpoint '{text}': {problem}"),
+            Self::Endpoint(error) => error.fmt(f),
             Self::Resolve { endpoint, source } => {
                 write!(f, "cannot resolve {endpoint}: {} (is the host's name right?)", plain(source))
             }
@@ -256,20 +237,6 @@ impl fmt::Display for Resource {
             Self::Ports => "local ports",
             Self::PortsPerSecond => "local ports a second",
             Self::Memory => "bytes of memory",
-        })
-    }
-}
-
-impl fmt::Display for EndpointProblem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NoScheme => "no scheme (write tcp://HOST:PORT, udp://HOST:PORT, unix://PATH or unixgram://PATH)",
-            Self::UnknownScheme => "unknown scheme (there are tcp, udp, unix and unixgram)",
-            Self::NoPort => "no port (write HOST:PORT; port 0 lets the kernel pick)",
-            Self::BadPort => "the port is not a number from 0 to 65535",
-            Self::BadHost => "no host, or one that cannot be read (write HOST:PORT or [IPV6]:PORT)",
-            Self::BareIpv6 => "an IPv6 address goes in brackets (write [::1]:8888)",
-            Self::NoPath => "no path (write unix:///run/pingpong.sock)",
         })
     }
 }

@@ -81,7 +81,7 @@ fn code_of_report(report: &bench::Report) -> ExitCode {
 fn code_of_error(error: &Error) -> ExitCode {
     ExitCode::from(match error {
         _ if error.is_local_limit() => 6,
-        Error::Endpoint { .. } => 2,
+        Error::Endpoint(_) => 2,
         Error::Connect { source, .. } if source.kind() == std::io::ErrorKind::TimedOut => 4,
         Error::NoAnswer { .. } => 4,
         Error::Source { .. } => 3,

@@ -17,7 +17,7 @@ pub(crate) struct Target {
 impl Target {
     /// Looks the endpoint's host up.
     pub(crate) fn resolve(endpoint: Endpoint) -> Result<Self, Error> {
-        let untried = endpoint.addresses()?.into();
+        let untried = resolve(&endpoint)?.into();
         Ok(Self { endpoint, untried })
     }
 
@@ -39,4 +39,9 @@ impl Target {
     pub(crate) fn unreachable(&self, error: &io::Error) -> Error {
         Error::Connect { endpoint: self.endpoint.clone(), source: copy_of(error) }
     }
+}
+
+/// Looks the endpoint's host up: its addresses, in the order in which they are to be tried.
+pub(crate) fn resolve(endpoint: &Endpoint) -> Result<Vec<Address>, Error> {
+    endpoint.addresses().map_err(|source| Error::Resolve { endpoint: endpoint.clone(), source })
 }
