@@ -116,7 +116,7 @@ pub mod service;
 mod stats;
 
 pub use endpoint::{Address, Endpoint, EndpointError, EndpointProblem, HostPort};
-pub use error::{CloseReason, Error, Occupant, Resource, copy_of, plain};
+pub use error::{CloseReason, Error, Occupant, copy_of, describe, is_exhaustion};
 pub use limits::Limits;
 pub use moment::Moment;
 pub use reactor::{ConsoleKind, Ending, Handle, ListenOptions, Reactor, Sockets, Status, WhenFull};

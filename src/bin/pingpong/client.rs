@@ -10,10 +10,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::cli::ClientOptions;
+use crate::error::Error;
 use crate::target::Target;
+use pingpong::CloseReason;
 use pingpong::Limits;
 use pingpong::service::{Framing, Input, Outbox, Peer, Service, escaped};
-use pingpong::{CloseReason, Error};
 use pingpong::{ConsoleKind, Reactor, WhenFull};
 
 /// Holds the conversation, and tells how it went.

@@ -10,12 +10,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::cli::{PingOptions, Probe};
+use crate::error::Error;
 use crate::target::Target;
+use pingpong::CloseReason;
 use pingpong::Endpoint;
 use pingpong::Limits;
 use pingpong::Moment;
 use pingpong::service::{Input, Outbox, Peer, Service, escaped};
-use pingpong::{CloseReason, Error};
 use pingpong::{ConsoleKind, Reactor, WhenFull};
 
 /// The timer that sends; the other one ends.

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use crate::cli::{Kind, Serve};
 use crate::descriptors;
+use crate::error::Error;
 use pingpong::Endpoint;
-use pingpong::Error;
 use pingpong::service::{Chat, Echo, Hello, Operator, Ping, Service};
 use pingpong::{ConsoleKind, Ending, Reactor, Status, WhenFull};
 
@@ -65,7 +65,7 @@ fn endpoints(options: &Serve) -> impl Iterator<Item = &Endpoint> {
 
 /// Turns, and logs the counters at each interval, if there is one.
 fn turn_until_ended(reactor: &mut Reactor<Box<dyn Service>>, interval: Option<Duration>) -> Result<Ending, Error> {
-    let Some(interval) = interval else { return reactor.run() };
+    let Some(interval) = interval else { return Ok(reactor.run()?) };
     let mut due = Instant::now() + interval;
     loop {
         if let Status::Ended(ending) = reactor.turn(Some(due.saturating_duration_since(Instant::now())))? {

@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 use std::io;
 
 use pingpong::service::Outbox;
-use pingpong::{Address, Endpoint};
-use pingpong::{Error, copy_of};
+use pingpong::{Address, Endpoint, copy_of};
+
+use crate::error::Error;
 
 /// An endpoint whose addresses are tried in order.
 #[derive(Debug)]
@@ -43,5 +44,5 @@ impl Target {
 
 /// Looks the endpoint's host up: its addresses, in the order in which they are to be tried.
 pub(crate) fn resolve(endpoint: &Endpoint) -> Result<Vec<Address>, Error> {
-    endpoint.addresses().map_err(|source| Error::Resolve { endpoint: endpoint.clone(), source })
+    endpoint.addresses().map_err(|source| pingpong::Error::Resolve { endpoint: endpoint.clone(), source }.into())
 }

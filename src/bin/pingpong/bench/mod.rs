@@ -39,8 +39,8 @@ use serde_json::{Value, json};
 
 use crate::cli::{BenchOptions, Extent, MergeOptions, Probe};
 use crate::descriptors;
+use crate::error::Error;
 use crate::target;
-use pingpong::Error;
 use pingpong::Limits;
 use pingpong::Moment;
 use pingpong::engine::ServiceId;
