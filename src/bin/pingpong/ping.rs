@@ -9,6 +9,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::DynReactor;
 use crate::cli::{PingOptions, Probe};
 use crate::error::Error;
 use crate::target::Target;
@@ -17,7 +18,7 @@ use pingpong::Endpoint;
 use pingpong::Limits;
 use pingpong::Moment;
 use pingpong::service::{Input, Outbox, Peer, Service, escaped};
-use pingpong::{ConsoleKind, Reactor, WhenFull};
+use pingpong::{ConsoleKind, WhenFull};
 
 /// The timer that sends; the other one ends.
 const SEND: u64 = 0;
@@ -28,7 +29,7 @@ pub(crate) fn run(options: PingOptions) -> Result<Tally, Error> {
     let mut limits = Limits::default();
     // Once we end there is nothing to wait for.
     limits.linger = Duration::ZERO;
-    let mut reactor = Reactor::<Box<dyn Service>>::new(limits)?;
+    let mut reactor = DynReactor::new(limits)?;
     reactor.watch_signals()?;
     let prober = Rc::new(RefCell::new(Prober::new(options)?));
     let id = reactor.add("ping", Box::new(prober.clone()));
