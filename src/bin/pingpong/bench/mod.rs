@@ -37,9 +37,10 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
-use crate::cli::{BenchOptions, Extent, MergeOptions, Probe};
+use crate::cli::{BenchOptions, Extent, MergeOptions};
 use crate::descriptors;
 use crate::error::Error;
+use crate::probe::Probe;
 use crate::target;
 use pingpong::Limits;
 use pingpong::Moment;
