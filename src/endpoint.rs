@@ -3,11 +3,10 @@
 //! Owns parsing, name resolution and display. Opens no socket.
 
 use std::fmt;
+use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-
-use crate::error::{EndpointProblem, Error};
 
 /// A place to listen at or to connect to.
 ///
@@ -17,7 +16,7 @@ use crate::error::{EndpointProblem, Error};
 /// let endpoint: Endpoint = "udp://[::1]:8888".parse()?;
 /// assert!(endpoint.is_datagram());
 /// assert_eq!(endpoint.to_string(), "udp://[::1]:8888");
-/// # Ok::<(), pingpong::Error>(())
+/// # Ok::<(), pingpong::EndpointError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
@@ -40,17 +39,82 @@ pub struct HostPort {
     pub port: u16,
 }
 
+/// A text that is no [`Endpoint`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointError {
+    /// As the user wrote it.
+    pub text: String,
+    /// What is wrong with it.
+    pub problem: EndpointProblem,
+}
+
+/// What is wrong with an endpoint as the user wrote it. Displays with the way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EndpointProblem {
+    /// No `scheme://` before it.
+    NoScheme,
+    /// A scheme other than tcp, udp, unix and unixgram.
+    UnknownScheme,
+    /// No `:PORT` at its end.
+    NoPort,
+    /// A port that is not a number up to 65535.
+    BadPort,
+    /// An empty host, or stray brackets.
+    BadHost,
+    /// An IPv6 address without its brackets.
+    BareIpv6,
+    /// No path after `unix://` or `unixgram://`.
+    NoPath,
+}
+
+/// The far side of a socket, as the kernel names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// Of TCP and UDP. On a dual-stack socket an IPv4 peer is `::ffff:a.b.c.d` here.
+    Ip(SocketAddr),
+    /// Of a Unix socket: its path, if it has one. An abstract name begins with a NUL byte.
+    Unix(Option<Box<Path>>),
+}
+
 impl Endpoint {
     /// Whether messages arrive here as datagrams rather than over connections.
     pub fn is_datagram(&self) -> bool {
         matches!(self, Self::Udp(_) | Self::UnixGram(_))
     }
+
+    /// Every address it stands for, in order: those of its host (getaddrinfo(3)), or its path.
+    pub fn addresses(&self) -> io::Result<Vec<Address>> {
+        match self {
+            Self::Tcp(place) | Self::Udp(place) => Ok(place.resolve()?.into_iter().map(Address::Ip).collect()),
+            Self::Unix(path) | Self::UnixGram(path) => Ok(vec![Address::Unix(Some(path.as_path().into()))]),
+        }
+    }
+
+    /// An endpoint as a client may write it: TCP where there is no scheme, port 8888 where there is no port.
+    pub fn for_client(text: &str) -> Result<Self, EndpointError> {
+        let full = if text.contains("://") { text.to_owned() } else { format!("tcp://{text}") };
+        match full.parse() {
+            Err(EndpointError { problem: EndpointProblem::NoPort, .. }) => format!("{full}:8888").parse(),
+            parsed => parsed,
+        }
+    }
 }
 
 impl HostPort {
     /// Looks the host up, by getaddrinfo(3): every address it has, in order.
-    pub fn resolve(&self) -> std::io::Result<Vec<SocketAddr>> {
+    pub fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
         Ok((self.host.as_str(), self.port).to_socket_addrs()?.collect())
+    }
+}
+
+impl Address {
+    /// The IP address, an IPv4 one as such even when it came over a dual-stack socket.
+    pub fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Self::Ip(address) => Some(address.ip().to_canonical()),
+            Self::Unix(_) => None,
+        }
     }
 }
 
@@ -86,30 +150,19 @@ impl FromStr for HostPort {
 }
 
 impl FromStr for Endpoint {
-    type Err = Error;
+    type Err = EndpointError;
 
-    fn from_str(text: &str) -> Result<Self, Error> {
-        let problem = |problem| Error::Endpoint { text: text.to_owned(), problem };
-        let (scheme, place) = text.split_once("://").ok_or(problem(EndpointProblem::NoScheme))?;
-        let path = || match place {
-            "" => Err(problem(EndpointProblem::NoPath)),
-            _ => Ok(PathBuf::from(place)),
-        };
-        match scheme {
-            "tcp" => Ok(Self::Tcp(place.parse().map_err(problem)?)),
-            "udp" => Ok(Self::Udp(place.parse().map_err(problem)?)),
-            "unix" => Ok(Self::Unix(path()?)),
-            "unixgram" => Ok(Self::UnixGram(path()?)),
-            _ => Err(problem(EndpointProblem::UnknownScheme)),
-        }
+    fn from_str(text: &str) -> Result<Self, EndpointError> {
+        parse(text).map_err(|problem| EndpointError { text: text.to_owned(), problem })
     }
 }
 
 impl fmt::Display for HostPort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.host.contains(':') {
-            true => write!(f, "[{}]:{}", self.host, self.port),
-            false => write!(f, "{}:{}", self.host, self.port),
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
         }
     }
 }
@@ -125,47 +178,6 @@ impl fmt::Display for Endpoint {
     }
 }
 
-impl Endpoint {
-    /// Every address it stands for, in order: those of its host (getaddrinfo(3)), or its path.
-    pub fn addresses(&self) -> Result<Vec<Address>, Error> {
-        match self {
-            Self::Tcp(place) | Self::Udp(place) => {
-                let resolved = place.resolve().map_err(|source| Error::Resolve { endpoint: self.clone(), source })?;
-                Ok(resolved.into_iter().map(Address::Ip).collect())
-            }
-            Self::Unix(path) | Self::UnixGram(path) => Ok(vec![Address::Unix(Some(path.as_path().into()))]),
-        }
-    }
-
-    /// An endpoint as a client may write it: TCP where there is no scheme, port 8888 where there is no port.
-    pub fn for_client(text: &str) -> Result<Self, Error> {
-        let full = if text.contains("://") { text.to_owned() } else { format!("tcp://{text}") };
-        match full.parse() {
-            Err(Error::Endpoint { problem: EndpointProblem::NoPort, .. }) => format!("{full}:8888").parse(),
-            parsed => parsed,
-        }
-    }
-}
-
-/// The far side of a socket, as the kernel names it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Address {
-    /// Of TCP and UDP. On a dual-stack socket an IPv4 peer is `::ffff:a.b.c.d` here.
-    Ip(SocketAddr),
-    /// Of a Unix socket: its path, if it has one. An abstract name begins with a NUL byte.
-    Unix(Option<Box<Path>>),
-}
-
-impl Address {
-    /// The IP address, an IPv4 one as such even when it came over a dual-stack socket.
-    pub fn ip(&self) -> Option<IpAddr> {
-        match self {
-            Self::Ip(address) => Some(address.ip().to_canonical()),
-            Self::Unix(_) => None,
-        }
-    }
-}
-
 /// `127.0.0.1:40112`, `[::1]:40112`, the path of a Unix socket (escaped) or `unix` where it has none.
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -177,6 +189,42 @@ impl fmt::Display for Address {
             Self::Unix(Some(path)) => write!(f, "{}", path.as_os_str().as_encoded_bytes().escape_ascii()),
             Self::Unix(None) => f.write_str("unix"),
         }
+    }
+}
+
+impl std::error::Error for EndpointError {}
+
+impl fmt::Display for EndpointError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot read the endpoint '{}': {}", self.text, self.problem)
+    }
+}
+
+impl std::error::Error for EndpointProblem {}
+
+impl fmt::Display for EndpointProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoScheme => "no scheme (write tcp://HOST:PORT, udp://HOST:PORT, unix://PATH or unixgram://PATH)",
+            Self::UnknownScheme => "unknown scheme (there are tcp, udp, unix and unixgram)",
+            Self::NoPort => "no port (write HOST:PORT; port 0 lets the kernel pick)",
+            Self::BadPort => "the port is not a number from 0 to 65535",
+            Self::BadHost => "no host, or one that cannot be read (write HOST:PORT or [IPV6]:PORT)",
+            Self::BareIpv6 => "an IPv6 address goes in brackets (write [::1]:8888)",
+            Self::NoPath => "no path (write unix:///run/pingpong.sock)",
+        })
+    }
+}
+
+fn parse(text: &str) -> Result<Endpoint, EndpointProblem> {
+    let (scheme, place) = text.split_once("://").ok_or(EndpointProblem::NoScheme)?;
+    let path = || if place.is_empty() { Err(EndpointProblem::NoPath) } else { Ok(PathBuf::from(place)) };
+    match scheme {
+        "tcp" => Ok(Endpoint::Tcp(place.parse()?)),
+        "udp" => Ok(Endpoint::Udp(place.parse()?)),
+        "unix" => Ok(Endpoint::Unix(path()?)),
+        "unixgram" => Ok(Endpoint::UnixGram(path()?)),
+        _ => Err(EndpointProblem::UnknownScheme),
     }
 }
 

@@ -1,26 +1,37 @@
-//! What can go wrong for the one who starts us ([`Error`]), and why a connection ended ([`CloseReason`]).
+//! What can go wrong for the program that runs a reactor ([`Error`]), and why a connection ended ([`CloseReason`]).
 //!
-//! A peer's trouble is never an `Error`: it is a `CloseReason` of that one connection.
+//! A peer's trouble is never an `Error`: it is a `CloseReason` of that one connection. An `Error` tells the whole of it
+//! in one line: what failed, why, and the way out.
 
 use std::fmt;
 use std::io;
-use std::net::IpAddr;
-use std::path::PathBuf;
-use std::time::Duration;
 
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, EndpointError};
 
-/// Why a server could not be set up or its loop not go on. Each names the thing and the way out.
+/// Why a reactor could not be set up, or its loop not go on.
+///
+/// Its `Display` is one line that names the thing, the cause and the way out. So there is nothing left for
+/// [`source`](std::error::Error::source) to add, and a report that walks the chain says everything once. The
+/// `io::Error` itself is the variant's field `source`.
+///
+/// ```
+/// use pingpong::{Endpoint, Error, Limits, Reactor, service::Echo};
+///
+/// let taken = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// let endpoint = Endpoint::Tcp(taken.local_addr()?.into());
+///
+/// let mut reactor = Reactor::<Echo>::new(Limits::default())?;
+/// let echo = reactor.add("echo", Echo);
+/// let error = reactor.listen(echo, &endpoint).unwrap_err();
+/// assert!(error.to_string().starts_with(&format!("cannot listen on {endpoint}: address in use")));
+/// assert!(matches!(error, Error::Listen { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// An endpoint that cannot be read.
-    Endpoint {
-        /// As the user wrote it.
-        text: String,
-        /// What is wrong with it.
-        problem: EndpointProblem,
-    },
+    /// A text that is no endpoint.
+    Endpoint(EndpointError),
     /// The host has no address (getaddrinfo(3)).
     Resolve {
         /// The endpoint whose host was looked up.
@@ -33,54 +44,6 @@ pub enum Error {
         /// Where it was to listen.
         endpoint: Endpoint,
         /// What the kernel said.
-        source: io::Error,
-    },
-    /// Nobody could be reached (connect(2)).
-    Connect {
-        /// Who was to be reached.
-        endpoint: Endpoint,
-        /// What the kernel said.
-        source: io::Error,
-    },
-    /// An answer did not come in time.
-    NoAnswer {
-        /// Who was to answer.
-        endpoint: Endpoint,
-        /// How long it was waited for.
-        waited: Duration,
-        /// Bytes came, but no end of a line.
-        unterminated: bool,
-    },
-    /// The other side ended the conversation before it was over.
-    BrokenOff {
-        /// Who ended it.
-        endpoint: Endpoint,
-        /// How.
-        why: CloseReason,
-    },
-    /// This machine, or this process, has too little of something for what was asked.
-    Shortage {
-        /// What runs out first.
-        of: Resource,
-        /// How much is needed.
-        needed: u64,
-        /// How much there is.
-        available: u64,
-    },
-    /// A local address that connections were to come from is not there (bind(2)).
-    Source {
-        /// The address.
-        address: IpAddr,
-        /// What the kernel said.
-        source: io::Error,
-    },
-    /// A file of results could not be read or written, or is none.
-    File {
-        /// What was to be done with it.
-        to: &'static str,
-        /// Which one.
-        path: PathBuf,
-        /// What went wrong.
         source: io::Error,
     },
     /// A Unix socket's path is taken by something that must not be replaced.
@@ -99,226 +62,13 @@ pub enum Error {
     },
 }
 
-/// What is wrong with the text of an endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum EndpointProblem {
-    /// No `scheme://` before it.
-    NoScheme,
-    /// A scheme that is none of ours.
-    UnknownScheme,
-    /// No `:PORT` at its end.
-    NoPort,
-    /// A port that is not a number up to 65535.
-    BadPort,
-    /// An empty host, or stray brackets.
-    BadHost,
-    /// An IPv6 address without its brackets.
-    BareIpv6,
-    /// No path after `unix://` or `unixgram://`.
-    NoPath,
-}
-
-/// What a load needs of the machine that it comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Resource {
-    /// Descriptors of this process (RLIMIT_NOFILE, getrlimit(2)).
-    Descriptors,
-    /// Local ports for connections to one endpoint, of all source addresses together (ip_local_port_range, ip(7)).
-    Ports,
-    /// New connections per second: a port is free again some time after its connection was closed (TIME_WAIT).
-    PortsPerSecond,
-    /// Bytes of memory.
-    Memory,
-}
-
 /// What sits where a Unix socket should go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Occupant {
-    /// A socket that somebody serves.
+    /// A socket with a server behind it.
     Server,
     /// A file that is no socket.
     File,
-}
-
-impl Error {
-    /// Whether a limit of this machine or process is the cause: descriptors or memory.
-    pub fn is_local_limit(&self) -> bool {
-        match self {
-            Self::Resolve { source, .. }
-            | Self::Listen { source, .. }
-            | Self::Connect { source, .. }
-            | Self::Loop { source, .. } => {
-                is_exhaustion(source)
-                    || source.kind() == io::ErrorKind::AddrNotAvailable && matches!(self, Self::Connect { .. })
-            }
-            Self::Shortage { .. } => true,
-            _ => false,
-        }
-    }
-}
-
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Resolve { source, .. }
-            | Self::Listen { source, .. }
-            | Self::Connect { source, .. }
-            | Self::Source { source, .. }
-            | Self::File { source, .. }
-            | Self::Loop { source, .. } => Some(source),
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Endpoint { text, problem } => write!(f, "cannot read the endpoint '{text}': {problem}"),
-            Self::Resolve { endpoint, source } => {
-                write!(f, "cannot resolve {endpoint}: {} (is the host's name right?)", plain(source))
-            }
-            Self::Listen { endpoint, source } => {
-                write!(f, "cannot listen on {endpoint}: {}{}", plain(source), way_out(endpoint, source))
-            }
-            Self::Occupied { endpoint, by: Occupant::Server } => {
-                write!(
-                    f,
-                    "cannot listen on {endpoint}: address in use (a server answers there; stop it or try another path)"
-                )
-            }
-            Self::Occupied { endpoint, by: Occupant::File } => {
-                write!(
-                    f,
-                    "cannot listen on {endpoint}: the path is a file, not a socket (remove it or try another path)"
-                )
-            }
-            Self::Connect { endpoint, source } => {
-                let way_out = match source.kind() {
-                    io::ErrorKind::ConnectionRefused => " (is a server running there?)",
-                    io::ErrorKind::NotFound => " (is a server running there? the path does not exist)",
-                    io::ErrorKind::TimedOut => " (is it reachable from here? try a longer --timeout)",
-                    io::ErrorKind::AddrNotAvailable => " (no local port left for that address)",
-                    _ => "",
-                };
-                write!(f, "cannot connect to {endpoint}: {}{way_out}", plain(source))
-            }
-            Self::NoAnswer { endpoint, waited, unterminated } => {
-                write!(f, "no answer from {endpoint} within {waited:?}")?;
-                match unterminated {
-                    true => write!(f, ": bytes came, but no line end (try --framing raw)"),
-                    false => write!(f, " (try a longer --timeout)"),
-                }
-            }
-            Self::BrokenOff { endpoint, why: CloseReason::Peer } => {
-                write!(f, "{endpoint} closed the connection before it had answered all")
-            }
-            Self::BrokenOff { endpoint, why } => write!(f, "the connection to {endpoint} broke off ({why})"),
-            Self::Shortage { of, needed, available } => {
-                write!(f, "cannot open so many connections: they need {needed} {of}, and there are {available}")?;
-                f.write_str(of.way_out())
-            }
-            Self::Source { address, source } => {
-                write!(f, "cannot connect from {address}: {} (see 'ip addr' for what this machine has)", plain(source))
-            }
-            Self::File { to, path, source } => {
-                let way_out = match source.kind() {
-                    io::ErrorKind::NotFound if *to == "write" => " (its folder must exist)",
-                    io::ErrorKind::NotFound => " (is its name right?)",
-                    io::ErrorKind::PermissionDenied => " (may you do that there?)",
-                    _ => "",
-                };
-                write!(f, "cannot {to} {}: {}{way_out}", path.display(), plain(source))
-            }
-            Self::Loop { part, source } => write!(f, "cannot go on: {part}: {}", plain(source)),
-        }
-    }
-}
-
-impl Resource {
-    fn way_out(self) -> &'static str {
-        match self {
-            Self::Descriptors => {
-                " (raise it with 'ulimit -Hn', or load from several processes and add up with 'bench merge')"
-            }
-            Self::Ports => " (give more local addresses with --source, or widen net.ipv4.ip_local_port_range)",
-            Self::PortsPerSecond => " (give more local addresses with --source, or lower --rate)",
-            Self::Memory => " (load from several machines and add up with 'bench merge')",
-        }
-    }
-}
-
-impl fmt::Display for Resource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Descriptors => "descriptors",
-            Self::Ports => "local ports",
-            Self::PortsPerSecond => "local ports a second",
-            Self::Memory => "bytes of memory",
-        })
-    }
-}
-
-impl fmt::Display for EndpointProblem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NoScheme => "no scheme (write tcp://HOST:PORT, udp://HOST:PORT, unix://PATH or unixgram://PATH)",
-            Self::UnknownScheme => "unknown scheme (there are tcp, udp, unix and unixgram)",
-            Self::NoPort => "no port (write HOST:PORT; port 0 lets the kernel pick)",
-            Self::BadPort => "the port is not a number from 0 to 65535",
-            Self::BadHost => "no host, or one that cannot be read (write HOST:PORT or [IPV6]:PORT)",
-            Self::BareIpv6 => "an IPv6 address goes in brackets (write [::1]:8888)",
-            Self::NoPath => "no path (write unix:///run/pingpong.sock)",
-        })
-    }
-}
-
-/// Whether an error says that descriptors or kernel memory ran out (accept(2), socket(2)).
-pub(crate) fn is_exhaustion(error: &io::Error) -> bool {
-    use nix::errno::Errno::{EMFILE, ENFILE, ENOBUFS, ENOMEM};
-    error.raw_os_error().is_some_and(|code| [EMFILE, ENFILE, ENOBUFS, ENOMEM].iter().any(|errno| *errno as i32 == code))
-}
-
-/// An error cannot be cloned, but its number says all, or else its text.
-pub fn copy_of(error: &io::Error) -> io::Error {
-    match error.raw_os_error() {
-        Some(number) => io::Error::from_raw_os_error(number),
-        None => io::Error::new(error.kind(), error.to_string()),
-    }
-}
-
-/// The error in plain words, without the number that std appends.
-pub fn plain(error: &io::Error) -> String {
-    if error.kind() == io::ErrorKind::AddrInUse {
-        return "address in use".to_owned();
-    }
-    let text = error.to_string();
-    let text = text.split(" (os error").next().unwrap_or_default();
-    let text = text.strip_prefix("failed to lookup address information: ").unwrap_or(text);
-    let mut letters = text.chars();
-    match letters.next() {
-        Some(first) if !text.starts_with(|c: char| c.is_uppercase() && text[1..].starts_with(char::is_uppercase)) => {
-            first.to_lowercase().chain(letters).collect()
-        }
-        _ => text.to_owned(),
-    }
-}
-
-fn way_out(endpoint: &Endpoint, error: &io::Error) -> &'static str {
-    use io::ErrorKind::{AddrInUse, AddrNotAvailable, InvalidInput, NotFound, PermissionDenied};
-    match (endpoint, error.kind()) {
-        _ if is_exhaustion(error) => " (too little of a local resource; raise it with 'ulimit -n')",
-        (Endpoint::Tcp(_) | Endpoint::Udp(_), AddrInUse) => " (another server there? try --reuse-port or another port)",
-        (Endpoint::Tcp(_) | Endpoint::Udp(_), AddrNotAvailable) => {
-            " (no interface here has that address; see 'ip addr')"
-        }
-        (Endpoint::Tcp(_) | Endpoint::Udp(_), PermissionDenied) => " (low ports need privileges; try one from 1024 on)",
-        (Endpoint::Unix(_) | Endpoint::UnixGram(_), PermissionDenied) => " (may you write in that folder?)",
-        (Endpoint::Unix(_) | Endpoint::UnixGram(_), NotFound) => " (its folder must exist)",
-        (Endpoint::Unix(_) | Endpoint::UnixGram(_), InvalidInput) => " (a path of at most 107 bytes, please)",
-        _ => "",
-    }
 }
 
 /// Why a connection ended. Each close has exactly one, and is counted under its name.
@@ -362,9 +112,102 @@ impl CloseReason {
     }
 }
 
+impl From<EndpointError> for Error {
+    fn from(error: EndpointError) -> Self {
+        Self::Endpoint(error)
+    }
+}
+
+/// Without a `source`: the cause is part of the text.
+impl std::error::Error for Error {}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Endpoint(error) => error.fmt(f),
+            Self::Resolve { endpoint, source } => {
+                write!(f, "cannot resolve {endpoint}: {} (is the host's name right?)", describe(source))
+            }
+            Self::Listen { endpoint, source } => {
+                write!(f, "cannot listen on {endpoint}: {}{}", describe(source), way_out(endpoint, source))
+            }
+            Self::Occupied { endpoint, by: Occupant::Server } => write!(
+                f,
+                "cannot listen on {endpoint}: address in use (a server answers there; stop it or try another path)"
+            ),
+            Self::Occupied { endpoint, by: Occupant::File } => write!(
+                f,
+                "cannot listen on {endpoint}: the path is a file, not a socket (remove it or try another path)"
+            ),
+            Self::Loop { part, source } => write!(f, "cannot go on: {part}: {}", describe(source)),
+        }
+    }
+}
+
 impl fmt::Display for CloseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+/// Whether an error says that descriptors or kernel memory ran out (EMFILE, ENFILE, ENOBUFS, ENOMEM: accept(2),
+/// socket(2)). Then the remedy is a limit of this machine or process, not another endpoint.
+pub fn is_exhaustion(error: &io::Error) -> bool {
+    use nix::errno::Errno::{EMFILE, ENFILE, ENOBUFS, ENOMEM};
+    error.raw_os_error().is_some_and(|code| [EMFILE, ENFILE, ENOBUFS, ENOMEM].iter().any(|errno| *errno as i32 == code))
+}
+
+/// An error cannot be cloned, but its number says all, or else its text.
+pub fn copy_of(error: &io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(number) => io::Error::from_raw_os_error(number),
+        None => io::Error::new(error.kind(), error.to_string()),
+    }
+}
+
+/// An error of the operating system in plain words, as [`Error`] tells it: in lower case, and without the number that
+/// `io::Error` appends.
+///
+/// ```
+/// let missing = std::fs::File::open("/no/such/file").unwrap_err();
+/// assert_eq!(missing.to_string(), "No such file or directory (os error 2)");
+/// assert_eq!(pingpong::describe(&missing), "no such file or directory");
+/// ```
+pub fn describe(error: &io::Error) -> String {
+    if error.kind() == io::ErrorKind::AddrInUse {
+        return "address in use".to_owned();
+    }
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let text = text.strip_prefix("failed to lookup address information: ").unwrap_or(text);
+    let mut letters = text.chars();
+    match letters.next() {
+        Some(first) if !begins_with_acronym(text) => first.to_lowercase().chain(letters).collect(),
+        _ => text.to_owned(),
+    }
+}
+
+/// Whether the first two letters are capitals, as in "RPC version wrong".
+fn begins_with_acronym(text: &str) -> bool {
+    let mut letters = text.chars();
+    letters.next().is_some_and(char::is_uppercase) && letters.next().is_some_and(char::is_uppercase)
+}
+
+fn way_out(endpoint: &Endpoint, error: &io::Error) -> &'static str {
+    use io::ErrorKind::{AddrInUse, AddrNotAvailable, InvalidInput, NotFound, PermissionDenied};
+    match (endpoint, error.kind()) {
+        _ if is_exhaustion(error) => " (too little of a local resource; raise it with 'ulimit -n')",
+        (Endpoint::Tcp(_) | Endpoint::Udp(_), AddrInUse) => {
+            " (another server there? try another port, or share it: ListenOptions::reuse_port)"
+        }
+        (Endpoint::Tcp(_) | Endpoint::Udp(_), AddrNotAvailable) => {
+            " (no interface here has that address; see 'ip addr')"
+        }
+        (Endpoint::Tcp(_) | Endpoint::Udp(_), PermissionDenied) => " (low ports need privileges; try one from 1024 on)",
+        (Endpoint::Unix(_) | Endpoint::UnixGram(_), PermissionDenied) => " (may you write in that folder?)",
+        (Endpoint::Unix(_) | Endpoint::UnixGram(_), NotFound) => " (its folder must exist)",
+        (Endpoint::Unix(_) | Endpoint::UnixGram(_), InvalidInput) => " (a path of at most 107 bytes, please)",
+        _ => "",
     }
 }
 
@@ -372,21 +215,29 @@ impl fmt::Display for CloseReason {
 mod tests {
     use super::*;
 
-    #[test]
-    fn an_address_in_use_names_the_endpoint_and_the_way_out() {
-        let error = Error::Listen {
+    fn address_in_use() -> Error {
+        Error::Listen {
             endpoint: "tcp://127.0.0.1:8888".parse().unwrap(),
             source: io::Error::from_raw_os_error(nix::libc::EADDRINUSE),
-        };
-        assert_eq!(
-            error.to_string(),
-            "cannot listen on tcp://127.0.0.1:8888: address in use (another server there? try --reuse-port or another port)"
-        );
+        }
+    }
+
+    #[test]
+    fn an_address_in_use_names_the_endpoint_and_the_option() {
+        let text = address_in_use().to_string();
+        assert!(text.starts_with("cannot listen on tcp://127.0.0.1:8888: address in use ("), "{text}");
+        assert!(text.contains("ListenOptions::reuse_port") && !text.contains("--"), "{text}");
+    }
+
+    #[test]
+    fn a_chain_of_errors_says_everything_once() {
+        let error = address_in_use();
+        assert!(std::error::Error::source(&error).is_none(), "its cause is part of: {error}");
     }
 
     #[test]
     fn the_kernels_words_come_without_their_number() {
         let error = io::Error::from_raw_os_error(nix::libc::EACCES);
-        assert_eq!(plain(&error), "permission denied");
+        assert_eq!(describe(&error), "permission denied");
     }
 }

@@ -115,8 +115,8 @@ mod reactor;
 pub mod service;
 mod stats;
 
-pub use endpoint::{Address, Endpoint, HostPort};
-pub use error::{CloseReason, EndpointProblem, Error, Occupant, Resource, copy_of, plain};
+pub use endpoint::{Address, Endpoint, EndpointError, EndpointProblem, HostPort};
+pub use error::{CloseReason, Error, Occupant, copy_of, describe, is_exhaustion};
 pub use limits::Limits;
 pub use moment::Moment;
 pub use reactor::{ConsoleKind, Ending, Handle, ListenOptions, Reactor, Status, WhenFull};

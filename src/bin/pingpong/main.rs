@@ -1,91 +1,76 @@
-//! The `pingpong` command: parse, dispatch, exit code.
+//! The `pingpong` command: the arguments say which command runs with which options, its outcome is the exit code.
+//!
+//! - `cli`: the command line, parsed into the commands' own options
+//! - `serve`, `client`, `ping`, `bench`: the commands; options become services and sockets, then the reactor turns
+//! - `target`: the far side of `client` and `ping`; `probe`: what `ping` and `bench` ask; `descriptors`: how many there may be; `logger`: standard error
+//! - `error`, `exit`: what is said and which code is returned when a command cannot do its work
 
 #[cfg(feature = "bench")]
 mod bench;
 mod cli;
 mod client;
 mod descriptors;
+mod error;
+mod exit;
 mod logger;
 mod ping;
+mod probe;
 mod serve;
 mod target;
 
+use std::fmt::Display;
 use std::io::Write;
 use std::process::ExitCode;
 
-use pingpong::{Ending, Error};
+use pingpong::Reactor;
+use pingpong::service::Service;
 
 use cli::CommandLine;
-use ping::Tally;
+use error::Error;
+use exit::Exit;
+
+/// The reactor of `serve`, `client` and `ping`. They share one compiled engine: one more for each type of service costs
+/// 40 KiB, and the low-dependency binary is to stay under 1 MiB. That is why `client` and `ping` reach their service's
+/// outcome through an `Rc<RefCell<_>>`; `bench`, which that binary lacks, has it by value.
+type DynReactor = Reactor<Box<dyn Service>>;
 
 fn main() -> ExitCode {
-    let invocation = match cli::parse(std::env::args_os()) {
-        Ok(invocation) => invocation,
+    let exit = match cli::parse(std::env::args_os()) {
+        Ok(invocation) => {
+            logger::start(invocation.level);
+            run(invocation.command).unwrap_or_else(|error| {
+                complain(&error);
+                Exit::from(&error)
+            })
+        }
         Err(usage) => {
-            // Whoever does not read it will not miss it.
-            let _ = match cli::mistake(&usage) {
-                Some(line) => writeln!(std::io::stderr(), "pingpong: {line}"),
-                None => usage.print(),
-            };
-            return ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2));
+            match cli::mistake(&usage) {
+                Some(mistake) => complain(&mistake),
+                // Help and version: a closed output is no reason to fail.
+                None => drop(usage.print()),
+            }
+            Exit::from(&usage)
         }
     };
-    logger::start(invocation.level);
-    let code = match invocation.command {
-        CommandLine::Serve(options) => serve::run(options).map(code_of_ending),
-        CommandLine::Client(options) => client::run(options).map(|()| ExitCode::SUCCESS),
-        CommandLine::Ping(options) => ping::run(options).map(|tally| code_of_tally(&tally)),
-        #[cfg(feature = "bench")]
-        CommandLine::Bench(options) => bench::run(*options).map(|outcome| match outcome {
-            bench::Outcome::Reported(report) => code_of_report(&report),
-            bench::Outcome::Stopped(number) => code_of_ending(Ending::Signal(number)),
-        }),
-        #[cfg(feature = "bench")]
-        CommandLine::Merge(options) => bench::merge(options).map(|report| code_of_report(&report)),
-    };
-    code.unwrap_or_else(|error| {
-        let _ = writeln!(std::io::stderr(), "pingpong: {error}");
-        code_of_error(&error)
-    })
+    exit.into()
 }
 
-fn code_of_ending(ending: Ending) -> ExitCode {
-    match ending {
-        Ending::Drained => ExitCode::SUCCESS,
-        // As a shell shows a command that a signal has ended.
-        Ending::Signal(number) => ExitCode::from(u8::try_from(128 + number).unwrap_or(u8::MAX)),
+fn run(command: CommandLine) -> Result<Exit, Error> {
+    match command {
+        CommandLine::Serve(options) => serve::run(options).map(Exit::from),
+        CommandLine::Client(options) => client::run(options).map(|()| Exit::Fine),
+        CommandLine::Ping(options) => ping::run(options).map(|tally| Exit::from(&tally)),
+        #[cfg(feature = "bench")]
+        CommandLine::Bench(options) => bench::run(*options).map(|outcome| match outcome {
+            bench::Outcome::Reported(report) => Exit::from(&*report),
+            bench::Outcome::Stopped(number) => Exit::Signal(number),
+        }),
+        #[cfg(feature = "bench")]
+        CommandLine::Merge(options) => bench::merge(options).map(|report| Exit::from(&report)),
     }
 }
 
-fn code_of_tally(tally: &Tally) -> ExitCode {
-    ExitCode::from(match tally {
-        Tally { wrong: 1.., .. } => 5,
-        Tally { received: 1.., .. } | Tally { late: 1.., .. } => 0,
-        Tally { refused: 1.., .. } => 3,
-        _ => 1,
-    })
-}
-
-#[cfg(feature = "bench")]
-fn code_of_report(report: &bench::Report) -> ExitCode {
-    use bench::Fact;
-    let count = |fact| report.counts[fact];
-    ExitCode::from(match () {
-        () if count(Fact::Wrong) > 0 => 5,
-        () if count(Fact::Requests) + count(Fact::Late) > 0 => 0,
-        () if count(Fact::Refused) > 0 => 3,
-        () => 1,
-    })
-}
-
-fn code_of_error(error: &Error) -> ExitCode {
-    ExitCode::from(match error {
-        _ if error.is_local_limit() => 6,
-        Error::Endpoint { .. } => 2,
-        Error::Connect { source, .. } if source.kind() == std::io::ErrorKind::TimedOut => 4,
-        Error::NoAnswer { .. } => 4,
-        Error::Source { .. } => 3,
-        Error::Resolve { .. } | Error::Listen { .. } | Error::Occupied { .. } | Error::Connect { .. } => 3,
-        _ => 1,
-    })
+/// One line on standard error. A standard error that is closed or full changes nothing else.
+fn complain(what: &dyn Display) {
+    let _ = writeln!(std::io::stderr(), "pingpong: {what}");
 }

@@ -9,14 +9,17 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::cli::{PingOptions, Probe};
+use crate::DynReactor;
+use crate::cli::PingOptions;
+use crate::error::Error;
+use crate::probe::Probe;
 use crate::target::Target;
+use pingpong::CloseReason;
 use pingpong::Endpoint;
 use pingpong::Limits;
 use pingpong::Moment;
 use pingpong::service::{Input, Outbox, Peer, Service, escaped};
-use pingpong::{CloseReason, Error};
-use pingpong::{ConsoleKind, Reactor, WhenFull};
+use pingpong::{ConsoleKind, WhenFull};
 
 /// The timer that sends; the other one ends.
 const SEND: u64 = 0;
@@ -27,7 +30,7 @@ pub(crate) fn run(options: PingOptions) -> Result<Tally, Error> {
     let mut limits = Limits::default();
     // Once we end there is nothing to wait for.
     limits.linger = Duration::ZERO;
-    let mut reactor = Reactor::<Box<dyn Service>>::new(limits)?;
+    let mut reactor = DynReactor::new(limits)?;
     reactor.watch_signals()?;
     let prober = Rc::new(RefCell::new(Prober::new(options)?));
     let id = reactor.add("ping", Box::new(prober.clone()));
@@ -172,7 +175,7 @@ impl Prober {
         }
         self.tally.times.add(trip);
         if !self.quiet {
-            let (name, endpoint) = (probe.name(), &self.target.endpoint);
+            let (name, endpoint) = (probe.answer_name(), &self.target.endpoint);
             let (millis, late) = (trip.as_nanos() as f64 / 1e6, if is_late { " (late)" } else { "" });
             out.print(format!("{name} from {endpoint}: seq={sequence} time={millis:.3} ms{late}\n").as_bytes());
         }
@@ -233,7 +236,7 @@ impl Service for Prober {
         if peer.is_some() {
             return;
         }
-        self.error = Some(self.target.unreachable(&error));
+        self.error = Some(self.target.unreachable(error));
         out.stop();
     }
 
@@ -259,44 +262,4 @@ impl Service for Prober {
             _ => out.stop(),
         }
     }
-}
-
-/// The questions and the answers that are right.
-impl Probe {
-    fn question(&self, sequence: u64, terminator: &str) -> Vec<u8> {
-        match self {
-            Self::Pong(padding) | Self::Echo(padding) => numbered("ping", sequence, *padding, terminator),
-            Self::Fixed { send, .. } => send.clone(),
-        }
-    }
-
-    fn answer(&self, sequence: u64, terminator: &str) -> Vec<u8> {
-        match self {
-            Self::Pong(padding) => numbered("pong", sequence, *padding, terminator),
-            Self::Echo(padding) => numbered("ping", sequence, *padding, terminator),
-            Self::Fixed { expect, .. } => expect.clone(),
-        }
-    }
-
-    /// The sequence number that an answer names; fixed texts have none, and are taken in order.
-    fn sequence_of(&self, answer: &[u8]) -> Option<u64> {
-        if matches!(self, Self::Fixed { .. }) {
-            return None;
-        }
-        let text = std::str::from_utf8(answer).ok()?;
-        text.split_ascii_whitespace().nth(1)?.parse().ok()
-    }
-
-    fn name(&self) -> &'static str {
-        match self {
-            Self::Pong(_) => "pong",
-            Self::Echo(_) | Self::Fixed { .. } => "answer",
-        }
-    }
-}
-
-/// `ping SEQ PADDING`
-fn numbered(word: &str, sequence: u64, padding: usize, terminator: &str) -> Vec<u8> {
-    let gap = if padding > 0 { " " } else { "" };
-    format!("{word} {sequence}{gap}{}{terminator}", "x".repeat(padding)).into_bytes()
 }

@@ -3,19 +3,20 @@
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
+use crate::DynReactor;
 use crate::cli::{Kind, Serve};
 use crate::descriptors;
 use crate::logger;
+use crate::error::Error;
 use pingpong::Endpoint;
-use pingpong::Error;
 use pingpong::service::{Chat, Echo, Hello, Operator, Ping, Service};
-use pingpong::{ConsoleKind, Ending, Reactor, Status, WhenFull};
+use pingpong::{ConsoleKind, Ending, Status, WhenFull};
 
 /// Serves until a signal or `--once` ends it.
 pub(crate) fn run(options: Serve) -> Result<Ending, Error> {
     let mut limits = options.limits.clone();
     limits.max_connections = max_connections(options.max_connections, endpoints(&options).count());
-    let mut reactor = Reactor::<Box<dyn Service>>::new(limits)?;
+    let mut reactor = DynReactor::new(limits)?;
     reactor.watch_signals()?;
     reactor.spin(options.spin);
     if options.once {
@@ -69,8 +70,8 @@ fn endpoints(options: &Serve) -> impl Iterator<Item = &Endpoint> {
 }
 
 /// Turns, and logs the counters at each interval, if there is one.
-fn turn_until_ended(reactor: &mut Reactor<Box<dyn Service>>, interval: Option<Duration>) -> Result<Ending, Error> {
-    let Some(interval) = interval else { return reactor.run() };
+fn turn_until_ended(reactor: &mut DynReactor, interval: Option<Duration>) -> Result<Ending, Error> {
+    let Some(interval) = interval else { return Ok(reactor.run()?) };
     let mut due = Instant::now() + interval;
     loop {
         if let Status::Ended(ending) = reactor.turn(Some(due.saturating_duration_since(Instant::now())))? {

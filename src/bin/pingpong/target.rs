@@ -5,7 +5,8 @@ use std::io;
 
 use pingpong::service::Outbox;
 use pingpong::{Address, Endpoint};
-use pingpong::{Error, copy_of};
+
+use crate::error::Error;
 
 /// An endpoint whose addresses are tried in order.
 #[derive(Debug)]
@@ -17,7 +18,7 @@ pub(crate) struct Target {
 impl Target {
     /// Looks the endpoint's host up.
     pub(crate) fn resolve(endpoint: Endpoint) -> Result<Self, Error> {
-        let untried = endpoint.addresses()?.into();
+        let untried = resolve(&endpoint)?.into();
         Ok(Self { endpoint, untried })
     }
 
@@ -36,7 +37,12 @@ impl Target {
     }
 
     /// What to tell the user when no address would do.
-    pub(crate) fn unreachable(&self, error: &io::Error) -> Error {
-        Error::Connect { endpoint: self.endpoint.clone(), source: copy_of(error) }
+    pub(crate) fn unreachable(&self, error: io::Error) -> Error {
+        Error::Connect { endpoint: self.endpoint.clone(), source: error }
     }
+}
+
+/// Looks the endpoint's host up: its addresses, in the order in which they are to be tried.
+pub(crate) fn resolve(endpoint: &Endpoint) -> Result<Vec<Address>, Error> {
+    endpoint.addresses().map_err(|source| pingpong::Error::Resolve { endpoint: endpoint.clone(), source }.into())
 }

@@ -117,7 +117,7 @@ impl Asker {
 mod tests {
     use super::super::pending::Request;
     use super::*;
-    use crate::cli::Probe;
+    use crate::probe::Probe;
     use pingpong::Moment;
     use pingpong::service::Framing;
 

@@ -7,7 +7,7 @@ use super::schedule::Schedule;
 use crate::cli::Sources;
 use pingpong::Address;
 use pingpong::Moment;
-use pingpong::plain;
+use pingpong::describe;
 use pingpong::service::{Dial, Outbox};
 
 /// Connections being made at once: as fast as answered, without a flood of unanswered SYNs.
@@ -131,7 +131,7 @@ impl Crowd {
 
     /// Notes why so many connections could not be made.
     pub(super) fn refused(&mut self, error: &io::Error, count: u64) {
-        *self.refusals.entry(plain(error)).or_default() += count;
+        *self.refusals.entry(describe(error)).or_default() += count;
     }
 
     /// Whether there are dials without an outcome.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::report::Report;
 use crate::cli::Output;
-use pingpong::Error;
+use crate::error::Error;
 
 /// A file for results, made anew.
 #[derive(Debug)]

@@ -16,10 +16,11 @@ use super::rota::Rota;
 use super::schedule::Schedule;
 use super::wording::Wording;
 use crate::cli::{BenchOptions, Extent};
+use crate::error::Error;
 use pingpong::Address;
 use pingpong::Moment;
 use pingpong::service::{Input, Outbox, Peer, Service};
-use pingpong::{CloseReason, Error, copy_of};
+use pingpong::{CloseReason, copy_of};
 
 /// The timers.
 pub(super) const SEND: u64 = 0;

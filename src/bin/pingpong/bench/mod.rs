@@ -37,9 +37,11 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
-use crate::cli::{BenchOptions, Extent, MergeOptions, Probe};
+use crate::cli::{BenchOptions, Extent, MergeOptions};
 use crate::descriptors;
-use pingpong::Error;
+use crate::error::Error;
+use crate::probe::Probe;
+use crate::target;
 use pingpong::Limits;
 use pingpong::Moment;
 use pingpong::service::Framing;
@@ -59,7 +61,7 @@ const LOOK: Duration = Duration::from_millis(20);
 
 /// Loads, reports, and returns the report; or the number of the second signal that ended it at once.
 pub(crate) fn run(options: BenchOptions) -> Result<Outcome, Error> {
-    let addresses = options.endpoint.addresses()?;
+    let addresses = target::resolve(&options.endpoint)?;
     let ports = walls::check(&options, &addresses, descriptors::raise_limit())?;
     // What cannot be written is better known before the run than after it.
     let publisher = Publisher::open(options.json.as_ref(), options.quiet)?;
@@ -80,7 +82,7 @@ pub(crate) fn run(options: BenchOptions) -> Result<Outcome, Error> {
     }
 
     let (now, kernel_drops) = (reactor.now(), reactor.stats().dropped);
-    let report = reactor.with(load, |load, _| {
+    let report = reactor.with(load, |load, _| -> Result<Report, Error> {
         load.conclude(now, kernel_drops)?;
         hdr.map_or(Ok(()), |file| file.write(|file| hdr::write(file, load, started)))?;
         Ok(Report { churn_ports: ports.filter(|_| options.churn), ..report_of(load, &options, &watch, started, now) })

@@ -8,8 +8,8 @@ use std::net::{SocketAddr, UdpSocket};
 
 use crate::cli::{BenchOptions, Sources};
 use crate::descriptors;
+use crate::error::{Error, Resource};
 use pingpong::{Address, Endpoint};
-use pingpong::{Error, Resource};
 
 /// Kernel memory of one end of an idle TCP connection, in bytes, measured; and our own part of it.
 const KERNEL_END: u64 = 3_400;

@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use crate::cli::Probe;
+use crate::probe::Probe;
 use pingpong::service::Framing;
 
 /// Digits of the number; 10^12 requests go before it begins anew.

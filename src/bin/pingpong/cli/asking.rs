@@ -8,6 +8,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use super::units::{size_of, unescaped};
 use super::{count, flag, option, required, timeout};
+use crate::probe::Probe;
 use pingpong::Endpoint;
 use pingpong::service::Framing;
 
@@ -41,22 +42,6 @@ pub(crate) struct PingOptions {
     pub(crate) quiet: bool,
     /// What to ask, and what answer is right.
     pub(crate) probe: Probe,
-}
-
-/// What to ask, and what answer is right. The bytes are those of the padding (`ping`), or of the whole message (`bench`).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Probe {
-    /// `ping NUMBER PADDING`, answered by `pong NUMBER PADDING`.
-    Pong(usize),
-    /// The same, answered by the same bytes.
-    Echo(usize),
-    /// Any text, answered by any other.
-    Fixed {
-        /// The question, with its line end.
-        send: Vec<u8>,
-        /// The right answer, with its line end.
-        expect: Vec<u8>,
-    },
 }
 
 pub(super) fn client() -> Command {

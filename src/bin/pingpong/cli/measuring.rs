@@ -7,10 +7,10 @@ use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use super::asking::Probe;
 use super::sources::Sources;
 use super::units::{count_of, duration_of, number_of, size_of};
 use super::{asking, duration, flag, option, required, timeout};
+use crate::probe::Probe;
 use pingpong::Endpoint;
 use pingpong::service::Framing;
 

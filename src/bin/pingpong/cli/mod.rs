@@ -17,7 +17,7 @@ use std::time::Duration;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use log::LevelFilter;
 
-pub(crate) use asking::{ClientOptions, PingOptions, Probe};
+pub(crate) use asking::{ClientOptions, PingOptions};
 #[cfg(feature = "bench")]
 pub(crate) use measuring::{BenchOptions, Extent, MergeOptions, Output};
 pub(crate) use serve::{Kind, Serve};

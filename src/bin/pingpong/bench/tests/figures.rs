@@ -7,7 +7,8 @@ use nix::libc::ECONNREFUSED;
 use super::super::load::Phase;
 use super::super::results::Fact;
 use super::{MILLI, Rig, asking, dialling, times};
-use crate::cli::{BenchOptions, Extent, Probe};
+use crate::cli::{BenchOptions, Extent};
+use crate::probe::Probe;
 use pingpong::Address;
 
 /// How many took longer than 5 ms.

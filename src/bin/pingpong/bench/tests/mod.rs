@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use super::load::{Load, Phase};
 use super::results::{Counts, Fact};
-use crate::cli::{BenchOptions, Extent, Probe};
+use crate::cli::{BenchOptions, Extent};
+use crate::probe::Probe;
 use fake::server::Server;
 use hdrhistogram::Histogram;
 use pingpong::Address;

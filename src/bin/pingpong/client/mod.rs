@@ -1,0 +1,57 @@
+//! `pingpong client`: the other side of a conversation, on one dialled connection or one datagram socket that asks.
+//!
+//! - `scripted`: with messages. Says one, waits for its answer, prints it, says the next
+//! - `interactive`: without. Says what is typed, and prints what arrives as it arrives
+//! - `conversation`: what both do alike: reach the server, say, wait, note the outcome
+//! - `printer`: how answers look on a terminal and elsewhere
+
+mod conversation;
+mod interactive;
+mod printer;
+mod scripted;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use pingpong::service::Service;
+use pingpong::{ConsoleKind, Limits, WhenFull};
+
+use crate::DynReactor;
+use crate::cli::ClientOptions;
+use crate::error::Error;
+
+use conversation::Conversation;
+use interactive::Interactive;
+use scripted::Scripted;
+
+/// Holds the conversation, and tells how it went.
+pub(crate) fn run(options: ClientOptions) -> Result<(), Error> {
+    let awaits_greeting = options.greeting;
+    let is_scripted = awaits_greeting || !options.messages.is_empty();
+    let conversation = Conversation::new(options)?;
+    if is_scripted {
+        hold(Scripted::new(conversation, awaits_greeting), ConsoleKind::Nobody)
+    } else {
+        hold(Interactive::new(conversation), ConsoleKind::of_stdin())
+    }
+}
+
+/// Either kind of client.
+trait Client: Service {
+    fn conversation(&mut self) -> &mut Conversation;
+}
+
+fn hold<C: Client + 'static>(client: C, console: ConsoleKind) -> Result<(), Error> {
+    let mut reactor = DynReactor::new(Limits::default())?;
+    let client = Rc::new(RefCell::new(client));
+    let id = reactor.add("client", Box::new(client.clone()));
+    reactor.open_console(id, console, "input:", WhenFull::Wait)?;
+    reactor.with(id, |service, out| {
+        client.borrow_mut().conversation().dial(out);
+        if console == ConsoleKind::Nobody {
+            service.lines_ended(out);
+        }
+    });
+    reactor.run()?;
+    client.borrow_mut().conversation().take_outcome()
+}

@@ -1,0 +1,182 @@
+//! What ends a command: one line on standard error that names the thing, the cause and the way out.
+//!
+//! The library says what it meets itself; here stands what only a command meets, and the command line's options where
+//! they are the way out. The exit codes are in [`exit`](crate::exit).
+
+use std::fmt;
+use std::io;
+#[cfg(feature = "bench")]
+use std::net::IpAddr;
+#[cfg(feature = "bench")]
+use std::path::PathBuf;
+use std::time::Duration;
+
+use pingpong::{CloseReason, Endpoint, describe};
+
+/// Why a command could not do its work.
+#[derive(Debug)]
+pub(crate) enum Error {
+    /// What the library met: an endpoint, a name, a socket, the loop.
+    Library(pingpong::Error),
+    /// No address of the endpoint could be reached (connect(2)).
+    Connect {
+        endpoint: Endpoint,
+        /// What the kernel said of the last address.
+        source: io::Error,
+    },
+    /// An answer did not come in time.
+    NoAnswer {
+        endpoint: Endpoint,
+        waited: Duration,
+        /// Bytes came, but no end of a line.
+        unterminated: bool,
+    },
+    /// The connection ended before the conversation was over.
+    BrokenOff { endpoint: Endpoint, why: CloseReason },
+    /// This machine, or this process, has too little of something for the load that was asked for.
+    #[cfg(feature = "bench")]
+    Shortage {
+        /// What runs out first.
+        of: Resource,
+        needed: u64,
+        available: u64,
+    },
+    /// A local address that connections were to come from is not there (bind(2)).
+    #[cfg(feature = "bench")]
+    Source { address: IpAddr, source: io::Error },
+    /// A file of results could not be read or written, or holds no results.
+    #[cfg(feature = "bench")]
+    File {
+        /// `read` or `write`.
+        to: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
+}
+
+/// What a load needs of the machine that it comes from.
+#[cfg(feature = "bench")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Resource {
+    /// Descriptors of this process (RLIMIT_NOFILE, getrlimit(2)).
+    Descriptors,
+    /// Local ports for connections to one endpoint, of all source addresses together (ip_local_port_range, ip(7)).
+    Ports,
+    /// New connections per second: a port is free again some time after its connection was closed (TIME_WAIT).
+    PortsPerSecond,
+    /// Bytes of memory.
+    Memory,
+}
+
+#[cfg(feature = "bench")]
+impl Resource {
+    fn way_out(self) -> &'static str {
+        match self {
+            Self::Descriptors => {
+                " (raise it with 'ulimit -Hn', or load from several processes and add up with 'bench merge')"
+            }
+            Self::Ports => " (give more local addresses with --source, or widen net.ipv4.ip_local_port_range)",
+            Self::PortsPerSecond => " (give more local addresses with --source, or lower --rate)",
+            Self::Memory => " (load from several machines and add up with 'bench merge')",
+        }
+    }
+}
+
+impl From<pingpong::Error> for Error {
+    fn from(error: pingpong::Error) -> Self {
+        Self::Library(error)
+    }
+}
+
+/// Without a `source`: the cause is part of the text.
+impl std::error::Error for Error {}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            // The library's way out is its own API.
+            Self::Library(pingpong::Error::Listen {
+                endpoint: endpoint @ (Endpoint::Tcp(_) | Endpoint::Udp(_)),
+                source,
+            }) if source.kind() == io::ErrorKind::AddrInUse => {
+                let in_use = describe(source);
+                write!(
+                    f,
+                    "cannot listen on {endpoint}: {in_use} (another server there? try --reuse-port or another port)"
+                )
+            }
+            Self::Library(error) => error.fmt(f),
+            Self::Connect { endpoint, source } => {
+                let way_out = match source.kind() {
+                    io::ErrorKind::ConnectionRefused => " (is a server running there?)",
+                    io::ErrorKind::NotFound => " (is a server running there? the path does not exist)",
+                    io::ErrorKind::TimedOut => " (is it reachable from here? try a longer --timeout)",
+                    io::ErrorKind::AddrNotAvailable => " (no local port left for that address)",
+                    _ => "",
+                };
+                write!(f, "cannot connect to {endpoint}: {}{way_out}", describe(source))
+            }
+            Self::NoAnswer { endpoint, waited, unterminated } => {
+                let way_out = if *unterminated {
+                    ": bytes came, but no line end (try --framing raw)"
+                } else {
+                    " (try a longer --timeout)"
+                };
+                write!(f, "no answer from {endpoint} within {waited:?}{way_out}")
+            }
+            Self::BrokenOff { endpoint, why: CloseReason::Peer } => {
+                write!(f, "{endpoint} closed the connection before it had answered all")
+            }
+            Self::BrokenOff { endpoint, why } => write!(f, "the connection to {endpoint} broke off ({why})"),
+            #[cfg(feature = "bench")]
+            Self::Shortage { of, needed, available } => {
+                write!(f, "cannot open so many connections: they need {needed} {of}, and there are {available}")?;
+                f.write_str(of.way_out())
+            }
+            #[cfg(feature = "bench")]
+            Self::Source { address, source } => {
+                let cause = describe(source);
+                write!(f, "cannot connect from {address}: {cause} (see 'ip addr' for what this machine has)")
+            }
+            #[cfg(feature = "bench")]
+            Self::File { to, path, source } => {
+                let way_out = match source.kind() {
+                    io::ErrorKind::NotFound if *to == "write" => " (its folder must exist)",
+                    io::ErrorKind::NotFound => " (is its name right?)",
+                    io::ErrorKind::PermissionDenied => " (may you do that there?)",
+                    _ => "",
+                };
+                write!(f, "cannot {to} {}: {}{way_out}", path.display(), describe(source))
+            }
+        }
+    }
+}
+
+#[cfg(feature = "bench")]
+impl fmt::Display for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Descriptors => "descriptors",
+            Self::Ports => "local ports",
+            Self::PortsPerSecond => "local ports a second",
+            Self::Memory => "bytes of memory",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_in_use_names_the_endpoint_and_the_way_out() {
+        let error = Error::from(pingpong::Error::Listen {
+            endpoint: "tcp://127.0.0.1:8888".parse().unwrap(),
+            source: io::Error::from_raw_os_error(nix::libc::EADDRINUSE),
+        });
+        assert_eq!(
+            error.to_string(),
+            "cannot listen on tcp://127.0.0.1:8888: address in use (another server there? try --reuse-port or another port)"
+        );
+    }
+}
