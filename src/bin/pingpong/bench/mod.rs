@@ -3,34 +3,18 @@
 //! The load is a service on dialled connections, in the same loop as the server: what it measures it pays for like
 //! everyone else.
 //!
-//! - `walls`: what this machine has too little of, before anything is dialled
-//! - `load`: the service, from the first connection to the last answer; `crowd` says whom to dial, `asking` asks,
-//!   `rota` and `schedule` say whom and when in the open loop; `asker` has one connection's `pending` requests and takes their answers,
-//!   `sweep` finds those that are overdue, `wording` makes and knows the messages
-//! - `ledger`: what counts and what has come of it; `results`: counts and histograms
-//! - `report`: what they come to, as `text`, as `json`; `hdr`: as a log; `files`: where they go
-//! - `progress`: what a terminal shows meanwhile; `machine`: where it ran; `watch`: what the load itself costs
+//! - `preflight`: what this machine has too little of, before anything is dialled; `sources`: local addresses to dial from
+//! - `load`: the service, from the first connection to the last answer
+//! - `record`: what came of it
+//! - `report`: what is shown of that
+//! - `machine`: where it ran
 
-mod asker;
-mod asking;
-mod crowd;
-mod files;
-mod hdr;
-mod json;
-mod ledger;
 mod load;
 mod machine;
-mod pending;
-mod progress;
+mod preflight;
+mod record;
 mod report;
-mod results;
-mod rota;
-mod schedule;
-mod sweep;
-mod text;
-mod walls;
-mod watch;
-mod wording;
+mod sources;
 
 use std::fs;
 use std::time::{Duration, SystemTime};
@@ -47,12 +31,14 @@ use pingpong::service::Framing;
 use pingpong::{Address, Endpoint};
 use pingpong::{Ending, Reactor, Status};
 
-use files::{Publisher, ResultFile};
 use load::{Load, Phase};
-use progress::Progress;
+use record::cost::Watch;
+pub(crate) use record::counts::Fact;
 pub(crate) use report::Report;
-pub(crate) use results::Fact;
-use watch::Watch;
+use report::files::{Publisher, ResultFile};
+use report::hdr;
+use report::progress::Progress;
+pub(crate) use sources::Sources;
 
 /// How often the load's own cost is looked at.
 const LOOK: Duration = Duration::from_millis(20);
@@ -60,7 +46,7 @@ const LOOK: Duration = Duration::from_millis(20);
 /// Loads, reports, and returns the report; or the number of the second signal that ended it at once.
 pub(crate) fn run(options: BenchOptions) -> Result<Outcome, Error> {
     let addresses = options.endpoint.addresses()?;
-    let ports = walls::check(&options, &addresses, descriptors::raise_limit())?;
+    let ports = preflight::check(&options, &addresses, descriptors::raise_limit())?;
     // What cannot be written is better known before the run than after it.
     let publisher = Publisher::open(options.json.as_ref(), options.quiet)?;
     let hdr = options.hdr.as_deref().map(ResultFile::create).transpose()?;

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use nix::libc::{EAGAIN, ECONNREFUSED, EMFILE};
 
-use super::super::load::Phase;
-use super::super::results::Fact;
 use super::{MILLI, asking, dialling, times};
+use crate::bench::load::Phase;
+use crate::bench::record::counts::Fact;
 use crate::cli::Extent;
 
 #[test]

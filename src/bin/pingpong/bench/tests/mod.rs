@@ -12,8 +12,8 @@ use std::ops::{Deref, DerefMut};
 
 use std::time::Duration;
 
-use super::load::{Load, Phase};
-use super::results::{Counts, Fact};
+use crate::bench::load::{Load, Phase};
+use crate::bench::record::counts::{Counts, Fact};
 use crate::cli::{BenchOptions, Extent, Probe};
 use fake::server::Server;
 use hdrhistogram::Histogram;

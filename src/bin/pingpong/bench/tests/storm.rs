@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use nix::libc::ECONNREFUSED;
 
-use super::super::results::{Counts, Fact};
 use super::{MILLI, Rig, dialling};
+use crate::bench::record::counts::{Counts, Fact};
 use crate::cli::{BenchOptions, Extent};
 use pingpong::service::Framing;
 

@@ -6,7 +6,8 @@
 use std::fs;
 use std::net::{SocketAddr, UdpSocket};
 
-use crate::cli::{BenchOptions, Sources};
+use super::Sources;
+use crate::cli::BenchOptions;
 use crate::descriptors;
 use pingpong::{Address, Endpoint};
 use pingpong::{Error, Resource};

@@ -4,22 +4,31 @@
 //! In the closed loop a connection asks again when it has its answer; in the open loop the schedule asks, whether or
 //! not answers came, and what it could not send in time is still counted from when it was due.
 
+mod ask;
+mod connection;
+mod dialer;
+mod message;
+mod open;
+mod overdue;
+pub(super) mod pending;
+mod schedule;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
-use super::asker::Asker;
-use super::crowd::{Crowd, IDLE};
-use super::ledger::Ledger;
-use super::results::Fact;
-use super::rota::Rota;
-use super::schedule::Schedule;
-use super::wording::Wording;
+use crate::bench::record::counts::Fact;
+use crate::bench::record::ledger::Ledger;
 use crate::cli::{BenchOptions, Extent};
+use connection::Asker;
+use dialer::{Crowd, IDLE};
+use message::Wording;
+use open::Rota;
 use pingpong::Address;
 use pingpong::Moment;
 use pingpong::service::{Input, Outbox, Peer, Service};
 use pingpong::{CloseReason, Error, copy_of};
+use schedule::Schedule;
 
 /// The timers.
 pub(super) const SEND: u64 = 0;
@@ -56,23 +65,23 @@ pub(super) enum Phase {
 
 #[derive(Debug)]
 pub(super) struct Load {
-    pub(super) options: BenchOptions,
+    options: BenchOptions,
     pub(super) phase: Phase,
-    pub(super) wording: Wording,
-    pub(super) crowd: Crowd,
-    pub(super) askers: Vec<Asker>,
+    wording: Wording,
+    crowd: Crowd,
+    askers: Vec<Asker>,
     /// The open loop's.
-    pub(super) rota: Option<Rota>,
+    rota: Option<Rota>,
     /// So many requests of one asker may be unanswered in the open loop.
-    pub(super) window: usize,
+    window: usize,
     /// A timer is set to go on dialling.
     dials_later: bool,
     /// Requests so far, all numbered.
-    pub(super) requests: u64,
+    requests: u64,
     /// Askers that have begun.
-    pub(super) begun: usize,
+    begun: usize,
     /// Where the sweep goes on.
-    pub(super) swept: usize,
+    swept: usize,
     /// Askers that have a connection.
     present: usize,
     pub(super) ledger: Ledger,
@@ -81,7 +90,7 @@ pub(super) struct Load {
     pub(super) connected: Moment,
     /// Idle connections that are there.
     idle: u64,
-    pub(super) error: Option<io::Error>,
+    error: Option<io::Error>,
 }
 
 impl Load {

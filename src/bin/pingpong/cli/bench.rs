@@ -8,9 +8,9 @@ use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use super::asking::Probe;
-use super::sources::Sources;
 use super::units::{count_of, duration_of, number_of, size_of};
 use super::{asking, duration, flag, option, required, timeout};
+use crate::bench::Sources;
 use pingpong::Endpoint;
 use pingpong::service::Framing;
 
