@@ -3,6 +3,7 @@
 //! The load is a service on dialled connections, in the same loop as the server: what it measures it pays for like
 //! everyone else.
 //!
+//! - `options`: what may be asked of it
 //! - `preflight`: what this machine has too little of, before anything is dialled; `sources`: local addresses to dial from
 //! - `load`: the service, from the first connection to the last answer
 //! - `record`: what came of it
@@ -11,6 +12,7 @@
 
 mod load;
 mod machine;
+mod options;
 mod preflight;
 mod record;
 mod report;
@@ -21,7 +23,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
-use crate::cli::{BenchOptions, Extent, MergeOptions, Probe};
+use crate::cli::Probe;
 use crate::descriptors;
 use pingpong::Error;
 use pingpong::Limits;
@@ -32,6 +34,7 @@ use pingpong::{Address, Endpoint};
 use pingpong::{Ending, Reactor, Status};
 
 use load::{Load, Phase};
+pub(crate) use options::{BenchOptions, Extent, MergeOptions, Output};
 use record::cost::Watch;
 pub(crate) use record::counts::Fact;
 pub(crate) use report::Report;

@@ -7,7 +7,7 @@ use std::fs;
 use std::net::{SocketAddr, UdpSocket};
 
 use super::Sources;
-use crate::cli::BenchOptions;
+use crate::bench::BenchOptions;
 use crate::descriptors;
 use pingpong::{Address, Endpoint};
 use pingpong::{Error, Resource};

@@ -16,10 +16,11 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use log::LevelFilter;
 
 pub(crate) use asking::{ClientOptions, PingOptions, Probe};
-#[cfg(feature = "bench")]
-pub(crate) use bench::{BenchOptions, Extent, MergeOptions, Output};
 pub(crate) use serve::{Kind, Serve};
 use units::{count_of, duration_of};
+
+#[cfg(feature = "bench")]
+use crate::bench::{BenchOptions, MergeOptions};
 
 /// What the user wants.
 #[derive(Debug)]

@@ -7,8 +7,8 @@ use super::connection::Verdict;
 use super::open::Rota;
 use super::pending::Request;
 use super::{BEGIN, Load, Phase, SEND};
+use crate::bench::Extent;
 use crate::bench::record::counts::Fact;
-use crate::cli::Extent;
 use pingpong::Moment;
 use pingpong::service::Outbox;
 

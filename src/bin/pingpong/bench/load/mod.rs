@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use crate::bench::record::counts::Fact;
 use crate::bench::record::ledger::Ledger;
-use crate::cli::{BenchOptions, Extent};
+use crate::bench::{BenchOptions, Extent};
 use connection::Asker;
 use dialer::{Crowd, IDLE};
 use message::Wording;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use super::counts::{Counts, Fact, Latency, histogram};
+use crate::bench::BenchOptions;
 use crate::bench::load::pending::{Request, Settled};
-use crate::cli::BenchOptions;
 use pingpong::Moment;
 
 /// How long the parts are that an HdrHistogram log consists of.

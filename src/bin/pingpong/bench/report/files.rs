@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use super::Report;
-use crate::cli::Output;
+use crate::bench::Output;
 use pingpong::Error;
 
 /// A file for results, made anew.

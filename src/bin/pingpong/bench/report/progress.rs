@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 use super::text::shown;
 use crate::bench::load::{Load, Phase};
 use crate::bench::record::counts::Fact;
-use crate::cli::{BenchOptions, Extent};
+use crate::bench::{BenchOptions, Extent};
 use pingpong::Moment;
 use pingpong::outlet::open_without_waiting;
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 use nix::libc::{EAGAIN, ECONNREFUSED, EMFILE};
 
 use super::{MILLI, asking, dialling, times};
+use crate::bench::Extent;
 use crate::bench::load::Phase;
 use crate::bench::record::counts::Fact;
-use crate::cli::Extent;
 
 #[test]
 fn the_next_address_is_tried_and_after_the_last_one_it_is_over() {

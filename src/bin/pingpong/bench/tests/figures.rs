@@ -7,7 +7,8 @@ use nix::libc::ECONNREFUSED;
 use super::{MILLI, Rig, asking, dialling, times};
 use crate::bench::load::Phase;
 use crate::bench::record::counts::Fact;
-use crate::cli::{BenchOptions, Extent, Probe};
+use crate::bench::{BenchOptions, Extent};
+use crate::cli::Probe;
 use pingpong::Address;
 
 /// How many took longer than 5 ms.

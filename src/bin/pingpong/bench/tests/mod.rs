@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use crate::bench::load::{Load, Phase};
 use crate::bench::record::counts::{Counts, Fact};
-use crate::cli::{BenchOptions, Extent, Probe};
+use crate::bench::{BenchOptions, Extent};
+use crate::cli::Probe;
 use fake::server::Server;
 use hdrhistogram::Histogram;
 use pingpong::Address;

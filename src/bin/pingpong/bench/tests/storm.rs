@@ -7,7 +7,7 @@ use nix::libc::ECONNREFUSED;
 
 use super::{MILLI, Rig, dialling};
 use crate::bench::record::counts::{Counts, Fact};
-use crate::cli::{BenchOptions, Extent};
+use crate::bench::{BenchOptions, Extent};
 use pingpong::service::Framing;
 
 /// Throws of dice, the same ones for the same seed (xorshift64, Marsaglia 2003).
