@@ -23,14 +23,15 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
+use crate::budget::may_be_budgeted;
 use crate::cli::Probe;
 use crate::descriptors;
+use pingpong::Address;
 use pingpong::Error;
 use pingpong::Limits;
 use pingpong::Moment;
 use pingpong::engine::ServiceId;
 use pingpong::service::Framing;
-use pingpong::{Address, Endpoint};
 use pingpong::{Ending, Reactor, Status};
 
 use load::{Load, Phase};
@@ -158,7 +159,7 @@ fn report_of(load: &Load, options: &BenchOptions, watch: &Watch, started: System
         counts: load.ledger.counts.clone(),
         refusals: load.refusals().clone(),
         churn_ports: None,
-        is_budgeted: is_budgeted(options, load.address()),
+        is_budgeted: may_be_budgeted(&options.endpoint, load.address(), &options.probe),
         service: load.ledger.service.total.clone(),
         response: load.ledger.response.as_ref().map(|times| times.total.clone()),
         lag: load.ledger.lag.as_ref().map(|times| times.total.clone()),
@@ -170,12 +171,6 @@ fn report_of(load: &Load, options: &BenchOptions, watch: &Watch, started: System
             "machine": machine::facts(),
         }),
     }
-}
-
-/// Whether a pingpong server answers such datagrams within a budget only: those to other hosts, but for proper pings.
-fn is_budgeted(options: &BenchOptions, address: Option<&Address>) -> bool {
-    let is_far = address.and_then(Address::ip).is_some_and(|ip| !ip.is_loopback());
-    matches!(options.endpoint, Endpoint::Udp(_)) && is_far && !matches!(options.probe, Probe::Pong(_))
 }
 
 fn program() -> String {
