@@ -157,14 +157,6 @@ pub fn is_exhaustion(error: &io::Error) -> bool {
     error.raw_os_error().is_some_and(|code| [EMFILE, ENFILE, ENOBUFS, ENOMEM].iter().any(|errno| *errno as i32 == code))
 }
 
-/// An error cannot be cloned, but its number says all, or else its text.
-pub fn copy_of(error: &io::Error) -> io::Error {
-    match error.raw_os_error() {
-        Some(number) => io::Error::from_raw_os_error(number),
-        None => io::Error::new(error.kind(), error.to_string()),
-    }
-}
-
 /// An error of the operating system in plain words, as [`Error`] tells it: in lower case, and without the number that
 /// `io::Error` appends.
 ///

@@ -85,25 +85,28 @@
 //!
 //! Imports point down only:
 //!
-//! - `serve`, `client`, `ping`, `bench`: the commands; options become services and sockets, then the reactor turns. A
-//!   client is a service like any other, on a connection that was dialled, and so is a load. `cli`, `logger`, `target`,
-//!   `outlet` and `descriptors` beside them.
-//! - `reactor`: the only code that names mio: `Poll`, tokens, sockets, signals, the console, the clock, [`Handle`].
+//! - [`Reactor`]: the only code that names mio. It polls, and tells the engine what has happened and what time it is.
+//!   Beside it tokens, sockets, signals, the console, the clock, [`Handle`]; [`outlet`] for printing without waiting.
 //! - [`engine`]: every decision and no poll: connections, accepting, datagrams, buffers, timers, limits. It reaches
 //!   sockets through the trait [`Net`](engine::Net) and is told the time, so that tests and simulations can drive it.
 //! - [`service`]: what bytes mean. No socket.
 //! - [`Endpoint`], [`Limits`], [`Stats`], [`Error`], [`CloseReason`], [`Moment`]: what all of them speak of.
 //!
+//! The `pingpong` command is a crate of its own and uses this one as anyone would.
+//!
 //! # One byte's journey
 //!
 //! A byte arrives at a TCP socket. epoll_wait(2) returns in [`Reactor::turn`], which decodes the event's token and
-//! calls [`Engine::ready`](engine::Engine::ready). The table finds the connection (a stale event ends here), the event
-//! sets its `readable` bit, and it gets a step: one recv(2) into the engine's scratch buffer, one
+//! hands it to [`Engine::dispatch`](engine::Engine::dispatch). The table finds the connection (a stale event ends here),
+//! the event says that it is readable, and it gets a step: one recv(2) into the engine's scratch buffer, one
 //! [`Service::received`](service::Service::received) on it, one send(2) of the answer. What the service did not take
 //! and what the kernel did not take goes into buffers lent to the connection, which owns none while it is idle. Then
 //! the effects that the service asked for are carried out, and the connection is closed, queued for another step, or
 //! left until its next event. With one request outstanding that is two system calls a request, and a share in
 //! epoll_wait.
+//!
+//! A datagram's way is shorter: the event marks its socket, `dispatch` receives a batch once all events are seen, and
+//! each datagram is screened (may it be answered?), served, and its answer sent or queued.
 
 mod endpoint;
 pub mod engine;
@@ -116,8 +119,9 @@ pub mod service;
 mod stats;
 
 pub use endpoint::{Address, Endpoint, EndpointError, EndpointProblem, HostPort};
-pub use error::{CloseReason, Error, Occupant, copy_of, describe, is_exhaustion};
+pub use error::{CloseReason, Error, Occupant, describe, is_exhaustion};
 pub use limits::Limits;
 pub use moment::Moment;
 pub use reactor::{ConsoleKind, Ending, Handle, ListenOptions, Reactor, Status, WhenFull};
+pub use service::ServiceId;
 pub use stats::Stats;

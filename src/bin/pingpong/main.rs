@@ -7,6 +7,8 @@
 
 #[cfg(feature = "bench")]
 mod bench;
+#[cfg(feature = "bench")]
+mod budget;
 mod cli;
 mod client;
 mod descriptors;

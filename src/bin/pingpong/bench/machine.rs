@@ -1,4 +1,4 @@
-//! Where a load ran: what figures depend on and readers want to know.
+//! The machine that a load runs on: the facts that its figures depend on, and how much memory there is.
 
 use std::fs;
 
@@ -12,22 +12,34 @@ pub(super) fn facts() -> Value {
         "cpu": field("/proc/cpuinfo", "model name"),
         "cpus": std::thread::available_parallelism().map_or(1, usize::from),
         "cpus_allowed": field("/proc/self/status", "Cpus_allowed_list"),
-        "memory_bytes": field("/proc/meminfo", "MemTotal").and_then(bytes_of),
+        "memory_bytes": memory("MemTotal"),
         "tcp_congestion_control": read("/proc/sys/net/ipv4/tcp_congestion_control"),
     })
+}
+
+/// Bytes under this name in /proc/meminfo (proc_meminfo(5)): `MemTotal`, `MemAvailable`.
+pub(super) fn memory(name: &str) -> Option<u64> {
+    let kib = field("/proc/meminfo", name)?;
+    kib.strip_suffix(" kB")?.parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
 fn read(path: &str) -> Option<String> {
     fs::read_to_string(path).ok().map(|text| text.trim().to_owned())
 }
 
-/// The value behind `name:` in one of the kernel's lists.
+/// The value after `name:` in one of the kernel's lists.
 fn field(path: &str, name: &str) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
     let mut fields = text.lines().filter_map(|line| line.split_once(':'));
     fields.find(|(key, _)| key.trim() == name).map(|(_, value)| value.trim().to_owned())
 }
 
-fn bytes_of(kib: String) -> Option<u64> {
-    kib.strip_suffix(" kB")?.parse::<u64>().ok().map(|kib| kib * 1024)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_has_memory() {
+        assert!(memory("MemAvailable").unwrap() > 1 << 20);
+    }
 }

@@ -3,58 +3,47 @@
 //! The load is a service on dialled connections, in the same loop as the server: what it measures it pays for like
 //! everyone else.
 //!
-//! - `walls`: what this machine has too little of, before anything is dialled
-//! - `load`: the service, from the first connection to the last answer; `crowd` says whom to dial, `asking` asks,
-//!   `rota` and `schedule` say whom and when in the open loop; `asker` has one connection's `pending` requests and takes their answers,
-//!   `sweep` finds those that are overdue, `wording` makes and knows the messages
-//! - `ledger`: what counts and what has come of it; `results`: counts and histograms
-//! - `report`: what they come to, as `text`, as `json`; `hdr`: as a log; `files`: where they go
-//! - `progress`: what a terminal shows meanwhile; `machine`: where it ran; `watch`: what the load itself costs
+//! - `options`: what may be asked of it
+//! - `preflight`: what this machine has too little of, before anything is dialled; `sources`: local addresses to dial from
+//! - `load`: the service, from the first connection to the last answer
+//! - `record`: what came of it
+//! - `report`: what is shown of that
+//! - `machine`: where it ran
 
-mod asker;
-mod asking;
-mod crowd;
-mod files;
-mod hdr;
-mod json;
-mod ledger;
 mod load;
 mod machine;
-mod pending;
-mod progress;
+mod options;
+mod preflight;
+mod record;
 mod report;
-mod results;
-mod rota;
-mod schedule;
-mod sweep;
-mod text;
-mod walls;
-mod watch;
-mod wording;
+mod sources;
 
 use std::fs;
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
-use crate::cli::{BenchOptions, Extent, MergeOptions};
+use crate::budget::may_be_budgeted;
 use crate::descriptors;
 use crate::error::Error;
 use crate::probe::Probe;
 use crate::target;
+use pingpong::Address;
 use pingpong::Limits;
 use pingpong::Moment;
 use pingpong::service::Framing;
 use pingpong::service::ServiceId;
-use pingpong::{Address, Endpoint};
 use pingpong::{Ending, Reactor, Status};
 
-use files::{Publisher, ResultFile};
 use load::{Load, Phase};
-use progress::Progress;
+pub(crate) use options::{BenchOptions, Extent, MergeOptions, Output};
+use record::cost::Watch;
+pub(crate) use record::counts::Fact;
 pub(crate) use report::Report;
-pub(crate) use results::Fact;
-use watch::Watch;
+use report::files::{Publisher, ResultFile};
+use report::hdr;
+use report::progress::Progress;
+pub(crate) use sources::Sources;
 
 /// How often the load's own cost is looked at.
 const LOOK: Duration = Duration::from_millis(20);
@@ -62,7 +51,7 @@ const LOOK: Duration = Duration::from_millis(20);
 /// Loads, reports, and returns the report; or the number of the second signal that ended it at once.
 pub(crate) fn run(options: BenchOptions) -> Result<Outcome, Error> {
     let addresses = target::resolve(&options.endpoint)?;
-    let ports = walls::check(&options, &addresses, descriptors::raise_limit())?;
+    let ports = preflight::check(&options, &addresses, descriptors::raise_limit())?;
     // What cannot be written is better known before the run than after it.
     let publisher = Publisher::open(options.json.as_ref(), options.quiet)?;
     let hdr = options.hdr.as_deref().map(ResultFile::create).transpose()?;
@@ -171,7 +160,7 @@ fn report_of(load: &Load, options: &BenchOptions, watch: &Watch, started: System
         counts: load.ledger.counts.clone(),
         refusals: load.refusals().clone(),
         churn_ports: None,
-        is_budgeted: is_budgeted(options, load.address()),
+        is_budgeted: may_be_budgeted(&options.endpoint, load.address(), &options.probe),
         service: load.ledger.service.total.clone(),
         response: load.ledger.response.as_ref().map(|times| times.total.clone()),
         lag: load.ledger.lag.as_ref().map(|times| times.total.clone()),
@@ -183,12 +172,6 @@ fn report_of(load: &Load, options: &BenchOptions, watch: &Watch, started: System
             "machine": machine::facts(),
         }),
     }
-}
-
-/// Whether a pingpong server answers such datagrams within a budget only: those to other hosts, but for proper pings.
-fn is_budgeted(options: &BenchOptions, address: Option<&Address>) -> bool {
-    let is_far = address.and_then(Address::ip).is_some_and(|ip| !ip.is_loopback());
-    matches!(options.endpoint, Endpoint::Udp(_)) && is_far && !matches!(options.probe, Probe::Pong(_))
 }
 
 fn program() -> String {

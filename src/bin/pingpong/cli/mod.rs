@@ -1,14 +1,12 @@
 //! The command line, as data: what may be written, and what it means. No input or output.
 //!
-//! - `serve`, `asking`, `measuring`: the commands, their options and their help
-//! - `units`: durations, sizes, counts, texts; `sources`: ranges of addresses
+//! - `serve`, `asking`, `bench`: the commands, their options and their help
+//! - `units`: durations, sizes, counts, texts
 
 mod asking;
 #[cfg(feature = "bench")]
-mod measuring;
+mod bench;
 mod serve;
-#[cfg(feature = "bench")]
-mod sources;
 mod units;
 
 use std::ffi::OsString;
@@ -18,12 +16,11 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use log::LevelFilter;
 
 pub(crate) use asking::{ClientOptions, PingOptions};
-#[cfg(feature = "bench")]
-pub(crate) use measuring::{BenchOptions, Extent, MergeOptions, Output};
 pub(crate) use serve::{Kind, Serve};
-#[cfg(feature = "bench")]
-pub(crate) use sources::Sources;
 use units::{count_of, duration_of};
+
+#[cfg(feature = "bench")]
+use crate::bench::{BenchOptions, MergeOptions};
 
 /// What the user wants.
 #[derive(Debug)]
@@ -93,7 +90,7 @@ fn command() -> Command {
         .subcommand(asking::ping())
         .after_help("'pingpong serve' starts ping, hello and echo on their usual ports of 127.0.0.1.");
     #[cfg(feature = "bench")]
-    let command = command.subcommand(measuring::bench());
+    let command = command.subcommand(bench::bench());
     command
 }
 

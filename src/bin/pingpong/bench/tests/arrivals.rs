@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use nix::libc::{EAGAIN, ECONNREFUSED, EMFILE};
 
-use super::super::load::Phase;
-use super::super::results::Fact;
 use super::{MILLI, asking, dialling, times};
-use crate::cli::Extent;
+use crate::bench::Extent;
+use crate::bench::load::Phase;
+use crate::bench::record::counts::Fact;
 
 #[test]
 fn the_next_address_is_tried_and_after_the_last_one_it_is_over() {

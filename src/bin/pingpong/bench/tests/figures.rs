@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use nix::libc::ECONNREFUSED;
 
-use super::super::load::Phase;
-use super::super::results::Fact;
 use super::{MILLI, Rig, asking, dialling, times};
-use crate::cli::{BenchOptions, Extent};
+use crate::bench::load::Phase;
+use crate::bench::record::counts::Fact;
+use crate::bench::{BenchOptions, Extent};
 use crate::probe::Probe;
 use pingpong::Address;
 
@@ -78,7 +78,7 @@ fn what_the_load_itself_delays_is_lag_and_in_the_response_but_not_in_the_service
     assert_eq!(server.count(Fact::Requests), 100);
     let (lag, service, response) = server.load(|load| {
         let ledger = &load.ledger;
-        let of = |latency: &Option<super::super::results::Latency>| times(&latency.as_ref().unwrap().total);
+        let of = |latency: &Option<crate::bench::record::counts::Latency>| times(&latency.as_ref().unwrap().total);
         (of(&ledger.lag), times(&ledger.service.total), of(&ledger.response))
     });
     // One request was under way.

@@ -12,9 +12,9 @@ use std::ops::{Deref, DerefMut};
 
 use std::time::Duration;
 
-use super::load::{Load, Phase};
-use super::results::{Counts, Fact};
-use crate::cli::{BenchOptions, Extent};
+use crate::bench::load::{Load, Phase};
+use crate::bench::record::counts::{Counts, Fact};
+use crate::bench::{BenchOptions, Extent};
 use crate::probe::Probe;
 use fake::server::Server;
 use hdrhistogram::Histogram;

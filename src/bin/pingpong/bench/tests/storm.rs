@@ -6,9 +6,9 @@ use std::time::Duration;
 use fake::Dice;
 use nix::libc::ECONNREFUSED;
 
-use super::super::results::{Counts, Fact};
 use super::{MILLI, Rig, dialling};
-use crate::cli::{BenchOptions, Extent};
+use crate::bench::record::counts::{Counts, Fact};
+use crate::bench::{BenchOptions, Extent};
 use pingpong::service::Framing;
 
 fn random_options(dice: &mut Dice) -> impl FnOnce(&mut BenchOptions) {

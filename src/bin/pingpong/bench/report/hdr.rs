@@ -8,14 +8,14 @@ use std::time::{Duration, SystemTime};
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, IntervalLogWriterError, Tag};
 
-use super::load::Load;
-use super::results::{Latency, Part, histogram};
+use crate::bench::load::Load;
+use crate::bench::record::counts::{Latency, Part, histogram};
 
 /// What the largest value is divided by for show: the log shows it in milliseconds.
 const MAX_DIVISOR: f64 = 1e6;
 
 /// Writes what a load has measured, which was begun at `started` of the wall clock.
-pub(super) fn write(out: &mut impl Write, load: &Load, started: SystemTime) -> io::Result<()> {
+pub(crate) fn write(out: &mut impl Write, load: &Load, started: SystemTime) -> io::Result<()> {
     let from = load.ledger.from();
     let began = started + from.since(load.dialled);
     let mut serializer = V2DeflateSerializer::new();

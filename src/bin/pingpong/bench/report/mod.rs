@@ -2,15 +2,21 @@
 //!
 //! Made from a load that has run, or read back from JSON; several add up to one as if it had been one run.
 
+pub(crate) mod files;
+pub(crate) mod hdr;
+mod json;
+pub(crate) mod progress;
+mod text;
+
 use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
 use serde_json::Value;
 
-use super::results::{Counts, Fact};
+use crate::bench::record::counts::{Counts, Fact};
 
 /// Shares of the answers that reports tell the time of, and their names.
-pub(super) const PERCENTILES: [(f64, &str); 5] =
+pub(crate) const PERCENTILES: [(f64, &str); 5] =
     [(50.0, "p50"), (90.0, "p90"), (99.0, "p99"), (99.9, "p999"), (99.99, "p9999")];
 
 /// A percentile is worth something from so many answers beyond it on.
@@ -70,12 +76,12 @@ pub(crate) struct Cost {
 
 impl Report {
     /// The times that count for a user: from when a request was to be sent, if there was a schedule.
-    pub(super) fn main_times(&self) -> &Histogram<u64> {
+    pub(crate) fn main_times(&self) -> &Histogram<u64> {
         self.response.as_ref().unwrap_or(&self.service)
     }
 
     /// What cannot be trusted, and why.
-    pub(super) fn warnings(&self) -> Vec<String> {
+    pub(crate) fn warnings(&self) -> Vec<String> {
         let count = |fact: Fact| self.counts[fact];
         let mut warnings = Vec::new();
         let mut warn = |holds: bool, text: String| {
@@ -155,7 +161,7 @@ impl Report {
     }
 
     /// Adds another run that went on at the same time, on another machine or in another process.
-    pub(super) fn add(&mut self, other: &Self) {
+    pub(crate) fn add(&mut self, other: &Self) {
         self.is_partial |= other.is_partial;
         self.is_budgeted |= other.is_budgeted;
         // Response times of some only would pass for those of all.

@@ -4,23 +4,32 @@
 //! In the closed loop a connection asks again when it has its answer; in the open loop the schedule asks, whether or
 //! not answers came, and what it could not send in time is still counted from when it was due.
 
+mod ask;
+mod connection;
+mod dialer;
+mod message;
+mod open;
+mod overdue;
+pub(super) mod pending;
+mod schedule;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
-use super::asker::Asker;
-use super::crowd::{Crowd, IDLE};
-use super::ledger::Ledger;
-use super::results::Fact;
-use super::rota::Rota;
-use super::schedule::Schedule;
-use super::wording::Wording;
-use crate::cli::{BenchOptions, Extent};
+use crate::bench::record::counts::Fact;
+use crate::bench::record::ledger::Ledger;
+use crate::bench::{BenchOptions, Extent};
 use crate::error::Error;
+use connection::Asker;
+use dialer::{Crowd, IDLE};
+use message::Wording;
+use open::Rota;
 use pingpong::Address;
+use pingpong::CloseReason;
 use pingpong::Moment;
 use pingpong::service::{Input, Outbox, Peer, Service};
-use pingpong::{CloseReason, copy_of};
+use schedule::Schedule;
 
 /// The timers.
 pub(super) const SEND: u64 = 0;
@@ -57,23 +66,23 @@ pub(super) enum Phase {
 
 #[derive(Debug)]
 pub(super) struct Load {
-    pub(super) options: BenchOptions,
+    options: BenchOptions,
     pub(super) phase: Phase,
-    pub(super) wording: Wording,
-    pub(super) crowd: Crowd,
-    pub(super) askers: Vec<Asker>,
+    wording: Wording,
+    crowd: Crowd,
+    askers: Vec<Asker>,
     /// The open loop's.
-    pub(super) rota: Option<Rota>,
+    rota: Option<Rota>,
     /// So many requests of one asker may be unanswered in the open loop.
-    pub(super) window: usize,
+    window: usize,
     /// A timer is set to go on dialling.
     dials_later: bool,
     /// Requests so far, all numbered.
-    pub(super) requests: u64,
+    requests: u64,
     /// Askers that have begun.
-    pub(super) begun: usize,
+    begun: usize,
     /// Where the sweep goes on.
-    pub(super) swept: usize,
+    swept: usize,
     /// Askers that have a connection.
     present: usize,
     pub(super) ledger: Ledger,
@@ -82,7 +91,7 @@ pub(super) struct Load {
     pub(super) connected: Moment,
     /// Idle connections that are there.
     idle: u64,
-    pub(super) error: Option<io::Error>,
+    error: Option<io::Error>,
 }
 
 impl Load {
@@ -284,12 +293,11 @@ impl Service for Load {
     }
 
     fn failed(&mut self, peer: Option<Peer>, error: io::Error, out: &mut Outbox<'_>) {
-        let error = &error;
         let key = self.asker_of(out.tag());
         match (self.phase, peer, key) {
             (Phase::Scouting, ..) => {
                 if !self.crowd.try_next_address() {
-                    self.error = Some(copy_of(error));
+                    self.error = Some(error);
                     return out.stop();
                 }
                 self.askers[0] = Asker::default();
@@ -297,14 +305,14 @@ impl Service for Load {
                 self.ledger.counts[Fact::ConnectionsOpened] = 0;
                 self.crowd.send_scout(out);
             }
-            (Phase::Connecting, None, _) if is_for_now(error) => {
+            (Phase::Connecting, None, _) if is_for_now(&error) => {
                 self.crowd.settled(out.now());
                 self.crowd.dial_again(out.tag());
                 self.dial_later(out.now() + WAIT, out);
             }
             (Phase::Connecting, None, _) => {
                 self.crowd.settled(out.now());
-                self.crowd.refused(error, 1);
+                self.crowd.refused(&error, 1);
                 self.ledger.counts[Fact::ConnectionsFailed] += 1;
                 self.dial_more(out);
             }
@@ -313,14 +321,14 @@ impl Service for Load {
                 self.give_up_all(key, Fact::Refused, out.now());
                 self.end_when_settled(out);
             }
-            (Phase::Asking | Phase::Settling, None, Some(_)) if is_for_now(error) || is_portless(error) => {
-                self.ledger.counts[Fact::PortWaits] += u64::from(is_portless(error));
+            (Phase::Asking | Phase::Settling, None, Some(_)) if is_for_now(&error) || is_portless(&error) => {
+                self.ledger.counts[Fact::PortWaits] += u64::from(is_portless(&error));
                 out.wake_at(out.now() + WAIT, REDIAL | out.tag());
             }
             (Phase::Asking | Phase::Settling, None, Some(key)) => {
                 let is_refused = error.kind() == io::ErrorKind::ConnectionRefused;
                 self.give_up_all(key, if is_refused { Fact::Refused } else { Fact::Broken }, out.now());
-                self.crowd.refused(error, 1);
+                self.crowd.refused(&error, 1);
                 if self.rota.is_some() {
                     self.set_free(key, out);
                 }

@@ -4,8 +4,8 @@ use std::fmt::{self, Write};
 
 use hdrhistogram::Histogram;
 
-use super::report::{Cost, PERCENTILES, Report};
-use super::results::{Fact, values_of};
+use super::{Cost, PERCENTILES, Report};
+use crate::bench::record::counts::{Fact, values_of};
 
 /// Characters of the longest bar.
 const BAR: f64 = 40.0;

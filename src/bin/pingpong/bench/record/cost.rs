@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use nix::sys::resource::{UsageWho, getrusage};
 
-use super::LOOK;
-use super::load::{Load, Phase};
-use super::report::Cost;
-use super::results::Fact;
+use super::counts::Fact;
+use crate::bench::LOOK;
+use crate::bench::load::{Load, Phase};
+use crate::bench::report::Cost;
 use pingpong::Moment;
 
 #[derive(Debug, Default)]
-pub(super) struct Watch {
+pub(crate) struct Watch {
     due: Moment,
     first: Option<Sample>,
     last: Option<Sample>,
@@ -27,12 +27,12 @@ struct Sample {
 
 impl Watch {
     /// When to look next.
-    pub(super) fn due(&self) -> Moment {
+    pub(crate) fn due(&self) -> Moment {
         self.due
     }
 
     /// Looks, if it is time that counts; in polls that found nothing the loop has spent `polled` so far.
-    pub(super) fn look(&mut self, load: &Load, polled: Duration, now: Moment) {
+    pub(crate) fn look(&mut self, load: &Load, polled: Duration, now: Moment) {
         let (from, is_asking) = (load.ledger.from(), load.phase == Phase::Asking);
         self.due = now + LOOK;
         if is_asking && now < from {
@@ -47,7 +47,7 @@ impl Watch {
 
     /// What `sent` requests cost, going by those between the first look and the last; `None` where the run was too
     /// short to tell.
-    pub(super) fn cost(&self, sent: u64) -> Option<Cost> {
+    pub(crate) fn cost(&self, sent: u64) -> Option<Cost> {
         let (first, last) = self.first.zip(self.last)?;
         let (seen, passed) = (last.sent - first.sent, last.at.since(first.at).as_secs_f64());
         let polled = last.polled.saturating_sub(first.polled).as_secs_f64();

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 
 use super::schedule::Schedule;
-use crate::cli::Sources;
+use crate::bench::Sources;
 use pingpong::Address;
 use pingpong::Moment;
 use pingpong::describe;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-/// A run of addresses, as in `127.0.0.2`, `127.0.0.2-127.0.0.9` or `10.0.0.0/28`.
+/// A range of addresses, as in `127.0.0.2`, `127.0.0.2-127.0.0.9` or `10.0.0.0/28`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Sources {
     first: IpAddr,
@@ -13,12 +13,12 @@ pub(crate) struct Sources {
 }
 
 impl Sources {
-    /// How many addresses they are.
+    /// How many addresses there are.
     pub(crate) fn count(self) -> u64 {
         self.count
     }
 
-    /// The address with this number; they go round.
+    /// The address for connection `number`: addresses take turns.
     pub(crate) fn nth(self, number: u64) -> IpAddr {
         let offset = number % self.count;
         match self.first {
@@ -38,43 +38,33 @@ impl Sources {
         Some(Self { first, count })
     }
 
-    /// The hosts of a network: in IPv4 without the first and the last address, which are the network's own.
-    fn of_network(address: IpAddr, prefix: u32) -> Option<Self> {
-        match address {
-            IpAddr::V4(address) => {
+    fn of_network(network: IpAddr, prefix: u32) -> Option<Self> {
+        match network {
+            IpAddr::V4(_) if prefix > 32 => None,
+            IpAddr::V4(network) => {
                 let host = u32::MAX.checked_shr(prefix).unwrap_or(0);
-                let (first, last) = (u32::from(address) & !host, u32::from(address) | host);
-                let own = u32::from(prefix < 31);
-                (prefix <= 32).then(|| {
-                    Self::between(IpAddr::V4(Ipv4Addr::from(first + own)), IpAddr::V4(Ipv4Addr::from(last - own)))
-                })?
+                let (first, last) = (u32::from(network) & !host, u32::from(network) | host);
+                // The first address names the network, the last one its broadcast.
+                let reserved = u32::from(prefix < 31);
+                Self::between(Ipv4Addr::from(first + reserved).into(), Ipv4Addr::from(last - reserved).into())
             }
-            IpAddr::V6(address) => {
+            IpAddr::V6(_) if prefix > 128 => None,
+            IpAddr::V6(network) => {
                 let host = u128::MAX.checked_shr(prefix).unwrap_or(0);
-                let (first, last) = (u128::from(address) & !host, u128::from(address) | host);
+                let (first, last) = (u128::from(network) & !host, u128::from(network) | host);
+                // A count has 64 bits, a network may have more; no load needs this many.
                 let last = last.min(first.saturating_add(u128::from(u32::MAX)));
-                (prefix <= 128)
-                    .then(|| Self::between(IpAddr::V6(Ipv6Addr::from(first)), IpAddr::V6(Ipv6Addr::from(last))))?
+                Self::between(Ipv6Addr::from(first).into(), Ipv6Addr::from(last).into())
             }
         }
     }
 }
 
 impl FromStr for Sources {
-    type Err = String;
+    type Err = NoSources;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let address = |text: &str| text.parse::<IpAddr>().ok();
-        let sources = match (text.split_once('-'), text.split_once('/')) {
-            (Some((first, last)), _) => {
-                address(first).zip(address(last)).and_then(|(first, last)| Self::between(first, last))
-            }
-            (_, Some((network, prefix))) => address(network)
-                .zip(prefix.parse().ok())
-                .and_then(|(address, prefix)| Self::of_network(address, prefix)),
-            _ => address(text).map(|first| Self { first, count: 1 }),
-        };
-        sources.ok_or_else(|| "write it like 127.0.0.2, 127.0.0.2-127.0.0.9 or 10.0.0.0/28".to_owned())
+    fn from_str(text: &str) -> Result<Self, NoSources> {
+        parse(text).ok_or(NoSources)
     }
 }
 
@@ -85,6 +75,28 @@ impl fmt::Display for Sources {
             count => write!(f, "{}-{}", self.first, self.nth(count - 1)),
         }
     }
+}
+
+/// A text that names no range of addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NoSources;
+
+impl std::error::Error for NoSources {}
+
+impl fmt::Display for NoSources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("write it like 127.0.0.2, 127.0.0.2-127.0.0.9 or 10.0.0.0/28")
+    }
+}
+
+fn parse(text: &str) -> Option<Sources> {
+    if let Some((first, last)) = text.split_once('-') {
+        return Sources::between(first.parse().ok()?, last.parse().ok()?);
+    }
+    if let Some((network, prefix)) = text.split_once('/') {
+        return Sources::of_network(network.parse().ok()?, prefix.parse().ok()?);
+    }
+    Some(Sources { first: text.parse().ok()?, count: 1 })
 }
 
 #[cfg(test)]
@@ -121,7 +133,7 @@ mod tests {
     fn mistakes_show_how_to_write_it() {
         for text in ["", "localhost", "127.0.0.9-127.0.0.2", "10.0.0.0/33", "fd00::/129", "::1-127.0.0.1", "10.0.0.0/"]
         {
-            assert!(text.parse::<Sources>().unwrap_err().contains("like 127.0.0.2"), "{text}");
+            assert!(text.parse::<Sources>().unwrap_err().to_string().contains("like 127.0.0.2"), "{text}");
         }
     }
 }

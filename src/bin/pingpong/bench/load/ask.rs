@@ -3,12 +3,12 @@
 //! Closed loop: who has an answer asks again. Open loop: the schedule asks whoever is free. With a connection for each
 //! request either of them dials first, and the request is sent when someone is there.
 
-use super::asker::Verdict;
-use super::load::{BEGIN, Load, Phase, SEND};
+use super::connection::Verdict;
+use super::open::Rota;
 use super::pending::Request;
-use super::results::Fact;
-use super::rota::Rota;
-use crate::cli::Extent;
+use super::{BEGIN, Load, Phase, SEND};
+use crate::bench::Extent;
+use crate::bench::record::counts::Fact;
 use pingpong::Moment;
 use pingpong::service::Outbox;
 

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 
-use super::load::{Load, Phase};
-use super::results::Fact;
 use super::text::shown;
-use crate::cli::{BenchOptions, Extent};
+use crate::bench::load::{Load, Phase};
+use crate::bench::record::counts::Fact;
+use crate::bench::{BenchOptions, Extent};
 use pingpong::Moment;
 use pingpong::outlet::open_without_waiting;
 
@@ -17,7 +17,7 @@ use pingpong::outlet::open_without_waiting;
 const INTERVAL: Duration = Duration::from_millis(250);
 
 #[derive(Debug)]
-pub(super) struct Progress {
+pub(crate) struct Progress {
     bar: ProgressBar,
     next: Moment,
     shown: Moment,
@@ -26,7 +26,7 @@ pub(super) struct Progress {
 
 impl Progress {
     /// On a terminal, if it is wanted.
-    pub(super) fn open(options: &BenchOptions) -> Option<Self> {
+    pub(crate) fn open(options: &BenchOptions) -> Option<Self> {
         let terminal = io::stderr();
         if !options.progress || !terminal.is_terminal() {
             return None;
@@ -44,11 +44,11 @@ impl Progress {
     }
 
     /// When it wants to be drawn next.
-    pub(super) fn due(&self) -> Moment {
+    pub(crate) fn due(&self) -> Moment {
         self.next
     }
 
-    pub(super) fn draw(&mut self, load: &mut Load, extent: Extent, now: Moment) {
+    pub(crate) fn draw(&mut self, load: &mut Load, extent: Extent, now: Moment) {
         let passed = now.since(self.shown).as_secs_f64();
         let rate = (load.ledger.answered - self.answered) as f64 / passed.max(f64::MIN_POSITIVE);
         let connected = load.ledger.counts[Fact::ConnectionsOpened];
@@ -76,7 +76,7 @@ impl Progress {
         (self.answered, self.shown, self.next) = (load.ledger.answered, now, now + INTERVAL);
     }
 
-    pub(super) fn close(self) {
+    pub(crate) fn close(self) {
         self.bar.finish_and_clear();
     }
 }

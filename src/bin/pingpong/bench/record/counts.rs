@@ -121,7 +121,7 @@ impl IndexMut<Fact> for Counts {
 }
 
 /// A histogram of nanoseconds with three digits, which grows as needed: nothing is clamped.
-pub(super) fn histogram() -> Histogram<u64> {
+pub(crate) fn histogram() -> Histogram<u64> {
     const MINUTE: u64 = 60_000_000_000;
     let mut histogram = Histogram::new_with_bounds(1, MINUTE, 3).expect("these bounds are sound");
     histogram.auto(true);
@@ -130,28 +130,28 @@ pub(super) fn histogram() -> Histogram<u64> {
 
 /// Durations of one kind, of the whole run and of its parts.
 #[derive(Debug)]
-pub(super) struct Latency {
-    pub(super) total: Histogram<u64>,
+pub(crate) struct Latency {
+    pub(crate) total: Histogram<u64>,
     /// Since the last part ended, where parts are kept.
     part: Option<Histogram<u64>>,
-    pub(super) parts: Vec<Part>,
+    pub(crate) parts: Vec<Part>,
 }
 
 /// What one part of a run has measured: each value and how often.
 #[derive(Debug)]
-pub(super) struct Part {
-    pub(super) from: Moment,
-    pub(super) until: Moment,
-    pub(super) values: Vec<(u64, u64)>,
+pub(crate) struct Part {
+    pub(crate) from: Moment,
+    pub(crate) until: Moment,
+    pub(crate) values: Vec<(u64, u64)>,
 }
 
 impl Latency {
-    pub(super) fn new(keeps_parts: bool) -> Self {
+    pub(crate) fn new(keeps_parts: bool) -> Self {
         Self { total: histogram(), part: keeps_parts.then(histogram), parts: Vec::new() }
     }
 
     #[inline]
-    pub(super) fn record(&mut self, duration: Duration) {
+    pub(crate) fn record(&mut self, duration: Duration) {
         let nanos = duration.as_nanos() as u64;
         self.total.record(nanos).expect("it grows");
         if let Some(part) = &mut self.part {
@@ -160,7 +160,7 @@ impl Latency {
     }
 
     /// Ends a part, if parts are kept.
-    pub(super) fn end_part(&mut self, from: Moment, until: Moment) {
+    pub(crate) fn end_part(&mut self, from: Moment, until: Moment) {
         if let Some(part) = &mut self.part {
             self.parts.push(Part { from, until, values: values_of(part) });
             part.clear();
@@ -169,7 +169,7 @@ impl Latency {
 }
 
 /// Each value in a histogram and how often it was recorded; recording them again makes the same histogram.
-pub(super) fn values_of(histogram: &Histogram<u64>) -> Vec<(u64, u64)> {
+pub(crate) fn values_of(histogram: &Histogram<u64>) -> Vec<(u64, u64)> {
     let recorded = histogram.iter_recorded();
     recorded.map(|step| (step.value_iterated_to(), step.count_at_value())).collect()
 }

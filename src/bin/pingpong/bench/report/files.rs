@@ -4,31 +4,31 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
-use super::report::Report;
-use crate::cli::Output;
+use super::Report;
+use crate::bench::Output;
 use crate::error::Error;
 
 /// A file for results, made anew.
 #[derive(Debug)]
-pub(super) struct ResultFile<'a> {
+pub(crate) struct ResultFile<'a> {
     file: File,
     path: &'a Path,
 }
 
 impl<'a> ResultFile<'a> {
-    pub(super) fn create(path: &'a Path) -> Result<Self, Error> {
+    pub(crate) fn create(path: &'a Path) -> Result<Self, Error> {
         let file = File::create(path).map_err(|source| Error::File { to: "write", path: path.into(), source })?;
         Ok(Self { file, path })
     }
 
-    pub(super) fn write(mut self, write: impl FnOnce(&mut File) -> io::Result<()>) -> Result<(), Error> {
+    pub(crate) fn write(mut self, write: impl FnOnce(&mut File) -> io::Result<()>) -> Result<(), Error> {
         write(&mut self.file).map_err(|source| Error::File { to: "write", path: self.path.into(), source })
     }
 }
 
 /// Where a report goes: as text to standard output, as JSON there instead or into a file.
 #[derive(Debug)]
-pub(super) struct Publisher<'a> {
+pub(crate) struct Publisher<'a> {
     json: Option<ResultFile<'a>>,
     prints: Printed,
 }
@@ -41,7 +41,7 @@ enum Printed {
 }
 
 impl<'a> Publisher<'a> {
-    pub(super) fn open(json: Option<&'a Output>, is_quiet: bool) -> Result<Self, Error> {
+    pub(crate) fn open(json: Option<&'a Output>, is_quiet: bool) -> Result<Self, Error> {
         let prints = match json {
             Some(Output::Stdout) => Printed::Json,
             _ if is_quiet => Printed::LastLine,
@@ -54,7 +54,7 @@ impl<'a> Publisher<'a> {
         Ok(Self { json, prints })
     }
 
-    pub(super) fn publish(self, report: &Report) -> Result<(), Error> {
+    pub(crate) fn publish(self, report: &Report) -> Result<(), Error> {
         if let Some(file) = self.json {
             file.write(|file| file.write_all(report.to_json().as_bytes()))?;
         }

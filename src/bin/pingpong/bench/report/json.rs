@@ -6,9 +6,9 @@ use std::io;
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
 
-use super::report::{Cost, PERCENTILES, Report};
-use super::results::{Counts, Fact, histogram, values_of};
 use super::text::micros;
+use super::{Cost, PERCENTILES, Report};
+use crate::bench::record::counts::{Counts, Fact, histogram, values_of};
 
 /// The version of this layout.
 const SCHEMA: u64 = 1;
@@ -75,7 +75,7 @@ impl Report {
     }
 
     /// Reads one back.
-    pub(super) fn from_json(text: &str) -> io::Result<Self> {
+    pub(crate) fn from_json(text: &str) -> io::Result<Self> {
         let foreign = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
         let whole: Value = serde_json::from_str(text).map_err(|error| foreign(&format!("not JSON: {error}")))?;
         if whole["schema"] != SCHEMA {

@@ -3,8 +3,8 @@
 use std::io;
 use std::time::Duration;
 
-use super::load::{Load, Phase, SWEEP};
-use super::results::Fact;
+use super::{Load, Phase, SWEEP};
+use crate::bench::record::counts::Fact;
 use pingpong::service::Outbox;
 
 /// Connections that are looked at for overdue answers at once.

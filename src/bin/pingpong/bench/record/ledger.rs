@@ -6,26 +6,26 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use super::pending::{Request, Settled};
-use super::results::{Counts, Fact, Latency, histogram};
-use crate::cli::BenchOptions;
+use super::counts::{Counts, Fact, Latency, histogram};
+use crate::bench::BenchOptions;
+use crate::bench::load::pending::{Request, Settled};
 use pingpong::Moment;
 
 /// How long the parts are that an HdrHistogram log consists of.
 const PART: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
-pub(super) struct Ledger {
-    pub(super) counts: Counts,
-    pub(super) service: Latency,
+pub(crate) struct Ledger {
+    pub(crate) counts: Counts,
+    pub(crate) service: Latency,
     /// From when a request was due, where there is a schedule.
-    pub(super) response: Option<Latency>,
+    pub(crate) response: Option<Latency>,
     /// How much later than due requests were sent, where there is a schedule.
-    pub(super) lag: Option<Latency>,
+    pub(crate) lag: Option<Latency>,
     /// What a progress line shows: answers since it last did …
-    pub(super) recent: Option<Histogram<u64>>,
+    pub(crate) recent: Option<Histogram<u64>>,
     /// … and all of them, warm-up included.
-    pub(super) answered: u64,
+    pub(crate) answered: u64,
     timeout: Duration,
     is_datagram: bool,
     measuring: Option<Measuring>,
@@ -43,7 +43,7 @@ struct Measuring {
 }
 
 impl Ledger {
-    pub(super) fn new(options: &BenchOptions, shows_progress: bool) -> Self {
+    pub(crate) fn new(options: &BenchOptions, shows_progress: bool) -> Self {
         let keeps_parts = options.hdr.is_some();
         let is_open = options.rate.is_some();
         Self {
@@ -64,23 +64,23 @@ impl Ledger {
     }
 
     /// What is due from here on counts, up to there if there is an end.
-    pub(super) fn measure(&mut self, from: Moment, until: Option<Moment>) {
+    pub(crate) fn measure(&mut self, from: Moment, until: Option<Moment>) {
         self.measuring = Some(Measuring { from, until });
         self.part_began = from;
     }
 
     /// When the measuring began or will begin; at the start of the clock until that is known.
-    pub(super) fn from(&self) -> Moment {
+    pub(crate) fn from(&self) -> Moment {
         self.measuring.map_or(Moment::default(), |measuring| measuring.from)
     }
 
     /// When it ends, where that is known beforehand.
-    pub(super) fn until(&self) -> Option<Moment> {
+    pub(crate) fn until(&self) -> Option<Moment> {
         self.measuring?.until
     }
 
     /// Nothing will be sent any more; where it ends before its time, that was all.
-    pub(super) fn close(&mut self, now: Moment) {
+    pub(crate) fn close(&mut self, now: Moment) {
         self.is_closed = true;
         if let Some(Measuring { until: Some(until), .. }) = &mut self.measuring {
             *until = now.min(*until);
@@ -88,13 +88,13 @@ impl Ledger {
     }
 
     /// Whether what is due at this moment counts. (After the end nothing is due.)
-    pub(super) fn covers(&self, moment: Moment) -> bool {
+    pub(crate) fn covers(&self, moment: Moment) -> bool {
         self.measuring.is_some_and(|measuring| moment >= measuring.from)
     }
 
     /// How long it has measured, or did in all: until the last request was sent, where they came too late to be sent in
     /// time.
-    pub(super) fn measured(&self, now: Moment) -> Duration {
+    pub(crate) fn measured(&self, now: Moment) -> Duration {
         let Some(measuring) = self.measuring else { return Duration::ZERO };
         let end = match measuring.until {
             Some(until) => now.min(until).max(self.last_sent),
@@ -105,11 +105,11 @@ impl Ledger {
     }
 
     /// Whether every request that counts has an outcome.
-    pub(super) fn is_settled(&self) -> bool {
+    pub(crate) fn is_settled(&self) -> bool {
         self.counts.open() == 0
     }
 
-    pub(super) fn sent(&mut self, request: &Request) {
+    pub(crate) fn sent(&mut self, request: &Request) {
         if self.covers(request.intended) {
             self.counts[Fact::Sent] += 1;
             self.last_sent = request.sent;
@@ -119,7 +119,7 @@ impl Ledger {
         }
     }
 
-    pub(super) fn answered(&mut self, settled: Settled, is_right: bool, now: Moment) {
+    pub(crate) fn answered(&mut self, settled: Settled, is_right: bool, now: Moment) {
         let Settled { request, was_overdue, is_overtaken } = settled;
         let took = now.since(request.sent);
         self.answered += 1;
@@ -144,12 +144,12 @@ impl Ledger {
     }
 
     /// An answer came that nobody had asked for any more.
-    pub(super) fn surplus(&mut self, now: Moment) {
+    pub(crate) fn surplus(&mut self, now: Moment) {
         self.counts[Fact::Duplicate] += u64::from(self.covers(now));
     }
 
     /// A request will have no answer, for this reason.
-    pub(super) fn failed(&mut self, request: &Request, fact: Fact, now: Moment) {
+    pub(crate) fn failed(&mut self, request: &Request, fact: Fact, now: Moment) {
         if self.covers(request.intended) {
             self.counts[fact] += 1;
             self.last_settled = now;
@@ -157,14 +157,14 @@ impl Ledger {
     }
 
     /// Ends a part when it is long enough.
-    pub(super) fn mind_parts(&mut self, now: Moment) {
+    pub(crate) fn mind_parts(&mut self, now: Moment) {
         if self.measuring.is_some() && now.since(self.part_began) >= PART {
             self.end_part(now);
         }
     }
 
     /// Ends the last part.
-    pub(super) fn end(&mut self, now: Moment) {
+    pub(crate) fn end(&mut self, now: Moment) {
         self.end_part((self.from() + self.measured(now)).max(self.part_began));
     }
 

@@ -1,4 +1,4 @@
-//! `pingpong bench`: its options.
+//! `pingpong bench`: its flags and its help, and which of them go together.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,78 +7,12 @@ use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use super::sources::Sources;
 use super::units::{count_of, duration_of, number_of, size_of};
 use super::{asking, duration, flag, option, required, timeout};
+use crate::bench::{BenchOptions, Extent, MergeOptions, Output, Sources};
 use crate::probe::Probe;
 use pingpong::Endpoint;
 use pingpong::service::Framing;
-
-/// The options of `pingpong bench`.
-#[derive(Clone, Debug)]
-pub(crate) struct BenchOptions {
-    /// Whom to load.
-    pub(crate) endpoint: Endpoint,
-    /// Sockets that ask.
-    pub(crate) connections: u32,
-    /// Sockets that only stay open.
-    pub(crate) idle: u32,
-    /// How long, or how often.
-    pub(crate) extent: Extent,
-    /// Requests per second over all connections, sent on schedule; without it each connection waits for its answers.
-    pub(crate) rate: Option<f64>,
-    /// Requests that one connection has under way, where it waits for answers.
-    pub(crate) pipeline: u32,
-    /// What to ask, and what answer is right.
-    pub(crate) probe: Probe,
-    /// Whether each request has a connection of its own.
-    pub(crate) churn: bool,
-    /// Connections made per second before the start; without it, as fast as they come about.
-    pub(crate) connect_rate: Option<f64>,
-    /// Local addresses to come from.
-    pub(crate) sources: Option<Sources>,
-    /// How long to ask before it counts.
-    pub(crate) warmup: Duration,
-    /// Where a message ends in a stream: lines or chunks.
-    pub(crate) framing: Framing,
-    /// An answer after this long is lost, or late.
-    pub(crate) timeout: Duration,
-    /// Where the results go as JSON.
-    pub(crate) json: Option<Output>,
-    /// Where the histograms go as an HdrHistogram log.
-    pub(crate) hdr: Option<PathBuf>,
-    /// Only the last line of the report.
-    pub(crate) quiet: bool,
-    /// Whether a terminal shows how it goes.
-    pub(crate) progress: bool,
-}
-
-/// The options of `pingpong bench merge`.
-#[derive(Clone, Debug)]
-pub(crate) struct MergeOptions {
-    /// Results of `--json`.
-    pub(crate) files: Vec<PathBuf>,
-    /// Where the sum goes as JSON.
-    pub(crate) json: Option<Output>,
-}
-
-/// When a load ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Extent {
-    /// After so long.
-    Duration(Duration),
-    /// After so many requests.
-    Requests(u64),
-}
-
-/// Where results go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Output {
-    /// To standard output, in place of the report.
-    Stdout,
-    /// Into a file.
-    File(PathBuf),
-}
 
 /// The longest message of UDP over IPv4 (udp(7)).
 const LONGEST_DATAGRAM: usize = 65_507;
@@ -172,10 +106,10 @@ fn json() -> Arg {
         .num_args(0..=1)
         .require_equals(true)
         .default_missing_value("-")
-        .value_parser(clap::builder::PathBufValueParser::new().map(|path: PathBuf| match path.as_os_str() == "-" {
-            true => Output::Stdout,
-            false => Output::File(path),
-        }))
+        .value_parser(
+            clap::builder::PathBufValueParser::new()
+                .map(|path: PathBuf| if path.as_os_str() == "-" { Output::Stdout } else { Output::File(path) }),
+        )
 }
 
 /// `50000`, `50k`, `0.5`.
@@ -185,12 +119,12 @@ fn per_second(text: &str) -> Result<f64, String> {
         Ok(rate) => rate,
         Err(_) => f64::from(count_of(text)?),
     };
-    // One in three hours, up to what the clock can tell apart.
+    // From one in three hours to one in a nanosecond, which is as fine as the clock tells.
     let is_sound = (1e-4..=1e9).contains(&rate);
     is_sound.then_some(rate).ok_or_else(|| "write it like 50000, 50k or 0.5".to_owned())
 }
 
-/// What a parser takes, and 0.
+/// A parser that takes 0 too.
 fn or_none<T: Default>(parse: fn(&str) -> Result<T, String>) -> impl Fn(&str) -> Result<T, String> + Clone {
     move |text| if text == "0" || text == "0s" { Ok(T::default()) } else { parse(text) }
 }
@@ -220,7 +154,10 @@ impl BenchOptions {
             quiet: options.get_flag("quiet"),
             progress: !options.get_flag("no-progress"),
         };
-        bench.mistake().map_or(Ok(bench), |mistake| Err(clap::Error::raw(ErrorKind::ValueValidation, mistake)))
+        match bench.mistake() {
+            None => Ok(bench),
+            Some(mistake) => Err(clap::Error::raw(ErrorKind::ValueValidation, mistake)),
+        }
     }
 
     /// What does not go together, and what to do about it.

@@ -3,8 +3,8 @@
 //! Bytes are compared as they come with the answer to the oldest request; from its number on they need not wait for the
 //! rest. When the number differs, the line is looked at as a whole: it may be the right answer to another request.
 
+use super::message::Wording;
 use super::pending::{Pending, Settled};
-use super::wording::Wording;
 use pingpong::service::{Input, Peer};
 
 #[derive(Debug, Default)]

@@ -10,22 +10,22 @@ use pingpong::Moment;
 
 /// One request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Request {
-    pub(super) number: u64,
+pub(crate) struct Request {
+    pub(crate) number: u64,
     /// When it was to be sent.
-    pub(super) intended: Moment,
+    pub(crate) intended: Moment,
     /// When it was sent.
-    pub(super) sent: Moment,
+    pub(crate) sent: Moment,
 }
 
 /// A request that has been answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Settled {
-    pub(super) request: Request,
+pub(crate) struct Settled {
+    pub(crate) request: Request,
     /// It had been given up.
-    pub(super) was_overdue: bool,
+    pub(crate) was_overdue: bool,
     /// A later request was answered before it.
-    pub(super) is_overtaken: bool,
+    pub(crate) is_overtaken: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub(super) struct Pending {
 }
 
 impl Pending {
-    pub(super) fn push(&mut self, request: Request) {
+    pub(crate) fn push(&mut self, request: Request) {
         self.queue.push_back((request, State::Waiting));
         self.waiting += 1;
     }
@@ -71,7 +71,7 @@ impl Pending {
     }
 
     /// Takes this one: it is answered. `None` where it has been answered, or forgotten, or was never asked.
-    pub(super) fn settle(&mut self, number: u64) -> Option<Settled> {
+    pub(crate) fn settle(&mut self, number: u64) -> Option<Settled> {
         let place = match self.queue.front() {
             Some((request, _)) if request.number == number => 0,
             _ => self.queue.binary_search_by_key(&number, |(request, _)| request.number).ok()?,

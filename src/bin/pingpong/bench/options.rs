@@ -1,0 +1,77 @@
+//! What a user may ask of `pingpong bench`. The command line fills these in, and has checked that they go together.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use pingpong::Endpoint;
+use pingpong::service::Framing;
+
+use super::sources::Sources;
+use crate::probe::Probe;
+
+/// The options of `pingpong bench`.
+#[derive(Clone, Debug)]
+pub(crate) struct BenchOptions {
+    /// The server to load.
+    pub(crate) endpoint: Endpoint,
+    /// Sockets that ask.
+    pub(crate) connections: u32,
+    /// Sockets that only stay open.
+    pub(crate) idle: u32,
+    /// When the load ends.
+    pub(crate) extent: Extent,
+    /// Requests per second over all connections, sent on schedule (open loop). `None`: each connection waits for its
+    /// answers (closed loop).
+    pub(crate) rate: Option<f64>,
+    /// Closed loop: requests that one connection has under way.
+    pub(crate) pipeline: u32,
+    /// What to ask, and what answer is right.
+    pub(crate) probe: Probe,
+    /// Each request has a connection of its own.
+    pub(crate) churn: bool,
+    /// Connections made per second before the start. `None`: as fast as they come about.
+    pub(crate) connect_rate: Option<f64>,
+    /// Local addresses to dial from.
+    pub(crate) sources: Option<Sources>,
+    /// How long requests are sent before they count.
+    pub(crate) warmup: Duration,
+    /// Whether messages on a stream end with LF.
+    pub(crate) framing: Framing,
+    /// An answer after this long is late; without an answer the request is lost.
+    pub(crate) timeout: Duration,
+    /// Where the results go as JSON.
+    pub(crate) json: Option<Output>,
+    /// Where the histograms go as an HdrHistogram log.
+    pub(crate) hdr: Option<PathBuf>,
+    /// Only the last line of the report is printed.
+    pub(crate) quiet: bool,
+    /// A terminal shows how the run is going.
+    pub(crate) progress: bool,
+}
+
+/// The options of `pingpong bench merge`.
+#[derive(Clone, Debug)]
+pub(crate) struct MergeOptions {
+    /// Results of `--json`, one at least.
+    pub(crate) files: Vec<PathBuf>,
+    /// Where the sum goes as JSON.
+    pub(crate) json: Option<Output>,
+}
+
+/// When a load ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// When it has measured for this long.
+    Duration(Duration),
+    /// When this many requests have been sent.
+    Requests(u64),
+}
+
+/// Where results go as JSON.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Output {
+    /// To standard output, in place of the report.
+    Stdout,
+    /// Into a file.
+    File(PathBuf),
+}
