@@ -90,15 +90,6 @@ impl Endpoint {
             Self::Unix(path) | Self::UnixGram(path) => Ok(vec![Address::Unix(Some(path.as_path().into()))]),
         }
     }
-
-    /// An endpoint as a client may write it: TCP where there is no scheme, port 8888 where there is no port.
-    pub fn for_client(text: &str) -> Result<Self, EndpointError> {
-        let full = if text.contains("://") { text.to_owned() } else { format!("tcp://{text}") };
-        match full.parse() {
-            Err(EndpointError { problem: EndpointProblem::NoPort, .. }) => format!("{full}:8888").parse(),
-            parsed => parsed,
-        }
-    }
 }
 
 impl HostPort {
@@ -243,19 +234,6 @@ mod tests {
             ["tcp://127.0.0.1:8888", "udp://[::1]:0", "tcp://localhost:1", "unix:///run/pp.sock", "unixgram://a b"]
         {
             assert_eq!(parse(text).to_string(), text);
-        }
-    }
-
-    #[test]
-    fn a_client_may_leave_out_scheme_and_port() {
-        for (short, full) in [
-            ("localhost", "tcp://localhost:8888"),
-            ("127.0.0.1:9", "tcp://127.0.0.1:9"),
-            ("[::1]", "tcp://[::1]:8888"),
-            ("udp://[::1]", "udp://[::1]:8888"),
-            ("unix:///run/x", "unix:///run/x"),
-        ] {
-            assert_eq!(Endpoint::for_client(short).unwrap().to_string(), full);
         }
     }
 

@@ -7,8 +7,8 @@ use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
+use super::arguments::{self, duration, flag, option, required, timeout};
 use super::units::{count_of, duration_of, number_of, size_of};
-use super::{asking, duration, flag, option, required, timeout};
 use crate::bench::{BenchOptions, Extent, MergeOptions, Output, Sources};
 use crate::probe::Probe;
 use pingpong::Endpoint;
@@ -17,13 +17,13 @@ use pingpong::service::Framing;
 /// The longest message of UDP over IPv4 (udp(7)).
 const LONGEST_DATAGRAM: usize = 65_507;
 
-pub(super) fn bench() -> Command {
+pub(super) fn command() -> Command {
     Command::new("bench")
         .about("Loads a server: many connections, every answer checked and timed")
         .args_conflicts_with_subcommands(true)
         .disable_help_subcommand(true)
         .subcommand_negates_reqs(true)
-        .arg(asking::endpoint())
+        .arg(arguments::endpoint())
         .arg(option("connections", "N", "Sockets that ask").short('c').default_value("50").value_parser(count_of))
         .arg(timeout("duration", "How long it measures [default: 10s]").short('d'))
         .arg(
@@ -64,8 +64,8 @@ pub(super) fn bench() -> Command {
                 .default_value("1s")
                 .value_parser(or_none(duration_of)),
         )
-        .args(asking::texts().map(|text| text.conflicts_with("size")))
-        .arg(asking::framing("line: messages end with LF; raw: they do not"))
+        .args(arguments::texts().map(|text| text.conflicts_with("size")))
+        .arg(arguments::framing("line: messages end with LF; raw: they do not"))
         .arg(timeout("timeout", "An answer after this long is lost, or late if it still comes").default_value("5s"))
         .arg(json())
         .arg(

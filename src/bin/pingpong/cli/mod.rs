@@ -1,23 +1,26 @@
-//! The command line, as data: what may be written, and what it means. No input or output.
+//! The command line: what may be written, and the commands' options that it means. No input or output.
 //!
-//! - `serve`, `asking`, `bench`: the commands, their options and their help
-//! - `units`: durations, sizes, counts, texts
+//! - `serve`, `client`, `ping`, `bench`: each command's arguments and help, parsed into its options
+//! - `arguments`: those that several commands have; `units`: durations, sizes, counts, texts
+//!
+//! It names the commands' options; no command names it. Only `main` calls it.
 
-mod asking;
+mod arguments;
 #[cfg(feature = "bench")]
 mod bench;
+mod client;
+mod ping;
 mod serve;
 mod units;
 
 use std::ffi::OsString;
-use std::time::Duration;
 
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::Command;
 use log::LevelFilter;
 
-pub(crate) use asking::{ClientOptions, PingOptions};
-pub(crate) use serve::{Kind, Serve};
-use units::{count_of, duration_of};
+use crate::client::ClientOptions;
+use crate::ping::PingOptions;
+use crate::serve::ServeOptions;
 
 #[cfg(feature = "bench")]
 use crate::bench::{BenchOptions, MergeOptions};
@@ -35,7 +38,7 @@ pub(crate) struct Invocation {
 #[derive(Debug)]
 pub(crate) enum CommandLine {
     /// `pingpong serve`
-    Serve(Serve),
+    Serve(ServeOptions),
     /// `pingpong client`
     Client(ClientOptions),
     /// `pingpong ping`
@@ -53,7 +56,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Inv
     let matches = command().try_get_matches_from(arguments)?;
     let (name, options) = matches.subcommand().expect("clap asks for one");
     let command = match name {
-        "serve" => CommandLine::Serve(Serve::of(options)),
+        "serve" => CommandLine::Serve(ServeOptions::of(options)),
         "client" => CommandLine::Client(ClientOptions::of(options)),
         "ping" => CommandLine::Ping(PingOptions::of(options)),
         #[cfg(feature = "bench")]
@@ -86,40 +89,12 @@ fn command() -> Command {
         .arg_required_else_help(true)
         .subcommand_required(true)
         .subcommand(serve::command())
-        .subcommand(asking::client())
-        .subcommand(asking::ping())
+        .subcommand(client::command())
+        .subcommand(ping::command())
         .after_help("'pingpong serve' starts ping, hello and echo on their usual ports of 127.0.0.1.");
     #[cfg(feature = "bench")]
-    let command = command.subcommand(bench::bench());
+    let command = command.subcommand(bench::command());
     command
-}
-
-fn option(name: &'static str, value: &'static str, help: &'static str) -> Arg {
-    Arg::new(name).long(name).value_name(value).help(help)
-}
-
-fn duration(name: &'static str, help: &'static str) -> Arg {
-    option(name, "DUR", help).value_parser(duration_of)
-}
-
-/// A duration that cannot be zero.
-fn timeout(name: &'static str, help: &'static str) -> Arg {
-    option(name, "DUR", help).value_parser(|text: &str| match duration_of(text)? {
-        Duration::ZERO => Err("it must be longer than that".to_owned()),
-        duration => Ok(duration),
-    })
-}
-
-fn count(name: &'static str, help: &'static str) -> Arg {
-    option(name, "N", help).value_parser(count_of)
-}
-
-fn flag(name: &'static str, help: &'static str) -> Arg {
-    Arg::new(name).long(name).help(help).action(ArgAction::SetTrue)
-}
-
-fn required<T: Clone + Send + Sync + 'static>(options: &ArgMatches, name: &str) -> T {
-    options.get_one::<T>(name).cloned().expect("it is required or has a default")
 }
 
 #[cfg(test)]

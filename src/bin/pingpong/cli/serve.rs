@@ -1,4 +1,4 @@
-//! `pingpong serve`: its options.
+//! `pingpong serve`: its arguments and its help.
 
 use std::time::Duration;
 
@@ -6,86 +6,11 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use log::LevelFilter;
 
+use super::arguments::{count, duration, flag, option, required, timeout};
 use super::units::{rate_of, size_of};
-use super::{count, duration, flag, option, required, timeout};
-use pingpong::Limits;
-use pingpong::ListenOptions;
+use crate::serve::{Kind, ServeOptions};
 use pingpong::service::Framing;
-use pingpong::{Endpoint, HostPort};
-
-/// The options of `pingpong serve`.
-#[derive(Debug)]
-pub(crate) struct Serve {
-    /// What answers where.
-    pub(crate) services: Vec<(Kind, Vec<Endpoint>)>,
-    /// How streams are cut into messages.
-    pub(crate) framing: Framing,
-    /// How long `hello` thinks.
-    pub(crate) delay: Duration,
-    /// `--max-connections`, if given.
-    pub(crate) max_connections: Option<usize>,
-    /// All other limits.
-    pub(crate) limits: Limits,
-    /// How sockets listen.
-    pub(crate) listen: ListenOptions,
-    /// How often to log the counters.
-    pub(crate) stats: Option<Duration>,
-    /// Whether to end with the first connection.
-    pub(crate) once: bool,
-    /// How long to poll on without sleeping.
-    pub(crate) spin: Duration,
-}
-
-/// Which service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// `ping`
-    Ping,
-    /// `hello`
-    Hello,
-    /// `echo`
-    Echo,
-    /// `chat`
-    Chat,
-}
-
-impl Kind {
-    const ALL: [Self; 4] = [Self::Ping, Self::Hello, Self::Echo, Self::Chat];
-    /// What `serve` alone serves.
-    const USUAL: [Self; 3] = [Self::Ping, Self::Hello, Self::Echo];
-
-    /// Its name on the command line and in logs.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Ping => "ping",
-            Self::Hello => "hello",
-            Self::Echo => "echo",
-            Self::Chat => "chat",
-        }
-    }
-
-    /// Its endpoints where only a host and a port are named.
-    fn at(self, place: HostPort) -> Vec<Endpoint> {
-        match self {
-            Self::Chat => vec![Endpoint::Tcp(place)],
-            Self::Ping | Self::Hello | Self::Echo => vec![Endpoint::Tcp(place.clone()), Endpoint::Udp(place)],
-        }
-    }
-
-    const fn default_port(self) -> u16 {
-        match self {
-            Self::Ping => 8888,
-            Self::Hello => 9999,
-            Self::Echo => 50007,
-            Self::Chat => 12345,
-        }
-    }
-
-    fn named(name: &str) -> Result<Self, String> {
-        let found = Self::ALL.into_iter().find(|kind| kind.name() == name);
-        found.ok_or_else(|| format!("there is no service '{name}' (there are ping, hello, echo and chat)"))
-    }
-}
+use pingpong::{Endpoint, HostPort, Limits, ListenOptions};
 
 pub(super) fn command() -> Command {
     Command::new("serve")
@@ -168,7 +93,7 @@ pub(super) fn level(options: &ArgMatches) -> LevelFilter {
     }
 }
 
-impl Serve {
+impl ServeOptions {
     pub(super) fn of(options: &ArgMatches) -> Self {
         let duration = |name| options.get_one::<Duration>(name).copied();
         let count = |name| options.get_one::<u32>(name).copied();
@@ -196,7 +121,7 @@ impl Serve {
     }
 }
 
-/// The services asked for, each with its endpoints: several services may be of one kind.
+/// The services asked for, each with its endpoints.
 fn services(options: &ArgMatches) -> Vec<(Kind, Vec<Endpoint>)> {
     let host = options.get_one::<String>("host").map_or("127.0.0.1", String::as_str);
     let asked = options.get_many::<(Kind, Option<Vec<Endpoint>>)>("services");
@@ -204,17 +129,19 @@ fn services(options: &ArgMatches) -> Vec<(Kind, Vec<Endpoint>)> {
         Some(asked) => asked.cloned().collect(),
         None => Kind::USUAL.into_iter().map(|kind| (kind, None)).collect(),
     };
-    let at_host = |kind: Kind| kind.at(HostPort { host: unbracketed(host).to_owned(), port: kind.default_port() });
+    let at_host =
+        |kind: Kind| kind.endpoints_at(HostPort { host: unbracketed(host).to_owned(), port: kind.default_port() });
     asked.into_iter().map(|(kind, endpoints)| (kind, endpoints.unwrap_or_else(|| at_host(kind)))).collect()
 }
 
 /// `SERVICE`, `SERVICE=SCHEME://…` or `SERVICE=HOST:PORT`.
 fn service_argument(text: &str) -> Result<(Kind, Option<Vec<Endpoint>>), String> {
-    let Some((name, place)) = text.split_once('=') else { return Ok((Kind::named(text)?, None)) };
-    let kind = Kind::named(name)?;
-    let endpoints = match place.contains("://") {
-        true => vec![place.parse::<Endpoint>().map_err(|error| error.to_string())?],
-        false => kind.at(place.parse::<HostPort>().map_err(|problem| problem.to_string())?),
+    let Some((name, place)) = text.split_once('=') else { return Ok((kind(text)?, None)) };
+    let kind = kind(name)?;
+    let endpoints = if place.contains("://") {
+        vec![place.parse::<Endpoint>().map_err(|error| error.to_string())?]
+    } else {
+        kind.endpoints_at(place.parse::<HostPort>().map_err(|problem| problem.to_string())?)
     };
     match endpoints.iter().find(|endpoint| kind == Kind::Chat && endpoint.is_datagram()) {
         Some(endpoint) => Err(format!("chat needs connections, and {endpoint} has none (try tcp or unix)")),
@@ -222,6 +149,12 @@ fn service_argument(text: &str) -> Result<(Kind, Option<Vec<Endpoint>>), String>
     }
 }
 
+fn kind(name: &str) -> Result<Kind, String> {
+    let found = Kind::ALL.into_iter().find(|kind| kind.name() == name);
+    found.ok_or_else(|| format!("there is no service '{name}' (there are ping, hello, echo and chat)"))
+}
+
+/// Without the brackets in which an IPv6 address may be written.
 fn unbracketed(host: &str) -> &str {
     host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
 }
@@ -232,7 +165,7 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn serve(arguments: &str) -> Serve {
+    fn serve(arguments: &str) -> ServeOptions {
         let words = ["pingpong", "serve"].into_iter().chain(arguments.split_whitespace()).map(Into::into);
         match parse(words).unwrap_or_else(|error| panic!("{error}")).command {
             CommandLine::Serve(serve) => serve,
@@ -240,7 +173,7 @@ mod tests {
         }
     }
 
-    fn listed(serve: &Serve) -> Vec<String> {
+    fn listed(serve: &ServeOptions) -> Vec<String> {
         let each = serve.services.iter().flat_map(|(kind, endpoints)| endpoints.iter().map(move |at| (kind, at)));
         each.map(|(kind, at)| format!("{} {at}", kind.name())).collect()
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use pingpong::CloseReason;
 use pingpong::service::{Framing, Outbox, Peer};
 
-use crate::cli::ClientOptions;
+use super::ClientOptions;
 use crate::error::Error;
 use crate::target::Target;
 

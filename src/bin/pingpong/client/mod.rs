@@ -12,17 +12,31 @@ mod scripted;
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Duration;
 
-use pingpong::service::Service;
-use pingpong::{ConsoleKind, Limits, WhenFull};
+use pingpong::service::{Framing, Service};
+use pingpong::{ConsoleKind, Endpoint, Limits, WhenFull};
 
 use crate::DynReactor;
-use crate::cli::ClientOptions;
 use crate::error::Error;
 
 use conversation::Conversation;
 use interactive::Interactive;
 use scripted::Scripted;
+
+/// The options of `pingpong client`.
+#[derive(Debug)]
+pub(crate) struct ClientOptions {
+    pub(crate) endpoint: Endpoint,
+    /// What to say; if empty, what is typed.
+    pub(crate) messages: Vec<Vec<u8>>,
+    /// Whether the server speaks first, and is waited for.
+    pub(crate) greeting: bool,
+    /// Where a message ends in a stream: lines or chunks.
+    pub(crate) framing: Framing,
+    /// How long an answer may take.
+    pub(crate) timeout: Duration,
+}
 
 /// Holds the conversation, and tells how it went.
 pub(crate) fn run(options: ClientOptions) -> Result<(), Error> {

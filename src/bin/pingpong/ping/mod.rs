@@ -10,7 +10,6 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::DynReactor;
-use crate::cli::PingOptions;
 use crate::error::Error;
 use crate::probe::Probe;
 use crate::target::Target;
@@ -20,6 +19,21 @@ use pingpong::Limits;
 use pingpong::Moment;
 use pingpong::service::{Input, Outbox, Peer, Service, escaped};
 use pingpong::{ConsoleKind, WhenFull};
+
+/// The options of `pingpong ping`.
+#[derive(Debug)]
+pub(crate) struct PingOptions {
+    pub(crate) endpoint: Endpoint,
+    /// How often to ask; for ever, if not given.
+    pub(crate) count: Option<u64>,
+    /// From one question to the next.
+    pub(crate) interval: Duration,
+    /// An answer after this long is late.
+    pub(crate) timeout: Duration,
+    /// No line for each answer.
+    pub(crate) quiet: bool,
+    pub(crate) probe: Probe,
+}
 
 /// The timer that sends; the other one ends.
 const SEND: u64 = 0;

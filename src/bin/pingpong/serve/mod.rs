@@ -1,10 +1,11 @@
 //! `pingpong serve`: options become services and sockets, the reactor turns, the counters are the report.
 
+mod options;
+
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use crate::DynReactor;
-use crate::cli::{Kind, Serve};
 use crate::descriptors;
 use crate::error::Error;
 use crate::logger;
@@ -12,8 +13,10 @@ use pingpong::Endpoint;
 use pingpong::service::{Chat, Echo, Hello, Operator, Ping, Service};
 use pingpong::{ConsoleKind, Ending, Status, WhenFull};
 
+pub(crate) use options::{Kind, ServeOptions};
+
 /// Serves until a signal or `--once` ends it.
-pub(crate) fn run(options: Serve) -> Result<Ending, Error> {
+pub(crate) fn run(options: ServeOptions) -> Result<Ending, Error> {
     let mut limits = options.limits.clone();
     limits.max_connections = max_connections(options.max_connections, endpoints(&options).count());
     let mut reactor = DynReactor::new(limits)?;
@@ -48,7 +51,7 @@ pub(crate) fn run(options: Serve) -> Result<Ending, Error> {
     Ok(ending)
 }
 
-fn service(kind: Kind, options: &Serve) -> Box<dyn Service> {
+fn service(kind: Kind, options: &ServeOptions) -> Box<dyn Service> {
     match kind {
         Kind::Ping => Box::new(Ping::new(options.framing)),
         Kind::Hello => Box::new(Hello::new(options.framing, options.delay)),
@@ -65,7 +68,7 @@ fn operator(console: ConsoleKind) -> Operator {
     }
 }
 
-fn endpoints(options: &Serve) -> impl Iterator<Item = &Endpoint> {
+fn endpoints(options: &ServeOptions) -> impl Iterator<Item = &Endpoint> {
     options.services.iter().flat_map(|(_, endpoints)| endpoints)
 }
 

@@ -1,0 +1,108 @@
+//! Arguments that several commands have, and how any command builds and reads its own.
+
+use std::time::Duration;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Arg, ArgAction, ArgMatches};
+
+use super::units::{count_of, duration_of, unescaped};
+use crate::probe::Probe;
+use pingpong::service::Framing;
+use pingpong::{Endpoint, EndpointError, EndpointProblem};
+
+/// An option with a value.
+pub(super) fn option(name: &'static str, value: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).value_name(value).help(help)
+}
+
+/// An option without a value.
+pub(super) fn flag(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).help(help).action(ArgAction::SetTrue)
+}
+
+pub(super) fn duration(name: &'static str, help: &'static str) -> Arg {
+    option(name, "DUR", help).value_parser(duration_of)
+}
+
+/// A duration that cannot be zero.
+pub(super) fn timeout(name: &'static str, help: &'static str) -> Arg {
+    option(name, "DUR", help).value_parser(|text: &str| match duration_of(text)? {
+        Duration::ZERO => Err("it must be longer than that".to_owned()),
+        duration => Ok(duration),
+    })
+}
+
+pub(super) fn count(name: &'static str, help: &'static str) -> Arg {
+    option(name, "N", help).value_parser(count_of)
+}
+
+/// The server that `client`, `ping` and `bench` talk to.
+pub(super) fn endpoint() -> Arg {
+    Arg::new("endpoint")
+        .value_name("ENDPOINT")
+        .required(true)
+        .value_parser(client_endpoint)
+        .help("Where: tcp://HOST:PORT, udp://HOST:PORT, unix://PATH, unixgram://PATH; HOST is tcp://HOST:8888")
+}
+
+/// How the asking side cuts a stream into messages. It has to know: `auto` is for servers.
+pub(super) fn framing(help: &'static str) -> Arg {
+    let names = PossibleValuesParser::new(["line", "raw"]);
+    option("framing", "FRAMING", help).default_value("line").value_parser(names.map(|name| match name.as_str() {
+        "raw" => Framing::Raw,
+        _ => Framing::Line,
+    }))
+}
+
+/// `--send` and `--expect`, which go together.
+pub(super) fn texts() -> [Arg; 2] {
+    let text = |name, other, help| option(name, "TEXT", help).requires(other).value_parser(unescaped);
+    [
+        text("send", "expect", "Ask this instead (C escapes: PING\\r\\n)"),
+        text("expect", "send", "The answer to that (+PONG\\r\\n)").conflicts_with("echo"),
+    ]
+}
+
+/// The value of an argument that is required or has a default.
+pub(super) fn required<T: Clone + Send + Sync + 'static>(options: &ArgMatches, name: &str) -> T {
+    options.get_one::<T>(name).cloned().expect("it is required or has a default")
+}
+
+impl Probe {
+    /// What `--send` and `--expect`, or `--echo`, or neither of them ask for.
+    pub(super) fn of(options: &ArgMatches, bytes: usize) -> Self {
+        let text = |name| options.get_one::<Vec<u8>>(name).cloned();
+        match text("send").zip(text("expect")) {
+            Some((send, expect)) => Self::Fixed { send, expect },
+            None if options.get_flag("echo") => Self::Echo(bytes),
+            None => Self::Pong(bytes),
+        }
+    }
+}
+
+/// An endpoint as a client may write it: TCP where there is no scheme, port 8888 where there is no port.
+fn client_endpoint(text: &str) -> Result<Endpoint, EndpointError> {
+    let full = if text.contains("://") { text.to_owned() } else { format!("tcp://{text}") };
+    match full.parse() {
+        Err(EndpointError { problem: EndpointProblem::NoPort, .. }) => format!("{full}:8888").parse(),
+        parsed => parsed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_may_leave_out_scheme_and_port() {
+        for (short, full) in [
+            ("localhost", "tcp://localhost:8888"),
+            ("127.0.0.1:9", "tcp://127.0.0.1:9"),
+            ("[::1]", "tcp://[::1]:8888"),
+            ("udp://[::1]", "udp://[::1]:8888"),
+            ("unix:///run/x", "unix:///run/x"),
+        ] {
+            assert_eq!(client_endpoint(short).unwrap().to_string(), full);
+        }
+    }
+}
