@@ -47,7 +47,7 @@ impl Net for Sockets {
     }
 
     fn ask(&mut self, to: &Address, from: Option<IpAddr>) -> io::Result<Datagram> {
-        datagram::asking(to, from)
+        Datagram::connected(to, from)
     }
 
     fn now(&self, turn: Moment) -> Moment {
