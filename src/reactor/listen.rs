@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use super::Reactor;
-use super::datagram;
+use super::datagram::Datagram;
 use super::listener::Listener;
 use super::options::ListenOptions;
 use super::socket_file::Refusal;
@@ -85,7 +85,7 @@ impl<S: Service> Reactor<S> {
         options: &ListenOptions,
     ) -> io::Result<SocketAddr> {
         if is_datagram {
-            let (socket, local) = datagram::udp(address, options)?;
+            let (socket, local) = Datagram::udp(address, options)?;
             if !local.ip().is_loopback() {
                 log::warn!(
                     "udp://{local} answers datagrams from other hosts, whose addresses can be forged (see --udp-budget)"
@@ -107,7 +107,7 @@ impl<S: Service> Reactor<S> {
         options: &ListenOptions,
     ) -> Result<(), Refusal> {
         match is_datagram {
-            true => self.engine.bind(service, datagram::unix(path)?, Address::Unix(Some(path.into())))?,
+            true => self.engine.bind(service, Datagram::unix(path)?, Address::Unix(Some(path.into())))?,
             false => self.engine.listen(service, Listener::unix(path, options)?)?,
         }
         Ok(())

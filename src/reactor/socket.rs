@@ -43,7 +43,7 @@ impl Net for Sockets {
     }
 
     fn ask(&mut self, to: &Address, from: Option<IpAddr>) -> io::Result<Datagram> {
-        datagram::asking(to, from)
+        Datagram::connected(to, from)
     }
 
     fn established(&mut self, stream: &mut Stream) -> io::Result<bool> {

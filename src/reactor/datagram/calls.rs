@@ -1,0 +1,218 @@
+//! The calls that receive and send datagrams.
+//!
+//! | socket | receives | sends |
+//! |---|---|---|
+//! | UDP, one address | recvmmsg(2), a batch in one call | sendto(2) |
+//! | UDP, all addresses | recvmsg(2) one by one, with packet info | sendmmsg(2), with packet info |
+//! | UDP, connected | recvmmsg(2) | send(2) |
+//! | Unix | recvfrom(2) one by one | sendto(2) |
+//! | Unix, connected | recv(2) one by one | send(2) |
+//!
+//! Packet info (ip(7), ipv6(7)) is there because an answer has to leave from the address that was asked. It is why a
+//! socket bound to all addresses does not receive in batches: nix's headers for recvmmsg do not reset the length of
+//! control data, so that from the second batch on it may be cut. They do not reset that of addresses either: hence a
+//! set of headers for each family. sendmmsg(2) is used for single datagrams because its headers are kept: nix's sendmsg
+//! allocates anew for each control message.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io::{self, ErrorKind::WouldBlock, IoSlice, IoSliceMut};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+use mio::net::{UdpSocket, UnixDatagram};
+use nix::libc;
+use nix::sys::socket::{
+    ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrIn, SockaddrIn6, SockaddrLike,
+    SockaddrStorage, UnixAddr, recvmmsg, recvmsg, sendmmsg,
+};
+
+use super::{Datagram, Family, Reach};
+use crate::endpoint::Address;
+use crate::engine::{Arrival, BATCH, Batch};
+
+/// What the calls need beside the socket, allocated once for all sockets.
+pub(in crate::reactor) struct Headers {
+    receive_v4: MultiHeaders<SockaddrIn>,
+    receive_v6: MultiHeaders<SockaddrIn6>,
+    send_v4: MultiHeaders<SockaddrIn>,
+    send_v6: MultiHeaders<SockaddrIn6>,
+    control: Vec<u8>,
+}
+
+impl Headers {
+    pub(in crate::reactor) fn new() -> Self {
+        Self {
+            receive_v4: MultiHeaders::preallocate(BATCH, None),
+            receive_v6: MultiHeaders::preallocate(BATCH, None),
+            send_v4: MultiHeaders::preallocate(1, Some(nix::cmsg_space!(libc::in_pktinfo))),
+            send_v6: MultiHeaders::preallocate(1, Some(nix::cmsg_space!(libc::in6_pktinfo))),
+            control: vec![0; nix::cmsg_space!(libc::in_pktinfo, libc::in6_pktinfo).capacity()],
+        }
+    }
+
+    /// Receives a batch; whether more may wait.
+    pub(in crate::reactor) fn receive(&mut self, socket: &Datagram, batch: &mut Batch) -> io::Result<bool> {
+        match (&socket.family, socket.reach) {
+            (Family::Ipv4(socket) | Family::Ipv6(socket), Reach::Wildcard) => {
+                one_by_one(batch, |slot| receive_with_info(socket.as_raw_fd(), &mut self.control, slot))
+            }
+            (Family::Ipv4(socket), _) => {
+                receive_batch(socket.as_raw_fd(), &mut self.receive_v4, batch, |v4| SocketAddr::V4(v4.into()))
+            }
+            (Family::Ipv6(socket), _) => {
+                receive_batch(socket.as_raw_fd(), &mut self.receive_v6, batch, |v6| SocketAddr::V6(v6.into()))
+            }
+            (Family::Unix(socket), Reach::Connected) => one_by_one(batch, |slot| {
+                // It hears from one sender only, and the engine knows which.
+                Ok(Arrival { length: socket.recv(slot)?, source: Address::Unix(None), local: None })
+            }),
+            (Family::Unix(socket), _) => one_by_one(batch, |slot| {
+                let (length, source) = socket.recv_from(slot)?;
+                Ok(Arrival { length, source: unix_address(&source), local: None })
+            }),
+        }
+    }
+
+    /// Sends one datagram, from a certain local address if one is given. A connected socket sends to where it is
+    /// connected.
+    pub(in crate::reactor) fn send_to(
+        &mut self,
+        socket: &Datagram,
+        bytes: &[u8],
+        to: &Address,
+        from: Option<IpAddr>,
+    ) -> io::Result<()> {
+        if socket.reach == Reach::Connected {
+            return send_connected(&socket.family, bytes);
+        }
+        match (&socket.family, to) {
+            (Family::Ipv4(socket) | Family::Ipv6(socket), Address::Ip(to)) => match from {
+                None => socket.send_to(bytes, *to).map(drop),
+                Some(from) => self.send_from(socket, bytes, *to, from),
+            },
+            (Family::Unix(socket), Address::Unix(Some(path))) => send_unix(socket, bytes, path),
+            _ => Err(io::ErrorKind::InvalidInput.into()),
+        }
+    }
+
+    fn send_from(&mut self, socket: &UdpSocket, bytes: &[u8], to: SocketAddr, from: IpAddr) -> io::Result<()> {
+        let fd = socket.as_raw_fd();
+        match (to, from) {
+            (SocketAddr::V4(to), IpAddr::V4(from)) => {
+                let from = libc::in_addr { s_addr: u32::from(from).to_be() };
+                let info = libc::in_pktinfo { ipi_ifindex: 0, ipi_spec_dst: from, ipi_addr: from };
+                send_one(fd, &mut self.send_v4, bytes, to.into(), ControlMessage::Ipv4PacketInfo(&info))
+            }
+            (SocketAddr::V6(to), IpAddr::V6(from)) => {
+                let from = libc::in6_addr { s6_addr: from.octets() };
+                let info = libc::in6_pktinfo { ipi6_addr: from, ipi6_ifindex: 0 };
+                send_one(fd, &mut self.send_v6, bytes, to.into(), ControlMessage::Ipv6PacketInfo(&info))
+            }
+            // Not met: all addresses of one socket are of one family (IPv4 over a dual-stack socket looks like IPv6).
+            _ => socket.send_to(bytes, to).map(drop),
+        }
+    }
+}
+
+impl fmt::Debug for Headers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Headers")
+    }
+}
+
+/// Receives a batch in one call; whether more may wait.
+///
+/// A batch that is not full has emptied the socket. On a connected one an error may also have cut it short (recvmmsg(2),
+/// BUGS); that error arrived during the call and so makes an edge of its own, upon which the engine receives again.
+fn receive_batch<A: SockaddrLike + Copy>(
+    fd: RawFd,
+    headers: &mut MultiHeaders<A>,
+    batch: &mut Batch,
+    address: impl Fn(A) -> SocketAddr,
+) -> io::Result<bool> {
+    let (mut slots, arrivals) = batch.split();
+    let mut slices: [[IoSliceMut<'_>; 1]; BATCH] =
+        std::array::from_fn(|_| [IoSliceMut::new(slots.next().unwrap_or_default())]);
+    let received = recvmmsg(fd, headers, slices.iter_mut(), MsgFlags::MSG_DONTWAIT, None)?;
+    arrivals.extend(received.filter_map(|message| {
+        Some(Arrival { length: message.bytes, source: Address::Ip(address(message.address?)), local: None })
+    }));
+    Ok(arrivals.len() == BATCH)
+}
+
+/// Receives until nothing waits or the batch is full; whether more may wait. What arrived before an error is kept.
+fn one_by_one(batch: &mut Batch, mut receive: impl FnMut(&mut [u8]) -> io::Result<Arrival>) -> io::Result<bool> {
+    let (slots, arrivals) = batch.split();
+    for slot in slots {
+        match receive(slot) {
+            Ok(arrival) => arrivals.push(arrival),
+            Err(error) if arrivals.is_empty() => return Err(error),
+            Err(error) => return Ok(error.kind() != WouldBlock),
+        }
+    }
+    Ok(true)
+}
+
+fn receive_with_info(fd: RawFd, control: &mut [u8], slot: &mut [u8]) -> io::Result<Arrival> {
+    let mut slices = [IoSliceMut::new(slot)];
+    let message = recvmsg::<SockaddrStorage>(fd, &mut slices, Some(control), MsgFlags::MSG_DONTWAIT)?;
+    let source = message.address.as_ref().and_then(|source| {
+        let v4 = source.as_sockaddr_in().map(|v4| SocketAddr::V4((*v4).into()));
+        v4.or_else(|| source.as_sockaddr_in6().map(|v6| SocketAddr::V6((*v6).into())))
+    });
+    let local = message.cmsgs()?.find_map(|info| match info {
+        // ipi_spec_dst is the address to answer from; ipi_addr, where it was sent to, may be a broadcast address (ip(7)).
+        ControlMessageOwned::Ipv4PacketInfo(info) => {
+            Some(IpAddr::V4(Ipv4Addr::from(u32::from_be(info.ipi_spec_dst.s_addr))))
+        }
+        ControlMessageOwned::Ipv6PacketInfo(info) => Some(IpAddr::V6(Ipv6Addr::from(info.ipi6_addr.s6_addr))),
+        _ => None,
+    });
+    let source = source.ok_or(io::ErrorKind::InvalidData)?;
+    Ok(Arrival { length: message.bytes, source: Address::Ip(source), local })
+}
+
+fn send_connected(family: &Family, bytes: &[u8]) -> io::Result<()> {
+    match family {
+        Family::Ipv4(socket) | Family::Ipv6(socket) => socket.send(bytes)?,
+        Family::Unix(socket) => socket.send(bytes)?,
+    };
+    Ok(())
+}
+
+fn send_one<A: SockaddrLike + Copy>(
+    fd: RawFd,
+    headers: &mut MultiHeaders<A>,
+    bytes: &[u8],
+    to: A,
+    info: ControlMessage<'_>,
+) -> io::Result<()> {
+    sendmmsg(fd, headers, &[[IoSlice::new(bytes)]], [Some(to)], [info], MsgFlags::empty())?;
+    Ok(())
+}
+
+fn send_unix(socket: &UnixDatagram, bytes: &[u8], path: &Path) -> io::Result<()> {
+    match path.as_os_str().as_encoded_bytes() {
+        [0, name @ ..] => {
+            let to = UnixAddr::new_abstract(name)?;
+            nix::sys::socket::sendto(socket.as_raw_fd(), bytes, &to, MsgFlags::empty())?;
+            Ok(())
+        }
+        _ => socket.send_to(bytes, path).map(drop),
+    }
+}
+
+/// The sender's path. An abstract name (unix(7)) is written as one that begins with a NUL byte; an unnamed sender has
+/// none.
+fn unix_address(address: &std::os::unix::net::SocketAddr) -> Address {
+    let abstract_name = || {
+        let name = [&[0], address.as_abstract_name()?].concat();
+        Some(PathBuf::from(OsString::from_vec(name)))
+    };
+    let path = address.as_pathname().map(Path::to_owned).or_else(abstract_name);
+    Address::Unix(path.map(PathBuf::into_boxed_path))
+}
