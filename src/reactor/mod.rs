@@ -6,7 +6,7 @@
 //! - `socket`: the engine's seam, made of mio's sockets: `stream`, `listener`, `datagram`; `options`, `socket_file`: what
 //!   several of these share
 //! - `listen`: where services answer; `console`: standard input and output
-//! - `token`: what an event is for; `clock`, `alarm`: the time; `signals`, `handle`: who else has a say
+//! - `turn`: poll, hear, dispatch, print; `token`: what an event is for; `clock`, `alarm`: the time; `signals`, `handle`: who else has a say
 
 mod alarm;
 mod clock;
@@ -21,6 +21,7 @@ mod socket;
 mod socket_file;
 mod stream;
 mod token;
+mod turn;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
@@ -32,7 +33,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll};
 use nix::sys::signal::Signal;
 
-use crate::engine::{Engine, Event, Readiness};
+use crate::engine::{Engine, Event};
 use crate::error::Error;
 use crate::limits::Limits;
 use crate::moment::Moment;
@@ -49,15 +50,10 @@ pub use options::ListenOptions;
 use signals::Signals;
 use socket::Sockets;
 use token::Token;
+use turn::StatsAsked;
 
 /// Events taken from the kernel at once. Fewer than 64 cost up to 7 % more.
 const EVENTS: usize = 1024;
-
-/// Bytes waiting to be sent from which on the console is not read: a large file is sent at the peer's pace.
-const CONSOLE_AHEAD: usize = 1 << 20;
-
-/// How often to see whether a terminal that belongs to another job has come back to us.
-const FOREGROUND_CHECK: Duration = Duration::from_millis(250);
 
 /// A server's loop: services of one type (often `Box<dyn Service>`), their sockets, one `mio::Poll`.
 ///
@@ -83,6 +79,7 @@ pub struct Reactor<S> {
     console: Option<(Console, ServiceId)>,
     /// What signals, handles and the console have to tell the engine.
     heard: Vec<Event>,
+    stats_asked: Vec<StatsAsked>,
     /// What is to be printed, between the engine and the console.
     printed: Vec<u8>,
     /// The signals that asked us to end.
@@ -131,6 +128,7 @@ impl<S: Service> Reactor<S> {
             signals: None,
             console: None,
             heard: Vec::new(),
+            stats_asked: Vec::new(),
             printed: Vec::new(),
             ending: Vec::new(),
             spin: Duration::ZERO,
@@ -246,175 +244,6 @@ impl<S: Service> Reactor<S> {
                 return Ok(ending);
             }
         }
-    }
-
-    /// Waits for events, for `wait` at the most (or for ever), and does what they ask for. For a host that has a loop
-    /// of its own.
-    pub fn turn(&mut self, wait: Option<Duration>) -> Result<Status, Error> {
-        if let ended @ Status::Ended(_) = self.status() {
-            return Ok(ended);
-        }
-        self.poll(wait)?;
-        self.hear();
-        self.dispatch();
-        self.print();
-        Ok(self.status())
-    }
-
-    fn poll(&mut self, wait: Option<Duration>) -> Result<(), Error> {
-        let wait = self.patience(wait);
-        match self.engine.net_mut().poll.poll(&mut self.events, wait) {
-            Ok(()) => Ok(()),
-            // A signal that is not ours.
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-                self.events.clear();
-                Ok(())
-            }
-            Err(source) => Err(Error::Loop { part: "epoll", source }),
-        }
-    }
-
-    /// Hears the sources that are not the engine's, and notes what they have to tell it.
-    fn hear(&mut self) {
-        let (mut signals, mut requests) = (false, false);
-        for event in &self.events {
-            match (Token::from(event.token()), &mut self.console) {
-                (Token::Signals, _) => signals = true,
-                (Token::Waker, _) => requests = true,
-                (Token::ConsoleInput, Some((console, _))) => console.input_ready(),
-                (Token::ConsoleOutput, Some((console, _))) => console.output_ready(),
-                _ => {}
-            }
-        }
-        if signals {
-            self.take_signals();
-        }
-        if requests {
-            self.take_requests();
-        }
-        self.read_console();
-    }
-
-    fn take_signals(&mut self) {
-        while let Some(signal) = self.signals.as_ref().and_then(Signals::next) {
-            if signal == Signal::SIGUSR1 {
-                log::info!("{}", self.stats());
-                continue;
-            }
-            log::info!("{signal}: {}", if self.ending.is_empty() { "shutting down" } else { "stopping at once" });
-            self.ending.push(signal);
-            self.heard.push(Event::Drain);
-        }
-    }
-
-    fn take_requests(&mut self) {
-        while let Ok(request) = self.requests.try_recv() {
-            match request {
-                Request::Shutdown => self.heard.push(Event::Drain),
-                Request::Line(service, text) => self.heard.push(Event::Line(service, text)),
-                Request::Stats(reply) => {
-                    // The thread that asked may have gone.
-                    let _ = reply.send(self.stats());
-                }
-            }
-        }
-    }
-
-    /// Reads from the console, unless what it said before still waits to be sent.
-    fn read_console(&mut self) {
-        if self.console_due().is_none() {
-            return;
-        }
-        if let Some((console, service)) = &mut self.console
-            && let Some(read) = console.read(self.engine.net().poll.registry())
-        {
-            self.heard.extend(read.lines.into_iter().map(|line| Event::Line(*service, line)));
-            if read.ended {
-                self.heard.push(Event::LinesEnded(*service));
-            }
-        }
-    }
-
-    /// Tells the engine what has happened: what the poll has found, then what was heard.
-    fn dispatch(&mut self) {
-        let Self { engine, events, heard, clock, .. } = self;
-        let polled = events.iter().filter_map(engine_event);
-        let was_busy = engine.dispatch(polled.chain(heard.drain(..)), &|| clock.now());
-        let began = engine.began();
-        if !events.is_empty() {
-            self.last_event = began;
-        }
-        if let Some(alarm) = &mut self.alarm {
-            alarm.turn_ended(began, was_busy || !events.is_empty());
-        }
-    }
-
-    /// How soon the console is to be read: not at all while what it said before waits to be sent.
-    fn console_due(&self) -> Option<Duration> {
-        let (console, _) = self.console.as_ref()?;
-        let has_room = self.engine.usage().buffered < CONSOLE_AHEAD;
-        let due = if console.is_in_background() { FOREGROUND_CHECK } else { Duration::ZERO };
-        (console.is_readable() && has_room).then_some(due)
-    }
-
-    /// Prints what services have printed since the last turn.
-    pub fn print(&mut self) {
-        self.engine.take_printed(&mut self.printed);
-        if let Some((console, _)) = &mut self.console {
-            console.print(&self.printed, self.engine.takes_lines());
-            if console.has_lost_reader() {
-                self.engine.stop();
-            }
-        }
-        self.printed.clear();
-    }
-
-    /// How long to wait for events.
-    fn patience(&mut self, wait: Option<Duration>) -> Option<Duration> {
-        let deadline = self.engine.deadline();
-        let due = match &mut self.alarm {
-            Some(alarm) => alarm.poll_begins(self.clock.now(), deadline),
-            // The clock is read only where it has something to say.
-            None if deadline.is_some_and(|at| at <= self.engine.now()) => Some(Duration::ZERO),
-            None => deadline.map(|at| at.since(self.clock.now())),
-        };
-        if !self.spin.is_zero() && self.clock.now().since(self.last_event) < self.spin {
-            return Some(Duration::ZERO);
-        }
-        due.into_iter().chain(wait).chain(self.console_due()).min()
-    }
-
-    fn status(&self) -> Status {
-        match self.ending[..] {
-            [_, second, ..] => Status::Ended(Ending::Signal(second as i32)),
-            _ if self.engine.is_stopped() => Status::Ended(Ending::Drained),
-            _ => Status::Running,
-        }
-    }
-}
-
-/// What an event means to the engine, if anything.
-fn engine_event(event: &mio::event::Event) -> Option<Event> {
-    match Token::from(event.token()) {
-        Token::Connection(id) => Some(Event::Connection(id, readiness(event))),
-        Token::Listener(number) => Some(Event::Listener(number)),
-        Token::Datagram(number) => {
-            let readable = event.is_readable() || event.is_error();
-            Some(Event::Datagram { number, readable, writable: event.is_writable() })
-        }
-        // The alarm has ended the poll: that is all.
-        Token::Signals | Token::Waker | Token::ConsoleInput | Token::ConsoleOutput | Token::Alarm => None,
-    }
-}
-
-fn readiness(event: &mio::event::Event) -> Readiness {
-    Readiness {
-        readable: event.is_readable(),
-        writable: event.is_writable(),
-        read_closed: event.is_read_closed(),
-        write_closed: event.is_write_closed(),
-        error: event.is_error(),
-        priority: event.is_priority(),
     }
 }
 

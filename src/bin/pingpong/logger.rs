@@ -24,8 +24,26 @@ pub(crate) static LINES_LOST: AtomicU64 = AtomicU64::new(0);
 
 struct Guard(SimpleLogger);
 
-/// Logs from `level` on, from now on. A second call changes nothing.
-pub(crate) fn start(level: LevelFilter) {
+/// The library's log of each change of a connection's state: too much beside the messages.
+const STATES: &str = "pingpong::state";
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Verbosity {
+    pub(crate) level: LevelFilter,
+    /// Whether each change of a connection's state is shown, too.
+    pub(crate) shows_states: bool,
+}
+
+impl From<LevelFilter> for Verbosity {
+    fn from(level: LevelFilter) -> Self {
+        Self { level, shows_states: false }
+    }
+}
+
+/// Logs so much from now on. A second call changes nothing.
+pub(crate) fn start(verbosity: Verbosity) {
+    let Verbosity { level, shows_states } = verbosity;
     // Without it a stopped terminal could still make us wait; with a socket or a file there is nothing to be done.
     if let Some(own) = open_without_waiting(io::stderr()) {
         let _ = dup2_stderr(own);
@@ -33,7 +51,9 @@ pub(crate) fn start(level: LevelFilter) {
     silence_failing_writes();
     log::set_max_level(level);
     // Fails only when a logger is there already.
-    let _ = log::set_boxed_logger(Box::new(Guard(SimpleLogger::new().with_level(level))));
+    let states = if shows_states { level } else { LevelFilter::Off };
+    let logger = SimpleLogger::new().with_level(level).with_module_level(STATES, states);
+    let _ = log::set_boxed_logger(Box::new(Guard(logger)));
 }
 
 impl Log for Guard {

@@ -39,7 +39,7 @@ type DynReactor = Reactor<Box<dyn Service>>;
 fn main() -> ExitCode {
     let exit = match cli::parse(std::env::args_os()) {
         Ok(invocation) => {
-            logger::start(invocation.level);
+            logger::start(invocation.verbosity);
             run(invocation.command).unwrap_or_else(|error| {
                 complain(&error);
                 Exit::from(&error)

@@ -1,39 +1,56 @@
-//! Whom a client talks to: an endpoint, and the addresses of it that have not been tried.
+//! The far side of `client` and `ping`: an endpoint whose addresses are tried in order until one is reached.
+//!
+//! When to go on to the next address is for the command to say: it knows whether anything was answered. `bench`, which
+//! dials one address many times, shares the look-up and the line end.
 
 use std::collections::VecDeque;
 use std::io;
 
-use pingpong::service::Outbox;
+use pingpong::service::{Framing, Outbox, Peer};
 use pingpong::{Address, Endpoint};
 
 use crate::error::Error;
 
-/// An endpoint whose addresses are tried in order.
+/// An endpoint, and how far dialling it has come.
 #[derive(Debug)]
 pub(crate) struct Target {
-    pub(crate) endpoint: Endpoint,
+    endpoint: Endpoint,
     untried: VecDeque<Address>,
+    /// Set while the address dialled last is reached.
+    peer: Option<Peer>,
 }
 
 impl Target {
-    /// Looks the endpoint's host up.
+    /// Looks the endpoint's host up. Nothing is dialled yet.
     pub(crate) fn resolve(endpoint: Endpoint) -> Result<Self, Error> {
         let untried = resolve(&endpoint)?.into();
-        Ok(Self { endpoint, untried })
+        Ok(Self { endpoint, untried, peer: None })
     }
 
-    /// Whether there is another address to try.
-    pub(crate) fn has_more(&self) -> bool {
-        !self.untried.is_empty()
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
     }
 
-    /// Tries the next address.
-    pub(crate) fn dial(&mut self, out: &mut Outbox<'_>) {
-        match self.untried.pop_front() {
-            Some(address) if self.endpoint.is_datagram() => out.ask(&address),
-            Some(address) => out.connect(&address),
-            None => {}
+    /// Where to send, once an address is reached.
+    pub(crate) fn peer(&self) -> Option<Peer> {
+        self.peer
+    }
+
+    /// Leaves the address dialled before, if any, and dials the next one; false where none is left.
+    pub(crate) fn dial_next(&mut self, out: &mut Outbox<'_>) -> bool {
+        let Some(address) = self.untried.pop_front() else { return false };
+        self.peer = None;
+        if self.endpoint.is_datagram() {
+            out.ask(&address);
+        } else {
+            out.connect(&address);
         }
+        true
+    }
+
+    /// The address dialled last is reached.
+    pub(crate) fn reached(&mut self, peer: Peer) {
+        self.peer = Some(peer);
     }
 
     /// What to tell the user when no address would do.
@@ -45,4 +62,9 @@ impl Target {
 /// Looks the endpoint's host up: its addresses, in the order in which they are to be tried.
 pub(crate) fn resolve(endpoint: &Endpoint) -> Result<Vec<Address>, Error> {
     endpoint.addresses().map_err(|source| pingpong::Error::Resolve { endpoint: endpoint.clone(), source }.into())
+}
+
+/// What ends a message on its way out: a line's end in a stream of lines, else nothing. A datagram is one message.
+pub(crate) fn line_end(framing: Framing, is_datagram: bool) -> &'static str {
+    if framing == Framing::Line && !is_datagram { "\n" } else { "" }
 }

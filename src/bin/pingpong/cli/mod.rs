@@ -19,6 +19,7 @@ use clap::Command;
 use log::LevelFilter;
 
 use crate::client::ClientOptions;
+use crate::logger::Verbosity;
 use crate::ping::PingOptions;
 use crate::serve::ServeOptions;
 
@@ -29,7 +30,7 @@ use crate::bench::{BenchOptions, MergeOptions};
 #[derive(Debug)]
 pub(crate) struct Invocation {
     /// How much to log.
-    pub(crate) level: LevelFilter,
+    pub(crate) verbosity: Verbosity,
     /// The command, with its options.
     pub(crate) command: CommandLine,
 }
@@ -66,8 +67,8 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Inv
         },
         _ => unreachable!("clap knows the commands"),
     };
-    let level = if name == "serve" { serve::level(options) } else { LevelFilter::Warn };
-    Ok(Invocation { level, command })
+    let verbosity = if name == "serve" { serve::verbosity(options) } else { LevelFilter::Warn.into() };
+    Ok(Invocation { verbosity, command })
 }
 
 /// A usage mistake in one line, with the way out; `None` for help and version, which are no mistakes.

@@ -8,6 +8,7 @@ use log::LevelFilter;
 
 use super::arguments::{count, duration, flag, option, required, timeout};
 use super::units::{rate_of, size_of};
+use crate::logger::Verbosity;
 use crate::serve::{Kind, ServeOptions};
 use pingpong::service::Framing;
 use pingpong::{Endpoint, HostPort, Limits, ListenOptions};
@@ -65,7 +66,14 @@ pub(super) fn command() -> Command {
             "spin",
             "After the last event poll on without sleeping for that long: a core for latency [default: off]",
         ))
-        .arg(flag("verbose", "Log each connection; twice: each message too").short('v').action(ArgAction::Count))
+        .arg(
+            flag(
+                "verbose",
+                "Log each connection; twice: each message too; three times: each change of a connection's state",
+            )
+            .short('v')
+            .action(ArgAction::Count),
+        )
         .arg(flag("quiet", "Log warnings only").short('q').conflicts_with("verbose"))
         .after_help(HELP)
 }
@@ -84,13 +92,15 @@ Durations: 250ms, 1s, 5m. Sizes: 512, 64KiB, 1MiB. Counts: 10k, 1m.
 Prints 'listening SERVICE ENDPOINT' for each endpoint, then 'ready'; logs go to standard error.
 SIGTERM or Ctrl-C drains and ends, a second one ends at once; SIGUSR1 logs the counters.";
 
-pub(super) fn level(options: &ArgMatches) -> LevelFilter {
-    match (options.get_flag("quiet"), options.get_count("verbose")) {
-        (true, _) => LevelFilter::Warn,
-        (_, 0) => LevelFilter::Info,
-        (_, 1) => LevelFilter::Debug,
+pub(super) fn verbosity(options: &ArgMatches) -> Verbosity {
+    let verbose = options.get_count("verbose");
+    let level = match verbose {
+        _ if options.get_flag("quiet") => LevelFilter::Warn,
+        0 => LevelFilter::Info,
+        1 => LevelFilter::Debug,
         _ => LevelFilter::Trace,
-    }
+    };
+    Verbosity { level, shows_states: verbose > 2 }
 }
 
 impl ServeOptions {

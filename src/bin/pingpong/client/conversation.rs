@@ -9,7 +9,7 @@ use pingpong::service::{Framing, Outbox, Peer};
 
 use super::ClientOptions;
 use crate::error::Error;
-use crate::target::Target;
+use crate::target::{Target, line_end};
 
 /// A conversation with one server: reaches it, says messages, waits for answers, and keeps the outcome.
 #[derive(Debug)]
@@ -17,8 +17,6 @@ pub(super) struct Conversation {
     target: Target,
     framing: Framing,
     timeout: Duration,
-    /// Set once an address of the target is reached.
-    peer: Option<Peer>,
     /// Messages not said yet.
     unsaid: VecDeque<Vec<u8>>,
     /// Datagrams said before anything came back. That nobody is there is learned only afterwards: then they are said
@@ -40,7 +38,6 @@ impl Conversation {
             target: Target::resolve(options.endpoint)?,
             framing: options.framing,
             timeout: options.timeout,
-            peer: None,
             unsaid: options.messages.into(),
             unconfirmed: Vec::new(),
             said: 0,
@@ -55,7 +52,7 @@ impl Conversation {
     }
 
     pub(super) fn peer(&self) -> Option<Peer> {
-        self.peer
+        self.target.peer()
     }
 
     /// Whether something has arrived.
@@ -77,32 +74,30 @@ impl Conversation {
         self.outcome.is_some()
     }
 
-    /// Dials the next address, and waits for it as long as for an answer.
-    pub(super) fn dial(&mut self, out: &mut Outbox<'_>) {
+    /// Dials the next address, and waits for it as long as for an answer; false where none is left.
+    pub(super) fn dial(&mut self, out: &mut Outbox<'_>) -> bool {
         self.wait(out);
-        self.target.dial(out);
+        self.target.dial_next(out)
     }
 
-    /// An address is reached.
+    /// The address is reached.
     pub(super) fn reached(&mut self, peer: Peer) {
-        self.peer = Some(peer);
+        self.target.reached(peer);
         self.stop_waiting();
     }
 
-    /// An address cannot be reached, or takes no datagrams: dials the next one, or ends where there is none.
+    /// The address cannot be reached, or takes no datagrams: dials the next one, or ends where there is none.
     pub(super) fn failed(&mut self, peer: Option<Peer>, error: io::Error, out: &mut Outbox<'_>) {
-        if peer != self.peer {
+        if peer != self.target.peer() {
             return;
         }
-        if !self.has_heard() && self.target.has_more() {
-            self.peer = None;
-            self.said = 0;
-            for message in self.unconfirmed.drain(..).rev() {
-                self.unsaid.push_front(message);
-            }
-            return self.dial(out);
+        if self.has_heard() || !self.dial(out) {
+            return self.end(Err(self.target.unreachable(error)), out);
         }
-        self.end(Err(self.target.unreachable(error)), out);
+        self.said = 0;
+        for message in self.unconfirmed.drain(..).rev() {
+            self.unsaid.push_front(message);
+        }
     }
 
     /// Something arrived.
@@ -126,14 +121,13 @@ impl Conversation {
 
     /// Says a message, if the server is reached.
     pub(super) fn say(&mut self, message: &[u8], out: &mut Outbox<'_>) {
-        let Some(peer) = self.peer else { return };
-        let is_datagram = self.target.endpoint.is_datagram();
+        let Some(peer) = self.target.peer() else { return };
+        let is_datagram = self.target.endpoint().is_datagram();
         self.said += 1;
         if is_datagram && !self.has_heard() {
             self.unconfirmed.push(message.to_vec());
         }
-        let end = if self.framing == Framing::Line && !is_datagram { "\n" } else { "" };
-        out.send(peer, &[message, end.as_bytes()].concat());
+        out.send(peer, &[message, line_end(self.framing, is_datagram).as_bytes()].concat());
     }
 
     /// Waits for as long as an answer may take.
@@ -152,7 +146,7 @@ impl Conversation {
         if key != self.timer {
             return false;
         }
-        if self.peer.is_none() {
+        if self.target.peer().is_none() {
             self.failed(None, io::ErrorKind::TimedOut.into(), out);
             return false;
         }
@@ -161,14 +155,14 @@ impl Conversation {
 
     /// The server closed the connection, or it broke; `is_fine` where a server may close.
     pub(super) fn closed(&mut self, why: CloseReason, is_fine: bool, out: &mut Outbox<'_>) {
-        let broken_off = || Error::BrokenOff { endpoint: self.target.endpoint.clone(), why };
+        let broken_off = || Error::BrokenOff { endpoint: self.target.endpoint().clone(), why };
         let outcome = if is_fine && why == CloseReason::Peer { Ok(()) } else { Err(broken_off()) };
         self.end(outcome, out);
     }
 
     /// Ends without the answer that was waited for; `unterminated` where a part of it came.
     pub(super) fn end_unanswered(&mut self, unterminated: bool, out: &mut Outbox<'_>) {
-        let (endpoint, waited) = (self.target.endpoint.clone(), self.timeout);
+        let (endpoint, waited) = (self.target.endpoint().clone(), self.timeout);
         self.end(Err(Error::NoAnswer { endpoint, waited, unterminated }), out);
     }
 

@@ -12,12 +12,12 @@ use std::time::Duration;
 use crate::DynReactor;
 use crate::error::Error;
 use crate::probe::Probe;
-use crate::target::Target;
+use crate::target::{Target, line_end};
 use pingpong::CloseReason;
 use pingpong::Endpoint;
 use pingpong::Limits;
 use pingpong::Moment;
-use pingpong::service::{Input, Outbox, Peer, Service, escaped};
+use pingpong::service::{Framing, Input, Outbox, Peer, Service, escaped};
 use pingpong::{ConsoleKind, WhenFull};
 
 /// The options of `pingpong ping`.
@@ -49,7 +49,7 @@ pub(crate) fn run(options: PingOptions) -> Result<Tally, Error> {
     let prober = Rc::new(RefCell::new(Prober::new(options)?));
     let id = reactor.add("ping", Box::new(prober.clone()));
     reactor.open_console(id, ConsoleKind::Nobody, "", WhenFull::Wait)?;
-    reactor.with(id, |_, out| prober.borrow_mut().target.dial(out));
+    reactor.with(id, |_, out| prober.borrow_mut().target.dial_next(out));
     reactor.run()?;
 
     let mut prober = prober.borrow_mut();
@@ -124,7 +124,6 @@ struct Prober {
     timeout: Duration,
     quiet: bool,
     probe: Probe,
-    peer: Option<Peer>,
     /// When each question that is not answered was asked, by its sequence number.
     pending: BTreeMap<u64, Moment>,
     /// When the next question is due: the schedule does not drift.
@@ -142,7 +141,6 @@ impl Prober {
             timeout: options.timeout,
             quiet: options.quiet,
             probe: options.probe,
-            peer: None,
             pending: BTreeMap::new(),
             due: Moment::default(),
             tally: Tally::default(),
@@ -152,7 +150,7 @@ impl Prober {
 
     /// Asks the next question, and sets the time for the one after.
     fn send(&mut self, out: &mut Outbox<'_>) {
-        let Some(peer) = self.peer else { return };
+        let Some(peer) = self.target.peer() else { return };
         self.tally.sent += 1;
         let sequence = self.tally.sent;
         self.pending.insert(sequence, out.now());
@@ -165,7 +163,7 @@ impl Prober {
     }
 
     fn terminator(&self) -> &'static str {
-        if self.target.endpoint.is_datagram() { "" } else { "\n" }
+        line_end(Framing::Line, self.target.endpoint().is_datagram())
     }
 
     /// Takes an answer: right or wrong, in time or late, or one too many.
@@ -189,7 +187,7 @@ impl Prober {
         }
         self.tally.times.add(trip);
         if !self.quiet {
-            let (name, endpoint) = (probe.answer_name(), &self.target.endpoint);
+            let (name, endpoint) = (probe.answer_name(), self.target.endpoint());
             let (millis, late) = (trip.as_nanos() as f64 / 1e6, if is_late { " (late)" } else { "" });
             out.print(format!("{name} from {endpoint}: seq={sequence} time={millis:.3} ms{late}\n").as_bytes());
         }
@@ -198,7 +196,7 @@ impl Prober {
     fn say(&self, what: &str, answer: &[u8], out: &mut Outbox<'_>) {
         if !self.quiet {
             let shown = escaped(&answer[..answer.len().min(256)]);
-            out.print(format!("{what} from {}: \"{shown}\"\n", self.target.endpoint).as_bytes());
+            out.print(format!("{what} from {}: \"{shown}\"\n", self.target.endpoint()).as_bytes());
         }
     }
 
@@ -221,7 +219,7 @@ impl Prober {
         if self.tally.times.count > 0.0 {
             out.print(self.tally.times.line().as_bytes());
         }
-        let is_far = matches!(&self.target.endpoint, Endpoint::Udp(_)) && !matches!(self.probe, Probe::Pong(_));
+        let is_far = matches!(self.target.endpoint(), Endpoint::Udp(_)) && !matches!(self.probe, Probe::Pong(_));
         if is_far && lost * 2 > *sent {
             out.print(b"(a pingpong server answers only so many such datagrams a second: see its --udp-budget)\n");
         }
@@ -230,7 +228,7 @@ impl Prober {
 
 impl Service for Prober {
     fn opened(&mut self, peer: Peer, out: &mut Outbox<'_>) {
-        self.peer = Some(peer);
+        self.target.reached(peer);
         // At the second address of a name the schedule goes on.
         if self.tally.sent == 0 {
             self.due = out.now();
@@ -239,15 +237,12 @@ impl Service for Prober {
     }
 
     fn failed(&mut self, peer: Option<Peer>, error: io::Error, out: &mut Outbox<'_>) {
-        if peer != self.peer {
+        if peer != self.target.peer() {
             return;
         }
         // Where a datagram found nobody, the next address may do, or the next datagram.
         self.tally.refused += u64::from(peer.is_some());
-        if self.tally.received == 0 && self.target.has_more() {
-            return self.target.dial(out);
-        }
-        if peer.is_some() {
+        if self.tally.received == 0 && self.target.dial_next(out) || peer.is_some() {
             return;
         }
         self.error = Some(self.target.unreachable(error));
@@ -264,8 +259,8 @@ impl Service for Prober {
 
     fn closed(&mut self, _: Peer, why: CloseReason, out: &mut Outbox<'_>) {
         if why != CloseReason::Shutdown {
-            self.error = Some(Error::BrokenOff { endpoint: self.target.endpoint.clone(), why });
-            out.print(format!("{} closed the connection\n", self.target.endpoint).as_bytes());
+            self.error = Some(Error::BrokenOff { endpoint: self.target.endpoint().clone(), why });
+            out.print(format!("{} closed the connection\n", self.target.endpoint()).as_bytes());
         }
         out.stop();
     }
