@@ -11,6 +11,7 @@ mod dialling;
 mod draining;
 mod embedding;
 mod exact;
+mod framing;
 mod loops;
 mod reading;
 mod tags;
