@@ -1,8 +1,9 @@
-//! Exact time: a timerfd (timerfd_create(2)) where mio's milliseconds are too coarse, and polling where even its few
-//! microseconds are.
+//! Exact time: deadlines met to a few microseconds.
 //!
-//! A timerfd fires some 14 µs late, more where the CPU has to be woken; a poll that does not wait is never late, and
-//! takes a CPU. So what is far off is slept for, what is near is polled for.
+//! A poll's own timeout is too coarse for that: mio rounds it up to whole milliseconds. A timerfd (timerfd_create(2))
+//! ends a poll some 14 µs late, and later where it has to wake a sleeping CPU. A loop that polls without waiting is
+//! never late, and takes a whole CPU. So the loop sleeps by a timerfd until shortly before a deadline, and polls for
+//! the rest.
 
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
@@ -16,15 +17,15 @@ use super::token::Token;
 use crate::error::Error;
 use crate::moment::Moment;
 
-/// Deadlines nearer than this are polled for.
+/// For a deadline nearer than this the loop polls without waiting.
 const NEAR: Duration = Duration::from_micros(200);
 
 #[derive(Debug)]
 pub(super) struct Alarm {
     timer: TimerFd,
-    /// The deadline that it is set for.
-    set: Option<Moment>,
-    /// Time spent in polls so far, and in turns that had nothing to do.
+    /// The deadline that the timer was last set for.
+    deadline: Option<Moment>,
+    /// Time spent so far in polls, and in turns that had nothing to do.
     polled: Duration,
     /// When the last poll began, and when the turn after it did.
     poll_began: Moment,
@@ -38,25 +39,30 @@ impl Alarm {
         let failed = |source| Error::Loop { part: "timerfd", source };
         let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
         let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags).map_err(|errno| failed(errno.into()))?;
-        // Never read: each time it is set anew that begins anew, and so does the edge.
+        // The timer is never read. Setting it forgets that it has expired (timerfd_settime(2)), so that the next time
+        // is a new edge.
         registry
             .register(&mut SourceFd(&timer.as_fd().as_raw_fd()), Token::Alarm.into(), Interest::READABLE)
             .map_err(failed)?;
-        Ok(Self { timer, set: None, polled: Duration::ZERO, poll_began: start, turn_began: start, was_idle: false })
+        Ok(Self {
+            timer,
+            deadline: None,
+            polled: Duration::ZERO,
+            poll_began: start,
+            turn_began: start,
+            was_idle: false,
+        })
     }
 
-    /// A turn has ended, which began at this moment, and had anything to do or not.
+    /// A turn has ended. It began at this moment, and had something to do or not.
     pub(super) fn turn_ended(&mut self, began: Moment, was_busy: bool) {
         self.polled += began.since(self.poll_began);
         self.turn_began = began;
         self.was_idle = !was_busy;
     }
 
-    pub(super) fn polled(&self) -> Duration {
-        self.polled
-    }
-
-    /// A poll begins now: sees to it that it ends in time for this deadline; how long it may wait on its own account.
+    /// A poll is about to begin: sets the timer, if need be, to end it in time for this deadline. Returns how long the
+    /// poll may wait as far as the deadline is concerned; `None` is for ever, until the timer ends it.
     pub(super) fn poll_begins(&mut self, now: Moment, deadline: Option<Moment>) -> Option<Duration> {
         self.poll_began = now;
         if self.was_idle {
@@ -67,13 +73,19 @@ impl Alarm {
         if left <= NEAR {
             return Some(Duration::ZERO);
         }
-        if self.set != Some(deadline) {
+        if self.deadline != Some(deadline) {
             let sleep = Expiration::OneShot(TimeSpec::from_duration(left - NEAR));
             if self.timer.set(sleep, TimerSetTimeFlags::empty()).is_err() {
+                // The poll's own timeout is late, but better than none.
                 return Some(left);
             }
-            self.set = Some(deadline);
+            self.deadline = Some(deadline);
         }
         None
+    }
+
+    /// Time spent so far in polls, and in turns that had nothing to do.
+    pub(super) fn polled(&self) -> Duration {
+        self.polled
     }
 }

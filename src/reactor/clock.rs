@@ -1,10 +1,11 @@
-//! The clock: the only place where time is read.
+//! The clock: the only place in the library where time is read.
 
 use std::time::Instant;
 
 use crate::moment::Moment;
 
-/// CLOCK_MONOTONIC since the reactor was made (through the vDSO: no system call).
+/// Counts from when the reactor was made, by CLOCK_MONOTONIC: setting the machine's clock changes nothing. Reading it
+/// is no system call (vdso(7)) and takes some 17 ns.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Clock(Instant);
 

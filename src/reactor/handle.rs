@@ -1,4 +1,6 @@
 //! [`Handle`]: a running reactor, reached from other threads.
+//!
+//! A request goes through a channel, and an eventfd(2) ends the poll so that the reactor looks there.
 
 use std::io;
 use std::sync::Arc;
@@ -11,7 +13,49 @@ use crate::error::Error;
 use crate::service::ServiceId;
 use crate::stats::Stats;
 
-/// Reaches a reactor from anywhere: clone it, send it to other threads. When the reactor has gone, it does nothing.
+/// Reaches a reactor from other threads: clone it, send it anywhere. When the reactor has gone, it does nothing.
+///
+/// A test runs a server on a thread of its own, at a port that the kernel picks. The reactor is not `Send`, so it is
+/// made on that thread; its handle, and where it listens, come out through a channel.
+///
+/// ```
+/// use std::io::{Read, Write};
+/// use std::net::TcpStream;
+/// use std::sync::mpsc::channel;
+/// use std::thread;
+///
+/// use pingpong::service::Echo;
+/// use pingpong::{Ending, Endpoint, Error, Handle, Limits, Reactor};
+///
+/// /// An echo server, its handle, and where it listens.
+/// fn start() -> (thread::JoinHandle<Result<Ending, Error>>, Handle, Endpoint) {
+///     let (sender, receiver) = channel();
+///     let server = thread::spawn(move || {
+///         let mut reactor = Reactor::new(Limits::default())?;
+///         let echo = reactor.add("echo", Echo);
+///         let bound = reactor.listen(echo, &"tcp://127.0.0.1:0".parse()?)?;
+///         sender.send((reactor.handle(), bound[0].clone())).expect("start waits for it");
+///         reactor.run()
+///     });
+///     let (handle, endpoint) = receiver.recv().expect("the server has started");
+///     (server, handle, endpoint)
+/// }
+///
+/// let (server, handle, endpoint) = start();
+/// let Endpoint::Tcp(place) = endpoint else { unreachable!("it listens on TCP") };
+/// let mut client = TcpStream::connect((place.host.as_str(), place.port))?;
+/// client.write_all(b"hello")?;
+/// let mut answer = [0; 5];
+/// client.read_exact(&mut answer)?;
+/// assert_eq!(&answer, b"hello");
+///
+/// let stats = handle.stats().expect("the server runs");
+/// assert_eq!((stats.open(), stats.bytes_in), (1, 5));
+///
+/// handle.shutdown();
+/// assert_eq!(server.join().expect("it does not panic")?, Ending::Drained);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Handle {
     sender: Sender<Request>,
@@ -26,21 +70,14 @@ pub(super) enum Request {
     Line(ServiceId, Vec<u8>),
 }
 
-pub(super) fn pair(poll: &Poll) -> Result<(Handle, Receiver<Request>), Error> {
-    let failed = |source: io::Error| Error::Loop { part: "eventfd", source };
-    let waker = Waker::new(poll.registry(), Token::Waker.into()).map_err(failed)?;
-    let (sender, receiver) = channel();
-    Ok((Handle { sender, waker: Arc::new(waker) }, receiver))
-}
-
 impl Handle {
     /// Shuts the reactor down as SIGTERM would: answers that are owed are given first.
     pub fn shutdown(&self) {
         self.ask(Request::Shutdown);
     }
 
-    /// The counters, as of the reactor's next turn; `None` when the reactor has gone. Waits for that turn, so do not
-    /// call it from the reactor's own thread.
+    /// The counters, as of the reactor's next turn; `None` when the reactor has gone. It waits for that turn: on the
+    /// reactor's own thread for ever.
     pub fn stats(&self) -> Option<Stats> {
         let (sender, receiver) = channel();
         self.ask(Request::Stats(sender));
@@ -58,4 +95,12 @@ impl Handle {
             let _ = self.waker.wake();
         }
     }
+}
+
+/// A handle, and where what it asks for arrives.
+pub(super) fn pair(poll: &Poll) -> Result<(Handle, Receiver<Request>), Error> {
+    let failed = |source: io::Error| Error::Loop { part: "eventfd", source };
+    let waker = Waker::new(poll.registry(), Token::Waker.into()).map_err(failed)?;
+    let (sender, receiver) = channel();
+    Ok((Handle { sender, waker: Arc::new(waker) }, receiver))
 }

@@ -1,4 +1,4 @@
-//! Where services answer: endpoints become sockets.
+//! Where services answer: an endpoint becomes one socket or several, and the engine gets them.
 //!
 //! A host with several addresses is listened on at each of them.
 
@@ -46,8 +46,8 @@ impl<S: Service> Reactor<S> {
         }
     }
 
-    /// Binds every address of a name. One that this machine does not have (IPv6 switched off, say) does not stop the
-    /// others.
+    /// Listens at every address of a host. An address that this machine does not have (IPv6 switched off, say) does not
+    /// stop the others: it is a warning, and an error only where none is left.
     fn listen_at_all(
         &mut self,
         service: ServiceId,
@@ -56,25 +56,22 @@ impl<S: Service> Reactor<S> {
         options: &ListenOptions,
     ) -> Result<Vec<Endpoint>, Error> {
         let mut bound = Vec::new();
-        let mut refused = None;
-        for address in addresses {
-            match self.listen_ip(service, endpoint.is_datagram(), *address, options) {
-                Ok(local) if endpoint.is_datagram() => bound.push(Endpoint::Udp(local.into())),
-                Ok(local) => bound.push(Endpoint::Tcp(local.into())),
+        let mut missing = None;
+        for &address in addresses {
+            match self.listen_ip(service, endpoint.is_datagram(), address, options) {
+                Ok(local) => bound.push(at(endpoint, local)),
                 Err(source) if is_missing(&source) => {
-                    refused = Some(Error::Listen { endpoint: at(endpoint, *address), source });
+                    missing = Some(Error::Listen { endpoint: at(endpoint, address), source });
                 }
-                Err(source) => return Err(Error::Listen { endpoint: at(endpoint, *address), source }),
+                Err(source) => return Err(Error::Listen { endpoint: at(endpoint, address), source }),
             }
         }
-        match refused {
-            Some(error) if bound.is_empty() => Err(error),
-            Some(error) => {
-                log::warn!("{error}");
-                Ok(bound)
-            }
-            None => Ok(bound),
+        match missing {
+            Some(error) if bound.is_empty() => return Err(error),
+            Some(error) => log::warn!("{error}"),
+            None => {}
         }
+        Ok(bound)
     }
 
     fn listen_ip(
@@ -92,11 +89,12 @@ impl<S: Service> Reactor<S> {
                 );
             }
             self.engine.bind(service, socket, Address::Ip(local))?;
-            return Ok(local);
+            Ok(local)
+        } else {
+            let (socket, local) = Listener::tcp(address, options)?;
+            self.engine.listen(service, socket)?;
+            Ok(local)
         }
-        let (socket, local) = Listener::tcp(address, options)?;
-        self.engine.listen(service, socket)?;
-        Ok(local)
     }
 
     fn listen_unix(
@@ -106,24 +104,22 @@ impl<S: Service> Reactor<S> {
         path: &Path,
         options: &ListenOptions,
     ) -> Result<(), Refusal> {
-        match is_datagram {
-            true => self.engine.bind(service, Datagram::unix(path)?, Address::Unix(Some(path.into())))?,
-            false => self.engine.listen(service, Listener::unix(path, options)?)?,
+        if is_datagram {
+            self.engine.bind(service, Datagram::unix(path)?, Address::Unix(Some(path.into())))?;
+        } else {
+            self.engine.listen(service, Listener::unix(path, options)?)?;
         }
         Ok(())
     }
+}
+
+/// The endpoint at one of its host's addresses.
+fn at(endpoint: &Endpoint, address: SocketAddr) -> Endpoint {
+    if endpoint.is_datagram() { Endpoint::Udp(address.into()) } else { Endpoint::Tcp(address.into()) }
 }
 
 /// Whether this machine does not have such an address, or such a kind of address.
 fn is_missing(error: &io::Error) -> bool {
     let unsupported = error.raw_os_error() == Some(nix::libc::EAFNOSUPPORT);
     unsupported || error.kind() == io::ErrorKind::AddrNotAvailable
-}
-
-/// The endpoint at one of its host's addresses.
-fn at(endpoint: &Endpoint, address: SocketAddr) -> Endpoint {
-    match endpoint.is_datagram() {
-        true => Endpoint::Udp(address.into()),
-        false => Endpoint::Tcp(address.into()),
-    }
 }

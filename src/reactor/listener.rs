@@ -1,4 +1,5 @@
-//! Listening sockets: made so that the kernel's queue is as long as asked, and that accepted sockets need no setting up.
+//! Listening sockets: made so that the kernel's queue is as long as asked, and that accepted sockets need no setting
+//! up.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,7 +10,7 @@ use mio::net::{TcpListener, UnixListener};
 use socket2::{Domain, Socket, Type};
 
 use super::options::{ListenOptions, dual_stack};
-use super::socket_file::{self, Refusal, SocketFile};
+use super::socket_file::{Refusal, SocketFile};
 use super::stream::Stream;
 use crate::endpoint::Address;
 
@@ -27,8 +28,8 @@ pub(super) enum Listener {
 }
 
 impl Listener {
-    /// Listens at an address; port 0 lets the kernel pick one. Built by hand, because mio's own `bind` asks for a backlog
-    /// of 128 (in a burst of 5,000 connections some then wait for seconds), and cannot share its port.
+    /// Listens at an address; port 0 lets the kernel pick one. Built by hand, because mio's own `bind` asks for a
+    /// backlog of 128 (in a burst of 5,000 connections some then wait for seconds), and cannot share its port.
     pub(super) fn tcp(address: SocketAddr, options: &ListenOptions) -> io::Result<(Self, SocketAddr)> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), None)?;
         // A restart need not wait for connections in TIME_WAIT; two live listeners still exclude each other.
@@ -46,7 +47,7 @@ impl Listener {
 
     /// Listens at a path.
     pub(super) fn unix(path: &Path, options: &ListenOptions) -> Result<Self, Refusal> {
-        let (socket, file) = socket_file::bind(path, Type::STREAM)?;
+        let (socket, file) = SocketFile::bind(path, Type::STREAM)?;
         socket.listen(options.backlog)?;
         Ok(Self::Unix { socket: UnixListener::from_std(socket.into()), _file: file })
     }

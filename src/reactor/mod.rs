@@ -3,8 +3,8 @@
 //! A [`Reactor`] owns one `mio::Poll` and everything registered there: listeners, connections, datagram sockets, the
 //! signals (signalfd(2)) and its own [`Handle`]'s waker (eventfd(2)). One thread, no callback from anywhere else.
 //!
-//! - `socket`: the engine's seam, made of mio's sockets: `stream`, `listener`, `datagram`; `options`, `socket_file`: what
-//!   several of these share
+//! - `socket`: the engine's seam, made of mio's sockets: `stream`, `listener`, `datagram`
+//! - `options`, `socket_file`: what several kinds of sockets share
 //! - `listen`: where services answer; `console`: standard input and output
 //! - `turn`: poll, hear, dispatch, print; `token`: what an event is for; `clock`, `alarm`: the time; `signals`, `handle`: who else has a say
 
@@ -149,8 +149,9 @@ impl<S: Service> Reactor<S> {
         self.engine.with(service, self.clock.now(), run)
     }
 
-    /// Gives a service the console, of the kind that standard input is: lines of standard input come to [`Service::line`], what it prints
-    /// ([`Outbox::print`]) goes to standard output, on a terminal above the prompt.
+    /// Gives a service the console: lines of standard input come to [`Service::line`], and what services print
+    /// ([`Outbox::print`]) goes to standard output, on a terminal above the prompt. `kind` is what standard input is
+    /// ([`ConsoleKind::of_stdin`]). Fails when the kernel will not watch these descriptors (epoll_ctl(2)).
     pub fn open_console(
         &mut self,
         service: ServiceId,
@@ -195,8 +196,8 @@ impl<S: Service> Reactor<S> {
         Ok(())
     }
 
-    /// Since [`keep_exact_time`](Self::keep_exact_time): the time spent in polls or in turns that had nothing to do. Where
-    /// it is next to nothing the loop is saturated.
+    /// Since [`keep_exact_time`](Self::keep_exact_time): the time spent in polls or in turns that had nothing to do.
+    /// Where it is next to nothing the loop is saturated.
     pub fn time_polled(&self) -> Duration {
         self.alarm.as_ref().map_or(Duration::ZERO, Alarm::polled)
     }

@@ -1,6 +1,12 @@
 //! Signals as events: signalfd(2).
 //!
-//! A signal of ours must be blocked in every thread, so that only the descriptor sees it. SIGHUP stays as it is, or nohup(1) would have no effect: a blocked signal is never ignored.
+//! A signal goes to any thread that does not block it, so the ones taken here must be blocked in every thread. Threads
+//! inherit the mask of the thread that starts them (pthread_sigmask(3)); where the mask is set before there are others,
+//! all have it. The command does that; for the library it is opt-in
+//! ([`Reactor::watch_signals`](super::Reactor::watch_signals)), because an embedder may have threads already.
+//!
+//! SIGHUP is left alone. A blocked signal reaches the descriptor even where it is to be ignored, and so nohup(1) would
+//! have no effect.
 
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 
@@ -9,23 +15,18 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use crate::error::Error;
 
-fn ours() -> SigSet {
-    [Signal::SIGINT, Signal::SIGTERM, Signal::SIGUSR1].into_iter().collect()
-}
-
-fn failed(source: std::io::Error) -> Error {
-    Error::Loop { part: "signalfd", source }
-}
-
 #[derive(Debug)]
 pub(super) struct Signals(SignalFd);
 
 impl Signals {
     /// Blocks SIGINT, SIGTERM and SIGUSR1 in this thread, and in those it starts from now on, and takes them.
     pub(super) fn take_over() -> Result<Self, Error> {
-        ours().thread_block().map_err(|errno| failed(errno.into()))?;
-        let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
-        SignalFd::with_flags(&ours(), flags).map(Self).map_err(|errno| failed(errno.into()))
+        let ours: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGUSR1].into_iter().collect();
+        let taken = ours.thread_block().and_then(|()| {
+            let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
+            SignalFd::with_flags(&ours, flags)
+        });
+        taken.map(Self).map_err(|errno| Error::Loop { part: "signalfd", source: errno.into() })
     }
 
     pub(super) fn raw_fd(&self) -> RawFd {

@@ -1,7 +1,7 @@
 //! The engine's [`Net`], made of mio's sockets: what each is registered for, and which call is whose.
 //!
-//! mio registers edge-triggered (EPOLLET, epoll(7)): an event comes once, and what it told of has to be remembered until
-//! a call says that it is used up. That is the engine's part; here is only what a socket reports.
+//! mio registers edge-triggered (EPOLLET, epoll(7)): an event comes once, and what it told of has to be remembered
+//! until a call says that it is used up. That is the engine's part; here is only what a socket reports.
 
 use std::io;
 use std::net::IpAddr;
@@ -73,7 +73,8 @@ impl Net for Sockets {
     }
 
     fn short_read_drains(&self, stream: &Stream) -> bool {
-        // A Unix stream's read also ends where ancillary data or another sender's bytes begin (unix(7)), with more behind.
+        // A Unix stream's read also ends where ancillary data or another sender's bytes begin (unix(7)), with more
+        // behind.
         matches!(stream, Stream::Tcp(_))
     }
 

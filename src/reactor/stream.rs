@@ -37,8 +37,8 @@ impl Stream {
 
     /// Whether it is connected by now; an error when it never will be.
     ///
-    /// The event is a hint only. SO_ERROR tells of a failure (connect(2), EINPROGRESS); where there is none, getpeername(2)
-    /// tells whether the handshake is over.
+    /// The event is a hint only. SO_ERROR tells of a failure (connect(2), EINPROGRESS); where there is none,
+    /// getpeername(2) tells whether the handshake is over.
     pub(super) fn is_established(&self) -> io::Result<bool> {
         let error = match self {
             Self::Tcp(stream) => stream.take_error()?,

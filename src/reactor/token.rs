@@ -1,9 +1,13 @@
-//! What an event is for, in the 64 bits that epoll carries.
+//! What an event is for, in the 64 bits that epoll_ctl(2) carries for each source.
 //!
-//! A connection's token is its name: slot and serial number. Serial number 0 is never given to a connection; it marks
-//! the sources that there are few of.
+//! A connection's token is its [`ConnId`]: slot and serial number, so that an event for a connection that has gone
+//! finds nothing, whatever sits in its slot by now. No connection has serial number 0; it marks all other sources,
+//! whose numbers are not used again.
 
 use crate::service::ConnId;
+
+// mio's token is a `usize`: with 32 bits it could not hold a serial number.
+const _: () = assert!(usize::BITS == 64, "pingpong needs a 64-bit platform");
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Token {
@@ -17,7 +21,7 @@ pub(super) enum Token {
     Alarm,
 }
 
-/// The kinds of sources without serial number, in the upper four bits of the lower word.
+/// The kinds of sources other than connections, in the upper four bits of what would be a slot; a number in the rest.
 const LISTENER: u32 = 0 << 28;
 const DATAGRAM: u32 = 1 << 28;
 const SIGNALS: u32 = 2 << 28;
@@ -29,16 +33,16 @@ const NUMBER: u32 = (1 << 28) - 1;
 
 impl From<Token> for mio::Token {
     fn from(token: Token) -> Self {
-        let small = |bits: u32| ConnId::new(bits, 0);
+        let other = |bits: u32| ConnId::new(bits, 0);
         let id = match token {
             Token::Connection(id) => id,
-            Token::Listener(number) => small(LISTENER | number & NUMBER),
-            Token::Datagram(number) => small(DATAGRAM | number & NUMBER),
-            Token::Signals => small(SIGNALS),
-            Token::Waker => small(WAKER),
-            Token::ConsoleInput => small(CONSOLE_INPUT),
-            Token::ConsoleOutput => small(CONSOLE_OUTPUT),
-            Token::Alarm => small(ALARM),
+            Token::Listener(number) => other(LISTENER | number & NUMBER),
+            Token::Datagram(number) => other(DATAGRAM | number & NUMBER),
+            Token::Signals => other(SIGNALS),
+            Token::Waker => other(WAKER),
+            Token::ConsoleInput => other(CONSOLE_INPUT),
+            Token::ConsoleOutput => other(CONSOLE_OUTPUT),
+            Token::Alarm => other(ALARM),
         };
         Self(u64::from(id) as usize)
     }
@@ -56,6 +60,7 @@ impl From<mio::Token> for Token {
             (0, CONSOLE_INPUT) => Self::ConsoleInput,
             (0, CONSOLE_OUTPUT) => Self::ConsoleOutput,
             (0, ALARM) => Self::Alarm,
+            // Only what is above, and WAKER, was ever registered.
             (0, _) => Self::Waker,
         }
     }

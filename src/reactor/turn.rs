@@ -1,4 +1,4 @@
-//! The turn: wait for events, hear what is not the engine's, tell the engine, print.
+//! The turn: wait for events, tell the engine of them, hear our own sources, print.
 
 use std::io;
 use std::sync::mpsc::Sender;
@@ -38,8 +38,8 @@ impl<S: Service> Reactor<S> {
             return Ok(ended);
         }
         self.poll(wait)?;
-        self.hear();
-        self.dispatch();
+        let own = self.dispatch();
+        self.hear(own);
         self.report();
         self.print();
         Ok(self.status())
@@ -58,25 +58,42 @@ impl<S: Service> Reactor<S> {
         }
     }
 
-    /// Hears the sources that are not the engine's, and notes what they have to tell it.
-    fn hear(&mut self) {
-        let (mut signals, mut requests) = (false, false);
-        for event in &self.events {
-            match (Token::from(event.token()), &mut self.console) {
-                (Token::Signals, _) => signals = true,
-                (Token::Waker, _) => requests = true,
-                (Token::ConsoleInput, Some((console, _))) => console.input_ready(),
-                (Token::ConsoleOutput, Some((console, _))) => console.output_ready(),
-                _ => {}
-            }
+    /// Tells the engine what the poll has found. Returns which sources of our own are ready.
+    fn dispatch(&mut self) -> Own {
+        let Self { engine, events, clock, .. } = self;
+        let mut own = Own::default();
+        let was_busy = engine.dispatch(events.iter().filter_map(|event| own.sort(event)), &|| clock.now());
+        let began = engine.began();
+        if !events.is_empty() {
+            self.last_event = began;
         }
-        if signals {
+        if let Some(alarm) = &mut self.alarm {
+            alarm.turn_ended(began, was_busy || !events.is_empty());
+        }
+        own
+    }
+
+    /// Hears our own sources, and tells the engine what they have to say, if anything.
+    fn hear(&mut self, own: Own) {
+        if own.signals {
             self.take_signals();
         }
-        if requests {
+        if own.requests {
             self.take_requests();
         }
+        if let Some((console, _)) = &mut self.console {
+            if own.console_input {
+                console.input_ready();
+            }
+            if own.console_output {
+                console.output_ready();
+            }
+        }
         self.read_console();
+        if !self.heard.is_empty() {
+            let clock = self.clock;
+            self.engine.dispatch(self.heard.drain(..), &|| clock.now());
+        }
     }
 
     fn take_signals(&mut self) {
@@ -113,20 +130,6 @@ impl<S: Service> Reactor<S> {
             if read.ended {
                 self.heard.push(Event::LinesEnded(*service));
             }
-        }
-    }
-
-    /// Tells the engine what has happened: what the poll has found, then what was heard.
-    fn dispatch(&mut self) {
-        let Self { engine, events, heard, clock, .. } = self;
-        let polled = events.iter().filter_map(engine_event);
-        let was_busy = engine.dispatch(polled.chain(heard.drain(..)), &|| clock.now());
-        let began = engine.began();
-        if !events.is_empty() {
-            self.last_event = began;
-        }
-        if let Some(alarm) = &mut self.alarm {
-            alarm.turn_ended(began, was_busy || !events.is_empty());
         }
     }
 
@@ -186,17 +189,33 @@ impl<S: Service> Reactor<S> {
     }
 }
 
-/// What an event means to the engine, if anything.
-fn engine_event(event: &mio::event::Event) -> Option<Event> {
-    match Token::from(event.token()) {
-        Token::Connection(id) => Some(Event::Connection(id, readiness(event))),
-        Token::Listener(number) => Some(Event::Listener(number)),
-        Token::Datagram(number) => {
-            let readable = event.is_readable() || event.is_error();
-            Some(Event::Datagram { number, readable, writable: event.is_writable() })
+/// Which sources of our own are ready.
+#[derive(Clone, Copy, Debug, Default)]
+struct Own {
+    signals: bool,
+    requests: bool,
+    console_input: bool,
+    console_output: bool,
+}
+
+impl Own {
+    /// Notes an event of our own; any other is the engine's.
+    fn sort(&mut self, event: &mio::event::Event) -> Option<Event> {
+        match Token::from(event.token()) {
+            Token::Connection(id) => return Some(Event::Connection(id, readiness(event))),
+            Token::Listener(number) => return Some(Event::Listener(number)),
+            Token::Datagram(number) => {
+                let readable = event.is_readable() || event.is_error();
+                return Some(Event::Datagram { number, readable, writable: event.is_writable() });
+            }
+            Token::Signals => self.signals = true,
+            Token::Waker => self.requests = true,
+            Token::ConsoleInput => self.console_input = true,
+            Token::ConsoleOutput => self.console_output = true,
+            // It has ended the poll: that is all.
+            Token::Alarm => {}
         }
-        // The alarm has ended the poll: that is all.
-        Token::Signals | Token::Waker | Token::ConsoleInput | Token::ConsoleOutput | Token::Alarm => None,
+        None
     }
 }
 

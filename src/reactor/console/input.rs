@@ -183,3 +183,30 @@ fn has_input() -> bool {
 fn is_in_foreground() -> bool {
     tcgetpgrp(io::stdin()).map_or(true, |foreground| foreground == getpgrp())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reader() -> LineReader {
+        let (stdin, partial) = (Stdin::File, Vec::new());
+        LineReader { stdin, is_terminal: false, has_event: true, is_in_background: false, partial }
+    }
+
+    #[test]
+    fn lines_are_cut_wherever_reads_end() {
+        let mut reader = reader();
+        assert_eq!(reader.cut(b"one\ntw"), [b"one"]);
+        assert_eq!(reader.cut(b"o\r"), [b""; 0]);
+        assert_eq!(reader.cut(b"\n\nthree"), [b"two".to_vec(), b"".to_vec()]);
+        assert_eq!(reader.partial, b"three");
+    }
+
+    #[test]
+    fn line_that_is_too_long_is_cut_in_two() {
+        let mut reader = reader();
+        assert!(reader.cut(&vec![b'x'; LONGEST_LINE]).is_empty());
+        assert_eq!(reader.cut(b"y")[0].len(), LONGEST_LINE + 1);
+        assert_eq!(reader.cut(b"z\n"), [b"z"]);
+    }
+}

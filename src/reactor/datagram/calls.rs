@@ -126,8 +126,9 @@ impl fmt::Debug for Headers {
 
 /// Receives a batch in one call; whether more may wait.
 ///
-/// A batch that is not full has emptied the socket. On a connected one an error may also have cut it short (recvmmsg(2),
-/// BUGS); that error arrived during the call and so makes an edge of its own, upon which the engine receives again.
+/// A batch that is not full has emptied the socket. On a connected one an error may also have cut it short
+/// (recvmmsg(2), BUGS); that error arrived during the call and so makes an edge of its own, upon which the engine
+/// receives again.
 fn receive_batch<A: SockaddrLike + Copy>(
     fd: RawFd,
     headers: &mut MultiHeaders<A>,
@@ -165,7 +166,8 @@ fn receive_with_info(fd: RawFd, control: &mut [u8], slot: &mut [u8]) -> io::Resu
         v4.or_else(|| source.as_sockaddr_in6().map(|v6| SocketAddr::V6((*v6).into())))
     });
     let local = message.cmsgs()?.find_map(|info| match info {
-        // ipi_spec_dst is the address to answer from; ipi_addr, where it was sent to, may be a broadcast address (ip(7)).
+        // ipi_spec_dst is the address to answer from; ipi_addr, where it was sent to, may be a broadcast address
+        // (ip(7)).
         ControlMessageOwned::Ipv4PacketInfo(info) => {
             Some(IpAddr::V4(Ipv4Addr::from(u32::from_be(info.ipi_spec_dst.s_addr))))
         }

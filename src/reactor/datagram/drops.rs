@@ -1,4 +1,7 @@
-//! Datagrams that the kernel dropped because a receive buffer was full, as proc(5) counts them.
+//! Datagrams that the kernel dropped because a receive buffer was full.
+//!
+//! /proc/net/udp counts them for each socket. SO_RXQ_OVFL (socket(7)) would tell with each datagram, but in a control
+//! message, which a batch cannot have (see `calls`).
 
 use std::fs;
 use std::os::fd::RawFd;
@@ -26,8 +29,8 @@ pub(in crate::reactor) fn kernel_drops<'a>(sockets: impl Iterator<Item = &'a Dat
     ["/proc/net/udp", "/proc/net/udp6"].into_iter().map(drops_in).sum()
 }
 
-/// A socket's inode and its drops, from a row of /proc/net/udp (proc_net(5)): sl, local and remote address, st, queues,
-/// timer, retransmits, uid, timeout, inode, ref, pointer, drops. The header is no such row.
+/// A socket's inode and its drops, from a row of /proc/net/udp (proc_net(5)): number, local and remote address, state,
+/// queues, timer, retransmits, uid, timeout, inode, references, pointer, drops. `None` for the header.
 fn row(line: &str) -> Option<(u64, u64)> {
     let mut fields = line.split_whitespace().skip(9);
     let inode = fields.next()?.parse().ok()?;
@@ -47,9 +50,17 @@ mod tests {
 
     #[test]
     fn row_tells_inode_and_drops() {
-        let header = "   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops";
-        assert_eq!(row(header), None);
-        let line = " 1234: 0100007F:22B8 00000000:0000 07 00000000:00000000 00:00000000 00000000  1000        0 52311 2 00000000c1a5ad06 17";
-        assert_eq!(row(line), Some((52311, 17)));
+        assert_eq!(
+            row(
+                "   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref"
+            ),
+            None
+        );
+        assert_eq!(
+            row(
+                " 1234: 0100007F:22B8 00000000:0000 07 00000000:00000000 00:00000000 00000000  1000 0 52311 2 c1a5ad06 17"
+            ),
+            Some((52311, 17))
+        );
     }
 }

@@ -20,7 +20,7 @@ use socket2::{Domain, Socket, Type};
 
 use crate::endpoint::Address;
 use crate::reactor::options::{ListenOptions, bind_without_port, dual_stack};
-use crate::reactor::socket_file::{self, Refusal, SocketFile};
+use crate::reactor::socket_file::{Refusal, SocketFile};
 
 pub(super) use calls::Headers;
 pub(super) use drops::kernel_drops;
@@ -47,21 +47,21 @@ enum Family {
     Unix(UnixDatagram),
 }
 
-/// Which local address a socket answers from, and whom it hears.
+/// How much of the network a socket is bound to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reach {
     /// Bound to one address.
     Specific,
-    /// Bound to all addresses of the machine: each datagram must be asked where it was sent to, and each answer told
-    /// where to leave from.
+    /// Bound to all addresses of the machine: each datagram comes with the one that it was sent to, and its answer has
+    /// to leave from there.
     Wildcard,
-    /// Connected: it sends to one place, hears nobody else, and is told when nobody is there.
+    /// Connected: it sends to one place, receives from there only, and hears of refusals (udp(7): ECONNREFUSED).
     Connected,
 }
 
 impl Datagram {
-    /// A UDP socket that serves at an address; port 0 lets the kernel pick one. SO_REUSEADDR stays off: with it a second
-    /// server on the port would take the first one's datagrams, and neither would notice.
+    /// A UDP socket that serves at an address; port 0 lets the kernel pick one. SO_REUSEADDR stays off: two servers
+    /// that both set it may bind the same port, and the second takes the datagrams of the first unnoticed.
     pub(super) fn udp(address: SocketAddr, options: &ListenOptions) -> io::Result<(Self, SocketAddr)> {
         let socket = Socket::new(Domain::for_address(address), Type::DGRAM.nonblocking(), None)?;
         options.share_port(&socket)?;
@@ -80,12 +80,12 @@ impl Datagram {
 
     /// A Unix socket that serves at a path.
     pub(super) fn unix(path: &Path) -> Result<Self, Refusal> {
-        let (socket, file) = socket_file::bind(path, Type::DGRAM)?;
+        let (socket, file) = SocketFile::bind(path, Type::DGRAM)?;
         let socket = UnixDatagram::from_std(socket.into());
         Ok(Self { family: Family::Unix(socket), reach: Reach::Specific, _file: Some(file) })
     }
 
-    /// A socket to ask from, connected so that it hears of refusals (udp(7): ECONNREFUSED), and from nobody else.
+    /// A socket to ask from.
     pub(super) fn connected(to: &Address, from: Option<IpAddr>) -> io::Result<Self> {
         let family = match to {
             Address::Ip(to) => {
