@@ -8,9 +8,10 @@ use std::io;
 use std::time::Duration;
 
 use pingpong::service::{Framing, Input, Outbox, Peer, Service, escaped};
-use pingpong::{CloseReason, Endpoint, Moment};
+use pingpong::{CloseReason, Moment};
 
 use super::{PingOptions, Tally};
+use crate::budget::may_be_budgeted;
 use crate::error::Error;
 use crate::probe::Probe;
 use crate::target::{Target, line_end};
@@ -72,8 +73,8 @@ impl Prober {
     /// Prints the summary.
     pub(super) fn report(&self, out: &mut Outbox<'_>) {
         out.print(self.tally.to_string().as_bytes());
-        let is_far = matches!(self.target.endpoint(), Endpoint::Udp(_)) && !matches!(self.probe, Probe::Pong(_));
-        if is_far && self.tally.lost() * 2 > self.tally.sent {
+        let is_budgeted = may_be_budgeted(self.target.endpoint(), self.target.address(), &self.probe);
+        if is_budgeted && self.tally.lost() * 2 > self.tally.sent {
             out.print(b"(a pingpong server answers only so many such datagrams a second: see its --udp-budget)\n");
         }
     }
