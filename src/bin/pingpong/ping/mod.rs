@@ -37,7 +37,7 @@ pub(crate) struct PingOptions {
 /// Asks until it has asked often enough or is interrupted, and reports.
 pub(crate) fn run(options: PingOptions) -> Result<Tally, Error> {
     let mut limits = Limits::default();
-    // What the server sends after the end interests nobody.
+    // Nothing that the server sends after the end is of use.
     limits.linger = Duration::ZERO;
     let mut reactor = DynReactor::new(limits)?;
     reactor.watch_signals()?;

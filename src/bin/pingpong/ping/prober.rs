@@ -19,7 +19,7 @@ use crate::target::{Target, line_end};
 /// The most bytes of an unexpected answer that are shown.
 const SHOWN: usize = 256;
 
-/// The timer that sends the next question, and the one that ends the run.
+/// The keys of the timers: one sends the next question, the other ends the run.
 const SEND: u64 = 0;
 const END: u64 = 1;
 
@@ -36,7 +36,7 @@ pub(super) struct Prober {
     /// When the next question is due: the schedule does not drift.
     due: Moment,
     tally: Tally,
-    /// Why it ended, if not by itself.
+    /// Why it ended before its time.
     error: Option<Error>,
 }
 
@@ -79,7 +79,7 @@ impl Prober {
         }
     }
 
-    /// Asks the next question, and sets the timer for the one after it or, after the last one, for the end.
+    /// Asks the next question, and sets the timer for the question after it, or for the end after the last.
     fn send(&mut self, out: &mut Outbox<'_>) {
         let Some(peer) = self.target.peer() else { return };
         self.tally.sent += 1;
@@ -151,7 +151,7 @@ impl Service for Prober {
             return;
         }
         self.tally.refused += u64::from(peer.is_some());
-        // Where nobody takes a datagram the next address may do, or else the next datagram.
+        // Where a datagram is refused the next address may do, or else the next datagram.
         let has_moved_on = self.tally.received == 0 && self.target.dial_next(out);
         if has_moved_on || peer.is_some() {
             return;

@@ -16,7 +16,7 @@ pub(crate) struct Tally {
     pub(crate) wrong: u64,
     /// Answers to a question that was answered before, or never asked.
     pub(crate) duplicate: u64,
-    /// Datagrams for which the far host reported that nobody takes them.
+    /// Datagrams that the far side refused: no socket takes them there.
     pub(crate) refused: u64,
     trips: Trips,
 }
