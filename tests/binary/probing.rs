@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::thread;
 
-use super::support::{Ended, Launch, PATIENCE, Server, eventually};
+use super::support::{Ended, Launch, Namespace, PATIENCE, Server, eventually};
 
 #[track_caller]
 fn ping(endpoint: &str, options: &str) -> Ended {
@@ -164,6 +164,24 @@ fn reply_sets_off_no_question() {
     let ended = ping(&format!("tcp://{address}"), "-c 3 -i 20ms");
     assert_eq!(heard.join().expect("it counts"), 3, "{ended:?}");
     assert!(summary(&ended).starts_with("3 sent, 3 received, 0 lost (0%)"), "{ended:?}");
+}
+
+#[test]
+fn heavy_loss_hints_at_the_budget_of_another_host_only() {
+    let Some((here, there)) = Namespace::pair() else { return };
+    // Nobody reads there.
+    let [far, near] = ["10.77.0.1:0", "127.0.0.1:0"].map(|at| here.within(|| UdpSocket::bind(at).expect("an address")));
+    let ping = |from: &Namespace, socket: &UdpSocket, probe: &str| {
+        let address = socket.local_addr().expect("bound");
+        let ended = from.launch(&format!("ping udp://{address} {probe} -c 2 -i 1ms -W 50ms")).run();
+        assert_eq!(summary(&ended), "2 sent, 0 received, 2 lost (100%), 0 late, 0 wrong, 0 duplicate");
+        ended.stdout.contains("--udp-budget")
+    };
+    for probe in ["--echo", "--send x --expect y"] {
+        assert!(ping(&there, &far, probe), "{probe}: another host may have had enough");
+        assert!(!ping(&here, &near, probe), "{probe}: loopback has no budget");
+    }
+    assert!(!ping(&there, &far, ""), "proper pings need no budget");
 }
 
 #[test]

@@ -2,12 +2,12 @@
 //!
 //! - `cli`: the command line, parsed into the commands' own options
 //! - `serve`, `client`, `ping`, `bench`: the commands; options become services and sockets, then the reactor turns
-//! - `target`: the far side of `client` and `ping`; `probe`: what `ping` and `bench` ask; `descriptors`: how many there may be; `logger`: standard error
+//! - `target`: the far side of `client` and `ping`; `probe`: what `ping` and `bench` ask; `budget`: their hint
+//!   at a server's datagram budget; `descriptors`: how many there may be; `logger`: standard error
 //! - `error`, `exit`: what is said and which code is returned when a command cannot do its work
 
 #[cfg(feature = "bench")]
 mod bench;
-#[cfg(feature = "bench")]
 mod budget;
 mod cli;
 mod client;

@@ -16,7 +16,9 @@ use crate::error::Error;
 pub(crate) struct Target {
     endpoint: Endpoint,
     untried: VecDeque<Address>,
-    /// Set while the address dialled last is reached.
+    /// The address dialled last.
+    address: Option<Address>,
+    /// Set while that address is reached.
     peer: Option<Peer>,
 }
 
@@ -24,11 +26,16 @@ impl Target {
     /// Looks the endpoint's host up. Nothing is dialled yet.
     pub(crate) fn resolve(endpoint: Endpoint) -> Result<Self, Error> {
         let untried = resolve(&endpoint)?.into();
-        Ok(Self { endpoint, untried, peer: None })
+        Ok(Self { endpoint, untried, address: None, peer: None })
     }
 
     pub(crate) fn endpoint(&self) -> &Endpoint {
         &self.endpoint
+    }
+
+    /// The address dialled last.
+    pub(crate) fn address(&self) -> Option<&Address> {
+        self.address.as_ref()
     }
 
     /// Where to send, once an address is reached.
@@ -45,6 +52,7 @@ impl Target {
         } else {
             out.connect(&address);
         }
+        self.address = Some(address);
         true
     }
 

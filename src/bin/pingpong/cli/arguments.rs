@@ -5,10 +5,11 @@ use std::time::Duration;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Arg, ArgAction, ArgMatches};
 
-use super::units::{count_of, duration_of, unescaped};
-use crate::probe::Probe;
 use pingpong::service::Framing;
 use pingpong::{Endpoint, EndpointError, EndpointProblem};
+
+use super::units::{count_of, duration_of, unescaped};
+use crate::probe::Probe;
 
 /// An option with a value.
 pub(super) fn option(name: &'static str, value: &'static str, help: &'static str) -> Arg {

@@ -6,12 +6,13 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use log::LevelFilter;
 
+use pingpong::service::Framing;
+use pingpong::{Endpoint, HostPort, Limits, ListenOptions};
+
 use super::arguments::{count, duration, flag, option, required, timeout};
 use super::units::{rate_of, size_of};
 use crate::logger::Verbosity;
 use crate::serve::{Kind, ServeOptions};
-use pingpong::service::Framing;
-use pingpong::{Endpoint, HostPort, Limits, ListenOptions};
 
 pub(super) fn command() -> Command {
     Command::new("serve")

@@ -1,4 +1,4 @@
-//! Numbers and texts as users write them.
+//! Durations, sizes, counts, rates and texts as users write them. A mistake is answered with how to write it.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -17,7 +17,7 @@ pub(super) fn duration_of(text: &str) -> Result<Duration, String> {
     duration.filter(|duration| *duration <= LONGEST).ok_or_else(|| "write it like 250ms, 1s or 5m".to_owned())
 }
 
-/// Longer than anyone will wait, and short enough for any sum.
+/// Ten years: longer than any wait, and short enough that no sum of durations overflows.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// `512`, `64KiB`, `1MiB`.
@@ -40,7 +40,7 @@ pub(super) fn count_of(text: &str) -> Result<u32, String> {
     count.ok_or_else(|| NOT_A_COUNT.to_owned())
 }
 
-/// The same, beyond four thousand million too.
+/// The same, up to 9 × 10^15.
 pub(super) fn number_of(text: &str) -> Result<u64, String> {
     let number = match split_unit(text) {
         (number, "") => number,
@@ -48,7 +48,7 @@ pub(super) fn number_of(text: &str) -> Result<u64, String> {
         (number, "m") => number.map(|number| number * 1e6),
         _ => None,
     };
-    // Up to 2^53 every number is itself.
+    // Up to 2^53 an f64 holds every whole number exactly.
     number
         .filter(|number| (1.0..=9e15).contains(number) && number.fract() == 0.0)
         .map(|number| number as u64)
@@ -66,7 +66,7 @@ pub(super) fn rate_of(text: &str) -> Result<Option<NonZeroU32>, String> {
     rate.map(Some).ok_or_else(|| "write it like 100/s, or none".to_owned())
 }
 
-/// A text with C escapes: \\n \\r \\t \\0 \\\\ \\xHH.
+/// The bytes of a text with C escapes: `\n`, `\r`, `\t`, `\0`, `\\`, `\xHH`.
 pub(super) fn unescaped(text: &str) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;
@@ -92,7 +92,7 @@ pub(super) fn unescaped(text: &str) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-/// A number, if it is one, and the letters behind it.
+/// The number before the unit (`None` where it is no plain number), and the unit.
 fn split_unit(text: &str) -> (Option<f64>, &str) {
     let (number, unit) = text.split_at(text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len()));
     let is_plain = number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');

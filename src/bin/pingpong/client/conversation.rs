@@ -19,14 +19,15 @@ pub(super) struct Conversation {
     timeout: Duration,
     /// Messages not said yet.
     unsaid: VecDeque<Vec<u8>>,
-    /// Datagrams said before anything came back. That nobody is there is learned only afterwards: then they are said
-    /// again at the next address.
+    /// Datagrams said before anything came back. That an address takes no datagrams is learned only after they were
+    /// sent: then they are said again at the next one.
     unconfirmed: Vec<Vec<u8>>,
     /// Messages said at this address.
     said: u64,
-    /// How often something arrived: of datagrams, how many.
+    /// Chunks, or datagrams, that came back.
     arrivals: u64,
-    /// The key of the timer of the wait at hand. Earlier timers are void.
+    /// The key of the timer that counts. Every wait and every end of a wait takes a new one, and so makes the timers
+    /// set before void.
     timer: u64,
     outcome: Option<Result<(), Error>>,
 }
@@ -136,12 +137,13 @@ impl Conversation {
         out.after(self.timeout, self.timer);
     }
 
-    /// Makes the timer of the wait at hand void.
+    /// Makes the timer void.
     fn stop_waiting(&mut self) {
         self.timer += 1;
     }
 
-    /// Whether the timer with this key says that an answer is overdue. An address that is overdue itself has failed.
+    /// Whether an answer is overdue, now that the timer with this key has run out. Where it is the address that was
+    /// waited for, that address has failed.
     pub(super) fn is_answer_overdue(&mut self, key: u64, out: &mut Outbox<'_>) -> bool {
         if key != self.timer {
             return false;
@@ -153,14 +155,14 @@ impl Conversation {
         true
     }
 
-    /// The server closed the connection, or it broke; `is_fine` where a server may close.
-    pub(super) fn closed(&mut self, why: CloseReason, is_fine: bool, out: &mut Outbox<'_>) {
+    /// The connection has ended. That the server closed it is a good end if `may_close`.
+    pub(super) fn closed(&mut self, why: CloseReason, may_close: bool, out: &mut Outbox<'_>) {
         let broken_off = || Error::BrokenOff { endpoint: self.target.endpoint().clone(), why };
-        let outcome = if is_fine && why == CloseReason::Peer { Ok(()) } else { Err(broken_off()) };
+        let outcome = if may_close && why == CloseReason::Peer { Ok(()) } else { Err(broken_off()) };
         self.end(outcome, out);
     }
 
-    /// Ends without the answer that was waited for; `unterminated` where a part of it came.
+    /// Ends without the answer that was waited for; `unterminated` says that bytes came, but no line end.
     pub(super) fn end_unanswered(&mut self, unterminated: bool, out: &mut Outbox<'_>) {
         let (endpoint, waited) = (self.target.endpoint().clone(), self.timeout);
         self.end(Err(Error::NoAnswer { endpoint, waited, unterminated }), out);

@@ -25,12 +25,12 @@ impl Interactive {
         Self { conversation, printer: Printer::of_stdout("server: "), has_finished: false }
     }
 
-    /// Says nothing more, and lets the server finish.
-    fn finish(&mut self, out: &mut Outbox<'_>) {
+    /// Says nothing more. The server may still answer.
+    fn finish_sending(&mut self, out: &mut Outbox<'_>) {
         self.has_finished = true;
         out.ignore_lines();
         match self.conversation.peer() {
-            // Datagrams have no end: it is over when all are answered, or when an answer takes too long.
+            // A datagram socket has no end to send: the last answer, or one that takes too long, ends the conversation.
             Some(Peer::Datagram(_)) if self.conversation.is_all_answered() => self.conversation.end(Ok(()), out),
             Some(Peer::Datagram(_)) => self.conversation.wait(out),
             Some(connection) => out.finish_sending(connection),
@@ -50,7 +50,7 @@ impl Service for Interactive {
         self.conversation.reached(peer);
         while self.conversation.say_next(out) {}
         if self.has_finished {
-            self.finish(out);
+            self.finish_sending(out);
         }
     }
 
@@ -66,7 +66,7 @@ impl Service for Interactive {
         if is_datagram {
             self.printer.end_line(chunk, out);
             if self.has_finished {
-                self.finish(out);
+                self.finish_sending(out);
             }
         }
     }
@@ -91,7 +91,7 @@ impl Service for Interactive {
             return;
         }
         if text == b"exit" {
-            return self.finish(out);
+            return self.finish_sending(out);
         }
         match self.conversation.peer() {
             Some(_) => self.conversation.say(text, out),
@@ -101,7 +101,7 @@ impl Service for Interactive {
 
     fn lines_ended(&mut self, out: &mut Outbox<'_>) {
         if !self.has_finished {
-            self.finish(out);
+            self.finish_sending(out);
         }
     }
 }

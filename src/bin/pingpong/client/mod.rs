@@ -55,6 +55,7 @@ trait Client: Service {
     fn conversation(&mut self) -> &mut Conversation;
 }
 
+/// Runs the client to its end, with standard input as its console where it takes lines.
 fn hold<C: Client + 'static>(client: C, console: ConsoleKind) -> Result<(), Error> {
     let mut reactor = DynReactor::new(Limits::default())?;
     let client = Rc::new(RefCell::new(client));

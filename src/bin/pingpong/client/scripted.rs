@@ -1,4 +1,4 @@
-//! [`Scripted`]: says the messages of the command line, each when the one before is answered.
+//! [`Scripted`]: says the messages of the command line, each after the answer to the last.
 
 use std::io;
 

@@ -1,24 +1,28 @@
 //! `pingpong serve`: options become services and sockets, the reactor turns, the counters are the report.
+//!
+//! - `options`: what is served, where and how
 
 mod options;
 
+use std::fmt;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
+
+use pingpong::engine::ServiceId;
+use pingpong::service::{Chat, Echo, Hello, Operator, Ping, Service};
+use pingpong::{ConsoleKind, Ending, Status, WhenFull};
 
 use crate::DynReactor;
 use crate::descriptors;
 use crate::error::Error;
 use crate::logger;
-use pingpong::Endpoint;
-use pingpong::service::{Chat, Echo, Hello, Operator, Ping, Service};
-use pingpong::{ConsoleKind, Ending, Status, WhenFull};
 
 pub(crate) use options::{Kind, ServeOptions};
 
 /// Serves until a signal or `--once` ends it.
 pub(crate) fn run(options: ServeOptions) -> Result<Ending, Error> {
     let mut limits = options.limits.clone();
-    limits.max_connections = max_connections(options.max_connections, endpoints(&options).count());
+    limits.max_connections = max_connections(&options);
     let mut reactor = DynReactor::new(limits)?;
     reactor.watch_signals()?;
     reactor.spin(options.spin);
@@ -27,23 +31,11 @@ pub(crate) fn run(options: ServeOptions) -> Result<Ending, Error> {
     }
     reactor.count_lost_log_lines(&logger::LINES_LOST);
 
-    // Chat has one console, so all its endpoints are one service.
-    let has_chat = options.services.iter().any(|(kind, _)| *kind == Kind::Chat);
-    let chat = has_chat.then(|| reactor.add(Kind::Chat.name(), service(Kind::Chat, &options)));
-    for (kind, endpoints) in &options.services {
-        let service = match (kind, chat) {
-            (Kind::Chat, Some(chat)) => chat,
-            _ => reactor.add(kind.name(), service(*kind, &options)),
-        };
-        for endpoint in endpoints {
-            for bound in reactor.listen_with(service, endpoint, &options.listen)? {
-                announce(format_args!("listening {} {bound}", kind.name()));
-            }
-        }
-    }
+    let console = ConsoleKind::of_stdin();
+    let chat = open_services(&mut reactor, &options, console)?;
     announce(format_args!("ready"));
     if let Some(chat) = chat {
-        reactor.open_console(chat, ConsoleKind::of_stdin(), "server: ", WhenFull::Drop)?;
+        reactor.open_console(chat, console, "server: ", WhenFull::Drop)?;
     }
 
     let ending = turn_until_ended(&mut reactor, options.stats)?;
@@ -51,12 +43,32 @@ pub(crate) fn run(options: ServeOptions) -> Result<Ending, Error> {
     Ok(ending)
 }
 
-fn service(kind: Kind, options: &ServeOptions) -> Box<dyn Service> {
+/// Adds the services, and announces where each listens. Returns the chat, which is to have the console, if there is one.
+fn open_services(
+    reactor: &mut DynReactor,
+    options: &ServeOptions,
+    console: ConsoleKind,
+) -> Result<Option<ServiceId>, Error> {
+    let mut chat = None;
+    for (kind, endpoints) in &options.services {
+        let mut add = || reactor.add(kind.name(), service(*kind, options, console));
+        // There is one console, so all endpoints of chat are one service.
+        let service = if *kind == Kind::Chat { *chat.get_or_insert_with(add) } else { add() };
+        for endpoint in endpoints {
+            for bound in reactor.listen_with(service, endpoint, &options.listen)? {
+                announce(format_args!("listening {} {bound}", kind.name()));
+            }
+        }
+    }
+    Ok(chat)
+}
+
+fn service(kind: Kind, options: &ServeOptions, console: ConsoleKind) -> Box<dyn Service> {
     match kind {
         Kind::Ping => Box::new(Ping::new(options.framing)),
         Kind::Hello => Box::new(Hello::new(options.framing, options.delay)),
         Kind::Echo => Box::new(Echo),
-        Kind::Chat => Box::new(Chat::new(options.framing, operator(ConsoleKind::of_stdin()))),
+        Kind::Chat => Box::new(Chat::new(options.framing, operator(console))),
     }
 }
 
@@ -66,10 +78,6 @@ fn operator(console: ConsoleKind) -> Operator {
         ConsoleKind::Script => Operator::Script,
         ConsoleKind::Nobody => Operator::Nobody,
     }
-}
-
-fn endpoints(options: &ServeOptions) -> impl Iterator<Item = &Endpoint> {
-    options.services.iter().flat_map(|(_, endpoints)| endpoints)
 }
 
 /// Turns, and logs the counters at each interval, if there is one.
@@ -89,10 +97,11 @@ fn turn_until_ended(reactor: &mut DynReactor, interval: Option<Duration>) -> Res
 }
 
 /// How many connections there may be: as many as asked for, as far as descriptors allow.
-fn max_connections(asked: Option<usize>, endpoints: usize) -> usize {
+fn max_connections(options: &ServeOptions) -> usize {
+    let listening = options.services.iter().map(|(_, endpoints)| endpoints.len()).sum::<usize>();
     let descriptors = descriptors::raise_limit();
-    let allowed = descriptors.saturating_sub(descriptors::RESERVED + endpoints).max(1);
-    match asked {
+    let allowed = descriptors.saturating_sub(descriptors::RESERVED + listening).max(1);
+    match options.max_connections {
         Some(asked) if asked > allowed => {
             log::warn!(
                 "--max-connections {asked} is more than {descriptors} descriptors allow: {allowed} it is (raise 'ulimit -Hn')"
@@ -104,8 +113,8 @@ fn max_connections(asked: Option<usize>, endpoints: usize) -> usize {
     }
 }
 
-/// A line on standard output. Whoever does not read it does not stop the server.
-fn announce(line: std::fmt::Arguments<'_>) {
+/// A line on standard output. One that is closed or full does not stop the server.
+fn announce(line: fmt::Arguments<'_>) {
     let mut stdout = io::stdout().lock();
     let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
 }
