@@ -17,9 +17,6 @@ mod shown;
 mod streams;
 mod walls;
 
-use std::time::Duration;
-
-use nix::poll::{PollTimeout, poll};
 use serde_json::Value;
 
 use super::support::{Ended, Launch};
@@ -147,9 +144,4 @@ fn fails(ended: &Ended, code: i32, words: &[&str]) {
     assert_eq!(ended.stdout, "", "{ended:?}");
     assert!(ended.stderr.starts_with("pingpong: ") && ended.stderr.lines().count() == 1, "{ended:?}");
     assert!(words.iter().all(|word| ended.stderr.contains(word)), "{words:?} in {ended:?}");
-}
-
-/// Does nothing for so long, as a server that stalls.
-fn stall(duration: Duration) {
-    let _ = poll(&mut [], PollTimeout::try_from(duration).expect("not for ever"));
 }

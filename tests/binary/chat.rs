@@ -6,8 +6,8 @@ use std::process::Stdio;
 use fake::Dice;
 use nix::sys::signal::Signal;
 
-use super::support::{Client, Folder, Gram, Stats, eventually};
-use super::talk::{BINARY, Places, Talk, Talker};
+use super::support::{BINARY, Client, Folder, Gram, Stats, eventually};
+use super::talk::{Places, Talk, Talker};
 
 const CHAT: &str = "chat=tcp://127.0.0.1:0";
 const CHAT_AND_ECHO: &str = "chat=tcp://127.0.0.1:0 echo=tcp://127.0.0.1:0 echo=udp://127.0.0.1:0";

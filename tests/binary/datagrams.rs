@@ -214,7 +214,9 @@ fn forged_sources_set_no_two_processes_talking() {
         }
     }
     servers[0].stats_once("all have arrived", |stats| stats["datagrams_in"] >= forged);
-    servers.iter().for_each(Server::rests);
+    for server in &servers {
+        server.rests();
+    }
     let [asked, named] = servers.each_ref().map(Server::stats);
     // To and fro once at the most.
     assert!(asked["datagrams_in"] <= 2 * forged, "{asked:?}");

@@ -1,9 +1,11 @@
 //! Trouble: garbage, resets, urgent bytes, edges that hide a FIN, and system calls that fail (by strace's injection).
 
+use std::time::Duration;
+
 use fake::Dice;
 use nix::sys::signal::Signal;
 
-use super::support::{Client, Folder, Gram, Server, Strace};
+use super::support::{Client, Folder, Gram, Server, Strace, pass};
 
 const ALL: &str = "ping=tcp://127.0.0.1:0 hello=tcp://127.0.0.1:0 echo=tcp://127.0.0.1:0 --delay 20ms";
 
@@ -184,7 +186,7 @@ fn a_long_stop_delays_answers_and_loses_none() {
     server.freeze();
     let mut late = server.dial("hello");
     late.say("X\n");
-    nix::poll::poll(&mut [], 150u8).unwrap();
+    pass(Duration::from_millis(150));
     server.thaw();
     clients.iter_mut().for_each(|client| client.hears("Hello, 1!\nHello, 2!\n"));
     late.hears("Welcome!Hello, X!\n");
