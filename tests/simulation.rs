@@ -176,9 +176,10 @@ impl Simulation {
         let count = 1 + self.dice.below(left.min(most));
         let bytes = &client.script[client.said..client.said + count];
         let mut kernel = self.kernel.borrow_mut();
-        match self.dice.one_in(10) {
-            true => kernel.client_sends_urgent(number, bytes),
-            false => kernel.client_sends(number, bytes),
+        if self.dice.one_in(10) {
+            kernel.client_sends_urgent(number, bytes);
+        } else {
+            kernel.client_sends(number, bytes);
         }
         client.said += count;
         // The end of a stream often shares an edge with its last bytes.
@@ -315,9 +316,10 @@ impl Kind {
 
 fn pong(line: &[u8]) -> Vec<u8> {
     let is_ping = line.len() >= 4 && line[..4].eq_ignore_ascii_case(b"ping");
-    match is_ping && line.get(4).is_none_or(u8::is_ascii_whitespace) {
-        true => [&line[..1], if line[1] == b'i' { b"o" } else { b"O" }, &line[2..]].concat(),
-        false => b"pong".to_vec(),
+    if is_ping && line.get(4).is_none_or(u8::is_ascii_whitespace) {
+        [&line[..1], if line[1] == b'i' { b"o" } else { b"O" }, &line[2..]].concat()
+    } else {
+        b"pong".to_vec()
     }
 }
 

@@ -140,7 +140,9 @@ impl Talker {
 
     /// Types it, if it is still there.
     pub(crate) fn may_type(&mut self, text: &str) {
-        let _ = self.keyboard.as_mut().map(|keyboard| keyboard.write_all(text.as_bytes()));
+        if let Some(keyboard) = &mut self.keyboard {
+            let _ = keyboard.write_all(text.as_bytes());
+        }
     }
 
     /// Closes its standard input.
