@@ -93,16 +93,16 @@ impl FromStr for Window {
 /// Loads the server with this address and process, in windows of this length; returns when its input ends.
 pub(crate) fn run(load: &Load, answer: Answer, target: SocketAddr, pid: Pid, window: Duration) -> Result<()> {
     let batch = Batch::new(load, answer);
-    let mut crowd = Crowd::connect(load, target, batch)?;
+    let mut closed_loop = ClosedLoop::connect(load, target, batch)?;
     let window = window.max(SHARE * u32::try_from(load.connections)?);
-    crowd.run(FIRST_WARM_UP)?;
+    closed_loop.run(FIRST_WARM_UP)?;
     println!("ready");
     for line in io::stdin().lines() {
         line?;
-        crowd.run(WARM_UP)?;
+        closed_loop.run(WARM_UP)?;
         thread::sleep(NAP);
         let before = measure::cpu_ns(pid)?;
-        let mut measured = crowd.run(window)?;
+        let mut measured = closed_loop.run(window)?;
         thread::sleep(NAP);
         measured.cpu_ns = measure::cpu_ns(pid)? - before;
         println!("{measured}");
@@ -132,7 +132,7 @@ fn connect(transport: Transport, target: SocketAddr) -> Result<Socket> {
 }
 
 /// The connections of one load, and the loop that serves them.
-struct Crowd {
+struct ClosedLoop {
     transport: Transport,
     depth: u64,
     reconnects: bool,
@@ -155,9 +155,9 @@ struct Asker {
     is_waiting: bool,
 }
 
-impl Crowd {
+impl ClosedLoop {
     fn connect(load: &Load, target: SocketAddr, batch: Batch) -> Result<Self> {
-        let mut crowd = Self {
+        let mut closed_loop = Self {
             transport: load.transport,
             depth: load.depth as u64,
             reconnects: load.reconnects,
@@ -169,11 +169,11 @@ impl Crowd {
             batch,
         };
         for index in 0..load.connections {
-            let socket = crowd.open(index)?;
+            let socket = closed_loop.open(index)?;
             let asked = Instant::now();
-            crowd.askers.push(Asker { socket, round: 0, sent: 0, received: 0, asked, is_waiting: false });
+            closed_loop.askers.push(Asker { socket, round: 0, sent: 0, received: 0, asked, is_waiting: false });
         }
-        Ok(crowd)
+        Ok(closed_loop)
     }
 
     fn open(&self, index: usize) -> Result<Socket> {
