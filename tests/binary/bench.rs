@@ -4,18 +4,18 @@
 //! lets it pass, and figures are compared with that.
 //!
 //! - `loads`: every kind of load against servers that behave; `rate`: the open loop, and what a stall does to both loops
-//! - `streams`, `grams`: servers that misbehave over TCP and UDP; `peers` has them
-//! - `walls`: what cannot be, and what is said then; `shown`: what is printed where, and signals
+//! - `streams`, `datagrams`: servers that misbehave over TCP and UDP; `peers` has them
+//! - `preflight`: what cannot be, and what is said then; `shown`: what is printed where, and signals
 //! - `files`: HdrHistogram logs, and `bench merge`
 
+mod datagrams;
 mod files;
-mod grams;
 mod loads;
 mod peers;
+mod preflight;
 mod rate;
 mod shown;
 mod streams;
-mod walls;
 
 use serde_json::Value;
 

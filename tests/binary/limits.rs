@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use super::support::{Client, Gram, Launch, Server, Strace, eventually, pass, tool};
+use super::support::{Client, DatagramClient, Launch, Server, Strace, eventually, pass, tool};
 
 const PING: &str = "ping=tcp://127.0.0.1:0";
 const HELLO: &str = "hello=tcp://127.0.0.1:0";
@@ -179,7 +179,7 @@ fn a_flood_from_one_side_starves_nobody() {
         let _end = EndOf(flooding);
         let mut reader = server.dial("echo");
         let mut writer = reader.socket().try_clone().unwrap();
-        let grams = Gram::udp(server.udp("ping"));
+        let grams = DatagramClient::udp(server.udp("ping"));
         scope.spawn(move || {
             while flooding.load(Relaxed) {
                 writer.write_all(&[b'x'; 1 << 17]).unwrap();

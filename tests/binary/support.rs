@@ -19,7 +19,7 @@ use std::{env, fs, thread};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-pub(crate) use client::{Client, Forger, Gram};
+pub(crate) use client::{Client, DatagramClient, Forger};
 pub(crate) use process::Process;
 pub(crate) use server::{BINARY, Ended, Launch, Lines, Server, Stats};
 pub(crate) use world::{Namespace, Strace};
