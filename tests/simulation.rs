@@ -1,9 +1,9 @@
 //! Random schedules through the engine, over a fake kernel and a virtual clock, checked against a plain model.
 //!
 //! Every seed is one schedule: clients of ping, hello and echo that send in pieces, read when they please, finish or
-//! break off; events told late, in parts and in any order; interrupted calls; time in leaps; now and then a shutdown.
-//! Checked: what each client reads is what the model says, nothing readable is left that nobody will visit, and at
-//! the end nothing is held. `PINGPONG_SEED=n cargo test --test simulation` replays one.
+//! break off; events that come late, in parts and in any order; interrupted calls; time in leaps; now and then a
+//! shutdown. Checked: each client reads what the model says, no readable byte is forgotten, and at the end the engine
+//! holds nothing. `PINGPONG_SEED=n cargo test --test simulation` replays one.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -35,15 +35,15 @@ enum Kind {
     Echo,
 }
 
-/// A client, and what it has said and heard.
+/// A client, what it sends and what it should read.
 struct Client {
-    /// What it will say in all, and how much of that it has.
+    /// All that it will send, and how much of that it has sent.
     script: Vec<u8>,
     said: usize,
-    /// What it should hear in all, and how much of that it has.
+    /// All that it should read, and how much of that it has read.
     model: Vec<u8>,
     heard: usize,
-    /// How much of the model it is owed even by a server that shuts down.
+    /// How much of the model it gets even from a server that shuts down.
     owed: usize,
     finished: bool,
     reset: bool,
@@ -66,7 +66,7 @@ impl Simulation {
         let net = FakeNet(kernel.clone());
         let listener = net.listener();
         let mut limits = Limits::default();
-        // Nobody is cut off here for taking his time: what a client does not hear, it has not been told.
+        // No timeout ends a slow client here: what a client does not read, the server has not sent.
         limits.stall_timeout = Duration::from_secs(1 << 30);
         limits.linger = Duration::from_secs(1 << 30);
         limits.drain = Duration::from_secs(1 << 30);
@@ -94,7 +94,7 @@ impl Simulation {
         self.end();
     }
 
-    /// Somebody does something.
+    /// A client, the kernel or the server does something.
     fn act(&mut self) {
         if self.clients.len() < 12 && self.dice.one_in(8) {
             return self.connect();
@@ -118,7 +118,7 @@ impl Simulation {
         }
     }
 
-    /// The server shuts down: each client is owed the answers to what it has said by now.
+    /// The server shuts down: each client is owed the answers to what it has sent by now.
     fn drain(&mut self) {
         self.draining = true;
         for client in &mut self.clients {
@@ -176,9 +176,10 @@ impl Simulation {
         let count = 1 + self.dice.below(left.min(most));
         let bytes = &client.script[client.said..client.said + count];
         let mut kernel = self.kernel.borrow_mut();
-        match self.dice.one_in(10) {
-            true => kernel.client_sends_urgent(number, bytes),
-            false => kernel.client_sends(number, bytes),
+        if self.dice.one_in(10) {
+            kernel.client_sends_urgent(number, bytes);
+        } else {
+            kernel.client_sends(number, bytes);
         }
         client.said += count;
         // The end of a stream often shares an edge with its last bytes.
@@ -193,7 +194,7 @@ impl Simulation {
         self.hear_up_to(number, most);
     }
 
-    /// Reads, and holds it against the model.
+    /// The client reads, and is held against the model.
     fn hear_up_to(&mut self, number: usize, most: usize) {
         let bytes = self.kernel.borrow_mut().client_reads(number, most);
         let client = &mut self.clients[number];
@@ -214,7 +215,7 @@ impl Simulation {
         self.kernel.borrow_mut().client_resets(number);
     }
 
-    /// One turn of the loop: some of the events, and some time has passed.
+    /// One turn of the loop, some time later and with some of the events.
     fn turn(&mut self) {
         self.now = self.now + Duration::from_micros(self.dice.below(100_000) as u64);
         let dice = &mut self.dice;
@@ -230,7 +231,7 @@ impl Simulation {
         dispatch(&mut self.engine, &self.kernel, self.now, events);
     }
 
-    /// Turns until no event is left and no moment is waited for; then nothing readable may be left either.
+    /// Turns, with clients that read, until there is neither an event nor a deadline.
     fn settle(&mut self) {
         for _ in 0..100_000 {
             for client in 0..self.clients.len() {
@@ -241,7 +242,7 @@ impl Simulation {
             if events.is_empty() && deadline.is_none() {
                 return;
             }
-            // Limits that end in years are not waited for.
+            // Timeouts that end in years are not waited for.
             let patient = deadline.is_some_and(|at| at.since(self.now) > Duration::from_secs(60));
             if events.is_empty() && patient {
                 return;
@@ -257,7 +258,7 @@ impl Simulation {
     fn end(mut self) {
         self.settle();
         self.check_nothing_forgotten();
-        // All say what they have to say, and finish.
+        // All clients send the rest, and finish.
         while let Some(client) = self
             .clients
             .iter()
@@ -289,7 +290,7 @@ impl Simulation {
         }
     }
 
-    /// At rest, what could be read has been read: nobody would come back for it.
+    /// At rest nothing readable may be left: no event would bring the engine back to it.
     fn check_nothing_forgotten(&self) {
         let kernel = self.kernel.borrow();
         for client in 0..self.clients.len() {
@@ -299,7 +300,7 @@ impl Simulation {
 }
 
 impl Kind {
-    /// All that a client should hear who says all of `script` and finishes.
+    /// All that a client should read that sends all of `script` and finishes.
     fn model(self, script: &[u8]) -> Vec<u8> {
         match self {
             Self::Echo => script.to_vec(),
@@ -315,13 +316,14 @@ impl Kind {
 
 fn pong(line: &[u8]) -> Vec<u8> {
     let is_ping = line.len() >= 4 && line[..4].eq_ignore_ascii_case(b"ping");
-    match is_ping && line.get(4).is_none_or(u8::is_ascii_whitespace) {
-        true => [&line[..1], if line[1] == b'i' { b"o" } else { b"O" }, &line[2..]].concat(),
-        false => b"pong".to_vec(),
+    if is_ping && line.get(4).is_none_or(u8::is_ascii_whitespace) {
+        [&line[..1], if line[1] == b'i' { b"o" } else { b"O" }, &line[2..]].concat()
+    } else {
+        b"pong".to_vec()
     }
 }
 
-/// Each line and what ends it; an unterminated rest is one too.
+/// Each line and its terminator; an unterminated rest is a line too.
 fn lines(script: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     script.split_inclusive(|byte| *byte == b'\n').map(|line| match line {
         [text @ .., b'\r', b'\n'] => (text, &b"\r\n"[..]),

@@ -26,7 +26,7 @@ const FLAG: &str = "--child";
 /// A child that says nothing for this long has gone wrong.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Where servers and loads run.
+/// The CPUs that servers and loads run on.
 #[derive(Clone, Copy)]
 pub struct Cpus {
     pub server: usize,
@@ -108,7 +108,7 @@ impl Child {
         let input = process.stdin.take().expect("stdin is piped");
         let output = BufReader::new(process.stdout.take().expect("stdout is piped"));
         let (sender, lines) = mpsc::channel();
-        // A thread, because a pipe's read has no timeout. It ends with the child.
+        // In a thread, because a read from a pipe has no timeout. The thread ends with the child.
         thread::spawn(move || output.lines().map_while(std::io::Result::ok).try_for_each(|line| sender.send(line)));
         Ok(Self { name: role.join(" "), process, input, lines })
     }
@@ -161,7 +161,7 @@ impl Child {
         }
     }
 
-    /// `None` when it will say no more.
+    /// The next line; `None` at the end of its output.
     pub fn next_line(&mut self) -> Result<Option<String>> {
         match self.lines.recv_timeout(PATIENCE) {
             Ok(line) => Ok(Some(line)),
@@ -175,11 +175,11 @@ impl Child {
         Ok(self.process.wait()?.code())
     }
 
-    /// What it said on standard error: kept for when it fails, because warnings have no place in the table.
+    /// What it wrote to standard error. It is shown only when the child fails: warnings have no place in the table.
     pub fn last_words(&mut self) -> String {
         let mut text = String::new();
         if let Some(mut errors) = self.process.stderr.take() {
-            // Unreadable is as good as nothing said.
+            // What cannot be read counts as nothing said.
             let _ = errors.read_to_string(&mut text);
         }
         text.trim_end().to_owned()
@@ -188,7 +188,7 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        // Both fail only when it is gone already.
+        // Both fail only when the child has gone already.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

@@ -2,7 +2,7 @@
 //!
 //! - `child`: the processes that are measured and those that load them, each pinned to a CPU
 //! - `measure`: what the kernel says of a process, and what repeated figures amount to
-//! - `machine`: where it ran
+//! - `machine`: what it ran on
 //! - `options`: how often, how long, which rows
 
 pub mod child;

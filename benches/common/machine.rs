@@ -1,4 +1,4 @@
-//! Where it ran, in a line.
+//! The machine, in one line.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! What the kernel knows about a process, and what repeated figures amount to.
+//! What the kernel says of a process, and what repeated figures amount to.
 
 use std::fs;
 use std::thread;

@@ -11,12 +11,12 @@ pub const GENERATIONS: usize = 3;
 pub struct Options {
     pub rounds: usize,
     pub window: Duration,
-    /// Only rows that have this in their text, in lower case.
+    /// Only rows whose text contains this, in lower case.
     only: String,
 }
 
 impl Options {
-    /// So many rounds of so many milliseconds, unless the command line says otherwise.
+    /// Reads the command line. By default there are `rounds` rounds of `millis` milliseconds.
     pub fn parse(words: &[String], rounds: usize, millis: u64) -> Result<Self> {
         let mut options = Self { rounds, window: Duration::from_millis(millis), only: String::new() };
         let mut words = words.iter().map(String::as_str);
@@ -43,7 +43,7 @@ impl Options {
         row.to_lowercase().contains(&self.only)
     }
 
-    /// The words that ask for just this.
+    /// The command line that gives these options.
     pub fn words(&self) -> String {
         let only = if self.only.is_empty() { String::new() } else { format!(" --only '{}'", self.only) };
         format!("--rounds {} --window {}{only}", self.rounds, self.window.as_millis())

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! The map:
-//! - `rows.rs`: the loads, and what each is held to.
+//! - `rows.rs`: the loads, and the bar of each.
 //! - `run.rs`: one run of a load to its end: what it says, and what it and its server spent on it.
 //! - `redis.rs`: redis-server and redis-benchmark, where they are installed, in turn with ours.
 //! - `memory.rs`: what an idle connection takes at either end.

@@ -1,4 +1,4 @@
-//! What an idle connection takes at either end: resident memory with 10,000 of them, less that with one.
+//! The memory of an idle connection at either end: resident memory with 10,000 of them, less that with one.
 
 use std::fs;
 use std::thread;
@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::rows::Server;
 use crate::run::{Load, last_of};
 
-/// What `--only` finds it by.
+/// The text that `--only` looks in.
 pub(crate) const NAME: &str = "memory of 10,000 idle connections, each";
 
 const MANY: usize = 10_000;
@@ -39,7 +39,7 @@ pub(crate) fn compare(cpus: Cpus) -> Result<Vec<Ends>> {
     (0..GENERATIONS).map(growth).collect()
 }
 
-/// What both ends take that have so many idle connections, and one that asks once.
+/// The resident memory of both ends with this many idle connections, and one that asks once.
 fn with_idle(idle: usize, cpus: Cpus) -> Result<Ends> {
     let (server, endpoint) = Server::Tcp.start(cpus.server)?;
     let before = descriptors(server.pid())?;
@@ -48,7 +48,7 @@ fn with_idle(idle: usize, cpus: Cpus) -> Result<Ends> {
     let deadline = Instant::now() + PATIENCE;
     while descriptors(server.pid())? < before + idle + 1 {
         if !is_running(load.pid()) {
-            // What it says says why, unless it ended well.
+            // An error in what it said says more than this one.
             last_of(&mut load)?;
             return Err("the load ended before it had connected all".into());
         }
@@ -72,7 +72,7 @@ fn descriptors(pid: Pid) -> Result<usize> {
     Ok(fs::read_dir(format!("/proc/{pid}/fd"))?.count())
 }
 
-/// Neither gone nor a zombie.
+/// Whether the process is neither gone nor a zombie.
 fn is_running(pid: Pid) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, fields)| !fields.starts_with(['Z', 'X']))

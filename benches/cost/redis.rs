@@ -1,4 +1,4 @@
-//! redis-server under redis-benchmark, in turn with ours: what people measure with today.
+//! redis-server under redis-benchmark, a common way to measure, in turn with ours.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::Command;
@@ -10,17 +10,17 @@ use common::options::Options;
 use crate::rows::Server;
 use crate::run::{Load, Run};
 
-/// What `--only` finds it by.
+/// The text that `--only` looks in.
 pub(crate) const NAME: &str = "redis-benchmark, redis-server";
 
-/// Requests of the first run, which tells how many the others need.
+/// Requests of the first run, which tells how many the other runs need.
 const FIRST: u64 = 20_000;
-/// Such a run lasts so many windows: redis-benchmark tells its time in whole milliseconds.
+/// A run here lasts this many windows, because redis-benchmark tells its time in whole milliseconds.
 const WINDOWS: u32 = 4;
-/// How often to look for another port: someone else may have taken it meanwhile.
+/// Attempts to find a free port: another process may take it meanwhile.
 const ATTEMPTS: usize = 5;
 
-/// Who loads whom.
+/// A load and its server.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Pair {
     /// redis-benchmark against redis-server.
@@ -43,7 +43,7 @@ impl Pair {
     }
 }
 
-/// Neighbouring runs of all three.
+/// Runs of all three pairs, in turn.
 pub(crate) struct Comparison {
     pub(crate) version: String,
     /// Of each run.
@@ -52,7 +52,7 @@ pub(crate) struct Comparison {
     pub(crate) runs: [Vec<Run>; 3],
 }
 
-/// Why there is none.
+/// A comparison, or why there is none.
 pub(crate) enum Outcome {
     Compared(Comparison),
     Skipped(String),
@@ -69,7 +69,7 @@ pub(crate) fn compare(options: &Options, cpus: Cpus) -> Result<Outcome> {
     let mut comparison = Comparison { version, requests: FIRST, runs: [const { Vec::new() }; 3] };
     for rounds in options.generations() {
         let duel = Duel::start(cpus)?;
-        // The first runs find everything cold. How long they took says little on a machine that others use too.
+        // The first runs find everything cold.
         let theirs = duel.run(Pair::Theirs, FIRST)?;
         duel.run(Pair::Mixed, FIRST)?;
         duel.run(Pair::Ours, FIRST)?;
@@ -115,8 +115,8 @@ impl Duel {
     }
 }
 
-/// A fresh redis-server that keeps nothing, and its port. It cannot say which port it has picked, so one is picked
-/// for it; should someone else be faster, another one.
+/// A fresh redis-server that keeps nothing, and its port. It cannot report a port that the kernel picks, so a free one
+/// is found first; when another process takes that meanwhile, the next one is tried.
 fn start_redis(cpu: usize) -> Result<(Child, u16)> {
     let mut failure = String::new();
     for _ in 0..ATTEMPTS {

@@ -1,4 +1,4 @@
-//! The loads: each row's server, its options of `pingpong bench`, and what it is held to.
+//! The loads: each row's server, its options of `pingpong bench`, and its bar.
 
 use std::path::PathBuf;
 use std::{env, fs, process};
@@ -6,7 +6,7 @@ use std::{env, fs, process};
 use common::Result;
 use common::child::Child;
 
-/// The binary that is measured, on both sides.
+/// The binary under measurement: server and load.
 pub(crate) const PINGPONG: &str = env!("CARGO_BIN_EXE_pingpong");
 
 /// One line of the table.
@@ -15,17 +15,17 @@ pub(crate) struct Row {
     /// The options of `pingpong bench`.
     pub(crate) load: &'static str,
     pub(crate) place: Place,
-    /// How much more CPU than the server the load may take.
+    /// The most CPU time that the load may take, as a multiple of the server's.
     pub(crate) bar: Option<f64>,
 }
 
 /// Where a row's load runs.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Place {
-    /// On a CPU of its own. Both are awake nearly all the time, and whoever is cheaper looks for events more often and
-    /// finds fewer: their figures draw near each other.
+    /// On a CPU of its own. Both are awake nearly all the time; the cheaper one looks for events more often and finds
+    /// fewer each time, so that their figures draw near each other.
     Apart,
-    /// On the server's CPU, where either works off what the other has left: the bare costs.
+    /// On the server's CPU, where each works off what the other has left: the bare costs.
     Together,
 }
 
@@ -57,7 +57,7 @@ impl Server {
     pub(crate) fn start(self, cpu: usize) -> Result<(Child, String)> {
         let place = match self {
             Self::Tcp | Self::Udp => "127.0.0.1:0".to_owned(),
-            // It takes over the file of one that has been killed.
+            // A server replaces the stale file of one that has been killed.
             Self::Unix => Folder::path().join("ping").display().to_string(),
         };
         let service = format!("ping={}://{place}", self.scheme());
@@ -68,7 +68,7 @@ impl Server {
     }
 }
 
-/// Where sockets with a name are; removed with what killed servers have left in it when dropped.
+/// The folder of Unix sockets' files. Dropping it removes it, with what killed servers have left there.
 pub(crate) struct Folder(());
 
 impl Folder {
@@ -107,11 +107,11 @@ pub(crate) const ROWS: &[Row] = &[
     together(row(Server::Udp, "-c 50")),
     row(Server::Unix, "-c 50"),
     together(row(Server::Unix, "-c 50")),
-    // It polls on purpose when a deadline is near: how busy it is tells what it costs.
+    // Without a bar: the open loop polls on purpose near a deadline, and `busy` is its cost.
     Row { bar: None, ..row(Server::Tcp, "-c 50 -r 20k") },
 ];
 
-/// After all others: their connections occupy the kernel for another minute. From so many addresses that it need not look
-/// for free ports. Without a bar: to connect costs more calls than to accept.
+/// Measured last, because their closed connections occupy the kernel for another minute. From many addresses, so that
+/// the kernel need not search for free ports. Without a bar: connecting takes more system calls than accepting.
 pub(crate) const CHURN: &[Row] = &[VISITS, together(VISITS)];
 const VISITS: Row = Row { bar: None, ..row(Server::Tcp, "-c 50 --churn --source 127.0.1.0/24") };

@@ -1,9 +1,9 @@
 //! One run of a load to its end: what it says, and what it and its server spent on it.
 //!
-//! Both figures are for all that there is to it: connecting, asking, checking, counting; accepting, answering, closing.
-//! Only what a load spends on a single request is taken off: its start and its report. They would weigh more in a run
-//! this short than in any real one, and differ from minute to minute: at its start it reads the kernel's table of
-//! connections, in which those of the minute before still are.
+//! Both figures cover the whole run: connecting, asking, checking, counting; accepting, answering, closing. Only the
+//! load's start and its report are subtracted, which a run of a single request measures. They would weigh more in a
+//! run this short than in any real one, and they vary: at its start a load reads the kernel's table of connections,
+//! which still holds those of the minute before.
 
 use std::time::Duration;
 
@@ -16,10 +16,10 @@ use serde_json::Value;
 
 use crate::rows::PINGPONG;
 
-/// `pingpong bench` says so when answers were wrong: a result, not a failure to measure.
+/// The exit code of `pingpong bench` when answers were wrong: a result, not a failure to measure.
 const WRONG: i32 = 5;
 
-/// What a server gets to close connections and fall asleep in, at a time.
+/// How often to look whether a server has closed its connections and sleeps.
 const NAP: Duration = Duration::from_millis(2);
 
 /// What one run brought.
@@ -32,7 +32,7 @@ pub(crate) struct Run {
     /// The load's, less its start and its report.
     pub(crate) load_cpu: Duration,
     pub(crate) start_cpu: Duration,
-    /// What the load says that it spends on a request, and its share of the time; where it says so.
+    /// The load's own figures, if it gives any.
     pub(crate) said: Option<Said>,
     pub(crate) wrong: u64,
     /// Requests that failed otherwise.
@@ -55,17 +55,17 @@ impl Run {
         self.load_cpu.as_secs_f64() * 1e6 / self.requests as f64
     }
 
-    /// Load by server.
+    /// The load's CPU time by the server's.
     pub(crate) fn ratio(&self) -> f64 {
         self.load_cpu.as_secs_f64() / self.server_cpu.as_secs_f64()
     }
 
-    /// Requests per second that the two could reach with a CPU each that nobody else uses.
+    /// Requests per second that the two could reach with an undisturbed CPU each.
     pub(crate) fn rate_by_cpu(&self) -> f64 {
         self.requests as f64 / self.load_cpu.max(self.server_cpu).as_secs_f64()
     }
 
-    /// From what the load says.
+    /// Reads the load's report.
     fn read(text: &str, extent: &str) -> Result<Self> {
         if text.starts_with('{') { Self::of_json(text) } else { Self::of_csv(text, extent) }
     }
@@ -96,7 +96,7 @@ impl Run {
     }
 }
 
-/// A load: a program and what it is told, but for how much it is to do.
+/// A load: a program and its arguments, without the extent of a run.
 pub(crate) struct Load {
     words: Vec<String>,
 }
@@ -112,13 +112,13 @@ impl Load {
         Self { words: line.split(' ').map(str::to_owned).collect() }
     }
 
-    /// It, told to do so much.
+    /// The role of a child that runs it to this extent.
     pub(crate) fn role(&self, extent: &str) -> Vec<String> {
         let words = ["exec"].into_iter().chain(self.words.iter().map(String::as_str));
         words.chain(extent.split_whitespace()).map(str::to_owned).collect()
     }
 
-    /// Runs it on this CPU against this server: once for next to nothing, then to this extent.
+    /// Runs it on this CPU against this server: once for a single request, then to this extent.
     pub(crate) fn run(&self, extent: &str, server: &Child, cpu: usize) -> Result<Run> {
         let start_cpu = Ended::of(&self.role("-c 1 -n 1"), cpu)?.cpu;
         let server_before = cpu_at_rest(server.pid())?;
@@ -148,7 +148,7 @@ impl Ended {
     }
 }
 
-/// All that a load says from now on, once it has ended well.
+/// All that a load says from now on to its end, which has to be a good one.
 pub(crate) fn last_of(load: &mut Child) -> Result<String> {
     let mut text = String::new();
     while let Some(line) = load.next_line()? {
@@ -168,8 +168,8 @@ fn cpu_at_rest(pid: Pid) -> Result<Duration> {
     Ok(Duration::from_nanos(measure::cpu_ns_at_rest(pid, NAP)?))
 }
 
-/// What all children have used that have been waited for (getrusage(2)); exact, because the kernel scales both parts
-/// so that they add up to the time it has kept.
+/// The CPU time of all children that have been waited for (getrusage(2)). Exact: the kernel scales user and system time
+/// so that they add up to the time that it has kept.
 fn cpu_of_the_waited_for() -> Result<Duration> {
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
     let time = |time: TimeVal| Duration::from_micros((time.tv_sec() * 1_000_000 + time.tv_usec()).cast_unsigned());

@@ -1,7 +1,7 @@
-//! The servers to compare with, as bare as they get: no limits, no timers, no log, no service, no shutdown.
+//! The servers to compare with, as bare as possible: no limits, no timers, no log, no service, no shutdown.
 //!
-//! [`streams`] and [`datagrams`] are level-triggered epoll loops; [`threads`] is what the standard library invites to.
-//! They announce themselves as pingpong does.
+//! [`streams`] and [`datagrams`] are level-triggered epoll loops; [`threads`] is the simplest server that the standard
+//! library allows. They announce themselves as pingpong does.
 
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
@@ -71,7 +71,6 @@ impl Streams {
             let stream = match self.listener.accept() {
                 Ok((stream, _)) => stream,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-
                 Err(error) => return Err(error.into()),
             };
             self.epoll.add(&stream, watch(EpollFlags::EPOLLIN, &stream))?;
@@ -84,7 +83,7 @@ impl Streams {
     }
 
     fn echo(&mut self, fd: RawFd) -> Result<()> {
-        // MSG_DONTWAIT: nobody spent a system call on making the socket non-blocking.
+        // MSG_DONTWAIT saves the system call that makes a socket non-blocking.
         let received = match recv(fd, &mut self.buffer, MsgFlags::MSG_DONTWAIT) {
             Ok(0) => return self.close(fd),
             Ok(received) => received,
@@ -133,7 +132,7 @@ impl Streams {
 }
 
 /// Echoes over UDP: epoll, then recvfrom and sendto until the socket is empty
-/// (one datagram per event costs a sixth more).
+/// (one datagram per event would cost a sixth more).
 pub(crate) fn datagrams(host: Ipv4Addr) -> Result<()> {
     let socket = UdpSocket::bind((host, 0))?;
     socket.set_nonblocking(true)?;

@@ -1,9 +1,9 @@
-//! The asking side: one thread, one epoll loop, closed loop: whoever has its answer asks again.
+//! The asking side: one thread, one epoll loop, a closed loop: a connection that has its answer asks again.
 //!
-//! A load's process connects, warms up, says `ready`, and runs one window for every line it is sent.
-//! It compares every byte of every answer. It reads the server's CPU time itself, before the first question
-//! and after the last answer: with the server asleep at both ends the kernel's figure is exact, and every request
-//! is paid for inside the window it is counted in.
+//! A load's process connects, warms up, says `ready`, and runs one window for every line that it is sent. It compares
+//! every byte of every answer. It reads the server's CPU time itself, before the first question and after the last
+//! answer: the server sleeps at both moments, so that the kernel's figure is exact, and all work for a request falls
+//! into the window that counts it.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
@@ -18,16 +18,16 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use nix::unistd::Pid;
 use socket2::{Domain, Socket, Type};
 
-/// Before the first window, and again before each: the others had the CPU in between.
+/// Warm-ups: before the first window, and again before each, because other processes had the CPU in between.
 const FIRST_WARM_UP: Duration = Duration::from_millis(50);
 const WARM_UP: Duration = Duration::from_millis(15);
-/// A window lasts at least so long per connection: the rush of everyone's first question must not be most of it.
+/// A window lasts at least this long per connection, so that the burst of first questions is a small part of it.
 const SHARE: Duration = Duration::from_micros(10);
 /// What a server gets to fall asleep in after its last answer.
 const NAP: Duration = Duration::from_millis(2);
-/// A datagram that has no answer by then is lost, and another one asks.
+/// A datagram without an answer for this long counts as lost, and the next question is sent.
 const LOST_AFTER: Duration = Duration::from_millis(200);
-/// A stream that has no answer by then never gets one.
+/// A stream without an answer for this long is stuck: the row fails.
 const STUCK_AFTER: Duration = Duration::from_secs(5);
 const SWEEP_EVERY: Duration = Duration::from_millis(50);
 const EVENTS: usize = 1024;
@@ -93,16 +93,16 @@ impl FromStr for Window {
 /// Loads the server with this address and process, in windows of this length; returns when its input ends.
 pub(crate) fn run(load: &Load, answer: Answer, target: SocketAddr, pid: Pid, window: Duration) -> Result<()> {
     let batch = Batch::new(load, answer);
-    let mut crowd = Crowd::connect(load, target, batch)?;
+    let mut closed_loop = ClosedLoop::connect(load, target, batch)?;
     let window = window.max(SHARE * u32::try_from(load.connections)?);
-    crowd.run(FIRST_WARM_UP)?;
+    closed_loop.run(FIRST_WARM_UP)?;
     println!("ready");
     for line in io::stdin().lines() {
         line?;
-        crowd.run(WARM_UP)?;
+        closed_loop.run(WARM_UP)?;
         thread::sleep(NAP);
         let before = measure::cpu_ns(pid)?;
-        let mut measured = crowd.run(window)?;
+        let mut measured = closed_loop.run(window)?;
         thread::sleep(NAP);
         measured.cpu_ns = measure::cpu_ns(pid)? - before;
         println!("{measured}");
@@ -131,8 +131,8 @@ fn connect(transport: Transport, target: SocketAddr) -> Result<Socket> {
     Ok(socket)
 }
 
-/// All the askers of one load, and the loop that serves them.
-struct Crowd {
+/// The connections of one load, and the loop that serves them.
+struct ClosedLoop {
     transport: Transport,
     depth: u64,
     reconnects: bool,
@@ -141,7 +141,7 @@ struct Crowd {
     epoll: Epoll,
     askers: Vec<Asker>,
     batch: Batch,
-    /// Holds more than a batch's answers: one read always empties the socket.
+    /// Larger than a batch's answers, so that one read always empties the socket.
     scratch: Vec<u8>,
 }
 
@@ -155,9 +155,9 @@ struct Asker {
     is_waiting: bool,
 }
 
-impl Crowd {
+impl ClosedLoop {
     fn connect(load: &Load, target: SocketAddr, batch: Batch) -> Result<Self> {
-        let mut crowd = Self {
+        let mut closed_loop = Self {
             transport: load.transport,
             depth: load.depth as u64,
             reconnects: load.reconnects,
@@ -169,11 +169,11 @@ impl Crowd {
             batch,
         };
         for index in 0..load.connections {
-            let socket = crowd.open(index)?;
+            let socket = closed_loop.open(index)?;
             let asked = Instant::now();
-            crowd.askers.push(Asker { socket, round: 0, sent: 0, received: 0, asked, is_waiting: false });
+            closed_loop.askers.push(Asker { socket, round: 0, sent: 0, received: 0, asked, is_waiting: false });
         }
-        Ok(crowd)
+        Ok(closed_loop)
     }
 
     fn open(&self, index: usize) -> Result<Socket> {
@@ -181,14 +181,14 @@ impl Crowd {
         let edges = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
         let flags = match self.transport {
             Transport::Tcp => edges | EpollFlags::EPOLLOUT,
-            // Every datagram that leaves would raise an edge.
+            // With EPOLLOUT every datagram that leaves raises an edge.
             Transport::Udp => edges,
         };
         self.epoll.add(&socket, EpollEvent::new(flags, index as u64))?;
         Ok(socket)
     }
 
-    /// Everyone asks again and again until `length` is over; then the last answers are awaited.
+    /// Each connection asks again and again until `length` is over; then the last answers are awaited.
     fn run(&mut self, length: Duration) -> Result<Window> {
         let mut window = Window::default();
         let mut events = [EpollEvent::empty(); EVENTS];
@@ -282,7 +282,7 @@ impl Crowd {
         Ok(true)
     }
 
-    /// Finds the questions that nobody answers any more.
+    /// Gives up questions that have waited too long.
     fn sweep(&mut self, now: Instant, end: Instant, window: &mut Window) -> Result<()> {
         for index in 0..self.askers.len() {
             let asker = &mut self.askers[index];
@@ -308,8 +308,8 @@ impl Crowd {
 
 /// The questions that go out together and the answers they must bring: `ping STAMP PADDING` lines.
 ///
-/// One for all askers; the first message is stamped with who asks and how often it has asked,
-/// so an answer that belongs to another connection, or to an earlier question, shows.
+/// All connections share one. The first message is stamped with the connection's number and its round, so that an
+/// answer which belongs to another connection or to an earlier question is found out.
 struct Batch {
     questions: Vec<u8>,
     answers: Vec<u8>,
@@ -343,7 +343,7 @@ impl Batch {
         &self.answers
     }
 
-    /// Whether this is the sound answer to an earlier question of the same asker.
+    /// Whether this is the right answer to an earlier question of the same connection.
     fn is_late(&mut self, datagram: &[u8], now: u64) -> bool {
         let digits = datagram.get(Self::STAMP).and_then(|digits| std::str::from_utf8(digits).ok());
         let Some(then) = digits.and_then(|digits| u64::from_str_radix(digits, 16).ok()) else { return false };

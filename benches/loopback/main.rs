@@ -45,7 +45,7 @@ fn main() -> ExitCode {
     child::enter("loopback", play, bench)
 }
 
-/// A child's life in one of the roles that this benchmark has.
+/// The life of a child in one of this benchmark's roles.
 fn play(role: &str, arguments: &[&str]) -> Result<()> {
     match (role, arguments) {
         ("bare-streams", []) => baseline::streams(),
@@ -93,7 +93,7 @@ fn bench(words: &[String]) -> Result<bool> {
     Ok(sound)
 }
 
-/// A server under its load. Declared in the order in which they go down: a load before its server.
+/// A server and its load. Fields are dropped in this order: a load ends before its server.
 struct Variant {
     load: Child,
     _idle: Option<Child>,
@@ -121,7 +121,7 @@ impl Variant {
     }
 }
 
-/// Measures a row's servers in turn, another one first in every round.
+/// Measures a row's servers in turn; each round begins with another one.
 fn compare(index: usize, row: &Row, options: &Options, cpus: Cpus) -> Result<Outcome> {
     let mut windows = vec![Vec::new(); row.servers().len()];
     for rounds in options.generations() {

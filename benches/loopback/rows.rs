@@ -1,4 +1,4 @@
-//! What is compared: each row's servers, its load, its figure, and the two targets it is held to.
+//! What is compared: each row's servers, its load, its figure, and its two targets.
 //!
 //! A bare server only echoes, so it is asked the very same questions as pingpong and its answers are checked as echoes.
 //! A load's process is told its row's index, and so finds the row here again.

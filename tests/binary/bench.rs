@@ -4,22 +4,19 @@
 //! lets it pass, and figures are compared with that.
 //!
 //! - `loads`: every kind of load against servers that behave; `rate`: the open loop, and what a stall does to both loops
-//! - `streams`, `grams`: servers that misbehave over TCP and UDP; `peers` has them
-//! - `walls`: what cannot be, and what is said then; `shown`: what is printed where, and signals
+//! - `streams`, `datagrams`: servers that misbehave over TCP and UDP; `peers` has them
+//! - `preflight`: what cannot be, and what is said then; `shown`: what is printed where, and signals
 //! - `files`: HdrHistogram logs, and `bench merge`
 
+mod datagrams;
 mod files;
-mod grams;
 mod loads;
 mod peers;
+mod preflight;
 mod rate;
 mod shown;
 mod streams;
-mod walls;
 
-use std::time::Duration;
-
-use nix::poll::{PollTimeout, poll};
 use serde_json::Value;
 
 use super::support::{Ended, Launch};
@@ -147,9 +144,4 @@ fn fails(ended: &Ended, code: i32, words: &[&str]) {
     assert_eq!(ended.stdout, "", "{ended:?}");
     assert!(ended.stderr.starts_with("pingpong: ") && ended.stderr.lines().count() == 1, "{ended:?}");
     assert!(words.iter().all(|word| ended.stderr.contains(word)), "{words:?} in {ended:?}");
-}
-
-/// Does nothing for so long, as a server that stalls.
-fn stall(duration: Duration) {
-    let _ = poll(&mut [], PollTimeout::try_from(duration).expect("not for ever"));
 }

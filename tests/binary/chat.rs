@@ -6,8 +6,8 @@ use std::process::Stdio;
 use fake::Dice;
 use nix::sys::signal::Signal;
 
-use super::support::{Client, Folder, Gram, Stats, eventually};
-use super::talk::{BINARY, Places, Talk, Talker};
+use super::support::{BINARY, Client, DatagramClient, Folder, Stats, eventually};
+use super::talk::{Places, Talk, Talker};
 
 const CHAT: &str = "chat=tcp://127.0.0.1:0";
 const CHAT_AND_ECHO: &str = "chat=tcp://127.0.0.1:0 echo=tcp://127.0.0.1:0 echo=udp://127.0.0.1:0";
@@ -234,7 +234,7 @@ fn the_end_of_chat_leaves_other_services_be() {
     server.sees("[1] disconnected\n");
     echo.ask("after", "after");
     Client::tcp(places.address(1)).ask("new", "new");
-    Gram::udp(places.address(2)).ask("datagram", "datagram");
+    DatagramClient::udp(places.address(2)).ask("datagram", "datagram");
     let refused = || std::net::TcpStream::connect(places.tcp()).err();
     let error = eventually("its port refuses", refused);
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);

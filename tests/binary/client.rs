@@ -9,8 +9,8 @@ use std::time::Duration;
 use fake::Dice;
 use socket2::{Domain, Socket, Type};
 
-use super::support::{Ended, Folder, root, tool};
-use super::talk::{BINARY, Talk, Talker};
+use super::support::{BINARY, Ended, Folder, root, tool};
+use super::talk::{Talk, Talker};
 
 const EVERYWHERE: [&str; 4] = ["tcp", "udp", "unix", "unixgram"];
 

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 
 use nix::sys::signal::Signal;
 
-use super::support::{Client, Gram, Launch, Namespace, Server};
+use super::support::{Client, DatagramClient, Launch, Namespace, Server};
 
 #[test]
 fn without_a_command_it_prints_help_and_exits_2() {
@@ -69,9 +69,9 @@ fn serve_alone_is_three_services_on_loopback() {
         server.dial("ping").ask("ping", "pong");
         server.dial("hello").hears("Welcome!");
         server.dial("echo").ask("x", "x");
-        Gram::udp(server.udp("ping")).ask("ping", "pong");
-        Gram::udp(server.udp("hello")).ask("X", "Hello, X!");
-        Gram::udp(server.udp("echo")).ask("x", "x");
+        DatagramClient::udp(server.udp("ping")).ask("ping", "pong");
+        DatagramClient::udp(server.udp("hello")).ask("X", "Hello, X!");
+        DatagramClient::udp(server.udp("echo")).ask("x", "x");
     });
 }
 
@@ -91,7 +91,7 @@ fn host_is_for_services_named_without_an_endpoint() {
     namespace.within(|| {
         for address in ["127.0.0.1:8888", "[::1]:8888"].map(|address| address.parse().unwrap()) {
             Client::tcp(address).ask("ping", "pong");
-            Gram::udp(address).ask("ping", "pong");
+            DatagramClient::udp(address).ask("ping", "pong");
         }
     });
     drop(server);
@@ -104,7 +104,7 @@ fn host_is_for_services_named_without_an_endpoint() {
 fn an_endpoint_without_scheme_is_tcp_and_udp() {
     let server = Server::start("echo=127.0.0.1:0");
     server.dial("echo").ask("x", "x");
-    Gram::udp(server.udp("echo")).ask("x", "x");
+    DatagramClient::udp(server.udp("echo")).ask("x", "x");
     assert_eq!(server.stdout().len(), 3);
 }
 
@@ -202,7 +202,7 @@ fn a_port_is_shared_with_reuse_port_and_only_then() {
     // The kernel spreads by hash: among so many, some come to each.
     for _ in 0..100 {
         first.dial("ping").ask("ping", "pong");
-        Gram::udp(first.udp("ping")).ask("ping", "pong");
+        DatagramClient::udp(first.udp("ping")).ask("ping", "pong");
     }
     let (one, two) = (first.stats(), second.stop());
     assert_eq!(one["accepted"] + two["accepted"], 100);

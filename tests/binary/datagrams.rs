@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use fake::Dice;
 use nix::sys::signal::Signal;
 
-use super::support::{Forger, Gram, Namespace, Server};
+use super::support::{DatagramClient, Forger, Namespace, Server};
 
 const ALL: &str = "ping=udp://127.0.0.1:0 hello=udp://127.0.0.1:0 echo=udp://127.0.0.1:0";
 
@@ -16,7 +16,7 @@ const RESPONDERS: [u16; 14] = [7, 13, 17, 19, 37, 53, 69, 123, 161, 389, 464, 19
 fn the_three_services_answer_over_both_families() {
     for host in ["127.0.0.1", "[::1]"] {
         let server = Server::start(&format!("ping=udp://{host}:0 hello=udp://{host}:0 echo=udp://{host}:0"));
-        let client = |service| Gram::udp(server.udp(service));
+        let client = |service| DatagramClient::udp(server.udp(service));
         let (ping, hello, echo) = (client("ping"), client("hello"), client("echo"));
         ping.ask("ping", "pong");
         ping.ask("PiNg 7 abc\r\n", "PoNg 7 abc\r\n");
@@ -36,13 +36,13 @@ fn the_three_services_answer_over_both_families() {
 #[test]
 fn hello_answers_datagrams_without_thinking() {
     let server = Server::start("hello=udp://127.0.0.1:0 --delay 1h");
-    Gram::udp(server.udp("hello")).ask("X", "Hello, X!");
+    DatagramClient::udp(server.udp("hello")).ask("X", "Hello, X!");
 }
 
 #[test]
 fn each_client_gets_its_own_answers() {
     let server = Server::start(ALL);
-    let clients: Vec<Gram> = (0..50).map(|_| Gram::udp(server.udp("ping"))).collect();
+    let clients: Vec<DatagramClient> = (0..50).map(|_| DatagramClient::udp(server.udp("ping"))).collect();
     for round in 0..20 {
         for (number, client) in clients.iter().enumerate() {
             client.say(format!("ping {number} {round}"));
@@ -56,7 +56,7 @@ fn each_client_gets_its_own_answers() {
 #[test]
 fn many_datagrams_at_once_are_all_answered_in_order() {
     let server = Server::start(ALL);
-    let client = Gram::udp(server.udp("ping"));
+    let client = DatagramClient::udp(server.udp("ping"));
     server.freeze();
     (0..200).for_each(|n| client.say(format!("ping {n}")));
     server.thaw();
@@ -66,9 +66,9 @@ fn many_datagrams_at_once_are_all_answered_in_order() {
 #[test]
 fn an_empty_datagram_is_echoed_and_greeted_and_not_ponged() {
     let server = Server::start(ALL);
-    Gram::udp(server.udp("echo")).ask("", "");
-    Gram::udp(server.udp("hello")).ask("", "Hello, !");
-    let ping = Gram::udp(server.udp("ping"));
+    DatagramClient::udp(server.udp("echo")).ask("", "");
+    DatagramClient::udp(server.udp("hello")).ask("", "Hello, !");
+    let ping = DatagramClient::udp(server.udp("ping"));
     ping.say("");
     ping.ask("ping after", "pong after");
     assert_eq!(server.stats()["loop"], 1);
@@ -84,17 +84,17 @@ fn the_largest_datagram_is_handled_whole() {
     assert_eq!(echoes.len(), 3);
     for address in echoes {
         let to = if address.ip().is_unspecified() { ([127, 0, 0, 1], address.port()).into() } else { address };
-        Gram::udp(to).ask(&noise, &noise);
+        DatagramClient::udp(to).ask(&noise, &noise);
     }
     let ping = [b"ping ", &noise[..65_502]].concat();
     let pong = [b"pong ", &noise[..65_502]].concat();
-    Gram::udp(server.udp("ping")).ask(ping, pong);
+    DatagramClient::udp(server.udp("ping")).ask(ping, pong);
 }
 
 #[test]
 fn an_answer_that_is_too_long_is_dropped_and_counted() {
     let server = Server::start(ALL);
-    let hello = Gram::udp(server.udp("hello"));
+    let hello = DatagramClient::udp(server.udp("hello"));
     hello.say(vec![b'x'; 65_507]);
     hello.say(vec![b'x'; 65_500]);
     hello.ask("X", "Hello, X!");
@@ -110,7 +110,7 @@ fn a_wildcard_takes_both_families_and_answers_from_the_address_that_was_asked() 
     let port = server.udp("echo").port();
     for host in ["127.0.0.1", "127.0.0.2", "127.1.2.3", "[::1]"] {
         let to: SocketAddr = format!("{host}:{port}").parse().unwrap();
-        Gram::udp(to).ask(format!("to {to}"), format!("to {to}"));
+        DatagramClient::udp(to).ask(format!("to {to}"), format!("to {to}"));
     }
     let port = server.tcp("ping").port();
     for host in ["127.0.0.2", "[::1]"] {
@@ -118,7 +118,7 @@ fn a_wildcard_takes_both_families_and_answers_from_the_address_that_was_asked() 
     }
     let server = Server::start("echo=udp://0.0.0.0:0");
     let port = server.udp("echo").port();
-    let to = |host: &str| Gram::udp(format!("{host}:{port}").parse().unwrap());
+    let to = |host: &str| DatagramClient::udp(format!("{host}:{port}").parse().unwrap());
     let (first, second, third) = (to("127.0.0.1"), to("127.0.0.2"), to("127.1.2.3"));
     for round in 0..100 {
         first.say(format!("first {round}"));
@@ -134,7 +134,7 @@ fn a_wildcard_takes_both_families_and_answers_from_the_address_that_was_asked() 
 fn an_answer_is_never_answered() {
     let server = Server::start(ALL);
     for service in ["ping", "hello"] {
-        let client = Gram::udp(server.udp(service));
+        let client = DatagramClient::udp(server.udp(service));
         for answer in ["pong", "PONG 7\n", "pongpong", "Hello, X!", "hello, ", "Welcome!", "WELCOME!\n"] {
             client.say(answer);
         }
@@ -143,7 +143,7 @@ fn an_answer_is_never_answered() {
     }
     assert_eq!(server.stats()["loop"], 14);
     // To echo all bytes are alike.
-    let echo = Gram::udp(server.udp("echo"));
+    let echo = DatagramClient::udp(server.udp("echo"));
     for answer in ["pong", "Hello, X!", "Welcome!"] {
         echo.ask(answer, answer);
     }
@@ -156,10 +156,11 @@ fn a_source_port_that_this_process_serves_is_never_answered() {
     let questions = ["ping", "ping 1\n", "x", ""];
     for (asked, answer) in services.into_iter().zip(["pong 2", "Hello, ping 2!", "ping 2"]) {
         for source in services {
-            let forger = Gram::udp_from(&format!("127.0.0.2:{}", server.udp(source).port()), server.udp(asked));
+            let forger =
+                DatagramClient::udp_from(&format!("127.0.0.2:{}", server.udp(source).port()), server.udp(asked));
             questions.iter().for_each(|question| forger.say(question));
             // Nothing overtakes on one socket: when this answer is there, the others would be.
-            Gram::udp(server.udp(asked)).ask("ping 2", answer);
+            DatagramClient::udp(server.udp(asked)).ask("ping 2", answer);
             assert!(forger.pending().is_empty(), "{asked} answers {source}'s port");
         }
     }
@@ -171,7 +172,7 @@ fn a_source_port_that_this_process_serves_is_never_answered() {
 fn a_source_port_that_this_process_serves_on_tcp_alone_is_answered() {
     let server = Server::start("ping=tcp://127.0.0.1:0 echo=udp://127.0.0.1:0");
     let from = format!("127.0.0.1:{}", server.tcp("ping").port());
-    Gram::udp_from(&from, server.udp("echo")).ask("x", "x");
+    DatagramClient::udp_from(&from, server.udp("echo")).ask("x", "x");
 }
 
 #[test]
@@ -214,7 +215,9 @@ fn forged_sources_set_no_two_processes_talking() {
         }
     }
     servers[0].stats_once("all have arrived", |stats| stats["datagrams_in"] >= forged);
-    servers.iter().for_each(Server::rests);
+    for server in &servers {
+        server.rests();
+    }
     let [asked, named] = servers.each_ref().map(Server::stats);
     // To and fro once at the most.
     assert!(asked["datagrams_in"] <= 2 * forged, "{asked:?}");
@@ -228,7 +231,7 @@ fn the_ports_of_known_responders_are_never_answered() {
     let server = namespace.serve(ALL);
     for service in ["ping", "hello", "echo"] {
         let to = server.udp(service);
-        let client = |port| namespace.within(|| Gram::udp_from(&format!("127.0.0.3:{port}"), to));
+        let client = |port| namespace.within(|| DatagramClient::udp_from(&format!("127.0.0.3:{port}"), to));
         let responders = RESPONDERS.map(client);
         responders.iter().for_each(|responder| responder.say("ping 1"));
         let neighbour = client(20);
@@ -246,7 +249,7 @@ fn source_port_zero_is_counted_and_harmless() {
     for service in ["ping", "hello", "echo"] {
         forger.send(0, server.udp(service), b"ping");
         forger.send(0, server.udp(service), b"");
-        let answer = Gram::udp(server.udp(service));
+        let answer = DatagramClient::udp(server.udp(service));
         answer.say("ping");
         answer.hear();
     }
@@ -258,10 +261,10 @@ fn source_port_zero_is_counted_and_harmless() {
 fn a_client_that_has_gone_leaves_no_trouble_behind() {
     let server = Server::start(&format!("{ALL} echo=udp://[::]:0"));
     for service in ["ping", "hello", "echo"] {
-        let here = Gram::udp(server.udp(service));
+        let here = DatagramClient::udp(server.udp(service));
         for _ in 0..50 {
             // Its answer finds nobody: ICMP says so.
-            Gram::udp(server.udp(service)).say("ping");
+            DatagramClient::udp(server.udp(service)).say("ping");
             here.say("ping");
             here.hear();
         }
@@ -275,7 +278,7 @@ fn datagrams_that_the_kernel_had_no_room_for_are_counted() {
         let server = Server::start(&format!("ping=udp://{host}:0"));
         let to = SocketAddr::new(host.trim_matches(['[', ']']).parse().unwrap(), server.udp("ping").port());
         let to = if to.ip().is_unspecified() { ([127, 0, 0, 1], to.port()).into() } else { to };
-        let client = Gram::udp(to);
+        let client = DatagramClient::udp(to);
         server.freeze();
         // Twice what the largest receive buffer holds that an ordinary system allows.
         let (big, count) = (vec![b'x'; 60_000], 400);
@@ -285,14 +288,14 @@ fn datagrams_that_the_kernel_had_no_room_for_are_counted() {
             server.stats_once("all are accounted for", |stats| stats["datagrams_in"] + stats["dropped"] >= count);
         assert_eq!(stats["datagrams_in"] + stats["dropped"], count, "{stats:?}");
         assert!(stats["dropped"] > 0 && stats["datagrams_in"] > 60, "{host}: {stats:?}");
-        Gram::udp(to).ask("ping after", "pong after");
+        DatagramClient::udp(to).ask("ping after", "pong after");
     }
 }
 
 #[test]
 fn loopback_has_no_budget() {
     let server = Server::start(&format!("{ALL} --udp-budget 1"));
-    let echo = Gram::udp(server.udp("echo"));
+    let echo = DatagramClient::udp(server.udp("echo"));
     (0..500).for_each(|n| echo.ask(format!("{n}"), format!("{n}")));
     assert_eq!(server.stats()["budget"], 0);
 }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::support::{Client, Gram, Namespace};
+use super::support::{Client, DatagramClient, Namespace};
 
 /// Both addresses of the server's end, in the family of the client's.
 const ENDS: [(&str, [&str; 2]); 2] =
@@ -14,7 +14,7 @@ fn answers_to_another_host_are_limited_and_proper_pings_are_not() {
     for service in ["ping", "hello", "echo"] {
         let mut server = here.serve(&format!("{service}=udp://10.77.0.1:0 --udp-budget 20/s"));
         let to = server.udp(service);
-        let client = there.within(|| Gram::udp_from("10.77.0.2:0", to));
+        let client = there.within(|| DatagramClient::udp_from("10.77.0.2:0", to));
         let began = Instant::now();
         (0..400).for_each(|_| client.say("x"));
         server.stats_once("all have arrived", |stats| stats["datagrams_in"] == 400);
@@ -45,7 +45,7 @@ fn the_budget_comes_back_with_time() {
     let Some((here, there)) = Namespace::pair() else { return };
     let server = here.serve("echo=udp://10.77.0.1:0 --udp-budget 10/s");
     let to = server.udp("echo");
-    let client = there.within(|| Gram::udp_from("10.77.0.2:0", to));
+    let client = there.within(|| DatagramClient::udp_from("10.77.0.2:0", to));
     (0..100).for_each(|_| client.say("x"));
     server.stats_once("it is used up", |stats| stats["budget"] > 0);
     client.pending();
@@ -63,7 +63,7 @@ fn each_source_has_a_budget_of_its_own() {
     let server = here.serve("echo=udp://10.77.0.1:0 echo=udp://[fd77::1]:0 --udp-budget 5/s");
     let v6 = server.stdout()[1].strip_prefix("listening echo udp://").unwrap().parse().unwrap();
     let answers = |local: &str, to| {
-        let client = there.within(|| Gram::udp_from(local, to));
+        let client = there.within(|| DatagramClient::udp_from(local, to));
         let before = server.stats()["datagrams_in"];
         (0..5).for_each(|_| client.say("x"));
         server.stats_once("all have arrived", |stats| stats["datagrams_in"] == before + 5);
@@ -83,7 +83,7 @@ fn the_budget_is_a_hundred_a_second_unless_told_otherwise_and_none_lifts_it() {
     for (options, most) in [("", 100), ("--udp-budget none", 150)] {
         let server = here.serve(&format!("echo=udp://10.77.0.1:0 {options}"));
         let to = server.udp("echo");
-        let client = there.within(|| Gram::udp_from("10.77.0.2:0", to));
+        let client = there.within(|| DatagramClient::udp_from("10.77.0.2:0", to));
         // All in one turn: no time passes for the budget.
         server.freeze();
         (0..150).for_each(|_| client.say("x"));
@@ -103,8 +103,9 @@ fn a_wildcard_answers_from_the_address_that_was_asked_over_a_wire_too() {
         for (local, asked) in ENDS.iter().take(if host == "[::]" { 2 } else { 1 }) {
             for address in asked {
                 let to = |service| format!("{address}:{}", server.udp(service).port()).parse().unwrap();
-                let (echo, ping) =
-                    there.within(|| (Gram::udp_from(local, to("echo")), Gram::udp_from(local, to("ping"))));
+                let (echo, ping) = there.within(|| {
+                    (DatagramClient::udp_from(local, to("echo")), DatagramClient::udp_from(local, to("ping")))
+                });
                 echo.ask("where from?", "where from?");
                 ping.ask("ping 1", "pong 1");
             }
@@ -118,8 +119,9 @@ fn another_hosts_port_that_we_serve_too_gets_answers_to_proper_pings_only() {
     let server = here.serve("ping=udp://10.77.0.1:0 echo=udp://10.77.0.1:0");
     let (ping, echo) = (server.udp("ping"), server.udp("echo"));
     let local = |port| format!("10.77.0.2:{port}");
-    let (to_ping, to_echo) =
-        there.within(|| (Gram::udp_from(&local(echo.port()), ping), Gram::udp_from(&local(ping.port()), echo)));
+    let (to_ping, to_echo) = there.within(|| {
+        (DatagramClient::udp_from(&local(echo.port()), ping), DatagramClient::udp_from(&local(ping.port()), echo))
+    });
     to_ping.say("x");
     to_ping.say("pingpong");
     to_ping.ask("ping 1", "pong 1");

@@ -1,9 +1,11 @@
 //! Trouble: garbage, resets, urgent bytes, edges that hide a FIN, and system calls that fail (by strace's injection).
 
+use std::time::Duration;
+
 use fake::Dice;
 use nix::sys::signal::Signal;
 
-use super::support::{Client, Folder, Gram, Server, Strace};
+use super::support::{Client, DatagramClient, Folder, Server, Strace, pass};
 
 const ALL: &str = "ping=tcp://127.0.0.1:0 hello=tcp://127.0.0.1:0 echo=tcp://127.0.0.1:0 --delay 20ms";
 
@@ -21,7 +23,7 @@ fn garbage_hurts_nobody() {
             if round % 2 == 0 {
                 client.finish();
             }
-            let gram = Gram::udp(server.udp(service));
+            let gram = DatagramClient::udp(server.udp(service));
             gram.say(&garbage);
             gram.say(&garbage[..garbage.len().min(3)]);
         }
@@ -184,7 +186,7 @@ fn a_long_stop_delays_answers_and_loses_none() {
     server.freeze();
     let mut late = server.dial("hello");
     late.say("X\n");
-    nix::poll::poll(&mut [], 150u8).unwrap();
+    pass(Duration::from_millis(150));
     server.thaw();
     clients.iter_mut().for_each(|client| client.hears("Hello, 1!\nHello, 2!\n"));
     late.hears("Welcome!Hello, X!\n");
@@ -232,8 +234,9 @@ fn interrupted_calls_are_made_again() {
         let server = Server::start(&format!("{ALL} echo=udp://127.0.0.1:0 ping=udp://0.0.0.0:0"));
         let Some(strace) = Strace::inject(&server, what) else { return };
         let [mut ping, mut hello, mut echo] = ["ping", "hello", "echo"].map(|service| server.dial(service));
-        let (grams, pings) = (Gram::udp(server.udp("echo")), ([127, 0, 0, 1], server.udp("ping").port()).into());
-        let pings = Gram::udp(pings);
+        let (grams, pings) =
+            (DatagramClient::udp(server.udp("echo")), ([127, 0, 0, 1], server.udp("ping").port()).into());
+        let pings = DatagramClient::udp(pings);
         hello.hears("Welcome!");
         for _ in 0..4 {
             ping.ask("ping 1\nx\n", "pong 1\npong\n");
@@ -285,7 +288,7 @@ fn a_datagram_that_cannot_be_sent_is_dropped_and_counted() {
     for error in ["EPERM", "EHOSTUNREACH", "ENOBUFS", "EINVAL"] {
         let server = Server::start("ping=udp://127.0.0.1:0");
         let Some(_strace) = Strace::inject(&server, &format!("sendto:error={error}:when=1")) else { return };
-        let client = Gram::udp(server.udp("ping"));
+        let client = DatagramClient::udp(server.udp("ping"));
         client.say("ping 1");
         client.ask("ping 2", "pong 2");
         let stats = server.stats();
@@ -298,7 +301,7 @@ fn datagrams_that_find_no_room_in_the_send_buffer_leave_later_and_in_order() {
     for (host, call) in [("127.0.0.1", "sendto"), ("0.0.0.0", "sendmmsg")] {
         let server = Server::start(&format!("ping=udp://{host}:0"));
         let Some(strace) = Strace::inject(&server, &format!("{call}:error=EAGAIN:when=1+3")) else { return };
-        let client = Gram::udp(([127, 0, 0, 1], server.udp("ping").port()).into());
+        let client = DatagramClient::udp(([127, 0, 0, 1], server.udp("ping").port()).into());
         server.freeze();
         (0..20).for_each(|n| client.say(format!("ping {n}")));
         server.thaw();
@@ -317,7 +320,7 @@ fn an_error_that_waits_on_a_datagram_socket_is_read_over() {
         let server = Server::start(&format!("ping=udp://{host}:0"));
         let Some(strace) = Strace::inject(&server, &format!("{call}:error=ECONNREFUSED:when=1..6")) else { return };
         // One datagram, one event: whoever stops at the error leaves it there.
-        Gram::udp(([127, 0, 0, 1], server.udp("ping").port()).into()).ask("ping", "pong");
+        DatagramClient::udp(([127, 0, 0, 1], server.udp("ping").port()).into()).ask("ping", "pong");
         assert_eq!(strace.injected(), 6, "{call}");
     }
 }

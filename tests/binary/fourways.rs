@@ -98,9 +98,10 @@ pub(crate) fn server(way: Way, scheme: &str, theirs: (&str, &[&str]), ours: &str
 /// What a client that talks of its own accord prints.
 #[track_caller]
 pub(crate) fn client(way: Way, to: SocketAddr, theirs: &str, ours: (&str, &[&str])) -> Option<Vec<String>> {
-    let talk = match way.our_client() {
-        true => Talk::client(&format!("{}://{to}", ours.0), ours.1),
-        false => Talk::tutorial(theirs, &[&to.ip().to_string(), &to.port().to_string()])?,
+    let talk = if way.our_client() {
+        Talk::client(&format!("{}://{to}", ours.0), ours.1)
+    } else {
+        Talk::tutorial(theirs, &[&to.ip().to_string(), &to.port().to_string()])?
     };
     Some(lines(&talk.start().ends_well()))
 }
@@ -110,12 +111,14 @@ pub(crate) fn client(way: Way, to: SocketAddr, theirs: &str, ours: (&str, &[&str
 #[track_caller]
 pub(crate) fn typist(way: Way, scheme: &str, to: SocketAddr, said: &[(&str, &str)], framing: &str) -> Option<Talker> {
     let (host, port) = (to.ip().to_string(), to.port().to_string());
-    let mut typist = match way.our_client() {
-        true => Talk::client(&format!("{scheme}://{to}"), &["--framing", framing]).start(),
-        false if !tool("nc") => return None,
-        false if scheme == "udp" => Talk::program("nc", &["-u", &host, &port]).start(),
-        false => Talk::program("nc", &["-N", &host, &port]).start(),
+    let typist = if way.our_client() {
+        Talk::client(&format!("{scheme}://{to}"), &["--framing", framing])
+    } else if tool("nc") {
+        Talk::program("nc", &[if scheme == "udp" { "-u" } else { "-N" }, &host, &port])
+    } else {
+        return None;
     };
+    let mut typist = typist.start();
     for (text, answer) in said {
         if !text.is_empty() {
             typist.types(format!("{text}\n"));

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use super::support::{Client, Gram, Launch, Server, Strace, eventually, tool};
+use super::support::{Client, DatagramClient, Launch, Server, Strace, eventually, pass, tool};
 
 const PING: &str = "ping=tcp://127.0.0.1:0";
 const HELLO: &str = "hello=tcp://127.0.0.1:0";
@@ -153,7 +153,7 @@ fn a_slow_reader_that_makes_progress_has_not_stalled() {
         scope.spawn(move || writer.write_all(&vec![b'x'; 16 << 20]).unwrap());
         for _ in 0..320 {
             slow.hear((16 << 20) / 320);
-            nix::poll::poll(&mut [], 5u8).unwrap();
+            pass(Duration::from_millis(5));
         }
     });
     assert!(began.elapsed() >= Duration::from_millis(1500), "it took several times the timeout");
@@ -179,7 +179,7 @@ fn a_flood_from_one_side_starves_nobody() {
         let _end = EndOf(flooding);
         let mut reader = server.dial("echo");
         let mut writer = reader.socket().try_clone().unwrap();
-        let grams = Gram::udp(server.udp("ping"));
+        let grams = DatagramClient::udp(server.udp("ping"));
         scope.spawn(move || {
             while flooding.load(Relaxed) {
                 writer.write_all(&[b'x'; 1 << 17]).unwrap();

@@ -6,7 +6,7 @@ use std::io::{PipeReader, pipe};
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::Signal;
 
-use super::support::{Client, Folder, Gram, Launch, Server, Stats, eventually};
+use super::support::{Client, DatagramClient, Folder, Launch, Server, Stats, eventually};
 
 const BOTH: &str = "ping=tcp://127.0.0.1:0 hello=tcp://127.0.0.1:0 --delay 0s";
 
@@ -80,7 +80,7 @@ fn very_verbose_shows_each_message_escaped() {
     hello.hears_end();
     let names = (ping.name(), hello.name());
     drop((ping, hello));
-    let gram = Gram::udp(server.udp("ping"));
+    let gram = DatagramClient::udp(server.udp("ping"));
     gram.ask("PING 1\n", "PONG 1\n");
     let gram = gram.socket().local_addr().unwrap().as_socket().unwrap();
     let (ping, hello) = names;

@@ -69,7 +69,7 @@ fn a_ping_allocates_nothing() {
         let mut server = Launch::within(&valgrind, "serve -q ping=127.0.0.1:0 echo=tcp://127.0.0.1:0").start();
         let mut ping = server.dial("ping");
         let mut echo = server.dial("echo");
-        let gram = super::support::Gram::udp(server.udp("ping"));
+        let gram = super::support::DatagramClient::udp(server.udp("ping"));
         for n in 0..pings {
             // Numbers of one length, or a buffer may grow once more.
             ping.ask(format!("ping {n:06}\n"), format!("pong {n:06}\n"));
@@ -130,8 +130,8 @@ fn memcheck_finds_no_error_and_no_leak() {
     server.dial("hello").ask("X\nY\nexit\n", "Welcome!Hello, X!\nHello, Y!\n");
     server.dial("ping").ask("ping\nx\n", "pong\npong\n");
     server.dial("ping").say("x".repeat(101) + "\n");
-    super::support::Gram::udp(server.udp("hello")).ask("X", "Hello, X!");
-    super::support::Gram::udp(([127, 0, 0, 1], server.udp("echo").port()).into()).ask("X", "X");
+    super::support::DatagramClient::udp(server.udp("hello")).ask("X", "Hello, X!");
+    super::support::DatagramClient::udp(([127, 0, 0, 1], server.udp("echo").port()).into()).ask("X", "X");
     server.dial("hello").reset();
     server.stats_once("all have gone", |stats| stats["open"] == 0);
     server.signal(Signal::SIGTERM);

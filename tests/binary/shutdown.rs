@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use pingpong::service::{Framing, Hello, Ping, Service};
 use pingpong::{CloseReason, Ending, Limits, Reactor};
 
-use super::support::{Client, Folder, Gram, PATIENCE, Server};
+use super::support::{Client, DatagramClient, Folder, PATIENCE, Server};
 
 const HELLO: &str = "hello=tcp://127.0.0.1:0";
 const PING: &str = "ping=tcp://127.0.0.1:0";
@@ -154,7 +154,7 @@ fn what_the_backlog_holds_is_accepted_and_answered() {
 #[test]
 fn datagrams_that_have_arrived_are_answered() {
     let mut server = Server::start("ping=udp://127.0.0.1:0 echo=udp://0.0.0.0:0");
-    let clients = [server.udp("ping"), ([127, 0, 0, 1], server.udp("echo").port()).into()].map(Gram::udp);
+    let clients = [server.udp("ping"), ([127, 0, 0, 1], server.udp("echo").port()).into()].map(DatagramClient::udp);
     server.freeze();
     for client in &clients {
         (0..150).for_each(|n| client.say(format!("ping {n}")));
@@ -280,8 +280,8 @@ fn the_counters_tell_what_happened() {
     let broken = server.dial("hello");
     server.stats_once("five have come", |stats| stats["accepted"] == 5);
     broken.reset();
-    Gram::udp(server.udp("ping")).ask("ping", "pong");
-    let gram = Gram::udp(server.udp("ping"));
+    DatagramClient::udp(server.udp("ping")).ask("ping", "pong");
+    let gram = DatagramClient::udp(server.udp("ping"));
     gram.say("pong");
     gram.ask("ping", "pong");
 
@@ -320,7 +320,7 @@ fn the_counters_tell_what_happened() {
 #[test]
 fn once_ends_with_the_first_connection_accepted() {
     let mut server = Server::start(&format!("{PING} {HELLO} ping=udp://127.0.0.1:0 --once --delay 50ms"));
-    let datagrams = Gram::udp(server.udp("ping"));
+    let datagrams = DatagramClient::udp(server.udp("ping"));
     datagrams.ask("ping", "pong");
     let mut first = server.dial("ping");
     first.ask("ping", "pong");

@@ -1,10 +1,12 @@
 //! What all themes share: starting the binary, talking to it, waiting for it.
 //!
-//! Nothing here sleeps. Every wait is for something that happens, and gives up after [`PATIENCE`].
+//! Every wait is for something that happens, and gives up after [`PATIENCE`].
 //!
-//! - `server`: the process; `client`: who talks to it; `world`: networks and strace(1) around it
+//! - `server`: the binary, running; `process`: what proc(5) says of it
+//! - `client`: clients of streams and of datagrams; `world`: networks and strace(1) around them
 
 mod client;
+mod process;
 mod server;
 mod world;
 
@@ -13,17 +15,20 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
-use std::{env, fs};
+use std::{env, fs, thread};
 
-use nix::poll::{PollTimeout, poll};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-pub(crate) use client::{Client, Forger, Gram};
-pub(crate) use server::{Ended, Launch, Lines, Server, Stats};
+pub(crate) use client::{Client, DatagramClient, Forger};
+pub(crate) use process::Process;
+pub(crate) use server::{BINARY, Ended, Launch, Lines, Server, Stats};
 pub(crate) use world::{Namespace, Strace};
 
-/// Far longer than anything takes: whoever waits that long waits in vain.
+/// Far longer than anything takes: a wait this long is in vain.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How often to look again for what tells nobody when it happens: another process's state, its counters.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 /// A folder of its own, removed when dropped.
 pub(crate) struct Folder(PathBuf);
@@ -51,7 +56,7 @@ fn unique(name: &str) -> String {
     format!("{name}-{}-{}", std::process::id(), NEXT.fetch_add(1, Relaxed))
 }
 
-/// Asks again and again until there is an answer.
+/// Asks again and again until there is an answer; panics after [`PATIENCE`].
 #[track_caller]
 pub(crate) fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
@@ -60,13 +65,14 @@ pub(crate) fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T
             return answer;
         }
         assert!(Instant::now() < deadline, "in vain: {what}");
-        let_time_pass();
+        pass(LOOK_EVERY);
     }
 }
 
-/// Lets other processes have their turn: poll(2) of nothing.
-fn let_time_pass() {
-    let _ = poll(&mut [], PollTimeout::from(2u8));
+/// Lets time pass, where time is what a test is about: a server that stalls, a client that reads slowly. What can be
+/// waited for is waited for.
+pub(crate) fn pass(time: Duration) {
+    thread::sleep(time);
 }
 
 /// Whether this command is there. Without it a test is skipped, or fails where `PINGPONG_REQUIRE_TOOLS=1`.
@@ -77,7 +83,7 @@ pub(crate) fn tool(name: &str) -> bool {
     found || skip::<()>(name).is_some()
 }
 
-/// Whether we are root, without whom a test is skipped likewise.
+/// Whether we are root. Otherwise a test is skipped, or fails, as with [`tool`].
 #[track_caller]
 pub(crate) fn root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|metadata| metadata.uid() == 0) || skip::<()>("root").is_some()
@@ -91,7 +97,7 @@ fn skip<T>(what: &str) -> Option<T> {
     None
 }
 
-/// Lets this process have as many descriptors as it may; how many that are.
+/// Raises the soft descriptor limit of this process to the hard one, and returns it.
 pub(crate) fn raise_descriptor_limit() -> u64 {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("the soft limit may go up to the hard one");

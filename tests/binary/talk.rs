@@ -1,12 +1,12 @@
 //! What the conversations share: programs that are typed to and whose output is read as a person would read it, through
 //! pipes or a terminal.
 //!
-//! Nothing here sleeps, and nothing runs beside the test: output is read when the test looks at it, so that a test can
-//! also not look.
+//! Nothing runs beside the test: output is read when the test looks at it, so that a test can also not look.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::ExitStatusExt;
@@ -21,9 +21,7 @@ use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, tcgetpgrp};
 
-use super::support::{Ended, Lines, PATIENCE, eventually, tool};
-
-pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_pingpong");
+use super::support::{BINARY, Ended, Lines, PATIENCE, Process, eventually, tool};
 
 /// A program that is about to be run. Its standard input, output and error are pipes unless told otherwise.
 pub(crate) struct Talk(Command);
@@ -80,7 +78,8 @@ impl Talk {
         let keyboard = child.stdin.take().map(|stdin| File::from(OwnedFd::from(stdin)));
         let screen = child.stdout.take().map(|stdout| Screen::of(OwnedFd::from(stdout).into()));
         let errors = child.stderr.take().map(Lines::capture);
-        Talker { child, keyboard, screen: screen.unwrap_or_default(), errors, terminal: None }
+        let process = Process::of(&child);
+        Talker { child, process, keyboard, screen: screen.unwrap_or_default(), errors, terminal: None }
     }
 
     /// Runs it to its end, with nothing to read.
@@ -105,7 +104,8 @@ impl Talk {
         let mut child = command.spawn().expect("the program starts");
         let errors = child.stderr.take().map(Lines::capture);
         let keyboard = Some(master.try_clone().expect("a descriptor"));
-        Some(Talker { child, keyboard, screen: Screen::of(master), errors, terminal: Some(terminal.into()) })
+        let (process, terminal) = (Process::of(&child), Some(terminal.into()));
+        Some(Talker { child, process, keyboard, screen: Screen::of(master), errors, terminal })
     }
 }
 
@@ -122,6 +122,7 @@ fn pseudo_terminal() -> (File, File) {
 /// A running program. It is killed when dropped.
 pub(crate) struct Talker {
     child: Child,
+    process: Process,
     keyboard: Option<File>,
     screen: Screen,
     /// Its standard error, unless that is the terminal too.
@@ -139,7 +140,9 @@ impl Talker {
 
     /// Types it, if it is still there.
     pub(crate) fn may_type(&mut self, text: &str) {
-        let _ = self.keyboard.as_mut().map(|keyboard| keyboard.write_all(text.as_bytes()));
+        if let Some(keyboard) = &mut self.keyboard {
+            let _ = keyboard.write_all(text.as_bytes());
+        }
     }
 
     /// Closes its standard input.
@@ -224,7 +227,7 @@ impl Talker {
     }
 
     pub(crate) fn pid(&self) -> Pid {
-        Pid::from_raw(self.child.id() as i32)
+        self.process.0
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
@@ -233,30 +236,6 @@ impl Talker {
 
     pub(crate) fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("it is our child").is_none()
-    }
-
-    /// Sees that it comes to rest: asleep, and not woken for a while.
-    #[track_caller]
-    pub(crate) fn rests(&self) {
-        let mut before = String::new();
-        let mut quiet = 0;
-        eventually("the process comes to rest", || {
-            let status = self.proc_status();
-            quiet = if status == before && status.contains("State:\tS") { quiet + 1 } else { 0 };
-            before = status;
-            (quiet >= 15).then_some(())
-        });
-    }
-
-    /// Memory it has resident and for itself, in bytes.
-    pub(crate) fn memory(&self) -> u64 {
-        let status = self.proc_status();
-        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("proc_pid_status(5) has it");
-        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
-    }
-
-    fn proc_status(&self) -> String {
-        std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("the process is there")
     }
 
     #[track_caller]
@@ -296,6 +275,14 @@ impl Talker {
     #[track_caller]
     fn log(&self) -> Vec<String> {
         self.errors.as_ref().map(Lines::all).unwrap_or_default()
+    }
+}
+
+impl Deref for Talker {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        &self.process
     }
 }
 

@@ -6,8 +6,8 @@ use nix::sys::signal::Signal;
 use nix::sys::termios::{FlowArg, tcflow};
 use nix::unistd::Pid;
 
-use super::support::{Client, Folder, Stats, eventually};
-use super::talk::{BINARY, Places, Talk, Talker, is_nonblocking};
+use super::support::{BINARY, Client, Folder, Process, Stats, eventually};
+use super::talk::{Places, Talk, Talker, is_nonblocking};
 
 const CHAT: &str = "chat=tcp://127.0.0.1:0";
 const CHAT_AND_HELLO: &str = "chat=tcp://127.0.0.1:0 hello=tcp://127.0.0.1:0 --delay 1m --drain 1m";
@@ -408,11 +408,6 @@ fn background_chat(begin: &str) -> Option<(Talker, Places, Pid)> {
     Some((shell, places, Pid::from_raw(job)))
 }
 
-fn is_stopped(job: Pid) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{job}/stat")).unwrap();
-    stat.rsplit_once(") ").unwrap().1.starts_with('T')
-}
-
 #[test]
 fn in_the_background_it_serves_on_and_leaves_the_terminal_alone() {
     let begin = "read line; echo \"shell: $line\"; read line";
@@ -425,7 +420,7 @@ fn in_the_background_it_serves_on_and_leaves_the_terminal_alone() {
     client.say("again\n");
     shell.sees("[1] client: again\r\n");
     client.has_heard_nothing();
-    assert!(!is_stopped(job));
+    assert!(!Process(job).is_stopped());
     shell.types("\n");
     eventually("it is in the foreground", || (shell.foreground() == job).then_some(()));
     shell.types("to the client\n");

@@ -5,7 +5,7 @@ use std::process::Command;
 
 #[cfg(feature = "bench")]
 use super::support::Launch;
-use super::support::{Client, Folder, Gram, Server, Strace, tool};
+use super::support::{Client, DatagramClient, Folder, Server, Strace, tool};
 
 const ALL: &str = "ping=127.0.0.1:0 hello=127.0.0.1:0 echo=127.0.0.1:0";
 
@@ -61,7 +61,7 @@ fn a_batch_of_pings_costs_one_receive_and_one_send() {
 #[test]
 fn a_datagram_costs_one_receive_and_one_send() {
     let server = Server::start(ALL);
-    let client = Gram::udp(server.udp("ping"));
+    let client = DatagramClient::udp(server.udp("ping"));
     client.ask("ping", "pong");
     server.rests();
     let Some(strace) = Strace::attach(&server, &[]) else { return };
@@ -166,7 +166,7 @@ fn all_services_run_on_one_thread() {
     server.dial("ping").ask("ping", "pong");
     server.dial("hello").ask("X", "Welcome!");
     server.dial("echo").ask("x", "x");
-    Gram::udp(server.udp("ping")).ask("ping", "pong");
+    DatagramClient::udp(server.udp("ping")).ask("ping", "pong");
     assert_eq!(server.threads(), 1);
 }
 

@@ -298,11 +298,12 @@ fn hello_hi_chat() {
         let (mut server, address) = server(way, "tcp", ("chat_server.py", &[]), "chat=tcp://127.0.0.1:0")?;
         let recorder = Recorder::tcp(address);
         let (host, port) = (recorder.address().ip().to_string(), recorder.address().port().to_string());
-        let mut client = match way.our_client() {
-            true => Talk::client(&format!("tcp://{host}:{port}"), &["--framing", "raw"]),
-            false => Talk::tutorial("chat_client.py", &[&host, &port])?,
-        }
-        .start();
+        let client = if way.our_client() {
+            Talk::client(&format!("tcp://{host}:{port}"), &["--framing", "raw"])
+        } else {
+            Talk::tutorial("chat_client.py", &[&host, &port])?
+        };
+        let mut client = client.start();
         for (said, answer) in [("hello", "hi"), ("how are you", "fine")] {
             client.types(format!("{said}\n"));
             server.sees(&format!("client: {said}\n"));

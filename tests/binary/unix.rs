@@ -8,7 +8,7 @@ use std::{fs, os::unix::fs::FileTypeExt};
 use fake::Dice;
 use nix::sys::signal::Signal;
 
-use super::support::{Client, Folder, Gram, Launch, PATIENCE, Server};
+use super::support::{Client, DatagramClient, Folder, Launch, PATIENCE, Server};
 
 fn is_socket(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket())
@@ -63,7 +63,8 @@ fn the_three_services_answer_unix_datagrams() {
     );
     let server = Server::start(&places);
     assert_eq!(server.endpoint("echo", "unixgram"), format!("unixgram://{}", echo.display()));
-    let client = |to: &Path| Gram::unix(Some(&folder.file(&format!("to-{}", to.file_name().unwrap().display()))), to);
+    let client =
+        |to: &Path| DatagramClient::unix(Some(&folder.file(&format!("to-{}", to.file_name().unwrap().display()))), to);
     let (ping, hello, echo) = (client(&ping), client(&hello), client(&echo));
     ping.ask("PING 1\r\n", "PONG 1\r\n");
     ping.ask("x", "pong");
@@ -79,10 +80,10 @@ fn a_unix_datagram_from_nowhere_is_dropped_and_counted() {
     let folder = Folder::new();
     let place = folder.file("ping");
     let server = Server::start(&format!("ping=unixgram://{}", place.display()));
-    let nameless = Gram::unix(None, &place);
+    let nameless = DatagramClient::unix(None, &place);
     nameless.say("ping");
     nameless.say("ping");
-    Gram::unix(Some(&folder.file("me")), &place).ask("ping 3", "pong 3");
+    DatagramClient::unix(Some(&folder.file("me")), &place).ask("ping 3", "pong 3");
     let stats = server.stats();
     assert_eq!((stats["dropped"], stats["datagrams_in"], stats["datagrams_out"]), (2, 3, 1));
 }
@@ -106,9 +107,9 @@ fn a_receiver_of_unix_datagrams_that_has_no_room_keeps_nobody_else_waiting() {
     let folder = Folder::new();
     let place = folder.file("ping");
     let server = Server::start(&format!("ping=unixgram://{}", place.display()));
-    let lazy = Gram::unix(Some(&folder.file("lazy")), &place);
+    let lazy = DatagramClient::unix(Some(&folder.file("lazy")), &place);
     (0..100).for_each(|n| lazy.say(format!("ping {n}")));
-    let quick = Gram::unix(Some(&folder.file("quick")), &place);
+    let quick = DatagramClient::unix(Some(&folder.file("quick")), &place);
     (0..100).for_each(|n| quick.ask(format!("ping {n}"), format!("pong {n}")));
     server.rests();
     (0..100).for_each(|n| lazy.hears(format!("pong {n}")));
@@ -143,7 +144,7 @@ fn answers_that_wait_for_a_receiver_are_bounded_and_the_rest_is_counted() {
     let lazy = lazy_client(&folder, &place, 3000);
     let stats = server.stats_once("all have arrived", |stats| stats["datagrams_in"] == 3000);
     assert!((1000..3000).contains(&stats["dropped"]), "{stats:?}");
-    Gram::unix(Some(&folder.file("quick")), &place).ask("ping", "pong");
+    DatagramClient::unix(Some(&folder.file("quick")), &place).ask("ping", "pong");
     let mut numbers = pongs(&lazy, 3000 - stats["dropped"]);
     numbers.sort_unstable();
     numbers.dedup();
@@ -169,9 +170,9 @@ fn a_unix_datagram_whose_sender_has_gone_is_counted_and_no_more() {
     let server = Server::start(&format!("ping=unixgram://{}", place.display()));
     server.freeze();
     let gone = folder.file("gone");
-    Gram::unix(Some(&gone), &place).say("ping");
+    DatagramClient::unix(Some(&gone), &place).say("ping");
     server.thaw();
-    Gram::unix(Some(&folder.file("me")), &place).ask("ping", "pong");
+    DatagramClient::unix(Some(&folder.file("me")), &place).ask("ping", "pong");
     assert_eq!(server.stats()["dropped"], 1);
 }
 
@@ -182,10 +183,10 @@ fn services_that_are_made_to_talk_over_unix_datagrams_stay_silent() {
     let server = Server::start(&format!("ping=unixgram://{} echo=unixgram://{}", ping.display(), echo.display()));
     // Takes the place of a service's file, and so its name: a forged source.
     fs::rename(&echo, folder.file("moved")).unwrap();
-    let forger = Gram::unix(Some(&echo), &ping);
+    let forger = DatagramClient::unix(Some(&echo), &ping);
     forger.say("x");
     forger.say("ping 1");
-    Gram::unix(Some(&folder.file("me")), &ping).ask("ping 2", "pong 2");
+    DatagramClient::unix(Some(&folder.file("me")), &ping).ask("ping 2", "pong 2");
     assert!(forger.pending().is_empty());
     assert_eq!(server.stats()["loop"], 2);
 }
@@ -202,7 +203,7 @@ fn a_stale_socket_is_replaced() {
 
     let _server = Server::start(&places);
     Client::unix(&stream).ask("ping", "pong");
-    Gram::unix(Some(&folder.file("me")), &gram).ask("ping", "pong");
+    DatagramClient::unix(Some(&folder.file("me")), &gram).ask("ping", "pong");
 }
 
 #[test]
@@ -219,7 +220,7 @@ fn a_live_socket_is_an_error_that_names_it_and_does_it_no_harm() {
         assert_eq!(second.stdout, "");
     }
     Client::unix(&stream).ask("ping", "pong");
-    Gram::unix(Some(&folder.file("me")), &gram).ask("ping", "pong");
+    DatagramClient::unix(Some(&folder.file("me")), &gram).ask("ping", "pong");
 }
 
 #[test]

@@ -1,13 +1,13 @@
-//! Who comes in, how many at a time, and what happens while nobody can.
+//! Accepting: how many at a time, within which limits, and what happens while accepting is impossible.
 
 use std::time::Duration;
 
+use fake::server::{Server, Wake, address};
 use nix::libc::{ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM};
 use pingpong::CloseReason;
 use pingpong::service::{Framing, Ping};
 
 use crate::{SECOND, ping};
-use fake::server::{Server, Wake, address};
 
 fn ping_limited(set: impl FnOnce(&mut pingpong::Limits)) -> Server<Ping> {
     Server::limited(Ping::new(Framing::Line), set)

@@ -1,14 +1,14 @@
-//! One peer's flood, and one peer's refusal to read: neither costs the others anything, nor us memory without bound.
+//! A peer that floods and a peer that does not read: neither delays other peers, nor takes memory without bound.
 
+use fake::server::{Server, Wake};
 use pingpong::CloseReason;
 use pingpong::engine::Readiness;
 use pingpong::service::{Echo, Framing, Ping};
 
 use crate::{congested_connection, echo, ping};
-use fake::server::{Server, Wake};
 use pingpong::engine::Event;
 
-/// What one read returns at the most, and how much unsent output stops reading.
+/// The most bytes that one read returns; and the unsent bytes from which on the engine reads no more.
 const READ: usize = 64 << 10;
 const HIGH_MARK: usize = 64 << 10;
 
@@ -130,7 +130,7 @@ fn reading_goes_on_under_the_low_mark_without_an_event_for_it() {
         lowest = (stats.bytes_in - stats.bytes_out) as usize;
         assert!(lowest > 1000, "it is never read again");
         server.hears(client);
-        // Of what the kernel would tell, only that there is room to write.
+        // Only the part of the event that says: room to write.
         server.kernel.borrow_mut().poll(|| true);
         let writable = Readiness { writable: true, ..Readiness::default() };
         server.turn_with(vec![Event::Connection(id, writable)]);
@@ -206,7 +206,7 @@ fn partial_lines_count_towards_the_bound_too() {
         server.asks(*client, vec![b'x'; 30_000]);
     }
     server.assert_closed(slow[3], CloseReason::Limit);
-    // A buffer that goes on growing doubles: there is room for that once another is given back.
+    // A growing buffer doubles: the bound has room for that once another buffer has been given back.
     server.resets(slow[0]);
     assert_eq!(server.asks(slow[1], "\n"), "pong\n");
     assert_eq!(server.asks(slow[2], "\n"), "pong\n");

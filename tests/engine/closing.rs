@@ -1,14 +1,14 @@
-//! How connections end: everything owed is delivered first, and nobody else notices.
+//! How connections end: everything owed is delivered first, and no other connection is touched.
 
 use std::time::Duration;
 
+use fake::server::Server;
 use pingpong::CloseReason;
 use pingpong::service::{Framing, Hello, Ping};
 
 use crate::{SECOND, congested_connection, echo, hello, ping, thinking_connection};
-use fake::server::Server;
 
-/// Says `exit` to a hello that does not think; the client has not finished.
+/// A client that has sent `exit` to a hello without delay, and has not finished sending.
 fn lingering_connection() -> (Server<Hello>, usize) {
     let mut server = Server::new(Hello::new(Framing::Line, Duration::ZERO));
     let client = server.open();

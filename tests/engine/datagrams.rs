@@ -1,12 +1,12 @@
-//! Which datagrams are answered, and how the answers leave (spec §4).
+//! Which datagrams are answered, and how the answers leave.
 
 use std::num::NonZeroU32;
 
+use fake::server::{Server, address};
 use nix::libc::{EACCES, ECONNREFUSED, EINVAL, EMSGSIZE};
 use pingpong::service::{Echo, Framing, Ping, Service};
 
 use crate::{SECOND, echo, hello, ping};
-use fake::server::{Server, address};
 use pingpong::engine::Event;
 
 /// A ping at this address; far sources have a budget of `rate` a second.
@@ -36,7 +36,7 @@ fn assert_answered<S: Service>(server: &mut Server<S>, from: &str, bytes: &str) 
     assert!(server.datagram(0, from, bytes).is_some(), "{bytes:?} from {from} is not answered");
 }
 
-/// How many of so many questions from one source are answered at once.
+/// How many of these questions from one source are answered without time passing.
 fn answers<S: Service>(server: &mut Server<S>, from: &str, questions: usize) -> usize {
     (0..questions).filter(|_| server.datagram(0, from, "x").is_some()).count()
 }
@@ -263,7 +263,7 @@ fn datagrams_lost_in_the_kernel_are_counted() {
     assert_eq!(server.stats().dropped, 17, "also when the socket is closed");
 }
 
-/// A socket whose send buffer is full, and so many questions that are numbered.
+/// A socket whose send buffer is full, and that has received `questions` numbered datagrams.
 fn full_socket(questions: usize) -> Server<Echo> {
     let server = echo_at("127.0.0.1:50007", None);
     server.kernel.borrow_mut().datagrams[0].room = 0;
@@ -296,7 +296,7 @@ fn answers_wait_for_the_send_buffer_and_leave_in_order() {
     assert_eq!(server.stats().datagrams_out, 103);
 }
 
-/// Asks while the server has not been told yet that there is room again; and then tells it.
+/// Asks while there is room again of which the server has not been told, and then tells it.
 fn ask_before_the_room_is_told<S: Service>(server: &mut Server<S>, from: &str, bytes: &str) {
     server.arrives(0, from, bytes);
     server.kernel.borrow_mut().poll(|| true);

@@ -1,14 +1,13 @@
-//! The other side: connections that we dial, sockets that we ask from, lines, and how such a service ends things.
+//! The client's side: dialled connections, datagram sockets that ask, lines, and how such a service ends.
 
 use std::io;
 
+use fake::server::Server;
+use nix::libc::{ECONNREFUSED, ENETUNREACH};
 use pingpong::service::{Input, Outbox, Peer, Service};
 use pingpong::{Address, CloseReason};
 
-use fake::server::Server;
-use nix::libc::{ECONNREFUSED, ENETUNREACH};
-
-/// Keeps what it is told; lines tell it what to do.
+/// Logs every callback; lines tell it what to do.
 #[derive(Default)]
 struct Caller {
     log: Vec<String>,
@@ -60,7 +59,7 @@ fn caller() -> Server<Caller> {
     Server::new(Caller::default())
 }
 
-/// Someone who has dialled and been answered; the far side's number.
+/// A caller whose dial was answered, and the number of the connection.
 fn connected() -> (Server<Caller>, usize) {
     let mut server = caller();
     server.line("dial");
@@ -70,7 +69,7 @@ fn connected() -> (Server<Caller>, usize) {
     (server, 0)
 }
 
-/// What the caller has noted since it was last asked.
+/// What the caller has logged since the last call.
 trait Log {
     fn log(&mut self) -> Vec<String>;
 }

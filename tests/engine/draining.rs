@@ -1,11 +1,11 @@
-//! Shutting down: everything that had arrived is answered, nothing new is, and it ends.
+//! Shutting down: what had arrived is answered, nothing new is, and the server stops.
 
+use fake::server::{Server, Wake};
 use pingpong::CloseReason;
 use pingpong::engine::Usage;
 use pingpong::service::{Framing, Hello, Ping, Service};
 
 use crate::{SECOND, congested_connection_limited, echo, hello, hello_limited, ping, thinking_connection};
-use fake::server::{Server, Wake};
 
 #[track_caller]
 fn assert_stopped<S: Service>(server: &mut Server<S>) {

@@ -1,18 +1,18 @@
-//! Services of one's own: what an outbox can do beyond answering.
+//! Services of an embedder: what an outbox can do beyond answering.
 
 use std::time::Duration;
 
+use fake::server::Server;
 use pingpong::CloseReason;
 use pingpong::service::{ConnId, Input, Outbox, Peer, Service};
 
 use crate::SECOND;
-use fake::server::Server;
 
-/// A room: what one says, all others hear. It knows a few words.
+/// A chat room: a line goes to all other connections. A few words are commands.
 #[derive(Default)]
 struct Room {
     present: Vec<ConnId>,
-    /// What happened, for the test to read.
+    /// What has happened, for the test.
     log: Vec<String>,
 }
 
@@ -68,7 +68,7 @@ impl Service for Room {
         let Peer::Stream(id) = peer else { return };
         self.present.retain(|other| *other != id);
         self.present.iter().for_each(|other| out.send(*other, format!("one left ({why})\n").as_bytes()));
-        // Nobody is at hand: the answer goes nowhere, and the timer is nobody's.
+        // No connection is at hand: the answer goes nowhere, and the timer belongs to none.
         out.reply(b"lost");
         out.after(SECOND, 10);
     }
@@ -89,7 +89,7 @@ fn room() -> Server<Room> {
     Server::new(Room::default())
 }
 
-/// Two who are in, and have read what there was to read.
+/// A room with two clients that have read all there was.
 fn room_with_two() -> (Server<Room>, usize, usize) {
     let mut server = room();
     let (first, second) = (server.open(), server.open());
@@ -192,7 +192,7 @@ fn timer_ends_with_its_connection() {
     server.pass(7200 * SECOND);
     assert_eq!(log(server), ["10 with tag 0"]);
 
-    // The same where it is one of many, and not worth cleaning up for.
+    // The same for one timer among many, for which the heap is not cleaned up.
     let (mut server, first, second) = room_with_two();
     server.asks(first, "later\nlater\nlater\n");
     server.asks(second, "wake\n");
@@ -255,7 +255,7 @@ fn each_connection_keeps_its_own_tag() {
     assert_eq!(server.asks(first, "tag\n"), "103\n");
 }
 
-/// Answers each byte with a thousand, as far as there is room.
+/// Answers each byte with a thousand, while there is room.
 struct Amplifier;
 
 impl Service for Amplifier {
@@ -285,7 +285,7 @@ fn service_that_stops_for_want_of_room_is_called_again() {
     assert!(heard == expected, "{} bytes came", heard.len());
 }
 
-/// Greets, and has no more to say.
+/// Greets a connection and closes it.
 struct Doorman;
 
 impl Service for Doorman {
@@ -310,7 +310,7 @@ fn service_may_close_a_connection_as_soon_as_it_opens() {
     server.assert_closed(client, CloseReason::Service);
 }
 
-/// Lets one in, and has done enough.
+/// Retires with its first connection.
 struct Recluse;
 
 impl Service for Recluse {

@@ -1,15 +1,14 @@
-//! Exact time: what is received and what falls due has a time of its own, not its turn's.
+//! Exact time: each receipt and each timer has a time of its own instead of its turn's.
 
 use std::time::Duration;
 
+use fake::server::Server;
 use pingpong::service::{Input, Outbox, Peer, Service};
 
-use fake::server::Server;
-
-/// What one look at the clock takes, in this kernel.
+/// How long reading the clock takes in this kernel, in nanoseconds.
 const LOOK: u64 = 7;
 
-/// Notes when it was called, and sets timers: the text `20 30` sets two, in so many nanoseconds.
+/// Notes the time of each call, and sets timers: the text `20 30` sets two, 20 and 30 nanoseconds from now.
 #[derive(Default)]
 struct Punctual {
     times: Vec<u64>,
@@ -33,7 +32,7 @@ fn times(server: &mut Server<Punctual>) -> Vec<u64> {
     server.look(|punctual| std::mem::take(&mut punctual.times))
 }
 
-/// The steps from one time to the next.
+/// The differences between neighbouring times.
 fn steps(times: &[u64]) -> Vec<u64> {
     times.windows(2).map(|pair| pair[1] - pair[0]).collect()
 }

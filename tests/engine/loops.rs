@@ -1,15 +1,14 @@
 //! Two responders and a forged source address: whatever the first datagram says, they fall silent.
 //!
-//! Every ordered pair of services, as two processes on two hosts, each with a socket that the other knows nothing of.
+//! Every ordered pair of services is tried, as two processes on two hosts: neither knows the other's sockets.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use fake::server::Server;
 use pingpong::service::{Echo, Framing, Hello, Ping, Service};
 
-use fake::server::Server;
-
-/// Ways to begin that a forger might try, answers and half-answers included.
+/// First datagrams that a forger might try, answers and half-answers among them.
 const OPENINGS: [&str; 18] = [
     "",
     "x",
@@ -69,7 +68,7 @@ fn host(kind: Kind, place: String, budget: Option<u32>) -> Host {
     Host { server, place }
 }
 
-/// Lets `opening` reach the first with the second as its source; how many datagrams follow, at most `most`.
+/// Has `opening` reach the first with the second as its source, and counts the datagrams that follow, up to `most`.
 fn exchange(first: &mut Host, second: &mut Host, opening: &[u8], most: usize) -> usize {
     let mut flying = opening.to_vec();
     let (mut to, mut from) = (first, second);
@@ -88,7 +87,7 @@ fn every_pair_of_services_on_two_hosts_falls_silent_within_two_answers_each() {
             if (first, second) == (Kind::Echo, Kind::Echo) {
                 continue;
             }
-            // On ports of their own, so that only what is said can end it.
+            // On ports that neither knows, so that only the datagrams themselves can end the exchange.
             let mut first = host(first, "192.0.2.1:4001".into(), None);
             let mut second = host(second, "192.0.2.2:4002".into(), None);
             for opening in OPENINGS {
@@ -102,7 +101,7 @@ fn every_pair_of_services_on_two_hosts_falls_silent_within_two_answers_each() {
 #[test]
 fn every_pair_on_default_ports_falls_silent_at_once() {
     for first in KINDS {
-        // On two hosts with the same services: the default.
+        // On two hosts that serve the same ports, as they do by default.
         let mut hosts = ["192.0.2.1", "192.0.2.2"].map(|ip| {
             let mut host = host(first, format!("{ip}:{}", first.port()), None);
             for other in KINDS {

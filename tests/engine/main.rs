@@ -1,7 +1,8 @@
-//! The engine over a fake kernel and a virtual clock: what it promises whatever sockets do, one promise a test.
+//! The engine over the fake kernel and a virtual clock: what it promises whatever sockets do, one promise a test.
 //!
-//! `fake` keeps the rules of the real kernel that servers trip over; `fake::server` is the loop around the engine,
-//! which sleeps exactly where a real one would. Random schedules are `simulation.rs`; services, `services/`.
+//! `fake` keeps those rules of the real kernel that servers trip over; `fake::server` is the loop around the engine,
+//! which sleeps exactly where a real one would. Random schedules are in `tests/simulation.rs`, the built-in services
+//! in `tests/services`.
 
 mod accepting;
 mod backpressure;
@@ -33,7 +34,7 @@ fn echo() -> Server<Echo> {
     Server::new(Echo)
 }
 
-/// Thinks for a second about each line.
+/// A hello that thinks for a second about each line.
 fn hello() -> Server<Hello> {
     hello_limited(|_| {})
 }

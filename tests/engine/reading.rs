@@ -1,4 +1,4 @@
-//! Edges, short reads, and events that come too late: what is read, and with how many calls.
+//! Edges, short reads and stale events: what is read, and with how many calls.
 
 use pingpong::CloseReason;
 use pingpong::engine::Event;
@@ -6,7 +6,7 @@ use pingpong::engine::Readiness;
 
 use crate::{echo, hello, ping};
 
-/// An event that says all there is to say.
+/// An event with every bit set.
 const EVERYTHING: Readiness =
     Readiness { readable: true, writable: true, read_closed: true, write_closed: true, error: true, priority: true };
 

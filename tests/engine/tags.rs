@@ -1,14 +1,13 @@
-//! Who dials many: each connection carries its number from the dial to the end, whatever becomes of it.
+//! Tags: a connection and a socket that asks carry their number from the dial to the end.
 
 use std::io;
 
+use fake::server::Server;
+use nix::libc::{ECONNREFUSED, EMFILE};
 use pingpong::service::{Dial, Input, Outbox, Peer, Service};
 use pingpong::{Address, CloseReason};
 
-use fake::server::Server;
-use nix::libc::{ECONNREFUSED, EMFILE};
-
-/// Lines say whom to dial or to ask: `dial 7`; the log has the number that each event came with.
+/// Lines say what to dial or to ask: `dial 7`. The log has the tag of each event.
 #[derive(Default)]
 struct Dialler {
     log: Vec<String>,
@@ -37,7 +36,7 @@ impl Service for Dialler {
 
     fn failed(&mut self, peer: Option<Peer>, _: io::Error, out: &mut Outbox<'_>) {
         self.note(if peer.is_some() { "refused" } else { "failed" }, out);
-        // Nobody is at hand: this goes nowhere.
+        // No connection is at hand: this goes nowhere.
         out.reply(b"anyone?");
         out.close();
     }

@@ -1,23 +1,24 @@
-//! Limits in time are kept within a sixteenth, delays exactly, and nobody is woken for nothing.
+//! Timeouts are kept within a sixteenth of their length and delays exactly, without a needless wake-up.
 
 use std::time::Duration;
 
+use fake::server::Server;
 use pingpong::service::{Echo, Framing, Hello, Service};
 use pingpong::{CloseReason, Limits, Moment};
 
 use crate::{SECOND, congested_connection_limited, hello, hello_limited, ping, thinking_connection};
-use fake::server::Server;
 
 const LIMIT: Duration = Duration::from_secs(16);
 
-/// Every limit in time that a connection may have.
+/// Every timeout that a connection may have.
 fn sixteen_seconds(limits: &mut Limits) {
     limits.idle_timeout = Some(LIMIT);
     limits.stall_timeout = LIMIT;
     limits.linger = LIMIT;
 }
 
-/// The connection is closed when the limit is over that began so long ago: not before, and a sixteenth later at most.
+/// Asserts that the connection is closed when this timeout, which began `ago`, is over: not before, and at most a
+/// sixteenth later.
 #[track_caller]
 fn assert_closed_in_time<S: Service>(server: &mut Server<S>, client: usize, ago: Duration) {
     let mut taken = ago;
@@ -206,7 +207,7 @@ fn churn_of_thinking_connections_leaves_no_timers_behind() {
 
 #[test]
 fn while_output_waits_for_a_slow_reader_the_loop_is_seldom_woken() {
-    // The stall timeout is a minute; that others may linger for two seconds only is nothing to it.
+    // The stall timeout of a minute sets the pace: no connection lingers, so that the two seconds for that do not.
     let (mut server, client) = congested_connection_limited(|_| {});
     assert!(server.pass(10 * SECOND) <= 11, "a sixteenth of a minute, in four parts");
     server.assert_open(client);

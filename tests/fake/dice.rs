@@ -1,6 +1,6 @@
-//! [`Dice`]: chance that a seed replays.
+//! [`Dice`]: random numbers that a seed repeats.
 
-/// A pseudo-random generator: the same seed throws the same numbers (SplitMix64, Steele et al. 2014).
+/// A pseudo-random generator: the same seed gives the same numbers (SplitMix64, Steele et al. 2014).
 #[derive(Clone, Debug)]
 pub struct Dice(u64);
 
@@ -23,7 +23,7 @@ impl Dice {
         (self.roll() % bound as u64) as usize
     }
 
-    /// True once in `chances` throws, on average.
+    /// True once in `chances` calls, on average.
     pub fn one_in(&mut self, chances: usize) -> bool {
         self.below(chances) == 0
     }

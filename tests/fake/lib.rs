@@ -1,8 +1,13 @@
-//! A kernel in a box: edge-triggered sockets without a network, for the engine to run on.
+//! A fake kernel: edge-triggered sockets without a network, for the engine to run on under a virtual clock.
 //!
-//! It keeps the rules that the real one has and that servers trip over: an edge is reported once, a short read of TCP
-//! means "empty" except at a FIN or an urgent mark, Unix reads end anywhere, sends are cut where the buffer is full,
-//! and closing with unread input destroys what is under way to the peer.
+//! It keeps those rules of the real kernel that servers trip over: an edge is reported once, a short read of TCP means
+//! "empty" except at a FIN or an urgent mark, reads of Unix streams end anywhere, sends are cut where the buffer is
+//! full, and closing with unread input destroys what is under way to the peer.
+//!
+//! - [`World`]: the kernel's state; a test acts on it as the clients do
+//! - [`FakeNet`]: the engine's side of it, an implementation of [`Net`](pingpong::engine::Net)
+//! - [`server`]: an engine on it and the loop around the engine; nothing else drives an engine
+//! - [`Dice`]: random numbers that a seed repeats
 
 mod dice;
 mod net;
@@ -31,22 +36,23 @@ pub struct World {
     backlog: VecDeque<usize>,
     listener_woken: bool,
     listening: bool,
-    /// Errors that the next accepts return first.
+    /// Errors that the next accepts return, before any connection.
     pub accept_errors: VecDeque<i32>,
-    /// The next so many registrations fail.
+    /// How many of the next registrations fail.
     pub failing_registrations: usize,
-    /// The next so many receives and sends are interrupted.
+    /// How many of the next receives and sends are interrupted.
     pub interruptions: usize,
-    /// What the engine has dialled, and the errors that the next dials return at once.
+    /// What the engine has dialled.
     pub dialled: Vec<Address>,
+    /// What the next dials return at once: an error, or `None` to go on as usual.
     pub dial_errors: VecDeque<Option<i32>>,
     pub calls: Calls,
     pub datagrams: Vec<Mailbox>,
-    /// Where time is exact: the time, and how far a look at the clock moves it on, in nanoseconds.
+    /// A clock that moves on whenever it is read: its time, and the nanoseconds that a reading takes.
     exact: Option<(Moment, u64)>,
 }
 
-/// How often the engine asked for what.
+/// How often the engine made each call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Calls {
     pub accept: usize,
@@ -63,11 +69,11 @@ pub struct Connection {
     address: Address,
     /// From the client, unread by the server.
     inbound: VecDeque<u8>,
-    /// So many bytes of `inbound` lie before the urgent mark.
+    /// How many bytes of `inbound` lie before the urgent mark.
     mark: Option<usize>,
     client_fin: bool,
     client_reset: bool,
-    /// The client has closed both directions: there is nobody to send to.
+    /// The client has closed both directions: a send fails.
     client_gone: bool,
     /// From the server, unread by the client.
     outbound: VecDeque<u8>,
@@ -75,20 +81,20 @@ pub struct Connection {
     no_space: bool,
     server_fin: bool,
     pub server_closed: bool,
-    /// The client has been reset: what it had not read is lost.
+    /// The server has reset the client: what it had not read is lost.
     pub client_was_reset: bool,
     woken: bool,
     urgent: bool,
     armed: bool,
-    /// Reads of a Unix stream end after so many bytes.
+    /// The most bytes that one read of a Unix stream returns.
     pub boundary: usize,
     /// How often the server has tried to read it.
     pub reads: usize,
-    /// Of one that the engine has dialled.
+    /// For a connection that the engine has dialled.
     outcome: Option<Outcome>,
 }
 
-/// What became of dialling.
+/// What has become of a dialled connection.
 #[derive(Clone, Copy)]
 enum Outcome {
     Pending,
@@ -101,13 +107,13 @@ enum Outcome {
 pub struct Mailbox {
     pub arrivals: VecDeque<(Address, Option<IpAddr>, Vec<u8>)>,
     pub sent: Vec<(Address, Option<IpAddr>, Vec<u8>)>,
-    /// So many sends succeed before the buffer is full.
+    /// How many sends succeed before the buffer is full.
     pub room: usize,
-    /// Sends fail with this.
+    /// The error that sends fail with.
     pub send_error: Option<i32>,
-    /// Errors that the next receives return first.
+    /// Errors that the next receives return, before any datagram.
     pub receive_errors: VecDeque<i32>,
-    /// Receivers who take no more for now, as Unix sockets do that are not read.
+    /// Receivers whose buffer is full, as that of a Unix socket which nobody reads.
     pub full: Vec<Address>,
     /// Datagrams lost for want of room in the receive buffer.
     pub lost: u64,
@@ -140,18 +146,18 @@ impl World {
         number
     }
 
-    /// The far side takes so many bytes and no more before it reads.
+    /// The far side takes `room` bytes before it has to read.
     pub fn leaves_room(&mut self, number: usize, room: usize) {
         self.connections[number].outbound_room = room;
     }
 
-    /// What the engine has dialled is there now.
+    /// A dialled connection is established.
     pub fn answers_the_dial(&mut self, number: usize) {
         self.connections[number].outcome = Some(Outcome::Connected);
         self.connections[number].woken = true;
     }
 
-    /// What the engine has dialled never will be there.
+    /// A dialled connection fails.
     pub fn fails_the_dial(&mut self, number: usize, error: i32) {
         self.connections[number].outcome = Some(Outcome::Failed(error));
         self.connections[number].client_reset = true;
@@ -195,7 +201,7 @@ impl World {
         connection.woken = true;
     }
 
-    /// Bytes of which the last is urgent: a read stops before it.
+    /// Sends bytes of which the last is urgent: a read stops before it.
     pub fn client_sends_urgent(&mut self, client: usize, bytes: &[u8]) {
         self.client_sends(client, bytes);
         let connection = &mut self.connections[client];
@@ -216,7 +222,7 @@ impl World {
         connection.woken = true;
     }
 
-    /// The client of a Unix stream closes it. (What a TCP client's close does is a FIN, and a reset when it is sent to.)
+    /// The client of a Unix stream closes it. (A TCP client's close is a FIN, then a reset of what is sent to it.)
     pub fn client_closes(&mut self, client: usize) {
         assert!(self.connections[client].is_unix);
         self.connections[client].client_gone = true;
@@ -228,7 +234,7 @@ impl World {
         let connection = &mut self.connections[client];
         let count = most.min(connection.outbound.len());
         let bytes = connection.outbound.drain(..count).collect();
-        // The kernel reports room again only to who has met the lack of it.
+        // The kernel reports room only after a send has met the lack of it.
         if count > 0 && connection.no_space {
             connection.no_space = false;
             connection.woken = true;
@@ -242,7 +248,7 @@ impl World {
         connection.outbound.is_empty() && (connection.server_fin || connection.server_closed)
     }
 
-    /// What the server could read and has not: bytes, or the end of the stream.
+    /// Whether the server has left something unread: bytes, or the end of the stream.
     pub fn unread(&self, client: usize) -> bool {
         let connection = &self.connections[client];
         connection.id.is_some()
@@ -255,13 +261,13 @@ impl World {
         self.connections[client].inbound.len()
     }
 
-    /// The name under which events of this connection are told.
+    /// The name that events of this connection carry.
     #[track_caller]
     pub fn id(&self, client: usize) -> ConnId {
         self.connections[client].id.expect("it has been accepted")
     }
 
-    /// Whether somebody waits for this connection to become writable.
+    /// Whether the server waits for this connection to become writable.
     pub fn is_armed(&self, client: usize) -> bool {
         self.connections[client].armed
     }
@@ -283,20 +289,20 @@ impl World {
         self.datagrams[number].woken = true;
     }
 
-    /// A receiver of datagrams that took no more takes them again.
+    /// A receiver of datagrams whose buffer was full takes them again.
     pub fn datagram_peer_reads(&mut self, number: usize, peer: &Address) {
         self.datagrams[number].full.retain(|full| full != peer);
         self.datagrams[number].woken = true;
     }
 
-    /// A look at the clock, where time is exact.
+    /// Reads the clock that moves on whenever it is read, where there is one.
     fn tell_time(&mut self) -> Option<Moment> {
-        let (now, look) = self.exact.as_mut()?;
-        *now = *now + Duration::from_nanos(*look);
+        let (now, reading) = self.exact.as_mut()?;
+        *now = *now + Duration::from_nanos(*reading);
         Some(*now)
     }
 
-    /// Events that wait to be told. Each is told once; what it says is how things are now (epoll(7)).
+    /// Whether there are events. Each is reported once, with the readiness at the time of the report (epoll(7)).
     pub fn pending(&self) -> bool {
         self.listener_woken
             || self
@@ -306,7 +312,7 @@ impl World {
             || self.datagrams.iter().any(|mailbox| mailbox.woken)
     }
 
-    /// Takes the events of those sources that `picked` picks.
+    /// Takes the events of the sources that `picked` picks; it is asked once for each.
     pub fn poll(&mut self, mut picked: impl FnMut() -> bool) -> Vec<Event> {
         let mut events = Vec::new();
         if self.listener_woken && picked() {
@@ -336,7 +342,7 @@ impl World {
 }
 
 impl Connection {
-    /// As mio reads epoll's bits.
+    /// The readiness that mio makes of epoll's bits.
     fn readiness(&self) -> Readiness {
         let input = !self.inbound.is_empty() || self.client_fin || self.client_reset;
         let hung_up = self.client_reset || self.client_gone || self.client_fin && self.server_fin;

@@ -11,7 +11,7 @@ use super::{Kernel, Mailbox, Outcome};
 
 pub struct FakeNet(pub Kernel);
 
-/// The server's end of a connection; dropped, it is closed.
+/// The server's end of a connection. Dropping it closes it.
 pub struct FakeStream {
     kernel: Kernel,
     number: usize,
@@ -139,7 +139,7 @@ impl Net for FakeNet {
         let connection = &mut world.connections[stream.number];
         if connection.is_unix {
             connection.armed = output_waits;
-            // EPOLL_CTL_MOD looks anew at how things are.
+            // EPOLL_CTL_MOD reports again what is ready.
             connection.woken = true;
         }
         Ok(())

@@ -1,7 +1,7 @@
-//! A server on the fake kernel: one engine, its clock, and the loop that a reactor would turn for it.
+//! A server on the fake kernel: one engine, its clock, and the loop that a reactor turns around it.
 //!
-//! The loop sleeps where a real one would: a turn comes only of an event or of a deadline that has passed. So a
-//! wake-up that the engine forgets to ask for shows as a client that waits for ever, and one too many as a turn.
+//! The loop sleeps where a real one would: only an event or a deadline that has passed wakes it. So a wake-up that the
+//! engine forgets to ask for shows as a client that waits for ever, and a needless one as a turn too many.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use pingpong::{Address, CloseReason, Limits, Moment, Stats};
 
 use super::{Calls, FakeNet, Kernel};
 
-/// More turns than any test needs: whoever takes so many spins.
+/// More turns than any test needs: a loop that takes this many spins.
 const MANY: usize = 100_000;
 
 pub struct Server<S> {
@@ -21,12 +21,12 @@ pub struct Server<S> {
     now: Moment,
 }
 
-/// What a turn is given to do.
+/// Whether there was anything to wake the loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wake {
-    /// Nothing: the loop would have slept on.
+    /// There was not: the loop would have slept on.
     No,
-    /// It was woken.
+    /// There was, and it has had a turn.
     Yes,
 }
 
@@ -46,7 +46,7 @@ impl<S: Service> Server<S> {
         let mut engine = Engine::new(net, limits, 7);
         let service = engine.add("fake", service);
         engine.listen(service, listener).expect("the fake kernel registers all");
-        // The process has been up for a while.
+        // Not 0: the process has been up for a while.
         Self { kernel, engine, service, now: Moment::from_nanos(0) + Duration::from_secs(3600) }
     }
 
@@ -76,7 +76,7 @@ impl<S: Service> Server<S> {
         self.open_with_room(1 << 30)
     }
 
-    /// A TCP client who leaves the server so much room to send.
+    /// A TCP client that takes `room` bytes before it has to read.
     pub fn open_with_room(&mut self, room: usize) -> usize {
         let client = self.kernel.borrow_mut().connect(false, room);
         self.settle();
@@ -89,7 +89,7 @@ impl<S: Service> Server<S> {
         client
     }
 
-    /// A client that waits in the backlog.
+    /// A TCP client connects; it waits in the backlog until the next turn.
     pub fn connect(&self) -> usize {
         self.kernel.borrow_mut().connect(false, 1 << 30)
     }
@@ -106,7 +106,7 @@ impl<S: Service> Server<S> {
         self.kernel.borrow_mut().client_resets(client);
     }
 
-    /// All that the client finds to read now.
+    /// The client reads all that has arrived.
     pub fn hears(&self, client: usize) -> String {
         String::from_utf8_lossy(&self.hears_bytes(client, usize::MAX)).into_owned()
     }
@@ -115,7 +115,7 @@ impl<S: Service> Server<S> {
         self.kernel.borrow_mut().client_reads(client, most)
     }
 
-    /// What the client hears up to the end of the stream, which has to come without time passing.
+    /// The client reads up to the end of the stream, which has to come without time passing.
     #[track_caller]
     pub fn hears_out(&mut self, client: usize) -> String {
         let mut heard = Vec::new();
@@ -132,7 +132,7 @@ impl<S: Service> Server<S> {
         panic!("it sends for ever");
     }
 
-    /// Says, and hears what comes of it at once.
+    /// The client sends, and reads what comes back without time passing.
     pub fn asks(&mut self, client: usize, bytes: impl AsRef<[u8]>) -> String {
         self.says(client, bytes);
         self.settle();
@@ -212,7 +212,7 @@ impl<S: Service> Server<S> {
         assert!((0..MANY).any(|_| self.turn() == Wake::No), "it never comes to rest");
     }
 
-    /// Lets time pass as it does in a loop: woken at each deadline on the way. Returns how often it woke.
+    /// Lets time pass as it does in a loop, which each deadline on the way wakes. Returns how often the loop woke.
     #[track_caller]
     pub fn pass(&mut self, time: Duration) -> usize {
         let until = self.now + time;
@@ -233,7 +233,7 @@ impl<S: Service> Server<S> {
         panic!("it spins");
     }
 
-    /// The process was stopped for so long: no turn in between.
+    /// Time passes without a turn, as for a process that was stopped.
     pub fn leap(&mut self, time: Duration) {
         self.now = self.now + time;
     }
@@ -253,7 +253,7 @@ impl<S: Service> Server<S> {
         self.engine.deadline().is_some_and(|at| at <= self.now)
     }
 
-    /// A datagram arrives and the loop comes to rest: what is sent for it.
+    /// A datagram arrives and the loop comes to rest. Returns the answer.
     pub fn datagram(&mut self, number: usize, from: &str, bytes: impl AsRef<[u8]>) -> Option<Vec<u8>> {
         self.arrives(number, from, bytes);
         self.settle();
@@ -269,7 +269,7 @@ impl<S: Service> Server<S> {
         self.kernel.borrow_mut().datagram_arrives(number, address(from), None, bytes.as_ref());
     }
 
-    /// The connection has ended, for this reason; no other has for the same.
+    /// Asserts that the connection has been closed, for this reason, and no other connection for the same one.
     #[track_caller]
     pub fn assert_closed(&mut self, client: usize, why: CloseReason) {
         assert!(self.is_closed(client), "it is still open: {}", self.stats());
@@ -287,7 +287,7 @@ pub fn dispatch<S: Service>(engine: &mut Engine<S, FakeNet>, kernel: &Kernel, no
     engine.dispatch(events, &|| kernel.borrow_mut().tell_time().unwrap_or(now));
 }
 
-/// `ip:port`, or else the path of a Unix socket, or nothing for one without a name.
+/// Reads `ip:port` as such, anything else as the path of a Unix socket, and the empty text as one without a name.
 pub fn address(text: &str) -> Address {
     match text.parse() {
         Ok(ip) => Address::Ip(ip),

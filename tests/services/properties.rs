@@ -1,5 +1,5 @@
-//! The services over the engine and the fake kernel, with whatever bytes there are: how a stream was cut into reads
-//! changes no answer, and nothing that a peer says brings the server down.
+//! Properties that hold for any bytes: how a stream is cut into reads changes no answer, and nothing that a peer sends
+//! brings the server down.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use proptest::test_runner::Config;
 
-/// The longest line that is taken.
+/// The longest line that the server takes.
 const LONGEST: usize = 5000;
 
 const DELAY: Duration = Duration::from_millis(10);
@@ -42,9 +42,9 @@ impl Kind {
 #[derive(Clone, Copy, Debug)]
 struct Way {
     is_unix: bool,
-    /// Reads of a Unix stream end after so many bytes.
+    /// The most bytes that one read of a Unix stream returns.
     boundary: usize,
-    /// So many bytes of answers fit on the way.
+    /// How many bytes of answers fit on the way to the client.
     room: usize,
     /// Each chunk is read before the next is sent.
     one_by_one: bool,
@@ -63,7 +63,7 @@ fn ways() -> impl Strategy<Value = Way> {
     })
 }
 
-/// All that a client hears who says these chunks and finishes. It ends with nothing held.
+/// All that a client reads that sends these chunks and finishes. At the end the engine holds nothing.
 #[track_caller]
 fn conversation(service: Box<dyn Service>, chunks: &[Vec<u8>], way: Way) -> Vec<u8> {
     let mut server = Server::limited(service, |limits| limits.max_message = LONGEST);
@@ -90,7 +90,7 @@ fn conversation(service: Box<dyn Service>, chunks: &[Vec<u8>], way: Way) -> Vec<
     panic!("it never ends");
 }
 
-/// Lines as clients send them: questions, commands, empty and long ones, some that no text editor would save.
+/// Lines as clients send them: questions, commands, empty and long ones, some of arbitrary bytes.
 fn script() -> impl Strategy<Value = Vec<u8>> {
     let known = select(vec!["ping", "PING 7 abc", "ping\t", "pingping", "", "Michael", "pong", "\r"]);
     let text = prop_oneof![
@@ -118,7 +118,7 @@ fn cut_script() -> impl Strategy<Value = (Vec<u8>, Vec<Vec<u8>>)> {
 }
 
 fn config(cases: u32) -> Config {
-    // A failing case is printed; it goes into a test of its own, not into a file beside this one.
+    // A failing case is printed, to be made a test of its own; no file of seeds is kept.
     Config { cases, failure_persistence: None, ..Config::default() }
 }
 
@@ -135,7 +135,11 @@ proptest! {
     }
 
     #[test]
-    fn over_long_line_loses_no_answer_before_it((script, mut chunks) in cut_script(), more in 1usize..100, way in ways()) {
+    fn over_long_line_loses_no_answer_before_it(
+        (script, mut chunks) in cut_script(),
+        more in 1usize..100,
+        way in ways(),
+    ) {
         // Lines before it, whatever comes behind it.
         let script = [&script, &b"\n"[..]].concat();
         chunks.extend([b"\n".to_vec(), vec![b'x'; LONGEST + more], b"\nping\n".to_vec()]);
@@ -149,7 +153,10 @@ proptest! {
     }
 
     #[test]
-    fn first_chunk_with_a_line_end_means_lines_however_the_rest_is_cut((script, chunks) in cut_script(), way in ways()) {
+    fn first_chunk_with_a_line_end_means_lines_however_the_rest_is_cut(
+        (script, chunks) in cut_script(),
+        way in ways(),
+    ) {
         let way = Way { one_by_one: true, boundary: usize::MAX, ..way };
         let chunks = [vec![b"first\n".to_vec()], chunks].concat();
         let whole = [b"first\n", &script[..]].concat();
@@ -178,7 +185,10 @@ proptest! {
 
     #[test]
     fn garbage_ends_nothing_but_its_own_connection(
-        chunks in vec(prop_oneof![vec(any::<u8>(), 1..40), vec(b'\r'..=b'\r', 1..3), vec(any::<u8>(), 1000..6000)], 0..10),
+        chunks in vec(
+            prop_oneof![vec(any::<u8>(), 1..40), vec(b'\r'..=b'\r', 1..3), vec(any::<u8>(), 1000..6000)],
+            0..10,
+        ),
         way in ways(),
     ) {
         for kind in KINDS {

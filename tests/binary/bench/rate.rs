@@ -8,9 +8,9 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::super::support::{PATIENCE, Server};
+use super::super::support::{PATIENCE, Server, pass};
 use super::peers::{self, pong_line};
-use super::{Figures, bench, load, stall};
+use super::{Figures, bench, load};
 
 const STALL: Duration = Duration::from_millis(300);
 
@@ -27,7 +27,7 @@ fn stalling_server(at: u64) -> SocketAddr {
             let mut served = served.lock().expect("nobody panics with it");
             *served += 1;
             if *served == at {
-                stall(STALL);
+                pass(STALL);
             }
             Some(pong_line(line))
         }
@@ -116,7 +116,7 @@ fn what_a_stopped_load_generator_sent_late_counts_from_when_it_was_due() {
     let mut loading = load(&format!("tcp://{address}"), "-c 1 -r 1000 -d 600ms").spawn();
     told.recv_timeout(PATIENCE).expect("it has begun");
     loading.freeze();
-    stall(STALL);
+    pass(STALL);
     loading.thaw();
     let figures = Figures::of(&loading.ends());
     assert_eq!((figures.code, &*figures.facts()), (Some(0), "sent=600 requests=600"));

@@ -154,9 +154,9 @@ impl Client {
 }
 
 /// A client of datagrams, UDP or Unix: connected, so that it hears nobody else.
-pub(crate) struct Gram(Socket);
+pub(crate) struct DatagramClient(Socket);
 
-impl Gram {
+impl DatagramClient {
     /// From any port of the right loopback address.
     #[track_caller]
     pub(crate) fn udp(to: SocketAddr) -> Self {

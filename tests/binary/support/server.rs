@@ -1,20 +1,20 @@
-//! The binary as a child process: starting it, signalling it, reading what it says and what proc(5) says of it.
+//! The binary as a child process: starting it, signalling it, reading what it says.
 
-use std::collections::{BTreeSet, HashMap};
-use std::io::{self, BufRead, BufReader, Read};
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::ops::Index;
+use std::ops::{Deref, Index};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
 use std::time::{Duration, Instant};
-use std::{fs, thread};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::{Client, PATIENCE, eventually, let_time_pass};
+use super::{Client, LOOK_EVERY, PATIENCE, Process, eventually, pass};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_pingpong");
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_pingpong");
 
 /// A command line that is about to be run.
 pub(crate) struct Launch(Command);
@@ -54,7 +54,8 @@ impl Launch {
         let mut child = self.0.spawn().expect("the command starts");
         let stdout = child.stdout.take().map(Lines::capture).unwrap_or_default();
         let stderr = child.stderr.take().map(Lines::capture).unwrap_or_default();
-        Server { child, listening: Vec::new(), stdout, stderr }
+        let process = Process::of(&child);
+        Server { child, process, listening: Vec::new(), stdout, stderr }
     }
 
     /// Starts it, and waits until it is ready.
@@ -88,6 +89,7 @@ pub(crate) struct Ended {
 /// A running server. It is killed when dropped.
 pub(crate) struct Server {
     child: Child,
+    process: Process,
     listening: Vec<(String, String)>,
     stdout: Lines,
     stderr: Lines,
@@ -126,7 +128,7 @@ impl Server {
     }
 
     pub(crate) fn pid(&self) -> Pid {
-        Pid::from_raw(self.child.id() as i32)
+        self.process.0
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
@@ -137,8 +139,7 @@ impl Server {
     #[track_caller]
     pub(crate) fn freeze(&self) {
         self.signal(Signal::SIGSTOP);
-        // A small t where strace has it.
-        eventually("the process stops", || matches!(self.state(), 'T' | 't').then_some(()));
+        eventually("the process stops", || self.is_stopped().then_some(()));
     }
 
     pub(crate) fn thaw(&self) {
@@ -195,7 +196,7 @@ impl Server {
                 return stats;
             }
             last = Some(stats);
-            let_time_pass();
+            pass(LOOK_EVERY);
         }
         panic!("in vain: {what}: {last:?}")
     }
@@ -225,73 +226,13 @@ impl Server {
     pub(crate) fn read_stderr(&mut self, from: impl Read + Send + 'static) {
         self.stderr = Lines::capture(from);
     }
+}
 
-    fn proc(&self, file: &str) -> String {
-        fs::read_to_string(format!("/proc/{}/{file}", self.child.id())).expect("the process is there")
-    }
+impl Deref for Server {
+    type Target = Process;
 
-    /// The fields of proc_pid_stat(5) from the third on: the state first.
-    fn stat(&self) -> Vec<String> {
-        let stat = self.proc("stat");
-        let (_, fields) = stat.rsplit_once(") ").expect("a name in brackets");
-        fields.split_whitespace().map(str::to_owned).collect()
-    }
-
-    fn state(&self) -> char {
-        self.stat()[0].chars().next().expect("one letter")
-    }
-
-    /// CPU time it has used, in clock ticks of 10 ms.
-    pub(crate) fn ticks(&self) -> u64 {
-        let stat = self.stat();
-        stat[11].parse::<u64>().expect("utime") + stat[12].parse::<u64>().expect("stime")
-    }
-
-    /// Memory it has resident and for itself (no file pages), in bytes.
-    pub(crate) fn memory(&self) -> u64 {
-        self.status("RssAnon:") * 1024
-    }
-
-    fn status(&self, key: &str) -> u64 {
-        let status = self.proc("status");
-        let line = status.lines().find_map(|line| line.strip_prefix(key)).expect("proc_pid_status(5) has it");
-        line.split_whitespace().next().and_then(|number| number.parse().ok()).expect("a number")
-    }
-
-    /// The descriptors it has open.
-    pub(crate) fn descriptors(&self) -> BTreeSet<u64> {
-        let entries = fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("the process is there");
-        let number = |entry: io::Result<fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse().ok();
-        entries.filter_map(number).collect()
-    }
-
-    /// How many threads it has.
-    pub(crate) fn threads(&self) -> usize {
-        fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("the process is there").count()
-    }
-
-    /// Sees that it comes to rest: asleep, and not woken for 30 ms.
-    #[track_caller]
-    pub(crate) fn rests(&self) {
-        self.sleeps_through(15);
-    }
-
-    /// Sees that it sleeps now and then, for 10 ms at least: it may have timeouts to watch. Who spins never does.
-    #[track_caller]
-    pub(crate) fn does_not_spin(&self) {
-        self.sleeps_through(5);
-    }
-
-    #[track_caller]
-    fn sleeps_through(&self, looks: u32) {
-        let wakes = || self.status("voluntary_ctxt_switches:") + self.status("nonvoluntary_ctxt_switches:");
-        let (mut before, mut quiet) = (wakes(), 0);
-        eventually("the process comes to rest", || {
-            let now = wakes();
-            quiet = if now == before && self.state() == 'S' { quiet + 1 } else { 0 };
-            before = now;
-            (quiet >= looks).then_some(())
-        });
+    fn deref(&self) -> &Process {
+        &self.process
     }
 }
 

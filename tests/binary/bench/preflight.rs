@@ -4,10 +4,11 @@ use std::fs;
 use std::io::ErrorKind;
 use std::net::{TcpListener, UdpSocket};
 
+use nix::sys::signal::Signal;
+
 use super::super::support::{Folder, Launch, Namespace, Server, tool};
 use super::peers::{full_listener, listener_for};
 use super::{Figures, bench, fails, words};
-use nix::sys::signal::Signal;
 
 /// A listener, and that nobody has come to it.
 struct Lonely(TcpListener);
