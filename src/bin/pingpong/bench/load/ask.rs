@@ -5,10 +5,9 @@
 
 use super::connection::Verdict;
 use super::open::Rota;
-use super::pending::Request;
-use super::{BEGIN, Load, Phase, SEND};
+use super::{BEGIN, Load, SEND, Stage};
 use crate::bench::Extent;
-use crate::bench::record::counts::Fact;
+use crate::bench::record::{Fact, Request};
 use pingpong::Moment;
 use pingpong::service::Outbox;
 
@@ -34,26 +33,26 @@ impl Load {
             Extent::Requests(requests) => self.ledger.covers(due) && self.ledger.counts[Fact::Sent] >= requests,
             Extent::Duration(_) => self.ledger.until().is_some_and(|until| due >= until),
         };
-        self.phase == Phase::Asking && !is_enough
+        self.stage == Stage::Asking && !is_enough
     }
 
     /// Notes a request of this asker that is sent now.
-    fn note(&mut self, key: usize, intended: Moment, now: Moment) -> u64 {
+    fn note(&mut self, key: usize, due: Moment, now: Moment) -> u64 {
         self.requests += 1;
-        let request = Request { number: self.requests, intended, sent: now };
+        let request = Request { number: self.requests, due, sent: now };
         self.askers[key].pending.push(request);
         self.ledger.sent(&request);
         request.number
     }
 
     /// Sends a request of this asker, on its connection or on one made for it.
-    pub(super) fn ask(&mut self, key: usize, intended: Moment, out: &mut Outbox<'_>) {
+    pub(super) fn ask(&mut self, key: usize, due: Moment, out: &mut Outbox<'_>) {
         if self.options.churn {
-            self.note(key, intended, out.now());
+            self.note(key, due, out.now());
             return self.visit(key, out);
         }
         if let Some(peer) = self.askers[key].peer {
-            let number = self.note(key, intended, out.now());
+            let number = self.note(key, due, out.now());
             out.send(peer, self.wording.request(number));
         }
     }
@@ -127,7 +126,7 @@ impl Load {
 
     /// One request of this asker is over: the next one, or the end.
     pub(super) fn go_on(&mut self, key: usize, out: &mut Outbox<'_>) {
-        if self.phase == Phase::Asking && self.rota.is_some() {
+        if self.stage == Stage::Asking && self.rota.is_some() {
             self.set_free(key, out);
         } else if self.options.churn {
             self.top_up(key, out);

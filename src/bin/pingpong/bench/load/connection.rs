@@ -4,7 +4,8 @@
 //! rest. When the number differs, the line is looked at as a whole: it may be the right answer to another request.
 
 use super::message::Wording;
-use super::pending::{Pending, Settled};
+use super::pending::Pending;
+use crate::bench::record::Answered;
 use pingpong::service::{Input, Peer};
 
 #[derive(Debug, Default)]
@@ -24,14 +25,14 @@ pub(super) struct Asker {
 /// What an answer was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    Right(Settled),
-    Wrong(Settled),
+    Right(Answered),
+    Wrong(Answered),
     /// Nobody has asked that, or it was answered before.
     Surplus,
 }
 
 impl Verdict {
-    fn of(settled: Option<Settled>, is_right: bool) -> Self {
+    fn of(settled: Option<Answered>, is_right: bool) -> Self {
         match settled {
             Some(settled) if is_right => Self::Right(settled),
             Some(settled) => Self::Wrong(settled),
@@ -115,8 +116,8 @@ impl Asker {
 
 #[cfg(test)]
 mod tests {
-    use super::super::pending::Request;
     use super::*;
+    use crate::bench::record::Request;
     use crate::cli::Probe;
     use pingpong::Moment;
     use pingpong::service::Framing;
@@ -125,7 +126,7 @@ mod tests {
     fn asker(count: u64) -> (Asker, Wording) {
         let mut asker = Asker::default();
         for number in 1..=count {
-            asker.pending.push(Request { number, intended: Moment::default(), sent: Moment::default() });
+            asker.pending.push(Request { number, due: Moment::default(), sent: Moment::default() });
         }
         (asker, Wording::new(&Probe::Pong(30), Framing::Line, false))
     }
@@ -199,7 +200,7 @@ mod tests {
     fn datagrams_are_matched_by_number() {
         let (mut asker, mut wording) = asker(3);
         let told = |verdict| match verdict {
-            Verdict::Right(Settled { request, is_overtaken, .. }) => (request.number, is_overtaken),
+            Verdict::Right(Answered { request, is_overtaken, .. }) => (request.number, is_overtaken),
             other => panic!("{other:?}"),
         };
         assert_eq!(told(asker.datagram(pong(2).as_bytes(), &mut wording, 3)), (2, false));

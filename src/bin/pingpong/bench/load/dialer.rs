@@ -1,13 +1,11 @@
 //! Who is to be connected before the start: how many, from where, how fast.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::io;
+use std::collections::VecDeque;
 
 use super::schedule::Schedule;
 use crate::bench::Sources;
 use pingpong::Address;
 use pingpong::Moment;
-use pingpong::plain;
 use pingpong::service::{Dial, Outbox};
 
 /// Connections being made at once: as fast as answered, without a flood of unanswered SYNs.
@@ -35,8 +33,6 @@ pub(super) struct Crowd {
     pace: Option<Schedule>,
     /// When something last came of a dial, or the first of those under way began.
     pub(super) progress: Moment,
-    /// Why some connections could not be made, and how many.
-    pub(super) refusals: BTreeMap<String, u64>,
 }
 
 impl Crowd {
@@ -59,7 +55,6 @@ impl Crowd {
             under_way: 0,
             pace: None,
             progress: Moment::default(),
-            refusals: BTreeMap::new(),
         }
     }
 
@@ -127,11 +122,6 @@ impl Crowd {
     /// Has a connection dialled once more, later.
     pub(super) fn dial_again(&mut self, tag: u64) {
         self.again.push(tag);
-    }
-
-    /// Notes why so many connections could not be made.
-    pub(super) fn refused(&mut self, error: &io::Error, count: u64) {
-        *self.refusals.entry(plain(error)).or_default() += count;
     }
 
     /// Whether there are dials without an outcome.

@@ -10,15 +10,14 @@ mod dialer;
 mod message;
 mod open;
 mod overdue;
-pub(super) mod pending;
+mod pending;
 mod schedule;
 
-use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
-use crate::bench::record::counts::Fact;
-use crate::bench::record::ledger::Ledger;
+use crate::bench::record::Fact;
+use crate::bench::record::Ledger;
 use crate::bench::{BenchOptions, Extent};
 use connection::Asker;
 use dialer::{Crowd, IDLE};
@@ -51,7 +50,7 @@ const WINDOW_BYTES: usize = 4 << 20;
 const LEAST_WINDOW: usize = 16;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
+pub(super) enum Stage {
     /// One connection looks whether anyone is there.
     Scouting,
     /// The others are made.
@@ -59,14 +58,14 @@ pub(super) enum Phase {
     /// Requests are sent; they count from when the warm-up is over.
     Asking,
     /// Nothing is sent any more; answers are waited for.
-    Settling,
+    Awaiting,
     Over,
 }
 
 #[derive(Debug)]
 pub(super) struct Load {
     options: BenchOptions,
-    pub(super) phase: Phase,
+    pub(super) stage: Stage,
     wording: Wording,
     crowd: Crowd,
     askers: Vec<Asker>,
@@ -85,9 +84,6 @@ pub(super) struct Load {
     /// Askers that have a connection.
     present: usize,
     pub(super) ledger: Ledger,
-    /// When the first dial began, and when all were through.
-    pub(super) dialled: Moment,
-    pub(super) connected: Moment,
     /// Idle connections that are there.
     idle: u64,
     error: Option<io::Error>,
@@ -101,7 +97,7 @@ impl Load {
         // One that visits makes its connections later.
         let asking = if options.churn { 1 } else { options.connections };
         Self {
-            phase: Phase::Scouting,
+            stage: Stage::Scouting,
             crowd: Crowd::new(addresses, is_datagram, options.sources, asking, options.idle),
             askers: (0..options.connections).map(|_| Asker::default()).collect(),
             wording,
@@ -113,8 +109,6 @@ impl Load {
             swept: 0,
             present: 0,
             ledger: Ledger::new(&options, shows_progress),
-            dialled: Moment::default(),
-            connected: Moment::default(),
             idle: 0,
             error: None,
             options,
@@ -127,17 +121,12 @@ impl Load {
 
     /// Begins: looks whether anyone is there.
     pub(super) fn begin(&mut self, out: &mut Outbox<'_>) {
-        self.dialled = out.now();
+        self.ledger.begin(out.now());
         let idle = u64::from(self.options.idle);
         let asking = if self.options.churn { 0 } else { u64::from(self.options.connections) };
         self.ledger.counts[Fact::ConnectionsRequested] = asking + idle;
         self.crowd.send_scout(out);
         out.wake_at(out.now() + self.sweep_interval(), SWEEP);
-    }
-
-    /// Why connections could not be made, and how many.
-    pub(super) fn refusals(&self) -> &BTreeMap<String, u64> {
-        &self.crowd.refusals
     }
 
     /// Where the far side really is, of the addresses that its name has.
@@ -152,7 +141,7 @@ impl Load {
         }
         self.ledger.end(now);
         let counts = &mut self.ledger.counts;
-        counts[Fact::Unfinished] = counts.open();
+        counts[Fact::Unfinished] = counts.pending();
         counts[Fact::IdleHeld] = self.idle;
         counts[Fact::KernelDrops] = kernel_drops;
         Ok(())
@@ -176,8 +165,8 @@ impl Load {
 
     /// Someone is there: all the others are to come.
     fn gather(&mut self, out: &mut Outbox<'_>) {
-        if self.phase == Phase::Scouting {
-            self.phase = Phase::Connecting;
+        if self.stage == Stage::Scouting {
+            self.stage = Stage::Connecting;
             if let Some(rate) = self.options.connect_rate {
                 self.crowd.keep_pace(out.now(), rate);
             }
@@ -187,18 +176,17 @@ impl Load {
 
     /// Everyone is there who will be: the asking begins.
     pub(super) fn start(&mut self, out: &mut Outbox<'_>) {
-        if self.phase != Phase::Connecting {
+        if self.stage != Stage::Connecting {
             return;
         }
         let now = out.now();
-        self.phase = Phase::Asking;
-        self.connected = now;
+        self.stage = Stage::Asking;
         let from = now + self.options.warmup;
         let until = match self.options.extent {
             Extent::Duration(duration) => Some(from + duration),
             Extent::Requests(_) => None,
         };
-        self.ledger.measure(from, until);
+        self.ledger.measure(now, from, until);
         if let Some(until) = until {
             // The open loop ends by itself, with the last request that is due; unless it is held up.
             let patience = if self.options.rate.is_some() { self.options.timeout } else { Duration::ZERO };
@@ -221,10 +209,10 @@ impl Load {
 
     /// Sends nothing any more.
     pub(super) fn settle_down(&mut self, out: &mut Outbox<'_>) {
-        if self.phase != Phase::Asking {
+        if self.stage != Stage::Asking {
             return;
         }
-        self.phase = Phase::Settling;
+        self.stage = Stage::Awaiting;
         if let (Some(rota), Some(until)) = (&mut self.rota, self.ledger.until()) {
             self.ledger.counts[Fact::Unsent] = rota.schedule.skip(self.ledger.from(), until.min(out.now()));
         }
@@ -234,13 +222,13 @@ impl Load {
 
     pub(super) fn end_when_settled(&mut self, out: &mut Outbox<'_>) {
         if let Extent::Requests(requests) = self.options.extent
-            && self.phase == Phase::Asking
+            && self.stage == Stage::Asking
             && self.ledger.counts[Fact::Sent] >= requests
         {
             return self.settle_down(out);
         }
-        if self.phase == Phase::Settling && self.ledger.is_settled() {
-            self.phase = Phase::Over;
+        if self.stage == Stage::Awaiting && self.ledger.is_complete() {
+            self.stage = Stage::Over;
             out.stop();
         }
     }
@@ -255,7 +243,7 @@ impl Load {
 impl Service for Load {
     fn opened(&mut self, peer: Peer, out: &mut Outbox<'_>) {
         let tag = out.tag();
-        if self.phase == Phase::Asking || self.phase == Phase::Settling {
+        if self.stage == Stage::Asking || self.stage == Stage::Awaiting {
             // For one request, or too late to be waited for.
             match self.asker_of(tag) {
                 Some(key) if self.options.churn => {
@@ -281,20 +269,20 @@ impl Service for Load {
         } else {
             self.ledger.counts[Fact::ConnectionsOpened] += 1;
         }
-        match self.phase {
-            Phase::Scouting if self.is_datagram() => {
+        match self.stage {
+            Stage::Scouting if self.is_datagram() => {
                 self.ask(0, out.now(), out);
                 out.wake_at(out.now() + SCOUTING, SCOUT);
             }
-            Phase::Scouting => self.gather(out),
+            Stage::Scouting => self.gather(out),
             _ => self.dial_more(out),
         }
     }
 
     fn failed(&mut self, peer: Option<Peer>, error: &io::Error, out: &mut Outbox<'_>) {
         let key = self.asker_of(out.tag());
-        match (self.phase, peer, key) {
-            (Phase::Scouting, ..) => {
+        match (self.stage, peer, key) {
+            (Stage::Scouting, ..) => {
                 if !self.crowd.try_next_address() {
                     self.error = Some(copy_of(error));
                     return out.stop();
@@ -304,15 +292,14 @@ impl Service for Load {
                 self.ledger.counts[Fact::ConnectionsOpened] = 0;
                 self.crowd.send_scout(out);
             }
-            (Phase::Connecting, None, _) if is_for_now(error) => {
+            (Stage::Connecting, None, _) if is_for_now(error) => {
                 self.crowd.settled(out.now());
                 self.crowd.dial_again(out.tag());
                 self.dial_later(out.now() + WAIT, out);
             }
-            (Phase::Connecting, None, _) => {
+            (Stage::Connecting, None, _) => {
                 self.crowd.settled(out.now());
-                self.crowd.refused(error, 1);
-                self.ledger.counts[Fact::ConnectionsFailed] += 1;
+                self.ledger.connections_failed(error, 1);
                 self.dial_more(out);
             }
             // Nobody takes the datagrams of this one. The sweep has it ask again, not at full speed.
@@ -320,14 +307,14 @@ impl Service for Load {
                 self.give_up_all(key, Fact::Refused, out.now());
                 self.end_when_settled(out);
             }
-            (Phase::Asking | Phase::Settling, None, Some(_)) if is_for_now(error) || is_portless(error) => {
+            (Stage::Asking | Stage::Awaiting, None, Some(_)) if is_for_now(error) || is_portless(error) => {
                 self.ledger.counts[Fact::PortWaits] += u64::from(is_portless(error));
                 out.wake_at(out.now() + WAIT, REDIAL | out.tag());
             }
-            (Phase::Asking | Phase::Settling, None, Some(key)) => {
+            (Stage::Asking | Stage::Awaiting, None, Some(key)) => {
                 let is_refused = error.kind() == io::ErrorKind::ConnectionRefused;
                 self.give_up_all(key, if is_refused { Fact::Refused } else { Fact::Broken }, out.now());
-                self.crowd.refused(error, 1);
+                self.ledger.refused(error);
                 if self.rota.is_some() {
                     self.set_free(key, out);
                 }

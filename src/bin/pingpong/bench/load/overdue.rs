@@ -3,8 +3,8 @@
 use std::io;
 use std::time::Duration;
 
-use super::{Load, Phase, SWEEP};
-use crate::bench::record::counts::Fact;
+use super::{Load, SWEEP, Stage};
+use crate::bench::record::Fact;
 use pingpong::service::Outbox;
 
 /// Connections that are looked at for overdue answers at once.
@@ -24,21 +24,20 @@ impl Load {
             self.sweep_one(key, out);
         }
         self.swept = if end == self.askers.len() { 0 } else { end };
-        self.ledger.mind_parts(now);
+        self.ledger.end_part_if_due(now);
         // Whoever does not answer a SYN for so long is not waited for.
-        if self.phase == Phase::Connecting
+        if self.stage == Stage::Connecting
             && self.crowd.is_waiting()
             && now.since(self.crowd.progress) > self.options.timeout
         {
-            let counts = &mut self.ledger.counts;
+            let counts = &self.ledger.counts;
             let settled = counts[Fact::ConnectionsOpened] + counts[Fact::ConnectionsFailed];
             let missing = counts[Fact::ConnectionsRequested].saturating_sub(settled);
-            counts[Fact::ConnectionsFailed] += missing;
-            self.crowd.refused(&io::ErrorKind::TimedOut.into(), missing);
+            self.ledger.connections_failed(&io::ErrorKind::TimedOut.into(), missing);
             self.start(out);
         }
         // (A datagram scout has a time of its own.)
-        let is_dialling = self.phase == Phase::Scouting && !self.is_datagram();
+        let is_dialling = self.stage == Stage::Scouting && !self.is_datagram();
         if is_dialling && now.since(self.crowd.progress) > self.options.timeout {
             self.error = Some(io::ErrorKind::TimedOut.into());
             out.stop();

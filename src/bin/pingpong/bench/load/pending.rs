@@ -6,27 +6,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use crate::bench::record::{Answered, Request};
 use pingpong::Moment;
-
-/// One request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Request {
-    pub(crate) number: u64,
-    /// When it was to be sent.
-    pub(crate) intended: Moment,
-    /// When it was sent.
-    pub(crate) sent: Moment,
-}
-
-/// A request that has been answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Settled {
-    pub(crate) request: Request,
-    /// It had been given up.
-    pub(crate) was_overdue: bool,
-    /// A later request was answered before it.
-    pub(crate) is_overtaken: bool,
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -66,12 +47,12 @@ impl Pending {
     }
 
     /// Takes the oldest one: it is answered.
-    pub(super) fn settle_oldest(&mut self) -> Option<Settled> {
+    pub(super) fn settle_oldest(&mut self) -> Option<Answered> {
         self.oldest().and_then(|number| self.settle(number))
     }
 
     /// Takes this one: it is answered. `None` where it has been answered, or forgotten, or was never asked.
-    pub(crate) fn settle(&mut self, number: u64) -> Option<Settled> {
+    pub(crate) fn settle(&mut self, number: u64) -> Option<Answered> {
         let place = match self.queue.front() {
             Some((request, _)) if request.number == number => 0,
             _ => self.queue.binary_search_by_key(&number, |(request, _)| request.number).ok()?,
@@ -85,7 +66,7 @@ impl Pending {
         let is_overtaken = number < self.newest_answered;
         self.newest_answered = self.newest_answered.max(number);
         self.drop_answered();
-        Some(Settled { request, was_overdue: was == State::Overdue, is_overtaken })
+        Some(Answered { request, was_overdue: was == State::Overdue, is_overtaken })
     }
 
     /// Gives up those that have waited for longer than `timeout`, and tells each of them.
@@ -142,7 +123,7 @@ mod tests {
         let mut pending = Pending::default();
         for number in 1..=4 {
             let sent = Moment::from_nanos(number * SECOND);
-            pending.push(Request { number, intended: sent, sent });
+            pending.push(Request { number, due: sent, sent });
         }
         pending
     }
