@@ -5,7 +5,8 @@
 
 use super::connection::Verdict;
 use super::open::Rota;
-use super::{BEGIN, Load, SEND, Stage};
+use super::wake::{Tag, Visit, Wake};
+use super::{Load, Stage};
 use crate::bench::Extent;
 use crate::bench::record::{Fact, Request};
 use pingpong::Moment;
@@ -23,7 +24,7 @@ impl Load {
         }
         self.begun = end;
         if end < self.askers.len() {
-            out.wake_at(out.now(), BEGIN);
+            out.wake_at(out.now(), Wake::Begin.into());
         }
     }
 
@@ -71,12 +72,16 @@ impl Load {
 
     /// Makes the connection for one request.
     pub(super) fn visit(&mut self, key: usize, out: &mut Outbox<'_>) {
+        let visit = self.visit_of(key).next();
         let asker = &mut self.askers[key];
         asker.hang_up();
-        // Without the highest bit, which is the redial's.
-        asker.visit = asker.visit.wrapping_add(1) & i32::MAX as u32;
-        let tag = u64::from(asker.visit) << 32 | key as u64;
-        self.crowd.dial(tag, out);
+        asker.visit = visit.number;
+        self.crowd.dial(Tag::Asking(visit), out);
+    }
+
+    /// The latest dial of this asker.
+    pub(super) fn visit_of(&self, key: usize) -> Visit {
+        Visit { index: key as u32, number: self.askers[key].visit }
     }
 
     /// In the open loop: sends the request that is due, if anyone is free to.
@@ -95,7 +100,7 @@ impl Load {
             }
         }
         let next = self.rota.as_ref().map_or(due, |rota| rota.schedule.due());
-        out.wake_at(next, SEND);
+        out.wake_at(next, Wake::Send.into());
     }
 
     /// Lets the open loop ask this one again, unless too much of it is unanswered.
@@ -106,7 +111,7 @@ impl Load {
         let Some(rota) = self.rota.as_mut().filter(|_| !asker.is_free && under_way < self.window) else { return };
         asker.is_free = true;
         if rota.add(key) {
-            out.wake_at(out.now(), SEND);
+            out.wake_at(out.now(), Wake::Send.into());
         }
     }
 

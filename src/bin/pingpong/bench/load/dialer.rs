@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::schedule::Schedule;
+use super::wake::{Tag, Visit};
 use crate::bench::Sources;
 use pingpong::Address;
 use pingpong::Moment;
@@ -10,9 +11,6 @@ use pingpong::service::{Dial, Outbox};
 
 /// Connections being made at once: as fast as answered, without a flood of unanswered SYNs.
 const AT_ONCE: u32 = 128;
-
-/// The number that idle connections carry.
-pub(super) const IDLE: u64 = u64::MAX;
 
 #[derive(Debug)]
 pub(super) struct Crowd {
@@ -27,7 +25,7 @@ pub(super) struct Crowd {
     wanted: u32,
     begun: u32,
     /// Those to dial once more, by the number they carry.
-    again: Vec<u64>,
+    again: Vec<Tag>,
     /// Dials without an outcome.
     under_way: u32,
     pace: Option<Schedule>,
@@ -95,22 +93,21 @@ impl Crowd {
             self.progress = out.now();
         }
         let tag = self.again.pop().unwrap_or_else(|| {
+            let index = self.begun;
             self.begun += 1;
-            if self.begun <= self.asking { u64::from(self.begun - 1) } else { IDLE }
+            if index < self.asking { Tag::Asking(Visit { index, number: 0 }) } else { Tag::Idle }
         });
         self.under_way += 1;
         self.dial(tag, out);
     }
 
     /// Makes a connection that carries this number.
-    pub(super) fn dial(&mut self, tag: u64, out: &mut Outbox<'_>) {
+    pub(super) fn dial(&mut self, tag: Tag, out: &mut Outbox<'_>) {
         let Some(to) = self.addresses.front().cloned() else { return };
         let from = self.sources.map(|sources| sources.nth(self.dials));
         self.dials += 1;
-        match self.is_datagram {
-            true => out.ask(Dial { to, from, tag }),
-            false => out.connect(Dial { to, from, tag }),
-        }
+        let dial = Dial { to, from, tag: tag.into() };
+        if self.is_datagram { out.ask(dial) } else { out.connect(dial) }
     }
 
     /// A dial has an outcome.
@@ -120,7 +117,7 @@ impl Crowd {
     }
 
     /// Has a connection dialled once more, later.
-    pub(super) fn dial_again(&mut self, tag: u64) {
+    pub(super) fn dial_again(&mut self, tag: Tag) {
         self.again.push(tag);
     }
 

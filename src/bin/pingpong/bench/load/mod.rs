@@ -12,6 +12,7 @@ mod open;
 mod overdue;
 mod pending;
 mod schedule;
+mod wake;
 
 use std::io;
 use std::time::Duration;
@@ -20,7 +21,7 @@ use crate::bench::record::Fact;
 use crate::bench::record::Ledger;
 use crate::bench::{BenchOptions, Extent};
 use connection::Asker;
-use dialer::{Crowd, IDLE};
+use dialer::Crowd;
 use message::Wording;
 use open::Rota;
 use pingpong::Address;
@@ -28,16 +29,7 @@ use pingpong::Moment;
 use pingpong::service::{Input, Outbox, Peer, Service};
 use pingpong::{CloseReason, Error, copy_of};
 use schedule::Schedule;
-
-/// The timers.
-pub(super) const SEND: u64 = 0;
-const END: u64 = 1;
-pub(super) const SWEEP: u64 = 2;
-pub(super) const BEGIN: u64 = 3;
-const DIAL: u64 = 4;
-const SCOUT: u64 = 5;
-/// With the number of a visit in the lower bits: it dials once more.
-const REDIAL: u64 = 1 << 63;
+use wake::{Tag, Wake};
 
 /// How long a datagram that looks whether anyone is there waits for an answer.
 const SCOUTING: Duration = Duration::from_millis(250);
@@ -126,7 +118,7 @@ impl Load {
         let asking = if self.options.churn { 0 } else { u64::from(self.options.connections) };
         self.ledger.counts[Fact::ConnectionsRequested] = asking + idle;
         self.crowd.send_scout(out);
-        out.wake_at(out.now() + self.sweep_interval(), SWEEP);
+        out.wake_at(out.now() + self.sweep_interval(), Wake::Sweep.into());
     }
 
     /// Where the far side really is, of the addresses that its name has.
@@ -159,7 +151,7 @@ impl Load {
     /// Goes on dialling at this moment, unless it will anyway.
     fn dial_later(&mut self, at: Moment, out: &mut Outbox<'_>) {
         if !std::mem::replace(&mut self.dials_later, true) {
-            out.wake_at(at, DIAL);
+            out.wake_at(at, Wake::Dial.into());
         }
     }
 
@@ -190,7 +182,7 @@ impl Load {
         if let Some(until) = until {
             // The open loop ends by itself, with the last request that is due; unless it is held up.
             let patience = if self.options.rate.is_some() { self.options.timeout } else { Duration::ZERO };
-            out.wake_at(until + patience, END);
+            out.wake_at(until + patience, Wake::End.into());
         }
         // The scout's question is nobody's to wait for.
         self.askers[0].pending.give_up(now, Duration::ZERO, |_| {});
@@ -198,9 +190,9 @@ impl Load {
             Some(rate) => {
                 self.rota = Some(Rota::new(Schedule::new(now, rate), self.askers.len() as u32));
                 self.askers.iter_mut().for_each(|asker| asker.is_free = true);
-                out.wake_at(now, SEND);
+                out.wake_at(now, Wake::Send.into());
             }
-            None => out.wake_at(now, BEGIN),
+            None => out.wake_at(now, Wake::Begin.into()),
         }
         if self.present == 0 && !self.options.churn {
             self.settle_down(out);
@@ -235,14 +227,16 @@ impl Load {
 
     /// The asker that a connection is of, unless it has another one by now.
     fn asker_of(&self, tag: u64) -> Option<usize> {
-        let (key, visit) = (tag as u32 as usize, (tag >> 32) as u32);
-        self.askers.get(key).filter(|asker| asker.visit == visit).map(|_| key)
+        let Tag::Asking(visit) = tag.into() else { return None };
+        let key = visit.index as usize;
+        self.askers.get(key).filter(|asker| asker.visit == visit.number).map(|_| key)
     }
 }
 
 impl Service for Load {
     fn opened(&mut self, peer: Peer, out: &mut Outbox<'_>) {
         let tag = out.tag();
+        let is_idle = Tag::from(tag) == Tag::Idle;
         if self.stage == Stage::Asking || self.stage == Stage::Awaiting {
             // For one request, or too late to be waited for.
             match self.asker_of(tag) {
@@ -256,13 +250,13 @@ impl Service for Load {
             return;
         }
         self.crowd.settled(out.now());
-        if tag == IDLE {
+        if is_idle {
             self.idle += 1;
         } else if let Some(key) = self.asker_of(tag) {
             self.askers[key].peer = Some(peer);
             self.present += 1;
         }
-        if self.options.churn && tag != IDLE {
+        if self.options.churn && !is_idle {
             // It has found someone; the visits make connections of their own.
             self.askers[0].hang_up();
             out.close();
@@ -272,7 +266,7 @@ impl Service for Load {
         match self.stage {
             Stage::Scouting if self.is_datagram() => {
                 self.ask(0, out.now(), out);
-                out.wake_at(out.now() + SCOUTING, SCOUT);
+                out.wake_at(out.now() + SCOUTING, Wake::Scout.into());
             }
             Stage::Scouting => self.gather(out),
             _ => self.dial_more(out),
@@ -294,7 +288,7 @@ impl Service for Load {
             }
             (Stage::Connecting, None, _) if is_for_now(error) => {
                 self.crowd.settled(out.now());
-                self.crowd.dial_again(out.tag());
+                self.crowd.dial_again(out.tag().into());
                 self.dial_later(out.now() + WAIT, out);
             }
             (Stage::Connecting, None, _) => {
@@ -307,9 +301,9 @@ impl Service for Load {
                 self.give_up_all(key, Fact::Refused, out.now());
                 self.end_when_settled(out);
             }
-            (Stage::Asking | Stage::Awaiting, None, Some(_)) if is_for_now(error) || is_portless(error) => {
+            (Stage::Asking | Stage::Awaiting, None, Some(key)) if is_for_now(error) || is_portless(error) => {
                 self.ledger.counts[Fact::PortWaits] += u64::from(is_portless(error));
-                out.wake_at(out.now() + WAIT, REDIAL | out.tag());
+                out.wake_at(out.now() + WAIT, Wake::Redial(self.visit_of(key)).into());
             }
             (Stage::Asking | Stage::Awaiting, None, Some(key)) => {
                 let is_refused = error.kind() == io::ErrorKind::ConnectionRefused;
@@ -347,7 +341,7 @@ impl Service for Load {
         if matches!(why, CloseReason::Service | CloseReason::Shutdown) {
             return;
         }
-        if out.tag() == IDLE {
+        if Tag::from(out.tag()) == Tag::Idle {
             self.idle -= 1;
             self.ledger.counts[Fact::ConnectionsLost] += 1;
             return;
@@ -369,19 +363,19 @@ impl Service for Load {
     }
 
     fn expired(&mut self, key: u64, out: &mut Outbox<'_>) {
-        match key {
-            SEND => self.keep_schedule(out),
-            END => self.settle_down(out),
-            SWEEP => self.sweep(out),
-            BEGIN => self.begin_some(out),
-            DIAL => {
+        match Wake::from(key) {
+            Wake::Send => self.keep_schedule(out),
+            Wake::End => self.settle_down(out),
+            Wake::Sweep => self.sweep(out),
+            Wake::Begin => self.begin_some(out),
+            Wake::Dial => {
                 self.dials_later = false;
                 self.dial_more(out);
             }
-            SCOUT => self.gather(out),
+            Wake::Scout => self.gather(out),
             // Unless it was given up meanwhile.
-            redial => {
-                if let Some(key) = self.asker_of(redial & !REDIAL) {
+            Wake::Redial(visit) => {
+                if let Some(key) = self.asker_of(Tag::Asking(visit).into()) {
                     self.visit(key, out);
                 }
             }

@@ -3,7 +3,8 @@
 use std::io;
 use std::time::Duration;
 
-use super::{Load, SWEEP, Stage};
+use super::wake::Wake;
+use super::{Load, Stage};
 use crate::bench::record::Fact;
 use pingpong::service::Outbox;
 
@@ -43,7 +44,7 @@ impl Load {
             out.stop();
         }
         self.end_when_settled(out);
-        out.wake_at(now + self.sweep_interval(), SWEEP);
+        out.wake_at(now + self.sweep_interval(), Wake::Sweep.into());
     }
 
     fn sweep_one(&mut self, key: usize, out: &mut Outbox<'_>) {
