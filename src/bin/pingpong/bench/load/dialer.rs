@@ -13,7 +13,7 @@ use pingpong::service::{Dial, Outbox};
 const AT_ONCE: u32 = 128;
 
 #[derive(Debug)]
-pub(super) struct Crowd {
+pub(super) struct Dialer {
     /// The addresses that have not been tried, the one that is used first.
     addresses: VecDeque<Address>,
     is_datagram: bool,
@@ -33,7 +33,7 @@ pub(super) struct Crowd {
     pub(super) progress: Moment,
 }
 
-impl Crowd {
+impl Dialer {
     pub(super) fn new(
         addresses: Vec<Address>,
         is_datagram: bool,
@@ -111,7 +111,7 @@ impl Crowd {
     }
 
     /// A dial has an outcome.
-    pub(super) fn settled(&mut self, now: Moment) {
+    pub(super) fn note_outcome(&mut self, now: Moment) {
         self.under_way = self.under_way.saturating_sub(1);
         self.progress = now;
     }

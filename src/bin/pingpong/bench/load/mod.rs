@@ -20,10 +20,10 @@ use std::time::Duration;
 use crate::bench::record::Fact;
 use crate::bench::record::Ledger;
 use crate::bench::{BenchOptions, Extent};
-use connection::Asker;
-use dialer::Crowd;
-use message::Wording;
-use open::Rota;
+use connection::Connection;
+use dialer::Dialer;
+use message::Messages;
+use open::Turns;
 use pingpong::Address;
 use pingpong::Moment;
 use pingpong::service::{Input, Outbox, Peer, Service};
@@ -58,12 +58,12 @@ pub(super) enum Stage {
 pub(super) struct Load {
     options: BenchOptions,
     pub(super) stage: Stage,
-    wording: Wording,
-    crowd: Crowd,
-    askers: Vec<Asker>,
+    messages: Messages,
+    dialer: Dialer,
+    connections: Vec<Connection>,
     /// The open loop's.
-    rota: Option<Rota>,
-    /// So many requests of one asker may be unanswered in the open loop.
+    turns: Option<Turns>,
+    /// So many requests of one connection may be unanswered in the open loop.
     window: usize,
     /// A timer is set to go on dialling.
     dials_later: bool,
@@ -84,16 +84,16 @@ pub(super) struct Load {
 impl Load {
     pub(super) fn new(options: BenchOptions, addresses: Vec<Address>, shows_progress: bool) -> Self {
         let is_datagram = options.endpoint.is_datagram();
-        let wording = Wording::new(&options.probe, options.framing, is_datagram);
-        let window = (WINDOW_BYTES / wording.request_len().max(wording.answer_len())).max(LEAST_WINDOW);
+        let messages = Messages::new(&options.probe, options.framing, is_datagram);
+        let window = (WINDOW_BYTES / messages.request_len().max(messages.answer_len())).max(LEAST_WINDOW);
         // One that visits makes its connections later.
         let asking = if options.churn { 1 } else { options.connections };
         Self {
             stage: Stage::Scouting,
-            crowd: Crowd::new(addresses, is_datagram, options.sources, asking, options.idle),
-            askers: (0..options.connections).map(|_| Asker::default()).collect(),
-            wording,
-            rota: None,
+            dialer: Dialer::new(addresses, is_datagram, options.sources, asking, options.idle),
+            connections: (0..options.connections).map(|_| Connection::default()).collect(),
+            messages,
+            turns: None,
             window: if options.churn { 1 } else { window },
             dials_later: false,
             requests: 0,
@@ -117,13 +117,13 @@ impl Load {
         let idle = u64::from(self.options.idle);
         let asking = if self.options.churn { 0 } else { u64::from(self.options.connections) };
         self.ledger.counts[Fact::ConnectionsRequested] = asking + idle;
-        self.crowd.send_scout(out);
+        self.dialer.send_scout(out);
         out.wake_at(out.now() + self.sweep_interval(), Wake::Sweep.into());
     }
 
     /// Where the far side really is, of the addresses that its name has.
     pub(super) fn address(&self) -> Option<&Address> {
-        self.crowd.address()
+        self.dialer.address()
     }
 
     /// Ends the last part, and counts what is still open. Fails where nobody was there.
@@ -140,10 +140,10 @@ impl Load {
     }
 
     fn dial_more(&mut self, out: &mut Outbox<'_>) {
-        if let Some(due) = self.crowd.dial_more(out) {
+        if let Some(due) = self.dialer.dial_more(out) {
             self.dial_later(due, out);
         }
-        if self.crowd.is_complete() {
+        if self.dialer.is_complete() {
             self.start(out);
         }
     }
@@ -156,11 +156,11 @@ impl Load {
     }
 
     /// Someone is there: all the others are to come.
-    fn gather(&mut self, out: &mut Outbox<'_>) {
+    fn connect_all(&mut self, out: &mut Outbox<'_>) {
         if self.stage == Stage::Scouting {
             self.stage = Stage::Connecting;
             if let Some(rate) = self.options.connect_rate {
-                self.crowd.keep_pace(out.now(), rate);
+                self.dialer.keep_pace(out.now(), rate);
             }
             self.dial_more(out);
         }
@@ -185,39 +185,39 @@ impl Load {
             out.wake_at(until + patience, Wake::End.into());
         }
         // The scout's question is nobody's to wait for.
-        self.askers[0].pending.give_up(now, Duration::ZERO, |_| {});
+        self.connections[0].pending.give_up(now, Duration::ZERO, |_| {});
         match self.options.rate {
             Some(rate) => {
-                self.rota = Some(Rota::new(Schedule::new(now, rate), self.askers.len() as u32));
-                self.askers.iter_mut().for_each(|asker| asker.is_free = true);
+                self.turns = Some(Turns::new(Schedule::new(now, rate), self.connections.len() as u32));
+                self.connections.iter_mut().for_each(|connection| connection.is_queued = true);
                 out.wake_at(now, Wake::Send.into());
             }
             None => out.wake_at(now, Wake::Begin.into()),
         }
         if self.present == 0 && !self.options.churn {
-            self.settle_down(out);
+            self.stop_asking(out);
         }
     }
 
     /// Sends nothing any more.
-    pub(super) fn settle_down(&mut self, out: &mut Outbox<'_>) {
+    pub(super) fn stop_asking(&mut self, out: &mut Outbox<'_>) {
         if self.stage != Stage::Asking {
             return;
         }
         self.stage = Stage::Awaiting;
-        if let (Some(rota), Some(until)) = (&mut self.rota, self.ledger.until()) {
-            self.ledger.counts[Fact::Unsent] = rota.schedule.skip(self.ledger.from(), until.min(out.now()));
+        if let (Some(turns), Some(until)) = (&mut self.turns, self.ledger.until()) {
+            self.ledger.counts[Fact::Unsent] = turns.schedule.skip(self.ledger.from(), until.min(out.now()));
         }
         self.ledger.close(out.now());
-        self.end_when_settled(out);
+        self.end_if_complete(out);
     }
 
-    pub(super) fn end_when_settled(&mut self, out: &mut Outbox<'_>) {
+    pub(super) fn end_if_complete(&mut self, out: &mut Outbox<'_>) {
         if let Extent::Requests(requests) = self.options.extent
             && self.stage == Stage::Asking
             && self.ledger.counts[Fact::Sent] >= requests
         {
-            return self.settle_down(out);
+            return self.stop_asking(out);
         }
         if self.stage == Stage::Awaiting && self.ledger.is_complete() {
             self.stage = Stage::Over;
@@ -225,11 +225,11 @@ impl Load {
         }
     }
 
-    /// The asker that a connection is of, unless it has another one by now.
-    fn asker_of(&self, tag: u64) -> Option<usize> {
+    /// The connection that a connection is of, unless it has another one by now.
+    fn index_of(&self, tag: u64) -> Option<usize> {
         let Tag::Asking(visit) = tag.into() else { return None };
-        let key = visit.index as usize;
-        self.askers.get(key).filter(|asker| asker.visit == visit.number).map(|_| key)
+        let index = visit.index as usize;
+        self.connections.get(index).filter(|connection| connection.visit == visit.number).map(|_| index)
     }
 }
 
@@ -239,26 +239,26 @@ impl Service for Load {
         let is_idle = Tag::from(tag) == Tag::Idle;
         if self.stage == Stage::Asking || self.stage == Stage::Awaiting {
             // For one request, or too late to be waited for.
-            match self.asker_of(tag) {
-                Some(key) if self.options.churn => {
-                    let Some(number) = self.askers[key].pending.oldest() else { return out.close() };
-                    self.askers[key].peer = Some(peer);
-                    out.reply(self.wording.request(number));
+            match self.index_of(tag) {
+                Some(index) if self.options.churn => {
+                    let Some(number) = self.connections[index].pending.oldest() else { return out.close() };
+                    self.connections[index].peer = Some(peer);
+                    out.reply(self.messages.request(number));
                 }
                 _ => out.close(),
             }
             return;
         }
-        self.crowd.settled(out.now());
+        self.dialer.note_outcome(out.now());
         if is_idle {
             self.idle += 1;
-        } else if let Some(key) = self.asker_of(tag) {
-            self.askers[key].peer = Some(peer);
+        } else if let Some(index) = self.index_of(tag) {
+            self.connections[index].peer = Some(peer);
             self.present += 1;
         }
         if self.options.churn && !is_idle {
             // It has found someone; the visits make connections of their own.
-            self.askers[0].hang_up();
+            self.connections[0].hang_up();
             out.close();
         } else {
             self.ledger.counts[Fact::ConnectionsOpened] += 1;
@@ -268,71 +268,71 @@ impl Service for Load {
                 self.ask(0, out.now(), out);
                 out.wake_at(out.now() + SCOUTING, Wake::Scout.into());
             }
-            Stage::Scouting => self.gather(out),
+            Stage::Scouting => self.connect_all(out),
             _ => self.dial_more(out),
         }
     }
 
     fn failed(&mut self, peer: Option<Peer>, error: &io::Error, out: &mut Outbox<'_>) {
-        let key = self.asker_of(out.tag());
-        match (self.stage, peer, key) {
+        let index = self.index_of(out.tag());
+        match (self.stage, peer, index) {
             (Stage::Scouting, ..) => {
-                if !self.crowd.try_next_address() {
+                if !self.dialer.try_next_address() {
                     self.error = Some(copy_of(error));
                     return out.stop();
                 }
-                self.askers[0] = Asker::default();
+                self.connections[0] = Connection::default();
                 self.present = 0;
                 self.ledger.counts[Fact::ConnectionsOpened] = 0;
-                self.crowd.send_scout(out);
+                self.dialer.send_scout(out);
             }
             (Stage::Connecting, None, _) if is_for_now(error) => {
-                self.crowd.settled(out.now());
-                self.crowd.dial_again(out.tag().into());
+                self.dialer.note_outcome(out.now());
+                self.dialer.dial_again(out.tag().into());
                 self.dial_later(out.now() + WAIT, out);
             }
             (Stage::Connecting, None, _) => {
-                self.crowd.settled(out.now());
+                self.dialer.note_outcome(out.now());
                 self.ledger.connections_failed(error, 1);
                 self.dial_more(out);
             }
             // Nobody takes the datagrams of this one. The sweep has it ask again, not at full speed.
-            (_, Some(_), Some(key)) => {
-                self.give_up_all(key, Fact::Refused, out.now());
-                self.end_when_settled(out);
+            (_, Some(_), Some(index)) => {
+                self.give_up_all(index, Fact::Refused, out.now());
+                self.end_if_complete(out);
             }
-            (Stage::Asking | Stage::Awaiting, None, Some(key)) if is_for_now(error) || is_portless(error) => {
+            (Stage::Asking | Stage::Awaiting, None, Some(index)) if is_for_now(error) || is_portless(error) => {
                 self.ledger.counts[Fact::PortWaits] += u64::from(is_portless(error));
-                out.wake_at(out.now() + WAIT, Wake::Redial(self.visit_of(key)).into());
+                out.wake_at(out.now() + WAIT, Wake::Redial(self.visit_of(index)).into());
             }
-            (Stage::Asking | Stage::Awaiting, None, Some(key)) => {
+            (Stage::Asking | Stage::Awaiting, None, Some(index)) => {
                 let is_refused = error.kind() == io::ErrorKind::ConnectionRefused;
-                self.give_up_all(key, if is_refused { Fact::Refused } else { Fact::Broken }, out.now());
+                self.give_up_all(index, if is_refused { Fact::Refused } else { Fact::Broken }, out.now());
                 self.ledger.refused(error);
-                if self.rota.is_some() {
-                    self.set_free(key, out);
+                if self.turns.is_some() {
+                    self.enqueue(index, out);
                 }
-                self.end_when_settled(out);
+                self.end_if_complete(out);
             }
             _ => {}
         }
     }
 
     fn received(&mut self, _: Peer, input: &mut Input<'_>, out: &mut Outbox<'_>) {
-        let Some(key) = self.asker_of(out.tag()) else {
+        let Some(index) = self.index_of(out.tag()) else {
             input.take_rest();
             return;
         };
         if input.is_datagram() {
-            let verdict = self.askers[key].datagram(input.take_rest(), &mut self.wording, self.requests);
-            self.judge(key, verdict, out);
-            return self.gather(out);
+            let verdict = self.connections[index].take_answer(input.take_rest(), &mut self.messages, self.requests);
+            self.answered(index, verdict, out);
+            return self.connect_all(out);
         }
-        // An answer may end the connection, and the asker go on with another one.
-        while self.asker_of(out.tag()).is_some()
-            && let Some(verdict) = self.askers[key].next_answer(input, &mut self.wording, self.requests)
+        // An answer may end the connection, and the connection go on with another one.
+        while self.index_of(out.tag()).is_some()
+            && let Some(verdict) = self.connections[index].next_answer(input, &mut self.messages, self.requests)
         {
-            self.judge(key, verdict, out);
+            self.answered(index, verdict, out);
         }
     }
 
@@ -346,37 +346,39 @@ impl Service for Load {
             self.ledger.counts[Fact::ConnectionsLost] += 1;
             return;
         }
-        let Some(key) = self.asker_of(out.tag()).filter(|key| self.askers[*key].peer == Some(peer)) else { return };
-        self.askers[key].hang_up();
-        self.give_up_all(key, Fact::Broken, out.now());
+        let Some(index) = self.index_of(out.tag()).filter(|index| self.connections[*index].peer == Some(peer)) else {
+            return;
+        };
+        self.connections[index].hang_up();
+        self.give_up_all(index, Fact::Broken, out.now());
         if self.options.churn {
-            self.go_on(key, out);
+            self.ask_next(index, out);
             return;
         }
         self.ledger.counts[Fact::ConnectionsLost] += 1;
         self.present -= 1;
         match self.present {
             // Nobody is left to ask.
-            0 => self.settle_down(out),
-            _ => self.end_when_settled(out),
+            0 => self.stop_asking(out),
+            _ => self.end_if_complete(out),
         }
     }
 
-    fn expired(&mut self, key: u64, out: &mut Outbox<'_>) {
-        match Wake::from(key) {
+    fn expired(&mut self, index: u64, out: &mut Outbox<'_>) {
+        match Wake::from(index) {
             Wake::Send => self.keep_schedule(out),
-            Wake::End => self.settle_down(out),
+            Wake::End => self.stop_asking(out),
             Wake::Sweep => self.sweep(out),
             Wake::Begin => self.begin_some(out),
             Wake::Dial => {
                 self.dials_later = false;
                 self.dial_more(out);
             }
-            Wake::Scout => self.gather(out),
+            Wake::Scout => self.connect_all(out),
             // Unless it was given up meanwhile.
             Wake::Redial(visit) => {
-                if let Some(key) = self.asker_of(Tag::Asking(visit).into()) {
-                    self.visit(key, out);
+                if let Some(index) = self.index_of(Tag::Asking(visit).into()) {
+                    self.visit(index, out);
                 }
             }
         }
