@@ -4,11 +4,11 @@
 //! request either of them dials first, and the request is sent when someone is there.
 
 use super::connection::Verdict;
-use super::open::Rota;
-use super::pending::Request;
-use super::{BEGIN, Load, Phase, SEND};
+use super::open::Turns;
+use super::wake::{Tag, Visit, Wake};
+use super::{Load, Stage};
 use crate::bench::Extent;
-use crate::bench::record::counts::Fact;
+use crate::bench::record::{Fact, Request};
 use pingpong::Moment;
 use pingpong::service::Outbox;
 
@@ -18,51 +18,51 @@ const BEGUN_AT_ONCE: usize = 8;
 impl Load {
     /// Has the next few connections ask for the first time.
     pub(super) fn begin_some(&mut self, out: &mut Outbox<'_>) {
-        let end = (self.begun + BEGUN_AT_ONCE).min(self.askers.len());
-        for key in self.begun..end {
-            self.top_up(key, out);
+        let end = (self.begun + BEGUN_AT_ONCE).min(self.connections.len());
+        for index in self.begun..end {
+            self.top_up(index, out);
         }
         self.begun = end;
-        if end < self.askers.len() {
-            out.wake_at(out.now(), BEGIN);
+        if end < self.connections.len() {
+            out.wake_at(out.now(), Wake::Begin.into());
         }
     }
 
     /// Whether another request may be sent that is due now.
-    fn may_ask(&self, due: Moment) -> bool {
+    fn may_send(&self, due: Moment) -> bool {
         let is_enough = match self.options.extent {
             Extent::Requests(requests) => self.ledger.covers(due) && self.ledger.counts[Fact::Sent] >= requests,
             Extent::Duration(_) => self.ledger.until().is_some_and(|until| due >= until),
         };
-        self.phase == Phase::Asking && !is_enough
+        self.stage == Stage::Asking && !is_enough
     }
 
-    /// Notes a request of this asker that is sent now.
-    fn note(&mut self, key: usize, intended: Moment, now: Moment) -> u64 {
+    /// Notes a request of this connection that is sent now.
+    fn note_request(&mut self, index: usize, due: Moment, now: Moment) -> u64 {
         self.requests += 1;
-        let request = Request { number: self.requests, intended, sent: now };
-        self.askers[key].pending.push(request);
+        let request = Request { number: self.requests, due, sent: now };
+        self.connections[index].pending.push(request);
         self.ledger.sent(&request);
         request.number
     }
 
-    /// Sends a request of this asker, on its connection or on one made for it.
-    pub(super) fn ask(&mut self, key: usize, intended: Moment, out: &mut Outbox<'_>) {
+    /// Sends a request of this connection, on its connection or on one made for it.
+    pub(super) fn ask(&mut self, index: usize, due: Moment, out: &mut Outbox<'_>) {
         if self.options.churn {
-            self.note(key, intended, out.now());
-            return self.visit(key, out);
+            self.note_request(index, due, out.now());
+            return self.visit(index, out);
         }
-        if let Some(peer) = self.askers[key].peer {
-            let number = self.note(key, intended, out.now());
-            out.send(peer, self.wording.request(number));
+        if let Some(peer) = self.connections[index].peer {
+            let number = self.note_request(index, due, out.now());
+            out.send(peer, self.messages.request(number));
         }
     }
 
-    /// In the closed loop: has an asker ask until enough of its requests are under way.
-    pub(super) fn top_up(&mut self, key: usize, out: &mut Outbox<'_>) {
-        let is_there = |load: &Self| load.options.churn || load.askers[key].peer.is_some();
-        while is_there(self) && self.askers[key].pending.waiting() < self.depth() && self.may_ask(out.now()) {
-            self.ask(key, out.now(), out);
+    /// In the closed loop: has an connection ask until enough of its requests are under way.
+    pub(super) fn top_up(&mut self, index: usize, out: &mut Outbox<'_>) {
+        let is_there = |load: &Self| load.options.churn || load.connections[index].peer.is_some();
+        while is_there(self) && self.connections[index].pending.awaited() < self.depth() && self.may_send(out.now()) {
+            self.ask(index, out.now(), out);
         }
     }
 
@@ -71,48 +71,54 @@ impl Load {
     }
 
     /// Makes the connection for one request.
-    pub(super) fn visit(&mut self, key: usize, out: &mut Outbox<'_>) {
-        let asker = &mut self.askers[key];
-        asker.hang_up();
-        // Without the highest bit, which is the redial's.
-        asker.visit = asker.visit.wrapping_add(1) & i32::MAX as u32;
-        let tag = u64::from(asker.visit) << 32 | key as u64;
-        self.crowd.dial(tag, out);
+    pub(super) fn visit(&mut self, index: usize, out: &mut Outbox<'_>) {
+        let visit = self.visit_of(index).next();
+        let connection = &mut self.connections[index];
+        connection.hang_up();
+        connection.visit = visit.number;
+        self.dialer.dial(Tag::Asking(visit), out);
+    }
+
+    /// The latest dial of this connection.
+    pub(super) fn visit_of(&self, index: usize) -> Visit {
+        Visit { index: index as u32, number: self.connections[index].visit }
     }
 
     /// In the open loop: sends the request that is due, if anyone is free to.
     pub(super) fn keep_schedule(&mut self, out: &mut Outbox<'_>) {
-        let Some(due) = self.rota.as_ref().map(|rota| rota.schedule.due()) else { return };
-        if !self.may_ask(due) {
-            return self.settle_down(out);
+        let Some(due) = self.turns.as_ref().map(|turns| turns.schedule.due()) else { return };
+        if !self.may_send(due) {
+            return self.stop_asking(out);
         }
         if due <= out.now() {
-            let Some(key) = self.rota.as_mut().and_then(Rota::next) else { return };
-            self.askers[key].is_free = false;
-            if self.options.churn || self.askers[key].peer.is_some() {
-                self.rota.iter_mut().for_each(|rota| rota.schedule.advance());
-                self.ask(key, due, out);
-                self.set_free(key, out);
+            let Some(index) = self.turns.as_mut().and_then(Turns::next) else { return };
+            self.connections[index].is_queued = false;
+            if self.options.churn || self.connections[index].peer.is_some() {
+                self.turns.iter_mut().for_each(|turns| turns.schedule.advance());
+                self.ask(index, due, out);
+                self.enqueue(index, out);
             }
         }
-        let next = self.rota.as_ref().map_or(due, |rota| rota.schedule.due());
-        out.wake_at(next, SEND);
+        let next = self.turns.as_ref().map_or(due, |turns| turns.schedule.due());
+        out.wake_at(next, Wake::Send.into());
     }
 
     /// Lets the open loop ask this one again, unless too much of it is unanswered.
-    pub(super) fn set_free(&mut self, key: usize, out: &mut Outbox<'_>) {
+    pub(super) fn enqueue(&mut self, index: usize, out: &mut Outbox<'_>) {
         let is_datagram = self.is_datagram();
-        let asker = &mut self.askers[key];
-        let under_way = if is_datagram { asker.pending.waiting() as usize } else { asker.pending.len() };
-        let Some(rota) = self.rota.as_mut().filter(|_| !asker.is_free && under_way < self.window) else { return };
-        asker.is_free = true;
-        if rota.add(key) {
-            out.wake_at(out.now(), SEND);
+        let connection = &mut self.connections[index];
+        let under_way = if is_datagram { connection.pending.awaited() as usize } else { connection.pending.len() };
+        let Some(turns) = self.turns.as_mut().filter(|_| !connection.is_queued && under_way < self.window) else {
+            return;
+        };
+        connection.is_queued = true;
+        if turns.add(index) {
+            out.wake_at(out.now(), Wake::Send.into());
         }
     }
 
     /// Takes an answer into account, and asks the next question.
-    pub(super) fn judge(&mut self, key: usize, verdict: Verdict, out: &mut Outbox<'_>) {
+    pub(super) fn answered(&mut self, index: usize, verdict: Verdict, out: &mut Outbox<'_>) {
         match verdict {
             Verdict::Right(settled) => self.ledger.answered(settled, true, out.now()),
             Verdict::Wrong(settled) => self.ledger.answered(settled, false, out.now()),
@@ -120,27 +126,27 @@ impl Load {
         }
         if self.options.churn {
             out.close();
-            self.askers[key].hang_up();
+            self.connections[index].hang_up();
         }
-        self.go_on(key, out);
+        self.ask_next(index, out);
     }
 
-    /// One request of this asker is over: the next one, or the end.
-    pub(super) fn go_on(&mut self, key: usize, out: &mut Outbox<'_>) {
-        if self.phase == Phase::Asking && self.rota.is_some() {
-            self.set_free(key, out);
+    /// One request of this connection is over: the next one, or the end.
+    pub(super) fn ask_next(&mut self, index: usize, out: &mut Outbox<'_>) {
+        if self.stage == Stage::Asking && self.turns.is_some() {
+            self.enqueue(index, out);
         } else if self.options.churn {
-            self.top_up(key, out);
-        } else if self.askers[key].pending.waiting() < self.depth() && self.may_ask(out.now()) {
-            let number = self.note(key, out.now(), out.now());
-            out.reply(self.wording.request(number));
+            self.top_up(index, out);
+        } else if self.connections[index].pending.awaited() < self.depth() && self.may_send(out.now()) {
+            let number = self.note_request(index, out.now(), out.now());
+            out.reply(self.messages.request(number));
         }
-        self.end_when_settled(out);
+        self.end_if_complete(out);
     }
 
-    /// All that this asker waits for will not come.
-    pub(super) fn give_up_all(&mut self, key: usize, fact: Fact, now: Moment) {
-        let Self { askers, ledger, .. } = self;
-        askers[key].pending.abandon(|request| ledger.failed(request, fact, now));
+    /// All that this connection waits for will not come.
+    pub(super) fn give_up_all(&mut self, index: usize, fact: Fact, now: Moment) {
+        let Self { connections, ledger, .. } = self;
+        connections[index].pending.abandon(|request| ledger.failed(request, fact, now));
     }
 }

@@ -3,12 +3,13 @@
 //! Bytes are compared as they come with the answer to the oldest request; from its number on they need not wait for the
 //! rest. When the number differs, the line is looked at as a whole: it may be the right answer to another request.
 
-use super::message::Wording;
-use super::pending::{Pending, Settled};
+use super::message::Messages;
+use super::pending::Pending;
+use crate::bench::record::Answered;
 use pingpong::service::{Input, Peer};
 
 #[derive(Debug, Default)]
-pub(super) struct Asker {
+pub(super) struct Connection {
     pub(super) peer: Option<Peer>,
     /// Which of its connections this is, where it makes a new one for each request.
     pub(super) visit: u32,
@@ -18,20 +19,20 @@ pub(super) struct Asker {
     /// The rest of a wrong line is passed over.
     is_skipping: bool,
     /// Among those that the open loop may ask next.
-    pub(super) is_free: bool,
+    pub(super) is_queued: bool,
 }
 
 /// What an answer was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    Right(Settled),
-    Wrong(Settled),
+    Right(Answered),
+    Wrong(Answered),
     /// Nobody has asked that, or it was answered before.
     Surplus,
 }
 
 impl Verdict {
-    fn of(settled: Option<Settled>, is_right: bool) -> Self {
+    fn of(settled: Option<Answered>, is_right: bool) -> Self {
         match settled {
             Some(settled) if is_right => Self::Right(settled),
             Some(settled) => Self::Wrong(settled),
@@ -40,7 +41,7 @@ impl Verdict {
     }
 }
 
-impl Asker {
+impl Connection {
     /// Forgets its connection and what was said there.
     pub(super) fn hang_up(&mut self) {
         self.peer = None;
@@ -49,7 +50,12 @@ impl Asker {
     }
 
     /// Takes the next answer from a stream, once it is there as a whole. Requests up to `newest` have been made.
-    pub(super) fn next_answer(&mut self, input: &mut Input<'_>, wording: &mut Wording, newest: u64) -> Option<Verdict> {
+    pub(super) fn next_answer(
+        &mut self,
+        input: &mut Input<'_>,
+        messages: &mut Messages,
+        newest: u64,
+    ) -> Option<Verdict> {
         loop {
             let rest = input.rest();
             if rest.is_empty() {
@@ -59,50 +65,50 @@ impl Asker {
                 self.skip(input);
                 continue;
             }
-            let Some(oldest) = self.pending.oldest() else { return self.read_line(input, wording, newest) };
-            let expected = &wording.answer(oldest)[self.matched..];
+            let Some(oldest) = self.pending.oldest() else { return self.read_line(input, messages, newest) };
+            let expected = &messages.answer(oldest)[self.matched..];
             let count = rest.len().min(expected.len());
             if rest[..count] != expected[..count] {
-                return match wording.is_line() && self.matched == 0 {
-                    true => self.read_line(input, wording, newest),
-                    false => Some(self.reject(input, wording)),
+                return match messages.is_line() && self.matched == 0 {
+                    true => self.read_line(input, messages, newest),
+                    false => Some(self.reject(input, messages)),
                 };
             }
             let is_whole = count == expected.len();
-            if !is_whole && self.matched + count < wording.identified_at() {
+            if !is_whole && self.matched + count < messages.identified_at() {
                 return None;
             }
             input.take(count);
             self.matched += count;
             if is_whole {
                 self.matched = 0;
-                return Some(Verdict::of(self.pending.settle_oldest(), true));
+                return Some(Verdict::of(self.pending.take_oldest(), true));
             }
         }
     }
 
     /// Takes a datagram.
-    pub(super) fn datagram(&mut self, bytes: &[u8], wording: &mut Wording, newest: u64) -> Verdict {
-        let claimed = wording.number_of(bytes, newest).or(self.pending.oldest());
-        let is_right = claimed.is_some_and(|number| bytes == wording.answer(number));
-        Verdict::of(claimed.and_then(|number| self.pending.settle(number)), is_right)
+    pub(super) fn take_answer(&mut self, bytes: &[u8], messages: &mut Messages, newest: u64) -> Verdict {
+        let claimed = messages.number_of(bytes, newest).or(self.pending.oldest());
+        let is_right = claimed.is_some_and(|number| bytes == messages.answer(number));
+        Verdict::of(claimed.and_then(|number| self.pending.take(number)), is_right)
     }
 
     /// Takes a line that is not the oldest request's answer: another's, or a wrong one.
-    fn read_line(&mut self, input: &mut Input<'_>, wording: &mut Wording, newest: u64) -> Option<Verdict> {
-        let line: &[u8] = if wording.is_line() { input.line()? } else { input.take_rest() };
-        Some(self.datagram(line, wording, newest))
+    fn read_line(&mut self, input: &mut Input<'_>, messages: &mut Messages, newest: u64) -> Option<Verdict> {
+        let line: &[u8] = if messages.is_line() { input.line()? } else { input.take_rest() };
+        Some(self.take_answer(line, messages, newest))
     }
 
     /// Notes that the oldest request's answer is wrong, and passes over the rest of it as far as that can be told.
-    fn reject(&mut self, input: &mut Input<'_>, wording: &Wording) -> Verdict {
-        if wording.is_line() {
+    fn reject(&mut self, input: &mut Input<'_>, messages: &Messages) -> Verdict {
+        if messages.is_line() {
             self.is_skipping = true;
         } else {
-            input.take(wording.answer_len() - self.matched);
+            input.take(messages.answer_len() - self.matched);
         }
         self.matched = 0;
-        Verdict::of(self.pending.settle_oldest(), false)
+        Verdict::of(self.pending.take_oldest(), false)
     }
 
     /// Passes over bytes up to a line end.
@@ -115,19 +121,19 @@ impl Asker {
 
 #[cfg(test)]
 mod tests {
-    use super::super::pending::Request;
     use super::*;
+    use crate::bench::record::Request;
     use crate::probe::Probe;
     use pingpong::Moment;
     use pingpong::service::Framing;
 
-    /// An asker with requests 1 to `count` under way, 30 bytes each.
-    fn asker(count: u64) -> (Asker, Wording) {
-        let mut asker = Asker::default();
+    /// An connection with requests 1 to `count` under way, 30 bytes each.
+    fn connection(count: u64) -> (Connection, Messages) {
+        let mut connection = Connection::default();
         for number in 1..=count {
-            asker.pending.push(Request { number, intended: Moment::default(), sent: Moment::default() });
+            connection.pending.push(Request { number, due: Moment::default(), sent: Moment::default() });
         }
-        (asker, Wording::new(&Probe::Pong(30), Framing::Line, false))
+        (connection, Messages::new(&Probe::Pong(30), Framing::Line, false))
     }
 
     fn pong(number: u64) -> String {
@@ -135,12 +141,12 @@ mod tests {
     }
 
     /// What a stream's bytes come to when they arrive in chunks of this size: `3` is right, `!3` wrong, `+` surplus.
-    fn heard(asker: &mut Asker, wording: &mut Wording, text: &str, chunk: usize) -> Vec<String> {
+    fn heard(connection: &mut Connection, messages: &mut Messages, text: &str, chunk: usize) -> Vec<String> {
         let (mut verdicts, mut kept) = (Vec::new(), Vec::new());
         for chunk in text.as_bytes().chunks(chunk) {
             kept.extend_from_slice(chunk);
             let mut input = Input::from(&mut kept[..]);
-            while let Some(verdict) = asker.next_answer(&mut input, wording, 1_000) {
+            while let Some(verdict) = connection.next_answer(&mut input, messages, 1_000) {
                 verdicts.push(match verdict {
                     Verdict::Right(settled) => settled.request.number.to_string(),
                     Verdict::Wrong(settled) => format!("!{}", settled.request.number),
@@ -155,8 +161,8 @@ mod tests {
     #[track_caller]
     fn check(count: u64, text: &str, expected: &[&str]) {
         for chunk in [1, 2, 7, 29, 30, 31, 1000] {
-            let (mut asker, mut wording) = asker(count);
-            assert_eq!(heard(&mut asker, &mut wording, text, chunk), expected, "in chunks of {chunk}");
+            let (mut connection, mut messages) = connection(count);
+            assert_eq!(heard(&mut connection, &mut messages, text, chunk), expected, "in chunks of {chunk}");
         }
     }
 
@@ -190,22 +196,22 @@ mod tests {
     #[test]
     fn without_line_ends_the_length_tells() {
         let fixed = Probe::Fixed { send: b"a".to_vec(), expect: b"right".to_vec() };
-        let (mut asker, _) = asker(3);
-        let mut wording = Wording::new(&fixed, Framing::Raw, false);
-        assert_eq!(heard(&mut asker, &mut wording, "rightwrongright", 100), ["1", "!2", "3"]);
+        let (mut connection, _) = connection(3);
+        let mut messages = Messages::new(&fixed, Framing::Raw, false);
+        assert_eq!(heard(&mut connection, &mut messages, "rightwrongright", 100), ["1", "!2", "3"]);
     }
 
     #[test]
     fn datagrams_are_matched_by_number() {
-        let (mut asker, mut wording) = asker(3);
+        let (mut connection, mut messages) = connection(3);
         let told = |verdict| match verdict {
-            Verdict::Right(Settled { request, is_overtaken, .. }) => (request.number, is_overtaken),
+            Verdict::Right(Answered { request, is_overtaken, .. }) => (request.number, is_overtaken),
             other => panic!("{other:?}"),
         };
-        assert_eq!(told(asker.datagram(pong(2).as_bytes(), &mut wording, 3)), (2, false));
-        assert_eq!(told(asker.datagram(pong(1).as_bytes(), &mut wording, 3)), (1, true));
-        assert_eq!(asker.datagram(pong(2).as_bytes(), &mut wording, 3), Verdict::Surplus);
-        assert!(matches!(asker.datagram(b"what?", &mut wording, 3), Verdict::Wrong(_)));
-        assert_eq!(asker.datagram(b"", &mut wording, 3), Verdict::Surplus);
+        assert_eq!(told(connection.take_answer(pong(2).as_bytes(), &mut messages, 3)), (2, false));
+        assert_eq!(told(connection.take_answer(pong(1).as_bytes(), &mut messages, 3)), (1, true));
+        assert_eq!(connection.take_answer(pong(2).as_bytes(), &mut messages, 3), Verdict::Surplus);
+        assert!(matches!(connection.take_answer(b"what?", &mut messages, 3), Verdict::Wrong(_)));
+        assert_eq!(connection.take_answer(b"", &mut messages, 3), Verdict::Surplus);
     }
 }

@@ -1,23 +1,19 @@
 //! Who is to be connected before the start: how many, from where, how fast.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::io;
+use std::collections::VecDeque;
 
 use super::schedule::Schedule;
+use super::wake::{Tag, Visit};
 use crate::bench::Sources;
 use pingpong::Address;
 use pingpong::Moment;
-use pingpong::describe;
 use pingpong::service::{Dial, Outbox};
 
 /// Connections being made at once: as fast as answered, without a flood of unanswered SYNs.
 const AT_ONCE: u32 = 128;
 
-/// The number that idle connections carry.
-pub(super) const IDLE: u64 = u64::MAX;
-
 #[derive(Debug)]
-pub(super) struct Crowd {
+pub(super) struct Dialer {
     /// The addresses that have not been tried, the one that is used first.
     addresses: VecDeque<Address>,
     is_datagram: bool,
@@ -29,17 +25,15 @@ pub(super) struct Crowd {
     wanted: u32,
     begun: u32,
     /// Those to dial once more, by the number they carry.
-    again: Vec<u64>,
+    again: Vec<Tag>,
     /// Dials without an outcome.
     under_way: u32,
     pace: Option<Schedule>,
     /// When something last came of a dial, or the first of those under way began.
     pub(super) progress: Moment,
-    /// Why some connections could not be made, and how many.
-    pub(super) refusals: BTreeMap<String, u64>,
 }
 
-impl Crowd {
+impl Dialer {
     pub(super) fn new(
         addresses: Vec<Address>,
         is_datagram: bool,
@@ -59,7 +53,6 @@ impl Crowd {
             under_way: 0,
             pace: None,
             progress: Moment::default(),
-            refusals: BTreeMap::new(),
         }
     }
 
@@ -100,38 +93,32 @@ impl Crowd {
             self.progress = out.now();
         }
         let tag = self.again.pop().unwrap_or_else(|| {
+            let index = self.begun;
             self.begun += 1;
-            if self.begun <= self.asking { u64::from(self.begun - 1) } else { IDLE }
+            if index < self.asking { Tag::Asking(Visit { index, number: 0 }) } else { Tag::Idle }
         });
         self.under_way += 1;
         self.dial(tag, out);
     }
 
     /// Makes a connection that carries this number.
-    pub(super) fn dial(&mut self, tag: u64, out: &mut Outbox<'_>) {
+    pub(super) fn dial(&mut self, tag: Tag, out: &mut Outbox<'_>) {
         let Some(to) = self.addresses.front().cloned() else { return };
         let from = self.sources.map(|sources| sources.nth(self.dials));
         self.dials += 1;
-        match self.is_datagram {
-            true => out.ask(Dial { to, from, tag }),
-            false => out.connect(Dial { to, from, tag }),
-        }
+        let dial = Dial { to, from, tag: tag.into() };
+        if self.is_datagram { out.ask(dial) } else { out.connect(dial) }
     }
 
     /// A dial has an outcome.
-    pub(super) fn settled(&mut self, now: Moment) {
+    pub(super) fn note_outcome(&mut self, now: Moment) {
         self.under_way = self.under_way.saturating_sub(1);
         self.progress = now;
     }
 
     /// Has a connection dialled once more, later.
-    pub(super) fn dial_again(&mut self, tag: u64) {
+    pub(super) fn dial_again(&mut self, tag: Tag) {
         self.again.push(tag);
-    }
-
-    /// Notes why so many connections could not be made.
-    pub(super) fn refused(&mut self, error: &io::Error, count: u64) {
-        *self.refusals.entry(describe(error)).or_default() += count;
     }
 
     /// Whether there are dials without an outcome.

@@ -20,7 +20,7 @@ const OPENING: &[u8] = b"ping ";
 
 /// Makes requests and their answers.
 #[derive(Debug)]
-pub(super) struct Wording {
+pub(super) struct Messages {
     request: Numbered,
     answer: Numbered,
     /// Where the number stands, in both; empty where there is none.
@@ -42,7 +42,7 @@ impl Numbered {
     fn with(&mut self, number: u64, digits: Range<usize>) -> &[u8] {
         let places = &mut self.bytes[digits];
         if number == self.shown + 1 {
-            count_on(places);
+            increment(places);
         } else if number != self.shown {
             write_number(places, number);
         }
@@ -51,7 +51,7 @@ impl Numbered {
     }
 }
 
-impl Wording {
+impl Messages {
     pub(super) fn new(probe: &Probe, framing: Framing, is_datagram: bool) -> Self {
         let (size, is_echo) = match probe {
             Probe::Pong(size) => (*size, false),
@@ -132,7 +132,7 @@ impl Wording {
 }
 
 /// Makes a number one more; after the last one it begins anew.
-fn count_on(digits: &mut [u8]) {
+fn increment(digits: &mut [u8]) {
     for digit in digits.iter_mut().rev() {
         if *digit != b'9' {
             *digit += 1;
@@ -153,16 +153,16 @@ fn write_number(digits: &mut [u8], mut number: u64) {
 mod tests {
     use super::*;
 
-    fn pong(size: usize) -> Wording {
-        Wording::new(&Probe::Pong(size), Framing::Line, false)
+    fn pong(size: usize) -> Messages {
+        Messages::new(&Probe::Pong(size), Framing::Line, false)
     }
 
     #[test]
     fn messages_are_as_long_as_asked_and_answered_by_the_same_bytes_but_one() {
         for size in 5..200 {
-            let mut wording = pong(size);
-            let request = wording.request(42).to_vec();
-            let answer = wording.answer(42).to_vec();
+            let mut messages = pong(size);
+            let request = messages.request(42).to_vec();
+            let answer = messages.answer(42).to_vec();
             assert_eq!(request.len(), size);
             assert!(request.starts_with(b"ping") && request.ends_with(b"\n"));
             assert_eq!(String::from_utf8(request).unwrap().replacen('i', "o", 1).as_bytes(), answer);
@@ -180,43 +180,43 @@ mod tests {
 
     #[test]
     fn numbers_count_on_and_jump_and_begin_anew() {
-        let mut wording = pong(12);
+        let mut messages = pong(12);
         for number in [1, 2, 9, 10, 99, 100, 99, 999_999, 1_000_000, 1_000_001, 5, 5] {
             let shown = format!("ping {:06}\n", number % 1_000_000);
-            assert_eq!(wording.request(number), shown.as_bytes());
+            assert_eq!(messages.request(number), shown.as_bytes());
         }
     }
 
     #[test]
     fn even_one_byte_can_be_echoed() {
         for (framing, bytes) in [(Framing::Line, b"\n"), (Framing::Raw, b"p")] {
-            assert_eq!(Wording::new(&Probe::Echo(1), framing, false).request(3), bytes);
+            assert_eq!(Messages::new(&Probe::Echo(1), framing, false).request(3), bytes);
         }
-        assert_eq!(Wording::new(&Probe::Echo(1), Framing::Line, true).request(3), b"p");
+        assert_eq!(Messages::new(&Probe::Echo(1), Framing::Line, true).request(3), b"p");
     }
 
     #[test]
     fn an_answer_tells_its_request_also_after_the_number_has_begun_anew() {
-        let mut wording = pong(12);
-        assert_eq!(wording.modulus, 1_000_000);
+        let mut messages = pong(12);
+        assert_eq!(messages.modulus, 1_000_000);
         for (number, newest) in [(5, 5), (5, 900_000), (999_999, 1_000_003), (3_000_000, 3_000_010)] {
-            let answer = wording.answer(number).to_vec();
-            assert_eq!(wording.number_of(&answer, newest), Some(number));
+            let answer = messages.answer(number).to_vec();
+            assert_eq!(messages.number_of(&answer, newest), Some(number));
         }
-        assert_eq!(wording.number_of(b"pong 000009\n", 8), None, "nobody has asked that yet");
-        assert_eq!(wording.number_of(b"pong 00000x\n", 8), None);
-        assert_eq!(wording.number_of(b"pong\n", 8), None);
+        assert_eq!(messages.number_of(b"pong 000009\n", 8), None, "nobody has asked that yet");
+        assert_eq!(messages.number_of(b"pong 00000x\n", 8), None);
+        assert_eq!(messages.number_of(b"pong\n", 8), None);
         assert_eq!(pong(5).number_of(b"pong\n", 8), None);
     }
 
     #[test]
     fn fixed_texts_stay_as_they_are() {
         let probe = Probe::Fixed { send: b"PING\r\n".to_vec(), expect: b"+PONG\r\n".to_vec() };
-        let mut wording = Wording::new(&probe, Framing::Line, false);
+        let mut messages = Messages::new(&probe, Framing::Line, false);
         assert_eq!(
-            (wording.request(1).to_vec(), wording.answer(1).to_vec()),
+            (messages.request(1).to_vec(), messages.answer(1).to_vec()),
             (b"PING\r\n".to_vec(), b"+PONG\r\n".to_vec())
         );
-        assert!(wording.is_line() && !wording.is_numbered());
+        assert!(messages.is_line() && !messages.is_numbered());
     }
 }

@@ -10,36 +10,27 @@ mod dialer;
 mod message;
 mod open;
 mod overdue;
-pub(super) mod pending;
+mod pending;
 mod schedule;
+mod wake;
 
-use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
-use crate::bench::record::counts::Fact;
-use crate::bench::record::ledger::Ledger;
+use crate::bench::record::Fact;
+use crate::bench::record::Ledger;
 use crate::bench::{BenchOptions, Extent};
 use crate::error::Error;
-use connection::Asker;
-use dialer::{Crowd, IDLE};
-use message::Wording;
-use open::Rota;
+use connection::Connection;
+use dialer::Dialer;
+use message::Messages;
+use open::Turns;
 use pingpong::Address;
 use pingpong::CloseReason;
 use pingpong::Moment;
 use pingpong::service::{Input, Outbox, Peer, Service};
 use schedule::Schedule;
-
-/// The timers.
-pub(super) const SEND: u64 = 0;
-const END: u64 = 1;
-pub(super) const SWEEP: u64 = 2;
-pub(super) const BEGIN: u64 = 3;
-const DIAL: u64 = 4;
-const SCOUT: u64 = 5;
-/// With the number of a visit in the lower bits: it dials once more.
-const REDIAL: u64 = 1 << 63;
+use wake::{Tag, Wake};
 
 /// How long a datagram that looks whether anyone is there waits for an answer.
 const SCOUTING: Duration = Duration::from_millis(250);
@@ -52,7 +43,7 @@ const WINDOW_BYTES: usize = 4 << 20;
 const LEAST_WINDOW: usize = 16;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
+pub(super) enum Stage {
     /// One connection looks whether anyone is there.
     Scouting,
     /// The others are made.
@@ -60,20 +51,20 @@ pub(super) enum Phase {
     /// Requests are sent; they count from when the warm-up is over.
     Asking,
     /// Nothing is sent any more; answers are waited for.
-    Settling,
+    Awaiting,
     Over,
 }
 
 #[derive(Debug)]
 pub(super) struct Load {
     options: BenchOptions,
-    pub(super) phase: Phase,
-    wording: Wording,
-    crowd: Crowd,
-    askers: Vec<Asker>,
+    pub(super) stage: Stage,
+    messages: Messages,
+    dialer: Dialer,
+    connections: Vec<Connection>,
     /// The open loop's.
-    rota: Option<Rota>,
-    /// So many requests of one asker may be unanswered in the open loop.
+    turns: Option<Turns>,
+    /// So many requests of one connection may be unanswered in the open loop.
     window: usize,
     /// A timer is set to go on dialling.
     dials_later: bool,
@@ -86,9 +77,6 @@ pub(super) struct Load {
     /// Askers that have a connection.
     present: usize,
     pub(super) ledger: Ledger,
-    /// When the first dial began, and when all were through.
-    pub(super) dialled: Moment,
-    pub(super) connected: Moment,
     /// Idle connections that are there.
     idle: u64,
     error: Option<io::Error>,
@@ -97,16 +85,16 @@ pub(super) struct Load {
 impl Load {
     pub(super) fn new(options: BenchOptions, addresses: Vec<Address>, shows_progress: bool) -> Self {
         let is_datagram = options.endpoint.is_datagram();
-        let wording = Wording::new(&options.probe, options.framing, is_datagram);
-        let window = (WINDOW_BYTES / wording.request_len().max(wording.answer_len())).max(LEAST_WINDOW);
+        let messages = Messages::new(&options.probe, options.framing, is_datagram);
+        let window = (WINDOW_BYTES / messages.request_len().max(messages.answer_len())).max(LEAST_WINDOW);
         // One that visits makes its connections later.
         let asking = if options.churn { 1 } else { options.connections };
         Self {
-            phase: Phase::Scouting,
-            crowd: Crowd::new(addresses, is_datagram, options.sources, asking, options.idle),
-            askers: (0..options.connections).map(|_| Asker::default()).collect(),
-            wording,
-            rota: None,
+            stage: Stage::Scouting,
+            dialer: Dialer::new(addresses, is_datagram, options.sources, asking, options.idle),
+            connections: (0..options.connections).map(|_| Connection::default()).collect(),
+            messages,
+            turns: None,
             window: if options.churn { 1 } else { window },
             dials_later: false,
             requests: 0,
@@ -114,8 +102,6 @@ impl Load {
             swept: 0,
             present: 0,
             ledger: Ledger::new(&options, shows_progress),
-            dialled: Moment::default(),
-            connected: Moment::default(),
             idle: 0,
             error: None,
             options,
@@ -128,22 +114,17 @@ impl Load {
 
     /// Begins: looks whether anyone is there.
     pub(super) fn begin(&mut self, out: &mut Outbox<'_>) {
-        self.dialled = out.now();
+        self.ledger.begin(out.now());
         let idle = u64::from(self.options.idle);
         let asking = if self.options.churn { 0 } else { u64::from(self.options.connections) };
         self.ledger.counts[Fact::ConnectionsRequested] = asking + idle;
-        self.crowd.send_scout(out);
-        out.wake_at(out.now() + self.sweep_interval(), SWEEP);
-    }
-
-    /// Why connections could not be made, and how many.
-    pub(super) fn refusals(&self) -> &BTreeMap<String, u64> {
-        &self.crowd.refusals
+        self.dialer.send_scout(out);
+        out.wake_at(out.now() + self.sweep_interval(), Wake::Sweep.into());
     }
 
     /// Where the far side really is, of the addresses that its name has.
     pub(super) fn address(&self) -> Option<&Address> {
-        self.crowd.address()
+        self.dialer.address()
     }
 
     /// Ends the last part, and counts what is still open. Fails where nobody was there.
@@ -153,17 +134,17 @@ impl Load {
         }
         self.ledger.end(now);
         let counts = &mut self.ledger.counts;
-        counts[Fact::Unfinished] = counts.open();
+        counts[Fact::Unfinished] = counts.pending();
         counts[Fact::IdleHeld] = self.idle;
         counts[Fact::KernelDrops] = kernel_drops;
         Ok(())
     }
 
     fn dial_more(&mut self, out: &mut Outbox<'_>) {
-        if let Some(due) = self.crowd.dial_more(out) {
+        if let Some(due) = self.dialer.dial_more(out) {
             self.dial_later(due, out);
         }
-        if self.crowd.is_complete() {
+        if self.dialer.is_complete() {
             self.start(out);
         }
     }
@@ -171,16 +152,16 @@ impl Load {
     /// Goes on dialling at this moment, unless it will anyway.
     fn dial_later(&mut self, at: Moment, out: &mut Outbox<'_>) {
         if !std::mem::replace(&mut self.dials_later, true) {
-            out.wake_at(at, DIAL);
+            out.wake_at(at, Wake::Dial.into());
         }
     }
 
     /// Someone is there: all the others are to come.
-    fn gather(&mut self, out: &mut Outbox<'_>) {
-        if self.phase == Phase::Scouting {
-            self.phase = Phase::Connecting;
+    fn connect_all(&mut self, out: &mut Outbox<'_>) {
+        if self.stage == Stage::Scouting {
+            self.stage = Stage::Connecting;
             if let Some(rate) = self.options.connect_rate {
-                self.crowd.keep_pace(out.now(), rate);
+                self.dialer.keep_pace(out.now(), rate);
             }
             self.dial_more(out);
         }
@@ -188,171 +169,171 @@ impl Load {
 
     /// Everyone is there who will be: the asking begins.
     pub(super) fn start(&mut self, out: &mut Outbox<'_>) {
-        if self.phase != Phase::Connecting {
+        if self.stage != Stage::Connecting {
             return;
         }
         let now = out.now();
-        self.phase = Phase::Asking;
-        self.connected = now;
+        self.stage = Stage::Asking;
         let from = now + self.options.warmup;
         let until = match self.options.extent {
             Extent::Duration(duration) => Some(from + duration),
             Extent::Requests(_) => None,
         };
-        self.ledger.measure(from, until);
+        self.ledger.measure(now, from, until);
         if let Some(until) = until {
             // The open loop ends by itself, with the last request that is due; unless it is held up.
             let patience = if self.options.rate.is_some() { self.options.timeout } else { Duration::ZERO };
-            out.wake_at(until + patience, END);
+            out.wake_at(until + patience, Wake::End.into());
         }
         // The scout's question is nobody's to wait for.
-        self.askers[0].pending.give_up(now, Duration::ZERO, |_| {});
+        self.connections[0].pending.give_up(now, Duration::ZERO, |_| {});
         match self.options.rate {
             Some(rate) => {
-                self.rota = Some(Rota::new(Schedule::new(now, rate), self.askers.len() as u32));
-                self.askers.iter_mut().for_each(|asker| asker.is_free = true);
-                out.wake_at(now, SEND);
+                self.turns = Some(Turns::new(Schedule::new(now, rate), self.connections.len() as u32));
+                self.connections.iter_mut().for_each(|connection| connection.is_queued = true);
+                out.wake_at(now, Wake::Send.into());
             }
-            None => out.wake_at(now, BEGIN),
+            None => out.wake_at(now, Wake::Begin.into()),
         }
         if self.present == 0 && !self.options.churn {
-            self.settle_down(out);
+            self.stop_asking(out);
         }
     }
 
     /// Sends nothing any more.
-    pub(super) fn settle_down(&mut self, out: &mut Outbox<'_>) {
-        if self.phase != Phase::Asking {
+    pub(super) fn stop_asking(&mut self, out: &mut Outbox<'_>) {
+        if self.stage != Stage::Asking {
             return;
         }
-        self.phase = Phase::Settling;
-        if let (Some(rota), Some(until)) = (&mut self.rota, self.ledger.until()) {
-            self.ledger.counts[Fact::Unsent] = rota.schedule.skip(self.ledger.from(), until.min(out.now()));
+        self.stage = Stage::Awaiting;
+        if let (Some(turns), Some(until)) = (&mut self.turns, self.ledger.until()) {
+            self.ledger.counts[Fact::Unsent] = turns.schedule.skip(self.ledger.from(), until.min(out.now()));
         }
         self.ledger.close(out.now());
-        self.end_when_settled(out);
+        self.end_if_complete(out);
     }
 
-    pub(super) fn end_when_settled(&mut self, out: &mut Outbox<'_>) {
+    pub(super) fn end_if_complete(&mut self, out: &mut Outbox<'_>) {
         if let Extent::Requests(requests) = self.options.extent
-            && self.phase == Phase::Asking
+            && self.stage == Stage::Asking
             && self.ledger.counts[Fact::Sent] >= requests
         {
-            return self.settle_down(out);
+            return self.stop_asking(out);
         }
-        if self.phase == Phase::Settling && self.ledger.is_settled() {
-            self.phase = Phase::Over;
+        if self.stage == Stage::Awaiting && self.ledger.is_complete() {
+            self.stage = Stage::Over;
             out.stop();
         }
     }
 
-    /// The asker that a connection is of, unless it has another one by now.
-    fn asker_of(&self, tag: u64) -> Option<usize> {
-        let (key, visit) = (tag as u32 as usize, (tag >> 32) as u32);
-        self.askers.get(key).filter(|asker| asker.visit == visit).map(|_| key)
+    /// The connection that a connection is of, unless it has another one by now.
+    fn index_of(&self, tag: u64) -> Option<usize> {
+        let Tag::Asking(visit) = tag.into() else { return None };
+        let index = visit.index as usize;
+        self.connections.get(index).filter(|connection| connection.visit == visit.number).map(|_| index)
     }
 }
 
 impl Service for Load {
     fn opened(&mut self, peer: Peer, out: &mut Outbox<'_>) {
         let tag = out.tag();
-        if self.phase == Phase::Asking || self.phase == Phase::Settling {
+        let is_idle = Tag::from(tag) == Tag::Idle;
+        if self.stage == Stage::Asking || self.stage == Stage::Awaiting {
             // For one request, or too late to be waited for.
-            match self.asker_of(tag) {
-                Some(key) if self.options.churn => {
-                    let Some(number) = self.askers[key].pending.oldest() else { return out.close() };
-                    self.askers[key].peer = Some(peer);
-                    out.reply(self.wording.request(number));
+            match self.index_of(tag) {
+                Some(index) if self.options.churn => {
+                    let Some(number) = self.connections[index].pending.oldest() else { return out.close() };
+                    self.connections[index].peer = Some(peer);
+                    out.reply(self.messages.request(number));
                 }
                 _ => out.close(),
             }
             return;
         }
-        self.crowd.settled(out.now());
-        if tag == IDLE {
+        self.dialer.note_outcome(out.now());
+        if is_idle {
             self.idle += 1;
-        } else if let Some(key) = self.asker_of(tag) {
-            self.askers[key].peer = Some(peer);
+        } else if let Some(index) = self.index_of(tag) {
+            self.connections[index].peer = Some(peer);
             self.present += 1;
         }
-        if self.options.churn && tag != IDLE {
+        if self.options.churn && !is_idle {
             // It has found someone; the visits make connections of their own.
-            self.askers[0].hang_up();
+            self.connections[0].hang_up();
             out.close();
         } else {
             self.ledger.counts[Fact::ConnectionsOpened] += 1;
         }
-        match self.phase {
-            Phase::Scouting if self.is_datagram() => {
+        match self.stage {
+            Stage::Scouting if self.is_datagram() => {
                 self.ask(0, out.now(), out);
-                out.wake_at(out.now() + SCOUTING, SCOUT);
+                out.wake_at(out.now() + SCOUTING, Wake::Scout.into());
             }
-            Phase::Scouting => self.gather(out),
+            Stage::Scouting => self.connect_all(out),
             _ => self.dial_more(out),
         }
     }
 
     fn failed(&mut self, peer: Option<Peer>, error: io::Error, out: &mut Outbox<'_>) {
-        let key = self.asker_of(out.tag());
-        match (self.phase, peer, key) {
-            (Phase::Scouting, ..) => {
-                if !self.crowd.try_next_address() {
+        let index = self.index_of(out.tag());
+        match (self.stage, peer, index) {
+            (Stage::Scouting, ..) => {
+                if !self.dialer.try_next_address() {
                     self.error = Some(error);
                     return out.stop();
                 }
-                self.askers[0] = Asker::default();
+                self.connections[0] = Connection::default();
                 self.present = 0;
                 self.ledger.counts[Fact::ConnectionsOpened] = 0;
-                self.crowd.send_scout(out);
+                self.dialer.send_scout(out);
             }
-            (Phase::Connecting, None, _) if is_for_now(&error) => {
-                self.crowd.settled(out.now());
-                self.crowd.dial_again(out.tag());
+            (Stage::Connecting, None, _) if is_for_now(&error) => {
+                self.dialer.note_outcome(out.now());
+                self.dialer.dial_again(out.tag().into());
                 self.dial_later(out.now() + WAIT, out);
             }
-            (Phase::Connecting, None, _) => {
-                self.crowd.settled(out.now());
-                self.crowd.refused(&error, 1);
-                self.ledger.counts[Fact::ConnectionsFailed] += 1;
+            (Stage::Connecting, None, _) => {
+                self.dialer.note_outcome(out.now());
+                self.ledger.connections_failed(&error, 1);
                 self.dial_more(out);
             }
             // Nobody takes the datagrams of this one. The sweep has it ask again, not at full speed.
-            (_, Some(_), Some(key)) => {
-                self.give_up_all(key, Fact::Refused, out.now());
-                self.end_when_settled(out);
+            (_, Some(_), Some(index)) => {
+                self.give_up_all(index, Fact::Refused, out.now());
+                self.end_if_complete(out);
             }
-            (Phase::Asking | Phase::Settling, None, Some(_)) if is_for_now(&error) || is_portless(&error) => {
+            (Stage::Asking | Stage::Awaiting, None, Some(index)) if is_for_now(&error) || is_portless(&error) => {
                 self.ledger.counts[Fact::PortWaits] += u64::from(is_portless(&error));
-                out.wake_at(out.now() + WAIT, REDIAL | out.tag());
+                out.wake_at(out.now() + WAIT, Wake::Redial(self.visit_of(index)).into());
             }
-            (Phase::Asking | Phase::Settling, None, Some(key)) => {
+            (Stage::Asking | Stage::Awaiting, None, Some(index)) => {
                 let is_refused = error.kind() == io::ErrorKind::ConnectionRefused;
-                self.give_up_all(key, if is_refused { Fact::Refused } else { Fact::Broken }, out.now());
-                self.crowd.refused(&error, 1);
-                if self.rota.is_some() {
-                    self.set_free(key, out);
+                self.give_up_all(index, if is_refused { Fact::Refused } else { Fact::Broken }, out.now());
+                self.ledger.refused(&error);
+                if self.turns.is_some() {
+                    self.enqueue(index, out);
                 }
-                self.end_when_settled(out);
+                self.end_if_complete(out);
             }
             _ => {}
         }
     }
 
     fn received(&mut self, _: Peer, input: &mut Input<'_>, out: &mut Outbox<'_>) {
-        let Some(key) = self.asker_of(out.tag()) else {
+        let Some(index) = self.index_of(out.tag()) else {
             input.take_rest();
             return;
         };
         if input.is_datagram() {
-            let verdict = self.askers[key].datagram(input.take_rest(), &mut self.wording, self.requests);
-            self.judge(key, verdict, out);
-            return self.gather(out);
+            let verdict = self.connections[index].take_answer(input.take_rest(), &mut self.messages, self.requests);
+            self.answered(index, verdict, out);
+            return self.connect_all(out);
         }
-        // An answer may end the connection, and the asker go on with another one.
-        while self.asker_of(out.tag()).is_some()
-            && let Some(verdict) = self.askers[key].next_answer(input, &mut self.wording, self.requests)
+        // An answer may end the connection, and the connection go on with another one.
+        while self.index_of(out.tag()).is_some()
+            && let Some(verdict) = self.connections[index].next_answer(input, &mut self.messages, self.requests)
         {
-            self.judge(key, verdict, out);
+            self.answered(index, verdict, out);
         }
     }
 
@@ -361,42 +342,44 @@ impl Service for Load {
         if matches!(why, CloseReason::Service | CloseReason::Shutdown) {
             return;
         }
-        if out.tag() == IDLE {
+        if Tag::from(out.tag()) == Tag::Idle {
             self.idle -= 1;
             self.ledger.counts[Fact::ConnectionsLost] += 1;
             return;
         }
-        let Some(key) = self.asker_of(out.tag()).filter(|key| self.askers[*key].peer == Some(peer)) else { return };
-        self.askers[key].hang_up();
-        self.give_up_all(key, Fact::Broken, out.now());
+        let Some(index) = self.index_of(out.tag()).filter(|index| self.connections[*index].peer == Some(peer)) else {
+            return;
+        };
+        self.connections[index].hang_up();
+        self.give_up_all(index, Fact::Broken, out.now());
         if self.options.churn {
-            self.go_on(key, out);
+            self.ask_next(index, out);
             return;
         }
         self.ledger.counts[Fact::ConnectionsLost] += 1;
         self.present -= 1;
         match self.present {
             // Nobody is left to ask.
-            0 => self.settle_down(out),
-            _ => self.end_when_settled(out),
+            0 => self.stop_asking(out),
+            _ => self.end_if_complete(out),
         }
     }
 
-    fn expired(&mut self, key: u64, out: &mut Outbox<'_>) {
-        match key {
-            SEND => self.keep_schedule(out),
-            END => self.settle_down(out),
-            SWEEP => self.sweep(out),
-            BEGIN => self.begin_some(out),
-            DIAL => {
+    fn expired(&mut self, index: u64, out: &mut Outbox<'_>) {
+        match Wake::from(index) {
+            Wake::Send => self.keep_schedule(out),
+            Wake::End => self.stop_asking(out),
+            Wake::Sweep => self.sweep(out),
+            Wake::Begin => self.begin_some(out),
+            Wake::Dial => {
                 self.dials_later = false;
                 self.dial_more(out);
             }
-            SCOUT => self.gather(out),
+            Wake::Scout => self.connect_all(out),
             // Unless it was given up meanwhile.
-            redial => {
-                if let Some(key) = self.asker_of(redial & !REDIAL) {
-                    self.visit(key, out);
+            Wake::Redial(visit) => {
+                if let Some(index) = self.index_of(Tag::Asking(visit).into()) {
+                    self.visit(index, out);
                 }
             }
         }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use super::schedule::Schedule;
 
 #[derive(Debug)]
-pub(super) struct Rota {
+pub(super) struct Turns {
     pub(super) schedule: Schedule,
     /// Askers that may be asked, whose turn comes next first.
     free: VecDeque<u32>,
@@ -13,22 +13,22 @@ pub(super) struct Rota {
     is_held_up: bool,
 }
 
-impl Rota {
-    /// All of so many askers are free.
-    pub(super) fn new(schedule: Schedule, askers: u32) -> Self {
-        Self { schedule, free: (0..askers).collect(), is_held_up: false }
+impl Turns {
+    /// All of so many connections are free.
+    pub(super) fn new(schedule: Schedule, connections: u32) -> Self {
+        Self { schedule, free: (0..connections).collect(), is_held_up: false }
     }
 
     /// Whose turn it is; if it is nobody's, the schedule waits until someone is free.
     pub(super) fn next(&mut self) -> Option<usize> {
         let next = self.free.pop_front();
         self.is_held_up = next.is_none();
-        next.map(|key| key as usize)
+        next.map(|index| index as usize)
     }
 
     /// Someone is free again; whether the schedule has waited for that.
-    pub(super) fn add(&mut self, key: usize) -> bool {
-        self.free.push_back(key as u32);
+    pub(super) fn add(&mut self, index: usize) -> bool {
+        self.free.push_back(index as u32);
         std::mem::take(&mut self.is_held_up)
     }
 }

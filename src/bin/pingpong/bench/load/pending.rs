@@ -6,53 +6,34 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use crate::bench::record::{Answered, Request};
 use pingpong::Moment;
 
-/// One request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Request {
-    pub(crate) number: u64,
-    /// When it was to be sent.
-    pub(crate) intended: Moment,
-    /// When it was sent.
-    pub(crate) sent: Moment,
-}
-
-/// A request that has been answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Settled {
-    pub(crate) request: Request,
-    /// It had been given up.
-    pub(crate) was_overdue: bool,
-    /// A later request was answered before it.
-    pub(crate) is_overtaken: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Waiting,
+enum Answer {
+    Awaited,
     Overdue,
     /// Answered, behind one that is not.
-    Answered,
+    Received,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Pending {
-    queue: VecDeque<(Request, State)>,
-    waiting: u32,
+    queue: VecDeque<(Request, Answer)>,
+    awaited: u32,
     /// The highest number answered.
     newest_answered: u64,
 }
 
 impl Pending {
     pub(crate) fn push(&mut self, request: Request) {
-        self.queue.push_back((request, State::Waiting));
-        self.waiting += 1;
+        self.queue.push_back((request, Answer::Awaited));
+        self.awaited += 1;
     }
 
     /// How many wait for an answer whose time is not up.
-    pub(super) fn waiting(&self) -> u32 {
-        self.waiting
+    pub(super) fn awaited(&self) -> u32 {
+        self.awaited
     }
 
     /// How many are remembered.
@@ -66,40 +47,40 @@ impl Pending {
     }
 
     /// Takes the oldest one: it is answered.
-    pub(super) fn settle_oldest(&mut self) -> Option<Settled> {
-        self.oldest().and_then(|number| self.settle(number))
+    pub(super) fn take_oldest(&mut self) -> Option<Answered> {
+        self.oldest().and_then(|number| self.take(number))
     }
 
     /// Takes this one: it is answered. `None` where it has been answered, or forgotten, or was never asked.
-    pub(crate) fn settle(&mut self, number: u64) -> Option<Settled> {
+    pub(crate) fn take(&mut self, number: u64) -> Option<Answered> {
         let place = match self.queue.front() {
             Some((request, _)) if request.number == number => 0,
             _ => self.queue.binary_search_by_key(&number, |(request, _)| request.number).ok()?,
         };
-        let (request, state) = &mut self.queue[place];
-        let (request, was) = (*request, std::mem::replace(state, State::Answered));
-        if was == State::Answered {
+        let (request, answer) = &mut self.queue[place];
+        let (request, was) = (*request, std::mem::replace(answer, Answer::Received));
+        if was == Answer::Received {
             return None;
         }
-        self.waiting -= u32::from(was == State::Waiting);
+        self.awaited -= u32::from(was == Answer::Awaited);
         let is_overtaken = number < self.newest_answered;
         self.newest_answered = self.newest_answered.max(number);
-        self.drop_answered();
-        Some(Settled { request, was_overdue: was == State::Overdue, is_overtaken })
+        self.drop_received();
+        Some(Answered { request, was_overdue: was == Answer::Overdue, is_overtaken })
     }
 
     /// Gives up those that have waited for longer than `timeout`, and tells each of them.
     pub(super) fn give_up(&mut self, now: Moment, timeout: Duration, mut tell: impl FnMut(&Request)) {
-        if self.waiting == 0 {
+        if self.awaited == 0 {
             return;
         }
-        for (request, state) in &mut self.queue {
+        for (request, answer) in &mut self.queue {
             if now.since(request.sent) <= timeout {
                 break;
             }
-            if *state == State::Waiting {
-                *state = State::Overdue;
-                self.waiting -= 1;
+            if *answer == Answer::Awaited {
+                *answer = Answer::Overdue;
+                self.awaited -= 1;
                 tell(request);
             }
         }
@@ -107,7 +88,7 @@ impl Pending {
 
     /// Forgets those that were given up so long ago that no answer is expected any more.
     pub(super) fn forget(&mut self, now: Moment, after: Duration) {
-        while let Some((request, State::Overdue | State::Answered)) = self.queue.front()
+        while let Some((request, Answer::Overdue | Answer::Received)) = self.queue.front()
             && now.since(request.sent) > after
         {
             self.queue.pop_front();
@@ -116,16 +97,16 @@ impl Pending {
 
     /// Takes all that wait: no answer will come. Those given up before are forgotten.
     pub(super) fn abandon(&mut self, mut tell: impl FnMut(&Request)) {
-        for (request, state) in self.queue.drain(..) {
-            if state == State::Waiting {
+        for (request, answer) in self.queue.drain(..) {
+            if answer == Answer::Awaited {
                 tell(&request);
             }
         }
-        self.waiting = 0;
+        self.awaited = 0;
     }
 
-    fn drop_answered(&mut self) {
-        while let Some((_, State::Answered)) = self.queue.front() {
+    fn drop_received(&mut self) {
+        while let Some((_, Answer::Received)) = self.queue.front() {
             self.queue.pop_front();
         }
     }
@@ -142,7 +123,7 @@ mod tests {
         let mut pending = Pending::default();
         for number in 1..=4 {
             let sent = Moment::from_nanos(number * SECOND);
-            pending.push(Request { number, intended: sent, sent });
+            pending.push(Request { number, due: sent, sent });
         }
         pending
     }
@@ -158,23 +139,23 @@ mod tests {
     fn answers_in_order_empty_it() {
         let mut pending = four();
         for number in 1..=4 {
-            let settled = pending.settle_oldest().unwrap();
+            let settled = pending.take_oldest().unwrap();
             assert_eq!((settled.request.number, settled.was_overdue, settled.is_overtaken), (number, false, false));
         }
-        assert_eq!((pending.len(), pending.waiting()), (0, 0));
-        assert!(pending.settle_oldest().is_none());
+        assert_eq!((pending.len(), pending.awaited()), (0, 0));
+        assert!(pending.take_oldest().is_none());
     }
 
     #[test]
     fn an_overtaken_answer_is_told_and_a_second_one_is_none() {
         let mut pending = four();
-        assert!(!pending.settle(3).unwrap().is_overtaken);
-        assert!(pending.settle(3).is_none());
-        assert!(pending.settle(1).unwrap().is_overtaken);
+        assert!(!pending.take(3).unwrap().is_overtaken);
+        assert!(pending.take(3).is_none());
+        assert!(pending.take(1).unwrap().is_overtaken);
         assert_eq!(pending.oldest(), Some(2));
-        assert!(pending.settle(2).unwrap().is_overtaken);
-        assert_eq!((pending.oldest(), pending.waiting()), (Some(4), 1));
-        assert!(pending.settle(9).is_none());
+        assert!(pending.take(2).unwrap().is_overtaken);
+        assert_eq!((pending.oldest(), pending.awaited()), (Some(4), 1));
+        assert!(pending.take(9).is_none());
     }
 
     #[test]
@@ -183,20 +164,20 @@ mod tests {
         assert!(given_up(&mut pending, 3).is_empty());
         assert_eq!(given_up(&mut pending, 5), [1, 2]);
         assert!(given_up(&mut pending, 5).is_empty());
-        assert_eq!((pending.waiting(), pending.oldest()), (2, Some(1)));
-        assert!(pending.settle(1).unwrap().was_overdue);
+        assert_eq!((pending.awaited(), pending.oldest()), (2, Some(1)));
+        assert!(pending.take(1).unwrap().was_overdue);
         pending.forget(Moment::from_nanos(9 * SECOND), Duration::from_secs(4));
-        assert!(pending.settle(2).is_none(), "forgotten");
-        assert!(!pending.settle(3).unwrap().was_overdue);
+        assert!(pending.take(2).is_none(), "forgotten");
+        assert!(!pending.take(3).unwrap().was_overdue);
     }
 
     #[test]
-    fn what_is_abandoned_was_still_waiting() {
+    fn what_is_abandoned_was_still_awaited() {
         let mut pending = four();
         given_up(&mut pending, 4);
-        pending.settle(3);
+        pending.take(3);
         let mut numbers = Vec::new();
         pending.abandon(|request| numbers.push(request.number));
-        assert_eq!((numbers, pending.len(), pending.waiting()), (vec![2, 4], 0, 0));
+        assert_eq!((numbers, pending.len(), pending.awaited()), (vec![2, 4], 0, 0));
     }
 }

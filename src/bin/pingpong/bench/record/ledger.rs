@@ -1,45 +1,73 @@
-//! What counts, and what has come of it: requests by outcome, and how long they took.
+//! The ledger: which requests count, what came of each, and how long it took.
 //!
-//! A request counts if it was due while measuring, whenever its answer comes. What came before was warm-up.
+//! A request counts if it was due in the measured time, whenever its answer comes. Requests that were due before are
+//! warm-up: they are sent and answered like any other, and leave no trace here.
 
+use std::collections::BTreeMap;
+use std::io;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
+use pingpong::{Moment, describe};
 
-use super::counts::{Counts, Fact, Latency, histogram};
+use super::counts::{Counts, Fact};
+use super::times::{Latency, histogram};
 use crate::bench::BenchOptions;
-use crate::bench::load::pending::{Request, Settled};
-use pingpong::Moment;
 
-/// How long the parts are that an HdrHistogram log consists of.
+/// The length of the parts that an HdrHistogram log consists of.
 const PART: Duration = Duration::from_secs(1);
+
+/// One request that has been sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Request {
+    pub(crate) number: u64,
+    pub(crate) due: Moment,
+    pub(crate) sent: Moment,
+}
+
+/// A request that has been answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Answered {
+    pub(crate) request: Request,
+    /// Its time was up, and it had been counted as lost.
+    pub(crate) was_overdue: bool,
+    /// A later request of the same connection was answered before it.
+    pub(crate) is_overtaken: bool,
+}
 
 #[derive(Debug)]
 pub(crate) struct Ledger {
     pub(crate) counts: Counts,
+    /// Why dials failed, and how many did.
+    pub(crate) refusals: BTreeMap<String, u64>,
+    /// From when a request was sent to its answer.
     pub(crate) service: Latency,
-    /// From when a request was due, where there is a schedule.
+    /// Open loop: from when a request was due to its answer.
     pub(crate) response: Option<Latency>,
-    /// How much later than due requests were sent, where there is a schedule.
+    /// Open loop: from when a request was due to when it was sent.
     pub(crate) lag: Option<Latency>,
-    /// What a progress line shows: answers since it last did …
+    /// The service times since the progress line was last drawn, warm-up included.
     pub(crate) recent: Option<Histogram<u64>>,
-    /// … and all of them, warm-up included.
-    pub(crate) answered: u64,
     timeout: Duration,
     is_datagram: bool,
+    /// When the first connection was dialled.
+    began: Moment,
     measuring: Option<Measuring>,
-    /// Nothing is sent any more.
-    is_closed: bool,
-    last_sent: Moment,
-    last_settled: Moment,
     part_began: Moment,
 }
 
+/// The time in which requests count.
 #[derive(Clone, Copy, Debug)]
 struct Measuring {
+    /// When the first request could be sent: the warm-up began.
+    warm_up: Moment,
     from: Moment,
+    /// Where the end is known beforehand.
     until: Option<Moment>,
+    /// No request will be sent any more.
+    is_over: bool,
+    last_sent: Moment,
+    last_outcome: Moment,
 }
 
 impl Ledger {
@@ -48,88 +76,60 @@ impl Ledger {
         let is_open = options.rate.is_some();
         Self {
             counts: Counts::default(),
+            refusals: BTreeMap::new(),
             service: Latency::new(keeps_parts),
             response: is_open.then(|| Latency::new(keeps_parts)),
             lag: is_open.then(|| Latency::new(false)),
             recent: shows_progress.then(histogram),
-            answered: 0,
             timeout: options.timeout,
             is_datagram: options.endpoint.is_datagram(),
+            began: Moment::default(),
             measuring: None,
-            is_closed: false,
-            last_sent: Moment::default(),
-            last_settled: Moment::default(),
             part_began: Moment::default(),
         }
     }
 
-    /// What is due from here on counts, up to there if there is an end.
-    pub(crate) fn measure(&mut self, from: Moment, until: Option<Moment>) {
-        self.measuring = Some(Measuring { from, until });
+    /// The first connection is dialled now.
+    pub(crate) fn begin(&mut self, now: Moment) {
+        self.began = now;
+    }
+
+    /// Requests are sent from now on; those due from `from` until `until` count.
+    pub(crate) fn measure(&mut self, now: Moment, from: Moment, until: Option<Moment>) {
+        let (last_sent, last_outcome) = Default::default();
+        self.measuring = Some(Measuring { warm_up: now, from, until, is_over: false, last_sent, last_outcome });
         self.part_began = from;
     }
 
-    /// When the measuring began or will begin; at the start of the clock until that is known.
-    pub(crate) fn from(&self) -> Moment {
-        self.measuring.map_or(Moment::default(), |measuring| measuring.from)
-    }
-
-    /// When it ends, where that is known beforehand.
-    pub(crate) fn until(&self) -> Option<Moment> {
-        self.measuring?.until
-    }
-
-    /// Nothing will be sent any more; where it ends before its time, that was all.
+    /// No request will be sent any more: the measured time ends now, unless it has ended.
     pub(crate) fn close(&mut self, now: Moment) {
-        self.is_closed = true;
-        if let Some(Measuring { until: Some(until), .. }) = &mut self.measuring {
-            *until = now.min(*until);
+        if let Some(measuring) = &mut self.measuring {
+            measuring.is_over = true;
+            measuring.until = measuring.until.map(|until| until.min(now));
         }
     }
+}
 
-    /// Whether what is due at this moment counts. (After the end nothing is due.)
-    pub(crate) fn covers(&self, moment: Moment) -> bool {
-        self.measuring.is_some_and(|measuring| moment >= measuring.from)
-    }
-
-    /// How long it has measured, or did in all: until the last request was sent, where they came too late to be sent in
-    /// time.
-    pub(crate) fn measured(&self, now: Moment) -> Duration {
-        let Some(measuring) = self.measuring else { return Duration::ZERO };
-        let end = match measuring.until {
-            Some(until) => now.min(until).max(self.last_sent),
-            None if self.is_closed => self.last_settled,
-            None => now,
-        };
-        end.since(measuring.from)
-    }
-
-    /// Whether every request that counts has an outcome.
-    pub(crate) fn is_settled(&self) -> bool {
-        self.counts.open() == 0
-    }
-
+/// What happened.
+impl Ledger {
     pub(crate) fn sent(&mut self, request: &Request) {
-        if self.covers(request.intended) {
-            self.counts[Fact::Sent] += 1;
-            self.last_sent = request.sent;
-            if let Some(lag) = &mut self.lag {
-                lag.record(request.sent.since(request.intended));
-            }
+        let Some(measuring) = self.measuring.as_mut().filter(|measuring| request.due >= measuring.from) else { return };
+        measuring.last_sent = request.sent;
+        self.counts[Fact::Sent] += 1;
+        if let Some(lag) = &mut self.lag {
+            lag.record(request.sent.since(request.due));
         }
     }
 
-    pub(crate) fn answered(&mut self, settled: Settled, is_right: bool, now: Moment) {
-        let Settled { request, was_overdue, is_overtaken } = settled;
+    pub(crate) fn answered(&mut self, answered: Answered, is_right: bool, now: Moment) {
+        let Answered { request, was_overdue, is_overtaken } = answered;
         let took = now.since(request.sent);
-        self.answered += 1;
         if let Some(recent) = &mut self.recent {
             recent.record(took.as_nanos() as u64).expect("it grows");
         }
-        if !self.covers(request.intended) {
+        if !self.note_outcome(&request, now) {
             return;
         }
-        self.last_settled = now;
         self.counts[Fact::Lost] -= u64::from(was_overdue);
         self.counts[Fact::Reordered] += u64::from(is_overtaken && self.is_datagram);
         if !is_right {
@@ -139,25 +139,35 @@ impl Ledger {
         self.counts[if took > self.timeout { Fact::Late } else { Fact::Requests }] += 1;
         self.service.record(took);
         if let Some(response) = &mut self.response {
-            response.record(now.since(request.intended));
+            response.record(now.since(request.due));
         }
     }
 
-    /// An answer came that nobody had asked for any more.
+    /// An answer came to no request that waits for one.
     pub(crate) fn surplus(&mut self, now: Moment) {
         self.counts[Fact::Duplicate] += u64::from(self.covers(now));
     }
 
-    /// A request will have no answer, for this reason.
+    /// A request gets no answer, for this reason.
     pub(crate) fn failed(&mut self, request: &Request, fact: Fact, now: Moment) {
-        if self.covers(request.intended) {
+        if self.note_outcome(request, now) {
             self.counts[fact] += 1;
-            self.last_settled = now;
         }
     }
 
+    /// A dial failed.
+    pub(crate) fn refused(&mut self, error: &io::Error) {
+        self.add_refusals(error, 1);
+    }
+
+    /// This many of the connections asked for could not be made.
+    pub(crate) fn connections_failed(&mut self, error: &io::Error, count: u64) {
+        self.counts[Fact::ConnectionsFailed] += count;
+        self.add_refusals(error, count);
+    }
+
     /// Ends a part when it is long enough.
-    pub(crate) fn mind_parts(&mut self, now: Moment) {
+    pub(crate) fn end_part_if_due(&mut self, now: Moment) {
         if self.measuring.is_some() && now.since(self.part_began) >= PART {
             self.end_part(now);
         }
@@ -174,5 +184,70 @@ impl Ledger {
             response.end_part(self.part_began, now);
         }
         self.part_began = now;
+    }
+
+    /// Whether this request counts; then it has its outcome now.
+    #[inline]
+    fn note_outcome(&mut self, request: &Request, now: Moment) -> bool {
+        match &mut self.measuring {
+            Some(measuring) if request.due >= measuring.from => {
+                measuring.last_outcome = now;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn add_refusals(&mut self, error: &io::Error, count: u64) {
+        *self.refusals.entry(describe(error)).or_default() += count;
+    }
+}
+
+/// What is known of it.
+impl Ledger {
+    /// When the measured time began or will begin; at the start of the clock until that is known.
+    pub(crate) fn from(&self) -> Moment {
+        self.measuring.map_or_else(Moment::default, |measuring| measuring.from)
+    }
+
+    /// When the measured time ends, where that is known beforehand.
+    pub(crate) fn until(&self) -> Option<Moment> {
+        self.measuring?.until
+    }
+
+    /// Whether requests are sent, be it for the warm-up.
+    pub(crate) fn is_asking(&self) -> bool {
+        self.measuring.is_some_and(|measuring| !measuring.is_over)
+    }
+
+    /// Whether the warm-up is over at this moment: requests that are due from then on count.
+    pub(crate) fn covers(&self, moment: Moment) -> bool {
+        self.measuring.is_some_and(|measuring| moment >= measuring.from)
+    }
+
+    /// The time since the first connection was dialled.
+    pub(crate) fn elapsed(&self, now: Moment) -> Duration {
+        now.since(self.began)
+    }
+
+    /// The time it took to make all connections; zero when they were not all made.
+    pub(crate) fn connecting(&self) -> Duration {
+        self.measuring.map_or(Duration::ZERO, |measuring| measuring.warm_up.since(self.began))
+    }
+
+    /// The measured time so far, or in all. Where requests were sent late, it lasts until the last one was sent.
+    pub(crate) fn measured(&self, now: Moment) -> Duration {
+        let Some(measuring) = self.measuring else { return Duration::ZERO };
+        let end = match measuring.until {
+            Some(until) => now.min(until).max(measuring.last_sent),
+            None if measuring.is_over => measuring.last_outcome,
+            None => now,
+        };
+        end.since(measuring.from)
+    }
+
+    /// Whether every request that counts has its outcome.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.counts.pending() == 0
     }
 }

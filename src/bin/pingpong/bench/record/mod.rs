@@ -1,9 +1,20 @@
-//! What came of a load's requests and connections: the one account that all reports are made from.
+//! What came of a load: the one record that the progress line, the report and the log are made from.
+//!
+//! The load tells the ledger of each request that it sends and of what became of it; nothing here knows the load, a
+//! connection or a report.
 //!
 //! - `ledger`: which requests count, and what came of each
-//! - `counts`: counts by fact, and histograms of durations
+//! - `counts`: how often each fact came about
+//! - `times`: histograms of durations
 //! - `cost`: what the load generator itself used
 
-pub(super) mod cost;
-pub(super) mod counts;
-pub(super) mod ledger;
+mod cost;
+mod counts;
+mod ledger;
+mod times;
+
+pub(super) use cost::{Cost, CostMeter};
+pub(super) use counts::Counts;
+pub(crate) use counts::Fact;
+pub(super) use ledger::{Answered, Ledger, Request};
+pub(super) use times::{Latency, Part, histogram, values_of};

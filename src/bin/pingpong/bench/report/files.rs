@@ -1,12 +1,18 @@
-//! Where results go: files, standard output.
+//! Where results go to and come from: files, standard output.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
 
 use super::Report;
 use crate::bench::Output;
 use crate::error::Error;
+
+/// Reads results that `--json` wrote.
+pub(crate) fn read(path: &Path) -> Result<Report, Error> {
+    let report = fs::read_to_string(path).and_then(|text| Report::from_json(&text));
+    report.map_err(|source| Error::File { to: "read", path: path.into(), source })
+}
 
 /// A file for results, made anew.
 #[derive(Debug)]
@@ -63,11 +69,13 @@ impl<'a> Publisher<'a> {
             Printed::LastLine => report.last_line() + "\n",
             Printed::Json => report.to_json(),
         };
-        // Whoever does not read it will not miss it.
+        // When the reader has gone, no report is missed.
         let mut stdout = io::stdout().lock();
         let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
         if self.prints != Printed::Report {
-            report.warnings().iter().for_each(|warning| log::warn!("{warning}"));
+            for warning in report.warnings() {
+                log::warn!("{warning}");
+            }
         }
         Ok(())
     }

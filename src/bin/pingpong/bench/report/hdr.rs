@@ -8,16 +8,15 @@ use std::time::{Duration, SystemTime};
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, IntervalLogWriterError, Tag};
 
-use crate::bench::load::Load;
-use crate::bench::record::counts::{Latency, Part, histogram};
+use crate::bench::record::{Latency, Ledger, Part, histogram};
 
-/// What the largest value is divided by for show: the log shows it in milliseconds.
+/// Each line shows its largest value in milliseconds beside the histogram.
 const MAX_DIVISOR: f64 = 1e6;
 
-/// Writes what a load has measured, which was begun at `started` of the wall clock.
-pub(crate) fn write(out: &mut impl Write, load: &Load, started: SystemTime) -> io::Result<()> {
-    let from = load.ledger.from();
-    let began = started + from.since(load.dialled);
+/// Writes what a load has measured that began at `started` of the wall clock.
+pub(crate) fn write(out: &mut impl Write, ledger: &Ledger, started: SystemTime) -> io::Result<()> {
+    let from = ledger.from();
+    let began = started + ledger.elapsed(from);
     let mut serializer = V2DeflateSerializer::new();
     IntervalLogWriterBuilder::new()
         .add_comment("[Histogram log format version 1.3]")
@@ -27,8 +26,8 @@ pub(crate) fn write(out: &mut impl Write, load: &Load, started: SystemTime) -> i
     writeln!(out, "\"StartTimestamp\",\"Interval_Length\",\"Interval_Max\",\"Interval_Compressed_Histogram\"")?;
     let mut log =
         IntervalLogWriterBuilder::new().with_max_value_divisor(MAX_DIVISOR).begin_log_with(out, &mut serializer)?;
-    let service = parts_of("service", Some(&load.ledger.service));
-    let mut parts: Vec<(&str, &Part)> = service.chain(parts_of("response", load.ledger.response.as_ref())).collect();
+    let service = parts_of("service", Some(&ledger.service));
+    let mut parts: Vec<(&str, &Part)> = service.chain(parts_of("response", ledger.response.as_ref())).collect();
     parts.sort_by_key(|(_, part)| part.from);
     for (kind, part) in parts {
         let mut times = histogram();

@@ -6,9 +6,8 @@ use std::io;
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
 
-use super::text::micros;
-use super::{Cost, PERCENTILES, Report};
-use crate::bench::record::counts::{Counts, Fact, histogram, values_of};
+use super::{Report, figures, micros};
+use crate::bench::record::{Cost, Counts, Fact, histogram, values_of};
 
 /// The version of this layout.
 const SCHEMA: u64 = 1;
@@ -20,7 +19,7 @@ impl Report {
             ("schema", SCHEMA.into()),
             ("title", self.title.as_str().into()),
             ("partial", self.is_partial.into()),
-            ("open_loop", self.is_open.into()),
+            ("open_loop", self.is_open().into()),
             ("metrics", self.metrics()),
             ("warnings", self.warnings().into()),
             ("connect_errors", json!(self.refusals)),
@@ -42,39 +41,32 @@ impl Report {
         format!("{{\n  {}\n}}\n", lines.collect::<Vec<_>>().join(",\n  "))
     }
 
-    /// The figures, flat, for scripts.
+    /// The figures, flat, for scripts. Where nothing was measured the figure is null, not 0.
     fn metrics(&self) -> Value {
         let mut metrics = Map::new();
-        let mut put = |name: String, value: Value| metrics.insert(name, value);
-        for (fact, name) in Fact::ALL {
-            put(name.to_owned(), self.counts[fact].into());
-        }
-        put("errors".to_owned(), self.counts.errors().into());
-        put("requests_per_second".to_owned(), rounded(self.per_second));
-        put("asked_per_second".to_owned(), self.asked_per_second.map_or(Value::Null, rounded));
-        put("seconds".to_owned(), rounded(self.seconds));
-        put("connect_seconds".to_owned(), rounded(self.connect_seconds));
-        let mut put_cost = |name: &str, figure: fn(&Self, Cost) -> f64| {
-            put(name.to_owned(), self.cost.map_or(Value::Null, |cost| rounded(figure(self, cost))));
+        let mut put = |name: &str, value: Option<Value>| {
+            metrics.insert(name.to_owned(), value.unwrap_or(Value::Null));
         };
-        put_cost("load_cpu_seconds", |_, cost| cost.cpu_seconds);
-        put_cost("load_cpu_us_per_request", |report, cost| report.cpu_per_request(cost) * 1e6);
-        put_cost("load_busy", |_, cost| cost.busy);
-        let kinds =
-            [("service", Some(&self.service)), ("response", self.response.as_ref()), ("lag", self.lag.as_ref())];
-        for (kind, times) in kinds {
-            // Where nothing was measured there is no figure, not 0.
-            let times = times.filter(|times| !times.is_empty());
-            for (percent, name) in PERCENTILES {
-                let value = times.map_or(Value::Null, |times| micros(times.value_at_percentile(percent)).into());
-                put(format!("{kind}_{name}_us"), value);
+        for (fact, name) in Fact::ALL {
+            put(name, Some(self.counts[fact].into()));
+        }
+        put("errors", Some(self.counts.errors().into()));
+        put("requests_per_second", Some(rounded(self.per_second)));
+        put("asked_per_second", self.asked_per_second.map(rounded));
+        put("seconds", Some(rounded(self.seconds)));
+        put("connect_seconds", Some(rounded(self.connect_seconds)));
+        put("load_cpu_seconds", self.cost.map(|cost| rounded(cost.cpu_seconds)));
+        put("load_cpu_us_per_request", self.cpu_per_request().map(|seconds| rounded(seconds * 1e6)));
+        put("load_busy", self.cost.map(|cost| rounded(cost.busy)));
+        for (kind, times) in self.times() {
+            for (name, nanos) in figures(times) {
+                put(&format!("{kind}_{name}_us"), nanos.map(|nanos| micros(nanos).into()));
             }
-            put(format!("{kind}_max_us"), times.map_or(Value::Null, |times| micros(times.max()).into()));
         }
         Value::Object(metrics)
     }
 
-    /// Reads one back.
+    /// Reads a report back.
     pub(crate) fn from_json(text: &str) -> io::Result<Self> {
         let foreign = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
         let whole: Value = serde_json::from_str(text).map_err(|error| foreign(&format!("not JSON: {error}")))?;
@@ -95,7 +87,6 @@ impl Report {
         let refusals = refusals.into_iter().flatten().filter_map(|(why, count)| Some((why.clone(), count.as_u64()?)));
         Ok(Self {
             title: whole["title"].as_str().unwrap_or_default().to_owned(),
-            is_open,
             is_partial: whole["partial"].as_bool().unwrap_or_default(),
             seconds: number("seconds")?,
             per_second: number("requests_per_second")?,

@@ -1,31 +1,32 @@
-//! What a terminal shows while a load runs. Nothing where standard error is none.
+//! What a terminal shows while a load runs, in one line. Nothing where standard error is no terminal.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
-
-use super::text::shown;
-use crate::bench::load::{Load, Phase};
-use crate::bench::record::counts::Fact;
-use crate::bench::{BenchOptions, Extent};
 use pingpong::Moment;
 use pingpong::outlet::open_without_waiting;
 
-/// How often it is drawn anew: often enough to look alive, seldom enough to cost nothing.
+use super::text::shown;
+use crate::bench::load::{Load, Stage};
+use crate::bench::record::Fact;
+use crate::bench::{BenchOptions, Extent};
+
+/// How often the line is drawn anew: often enough to look alive, seldom enough to cost nothing.
 const INTERVAL: Duration = Duration::from_millis(250);
 
 #[derive(Debug)]
-pub(crate) struct Progress {
+pub(crate) struct ProgressLine {
     bar: ProgressBar,
-    next: Moment,
-    shown: Moment,
-    answered: u64,
+    extent: Extent,
+    due: Moment,
+    drawn: Moment,
 }
 
-impl Progress {
-    /// On a terminal, if it is wanted.
+impl ProgressLine {
+    /// A line on standard error, where that is a terminal and the line is wanted.
     pub(crate) fn open(options: &BenchOptions) -> Option<Self> {
         let terminal = io::stderr();
         if !options.progress || !terminal.is_terminal() {
@@ -37,43 +38,42 @@ impl Progress {
             Extent::Requests(requests) => requests,
         };
         let bar = ProgressBar::with_draw_target(Some(whole), ProgressDrawTarget::term_like(Box::new(screen)));
-        bar.set_style(
-            ProgressStyle::with_template("{bar:16} {msg}").expect("the template is sound").progress_chars("=> "),
-        );
-        Some(Self { bar, next: Moment::default(), shown: Moment::default(), answered: 0 })
+        let style = ProgressStyle::with_template("{bar:16} {msg}").expect("the template is sound");
+        bar.set_style(style.progress_chars("=> "));
+        Some(Self { bar, extent: options.extent, due: Moment::default(), drawn: Moment::default() })
     }
 
-    /// When it wants to be drawn next.
+    /// When the line is to be drawn next.
     pub(crate) fn due(&self) -> Moment {
-        self.next
+        self.due
     }
 
-    pub(crate) fn draw(&mut self, load: &mut Load, extent: Extent, now: Moment) {
-        let passed = now.since(self.shown).as_secs_f64();
-        let rate = (load.ledger.answered - self.answered) as f64 / passed.max(f64::MIN_POSITIVE);
-        let connected = load.ledger.counts[Fact::ConnectionsOpened];
-        let elapsed = now.since(load.dialled).as_secs_f64();
-        let doing = match load.phase {
-            Phase::Scouting | Phase::Connecting => "connecting",
-            Phase::Asking if now < load.ledger.from() => "warming up",
-            Phase::Asking => "measuring",
-            Phase::Settling | Phase::Over => "waiting for answers",
+    pub(crate) fn draw(&mut self, load: &mut Load, now: Moment) {
+        let (stage, ledger) = (load.stage, &mut load.ledger);
+        let doing = match stage {
+            Stage::Scouting | Stage::Connecting => "connecting",
+            Stage::Asking if now < ledger.from() => "warming up",
+            Stage::Asking => "measuring",
+            Stage::Awaiting | Stage::Over => "waiting for answers",
         };
-        let p99 = load.ledger.recent.as_mut().map_or(0, |recent| {
-            let p99 = recent.value_at_percentile(99.0);
+        let (mut answers, mut p99) = (0, 0);
+        if let Some(recent) = &mut ledger.recent {
+            (answers, p99) = (recent.len(), recent.value_at_percentile(99.0));
             recent.reset();
-            p99
-        });
-        self.bar.set_position(match extent {
-            Extent::Duration(_) => load.ledger.measured(now).as_millis() as u64,
-            Extent::Requests(_) => load.ledger.counts[Fact::Sent] - load.ledger.counts.open(),
+        }
+        self.bar.set_position(match self.extent {
+            Extent::Duration(_) => ledger.measured(now).as_millis() as u64,
+            Extent::Requests(_) => ledger.counts[Fact::Sent] - ledger.counts.pending(),
         });
         self.bar.set_message(format!(
-            "{elapsed:.0} s {doing}: {connected} connected, {rate:.0}/s, p99 {}, {} errors",
+            "{:.0} s {doing}: {} connected, {:.0}/s, p99 {}, {} errors",
+            ledger.elapsed(now).as_secs_f64(),
+            ledger.counts[Fact::ConnectionsOpened],
+            answers as f64 / now.since(self.drawn).as_secs_f64().max(f64::MIN_POSITIVE),
             shown(p99),
-            load.ledger.counts.errors()
+            ledger.counts.errors()
         ));
-        (self.answered, self.shown, self.next) = (load.ledger.answered, now, now + INTERVAL);
+        (self.drawn, self.due) = (now, now + INTERVAL);
     }
 
     pub(crate) fn close(self) {
@@ -81,12 +81,12 @@ impl Progress {
     }
 }
 
-/// Standard error as a terminal that nobody waits for: what it cannot take now is not drawn.
+/// Standard error as a terminal that is never waited for: what it cannot take now is not drawn.
 #[derive(Debug)]
 struct Screen(File);
 
 impl Screen {
-    fn draw(&self, text: impl std::fmt::Display) -> io::Result<()> {
+    fn draw(&self, text: impl fmt::Display) -> io::Result<()> {
         // A stopped terminal is no reason to stop the load.
         let _ = (&self.0).write(text.to_string().as_bytes());
         Ok(())

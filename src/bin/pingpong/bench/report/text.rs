@@ -4,8 +4,8 @@ use std::fmt::{self, Write};
 
 use hdrhistogram::Histogram;
 
-use super::{Cost, PERCENTILES, Report};
-use crate::bench::record::counts::{Fact, values_of};
+use super::{Report, figures, micros};
+use crate::bench::record::{Fact, values_of};
 
 /// Characters of the longest bar.
 const BAR: f64 = 40.0;
@@ -15,14 +15,16 @@ impl fmt::Display for Report {
         writeln!(f, "{}\n", self.title)?;
         self.summary(f)?;
         self.percentiles(f)?;
-        let times = if self.is_open { "response" } else { "service" };
-        writeln!(f, "\n{times} time")?;
-        bars(f, self.main_times())?;
+        let (name, times) = self.main_times();
+        writeln!(f, "\n{name} time")?;
+        bars(f, times)?;
         let warnings = self.warnings();
         if !warnings.is_empty() {
             writeln!(f)?;
         }
-        warnings.iter().try_for_each(|warning| writeln!(f, "warning: {warning}"))?;
+        for warning in warnings {
+            writeln!(f, "warning: {warning}")?;
+        }
         writeln!(f, "\n{}", self.last_line())
     }
 }
@@ -39,10 +41,10 @@ impl Report {
         )?;
         let classes = Fact::ERRORS.map(|fact| format!("{} {}", count(fact), fact.name()));
         writeln!(f, "errors       {}: {}", grouped(self.counts.errors()), classes.join(", "))?;
-        let others = [Fact::Duplicate, Fact::Reordered, Fact::KernelDrops, Fact::Unfinished];
-        let others = others.iter().filter(|fact| self.counts[**fact] > 0);
-        for fact in others {
-            writeln!(f, "             {} {}", count(*fact), fact.name().replace('_', " "))?;
+        for fact in [Fact::Duplicate, Fact::Reordered, Fact::KernelDrops, Fact::Unfinished] {
+            if self.counts[fact] > 0 {
+                writeln!(f, "             {} {}", count(fact), fact.name().replace('_', " "))?;
+            }
         }
         if self.counts[Fact::ConnectionsRequested] > 0 {
             writeln!(
@@ -55,37 +57,28 @@ impl Report {
                 count(Fact::IdleHeld)
             )?;
         }
-        let Some(cost) = self.cost else { return Ok(()) };
+        let Some((cost, cpu_per_request)) = self.cost.zip(self.cpu_per_request()) else { return Ok(()) };
         writeln!(
             f,
             "load         {:.2} s of CPU, {:.2} µs a request{}, busy {:.0} % of the time",
             cost.cpu_seconds,
-            self.cpu_per_request(cost) * 1e6,
-            if self.is_open { " with polling" } else { "" },
+            cpu_per_request * 1e6,
+            if self.is_open() { " with polling" } else { "" },
             cost.busy * 100.0
         )
-    }
-
-    /// Processor time of the load generator for each request, in seconds.
-    pub(super) fn cpu_per_request(&self, cost: Cost) -> f64 {
-        cost.cpu_seconds / (self.counts[Fact::Sent].max(1) as f64)
     }
 
     fn percentiles(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let titles = ["50 %", "90 %", "99 %", "99.9 %", "99.99 %", "max"];
         writeln!(f, "\n{:9}{}", "", titles.map(|title| format!("{title:>10}")).concat())?;
-        let rows = [("service", Some(&self.service)), ("response", self.response.as_ref()), ("lag", self.lag.as_ref())];
-        for (name, times) in rows {
-            let Some(times) = times else { continue };
-            write!(f, "{name:<9}")?;
-            let values =
-                PERCENTILES.map(|(percent, _)| times.value_at_percentile(percent)).into_iter().chain([times.max()]);
-            for value in values {
-                write!(f, "{:>10}", if times.is_empty() { "-".to_owned() } else { shown(value) })?;
+        for (name, times) in self.times() {
+            if times.is_none() {
+                continue;
             }
-            writeln!(f)?;
+            let values = figures(times).map(|(_, nanos)| format!("{:>10}", nanos.map_or("-".to_owned(), shown)));
+            writeln!(f, "{name:<9}{}", values.concat())?;
         }
-        if self.is_open {
+        if self.is_open() {
             writeln!(f, "service: from when a request was sent; response: from when it was due; lag: between the two")
         } else {
             writeln!(
@@ -107,25 +100,16 @@ impl Report {
         for fact in [Fact::Lost, Fact::Late, Fact::Wrong, Fact::Duplicate, Fact::ConnectionsLost] {
             let _ = write!(line, " {}={}", fact.name(), self.counts[fact]);
         }
-        let kind = if self.is_open { "response" } else { "service" };
-        let times = self.main_times();
-        let values = PERCENTILES.map(|(percent, name)| (name, times.value_at_percentile(percent)));
-        for (name, value) in values.into_iter().chain([("max", times.max())]) {
-            let _ = match times.is_empty() {
-                true => write!(line, " {kind}_{name}_us=-"),
-                false => write!(line, " {kind}_{name}_us={:.1}", micros(value)),
-            };
+        let (kind, times) = self.main_times();
+        for (name, nanos) in figures(Some(times)) {
+            let value = nanos.map_or("-".to_owned(), |nanos| format!("{:.1}", micros(nanos)));
+            let _ = write!(line, " {kind}_{name}_us={value}");
         }
         line + if self.is_partial { " partial" } else { "" }
     }
 }
 
-/// Nanoseconds in microseconds.
-pub(super) fn micros(nanos: u64) -> f64 {
-    nanos as f64 / 1e3
-}
-
-/// Bars for steps of 1, 2 and 5: the eye sees a tail that a linear scale would hide.
+/// A histogram as bars, in steps of 1, 2 and 5: they show a tail that a linear scale would hide.
 fn bars(f: &mut fmt::Formatter<'_>, times: &Histogram<u64>) -> fmt::Result {
     if times.is_empty() {
         return writeln!(f, "  no answers");
@@ -149,7 +133,7 @@ fn bars(f: &mut fmt::Formatter<'_>, times: &Histogram<u64>) -> fmt::Result {
     Ok(())
 }
 
-/// The next of 1, 2, 5, 10, 20 … above a value.
+/// The first of 1, 2, 5, 10, 20 … that is above a value.
 fn step_above(value: u64) -> u64 {
     let mut power: u64 = 1;
     loop {
@@ -178,7 +162,7 @@ pub(super) fn shown(nanos: u64) -> String {
     }
 }
 
-/// A number with its thousands apart.
+/// A number with commas between its thousands.
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let groups: Vec<&str> =

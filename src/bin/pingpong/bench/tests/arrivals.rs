@@ -6,8 +6,8 @@ use nix::libc::{EAGAIN, ECONNREFUSED, EMFILE};
 
 use super::{MILLI, asking, dialling, times};
 use crate::bench::Extent;
-use crate::bench::load::Phase;
-use crate::bench::record::counts::Fact;
+use crate::bench::load::Stage;
+use crate::bench::record::Fact;
 
 #[test]
 fn the_next_address_is_tried_and_after_the_last_one_it_is_over() {
@@ -31,9 +31,9 @@ fn connections_that_cannot_be_made_are_counted_and_the_others_ask() {
     server.settle();
     server.kernel.borrow_mut().answers_the_dial(1);
     server.settle();
-    assert_eq!(server.load(|load| load.phase), Phase::Connecting, "one has no outcome yet");
+    assert_eq!(server.load(|load| load.stage), Stage::Connecting, "one has no outcome yet");
     server.pass(300 * MILLI);
-    assert_eq!(server.load(|load| load.phase), Phase::Asking);
+    assert_eq!(server.load(|load| load.stage), Stage::Asking);
     assert_eq!((server.count(Fact::ConnectionsOpened), server.count(Fact::ConnectionsFailed)), (2, 2));
     // It comes after all: too late to be counted, and not kept.
     server.kernel.borrow_mut().answers_the_dial(2);
@@ -50,7 +50,7 @@ fn a_full_backlog_is_waited_for() {
     server.settle();
     server.kernel.borrow_mut().answers_the_dial(1);
     server.pass(MILLI);
-    assert_eq!(server.load(|load| load.phase), Phase::Connecting);
+    assert_eq!(server.load(|load| load.stage), Stage::Connecting);
     server.pass(MILLI);
     server.kernel.borrow_mut().answers_the_dial(2);
     server.settle();

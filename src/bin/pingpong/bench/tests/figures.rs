@@ -5,8 +5,8 @@ use std::time::Duration;
 use nix::libc::ECONNREFUSED;
 
 use super::{MILLI, Rig, asking, dialling, times};
-use crate::bench::load::Phase;
-use crate::bench::record::counts::Fact;
+use crate::bench::load::Stage;
+use crate::bench::record::{Fact, Latency};
 use crate::bench::{BenchOptions, Extent};
 use crate::probe::Probe;
 use pingpong::Address;
@@ -78,7 +78,7 @@ fn what_the_load_itself_delays_is_lag_and_in_the_response_but_not_in_the_service
     assert_eq!(server.count(Fact::Requests), 100);
     let (lag, service, response) = server.load(|load| {
         let ledger = &load.ledger;
-        let of = |latency: &Option<crate::bench::record::counts::Latency>| times(&latency.as_ref().unwrap().total);
+        let of = |latency: &Option<Latency>| times(&latency.as_ref().unwrap().total);
         (of(&ledger.lag), times(&ledger.service.total), of(&ledger.response))
     });
     // One request was under way.
@@ -214,7 +214,7 @@ fn interrupted_it_says_what_is_open() {
     assert!(server.engine.is_stopped());
     let now = server.now();
     server.load(|load| load.conclude(now, 0)).unwrap();
-    assert_ne!(server.load(|load| load.phase), Phase::Over);
+    assert_ne!(server.load(|load| load.stage), Stage::Over);
     let counts = server.counts();
     assert_eq!((counts[Fact::Requests], counts[Fact::Unfinished], counts[Fact::ConnectionsLost]), (1, 4, 0));
 }
@@ -237,7 +237,7 @@ fn asking_datagrams(set: impl FnOnce(&mut BenchOptions)) -> Rig {
         set(options);
     });
     server.tells(0, 1);
-    assert_eq!(server.load(|load| load.phase), Phase::Asking);
+    assert_eq!(server.load(|load| load.stage), Stage::Asking);
     server
 }
 

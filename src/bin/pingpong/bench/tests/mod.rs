@@ -12,8 +12,8 @@ use std::ops::{Deref, DerefMut};
 
 use std::time::Duration;
 
-use crate::bench::load::{Load, Phase};
-use crate::bench::record::counts::{Counts, Fact};
+use crate::bench::load::{Load, Stage};
+use crate::bench::record::{Counts, Fact};
 use crate::bench::{BenchOptions, Extent};
 use crate::probe::Probe;
 use fake::server::Server;
@@ -64,7 +64,7 @@ fn dialling(set: impl FnOnce(&mut BenchOptions)) -> Rig {
 fn asking(set: impl FnOnce(&mut BenchOptions)) -> Rig {
     let mut server = dialling(set);
     let mut dialled = 0;
-    while server.load(|load| load.phase) != Phase::Asking {
+    while server.load(|load| load.stage) != Stage::Asking {
         assert!(dialled < server.kernel.borrow().dialled.len(), "it does not dial");
         server.kernel.borrow_mut().answers_the_dial(dialled);
         dialled += 1;

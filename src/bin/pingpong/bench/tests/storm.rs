@@ -7,7 +7,7 @@ use fake::Dice;
 use nix::libc::ECONNREFUSED;
 
 use super::{MILLI, Rig, dialling};
-use crate::bench::record::counts::{Counts, Fact};
+use crate::bench::record::{Counts, Fact};
 use crate::bench::{BenchOptions, Extent};
 use pingpong::service::Framing;
 
@@ -101,7 +101,7 @@ fn whatever_far_sides_do_it_ends_and_every_request_has_one_outcome() {
             server = server.load(|load| format!("{load:?}"))
         );
         let counts = server.counts();
-        assert_eq!(counts.open(), 0, "seed {seed}: {counts:?}");
+        assert_eq!(counts.pending(), 0, "seed {seed}: {counts:?}");
         let (answers, times) = server.load(|load| {
             let counts = &load.ledger.counts;
             (counts[Fact::Requests] + counts[Fact::Late], load.ledger.service.total.len())

@@ -1,0 +1,73 @@
+//! Adds up the reports of loads that ran at the same time, on several machines or in several processes, as if they had
+//! been one load.
+
+use std::path::Path;
+
+use hdrhistogram::Histogram;
+use serde_json::{Value, json};
+
+use super::{Report, program};
+use crate::bench::record::Cost;
+
+/// The reports added up so far.
+#[derive(Debug, Default)]
+pub(crate) struct Sum {
+    report: Option<Report>,
+    /// Each report's file, title and settings.
+    runs: Vec<Value>,
+}
+
+impl Sum {
+    pub(crate) fn add(&mut self, file: &Path, report: Report) {
+        self.runs.push(json!({ "file": file.display().to_string(), "title": report.title, "run": report.about }));
+        match &mut self.report {
+            Some(sum) => sum.add(report),
+            None => self.report = Some(report),
+        }
+    }
+
+    /// The sum; `None` of no reports.
+    pub(crate) fn into_report(self) -> Option<Report> {
+        let Self { report, runs } = self;
+        report.map(|report| Report {
+            title: format!("{}; {} runs added up", report.title, runs.len()),
+            about: json!({ "program": program(), "runs": runs }),
+            ..report
+        })
+    }
+}
+
+impl Report {
+    fn add(&mut self, other: Self) {
+        self.is_partial |= other.is_partial;
+        self.is_budgeted |= other.is_budgeted;
+        self.seconds = self.seconds.max(other.seconds);
+        self.per_second += other.per_second;
+        self.asked_per_second = both(self.asked_per_second, other.asked_per_second, |a, b| a + b);
+        self.connect_seconds = self.connect_seconds.max(other.connect_seconds);
+        self.counts.add(&other.counts);
+        self.churn_ports = both(self.churn_ports, other.churn_ports, |a, b| a + b);
+        for (why, count) in other.refusals {
+            *self.refusals.entry(why).or_default() += count;
+        }
+        add(&mut self.service, &other.service);
+        // Response times of some requests only would pass for those of all.
+        self.response = both(self.response.take(), other.response, added);
+        self.lag = both(self.lag.take(), other.lag, added);
+        self.cost = both(self.cost, other.cost, Cost::plus);
+    }
+}
+
+fn add(sum: &mut Histogram<u64>, other: &Histogram<u64>) {
+    sum.add(other).expect("it grows");
+}
+
+fn added(mut sum: Histogram<u64>, other: Histogram<u64>) -> Histogram<u64> {
+    add(&mut sum, &other);
+    sum
+}
+
+/// The sum of what both loads have. What only one of them has, the sum has not.
+fn both<T>(a: Option<T>, b: Option<T>, plus: impl FnOnce(T, T) -> T) -> Option<T> {
+    a.zip(b).map(|(a, b)| plus(a, b))
+}

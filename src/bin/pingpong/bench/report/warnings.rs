@@ -1,0 +1,119 @@
+//! Which figures of a report cannot be trusted, and why.
+
+use super::{PERCENTILES, Report};
+use crate::bench::record::Fact;
+
+/// A percentile is told with confidence when this many answers took longer.
+const BEYOND: f64 = 10.0;
+
+/// When the schedule lags more than this, in nanoseconds, the lag is a part of the response times to be named.
+const LAG: u64 = 100_000;
+
+/// From this share of the time on, the load generator has none to spare.
+const SATURATED: f64 = 0.95;
+
+impl Report {
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        self.warn_of_answers(&mut warnings);
+        self.warn_of_connections(&mut warnings);
+        self.warn_of_sending(&mut warnings);
+        let answers = self.service.len() as f64;
+        let vague = PERCENTILES.into_iter().find(|(percent, _)| answers * (100.0 - percent) / 100.0 < BEYOND);
+        if let Some((percent, _)) = vague {
+            warnings.push(format!("too few answers for p{percent} and beyond: {answers}"));
+        }
+        warnings
+    }
+
+    /// Answers that are missing or wrong.
+    fn warn_of_answers(&self, warnings: &mut Vec<String>) {
+        let count = |fact: Fact| self.counts[fact];
+        if self.is_partial {
+            warnings.push(format!("interrupted: this is what came of {:.1} s", self.seconds));
+        }
+        let wrong = count(Fact::Wrong);
+        if wrong > 0 {
+            warnings.push(format!(
+                "{wrong} answers had wrong bytes: is it the right kind of server (--echo, --framing, --send)?"
+            ));
+        }
+        let unanswered = count(Fact::Lost) + count(Fact::Broken) + count(Fact::Refused);
+        if unanswered > 0 {
+            warnings
+                .push(format!("{unanswered} requests were never answered: percentiles know only of those that were"));
+        }
+        if self.is_budgeted && count(Fact::Lost) * 2 > count(Fact::Sent) {
+            warnings.push(
+                "most were lost: a pingpong server answers only so many such datagrams a second (see its --udp-budget)"
+                    .to_owned(),
+            );
+        }
+    }
+
+    /// Connections that were not made or did not stay.
+    fn warn_of_connections(&self, warnings: &mut Vec<String>) {
+        let failed = self.counts[Fact::ConnectionsFailed];
+        if failed > 0 {
+            let refusals: Vec<String> = self.refusals.iter().map(|(why, count)| format!("{why}: {count}")).collect();
+            warnings.push(format!("{failed} connections could not be made ({})", refusals.join(", ")));
+        }
+        let lost = self.counts[Fact::ConnectionsLost];
+        if lost > 0 {
+            warnings.push(format!("{lost} connections were lost on the way"));
+        }
+    }
+
+    /// Limits on this side that have a part in the figures.
+    fn warn_of_sending(&self, warnings: &mut Vec<String>) {
+        let count = |fact: Fact| self.counts[fact];
+        let unsent = count(Fact::Unsent);
+        if unsent > 0 {
+            warnings.push(format!("{unsent} requests were due but never sent: too many were unanswered"));
+        }
+        let waits = count(Fact::PortWaits);
+        if waits > 0 {
+            warnings.push(format!(
+                "local ports ran out {waits} times: the rate is theirs, not the server's (give more addresses with --source)"
+            ));
+        }
+        if self.churn_ports.is_some_and(|ports| count(Fact::Sent) > ports) {
+            warnings.push(
+                "more connections than local ports: the kernel had to look for used ones whose time was over, which \
+                 takes time (give more addresses with --source)"
+                    .to_owned(),
+            );
+        }
+        let drops = count(Fact::KernelDrops);
+        if drops > 0 {
+            warnings.push(format!(
+                "{drops} answers were dropped by our own kernel: raise net.core.rmem_max, or use more sockets"
+            ));
+        }
+        self.warn_of_lag(warnings);
+        let busy = self.cost.map_or(0.0, |cost| cost.busy);
+        if busy > SATURATED {
+            warnings.push(format!(
+                "the load generator was busy {:.0} % of the time: the server may be faster than this (load from several \
+                 processes, 'bench merge')",
+                busy * 100.0
+            ));
+        }
+    }
+
+    fn warn_of_lag(&self, warnings: &mut Vec<String>) {
+        let Some(lag) = &self.lag else { return };
+        let p99 = lag.value_at_percentile(99.0);
+        if p99 > LAG {
+            warnings.push(format!(
+                "the schedule was not kept: p99 of the lag is {:.0} µs; it is in the response times",
+                p99 as f64 / 1e3
+            ));
+        }
+        let asked = self.asked_per_second.unwrap_or_default();
+        let sent = (self.counts[Fact::Sent] as f64) / self.seconds.max(f64::MIN_POSITIVE);
+        if sent < asked * 0.99 - 1.0 {
+            warnings.push(format!("asked for {asked:.0} requests a second, sent {sent:.0}"));
+        }
+    }
+}
