@@ -179,6 +179,7 @@ impl<S: Service, N: Net> Engine<S, N> {
         was_due || count > 0
     }
 
+    #[inline(always)]
     fn take(&mut self, event: Event, clock: Clock<'_>) {
         match event {
             Event::Connection(id, readiness) => {

@@ -3,6 +3,7 @@
 //! The hot path. One read and one callback a step; what is left goes into the run queue, so that one connection never
 //! keeps the others waiting for longer than one read's worth.
 
+use super::buffer::Full;
 use super::connection::State;
 use super::net::Net;
 use super::timers::Due;
@@ -18,7 +19,7 @@ impl<S: Service, N: Net> Engine<S, N> {
         let had_output = connection.has_output();
         let outcome = match connection.state() {
             State::Connecting => return self.establish(id, clock),
-            State::Open => self.converse(id, clock),
+            State::Open => return self.converse(id, had_output, clock),
             State::Finishing(why) => self.flush(id).map_err(|_| why),
             State::Lingering { why, .. } => self.discard(id, why),
         };
@@ -49,16 +50,20 @@ impl<S: Service, N: Net> Engine<S, N> {
     }
 
     /// Reads what has arrived, has it answered, writes the answer; keeps what was not taken and not sent.
-    fn converse(&mut self, id: ConnId, clock: Clock<'_>) -> Result<(), CloseReason> {
+    fn converse(&mut self, id: ConnId, had_output: bool, clock: Clock<'_>) {
         let Self { net, services, table, pool, scratch, output, turn, timers, limits, exact, .. } = self;
-        let Some(connection) = table.get_mut(id) else { return Ok(()) };
+        let Some(connection) = table.get_mut(id) else { return };
 
-        let fresh = connection.fill(net, pool, scratch, turn)?;
+        let fresh = match connection.fill(net, pool, scratch, turn) {
+            Ok(fresh) => fresh,
+            Err(why) => return self.end_step(id, had_output, Err(why)),
+        };
         if *exact {
             turn.now = clock();
         }
         if fresh == 0 && !connection.wants_service() {
-            return connection.flush(net, pool, turn);
+            let outcome = connection.flush(net, pool, turn);
+            return self.end_step(id, had_output, outcome);
         }
         let mut offer = connection.lend();
         let mut input = offer.input(&mut scratch[..fresh], limits.max_message);
@@ -69,14 +74,23 @@ impl<S: Service, N: Net> Engine<S, N> {
         }
         let (answer, consumed) = (out.into_answer(), input.consumed());
         let bytes = answer.join(input.bytes(), &mut output.replies);
-        let outcome = connection.write(net, pool, turn, bytes);
+        let written = connection.write(net, pool, turn, bytes);
 
-        let kept = connection.keep(offer, consumed, answer.has_room, &scratch[..fresh], pool);
-        if kept.map_err(|_| CloseReason::Limit)? {
-            timers.set(turn.now + FIRST_LINE, Due::FirstLine(id));
-            connection.add_timer();
+        let outcome = match connection.keep(offer, consumed, answer.has_room, &scratch[..fresh], pool) {
+            Ok(waits_for_line) => {
+                if waits_for_line {
+                    timers.set(turn.now + FIRST_LINE, Due::FirstLine(id));
+                    connection.add_timer();
+                }
+                written
+            }
+            Err(Full) => Err(CloseReason::Limit),
+        };
+        // Mostly nothing is left to do: all that came was answered, all of that was sent, and that was all.
+        let is_done = outcome.is_ok() && output.effects.list.is_empty() && connection.is_at_rest(had_output, limits);
+        if !is_done {
+            self.end_step(id, had_output, outcome);
         }
-        outcome
     }
 
     fn flush(&mut self, id: ConnId) -> Result<(), CloseReason> {
@@ -102,8 +116,7 @@ impl<S: Service, N: Net> Engine<S, N> {
     pub(super) fn conclude(&mut self, id: ConnId, had_output: bool) {
         let Self { net, table, limits, turn, sweep, runnable, .. } = self;
         let Some(connection) = table.get_mut(id) else { return };
-        // Mostly there is nothing to see: all that came was answered, and all of that was sent.
-        if connection.is_at_rest() && !had_output && limits.idle_timeout.is_none() {
+        if connection.is_at_rest(had_output, limits) {
             return;
         }
         if connection.is_over_limit(limits.max_message) {

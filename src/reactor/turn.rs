@@ -200,6 +200,7 @@ struct Own {
 
 impl Own {
     /// Notes an event of our own; any other is the engine's.
+    #[inline(always)]
     fn sort(&mut self, event: &mio::event::Event) -> Option<Event> {
         match Token::from(event.token()) {
             Token::Connection(id) => return Some(Event::Connection(id, readiness(event))),

@@ -136,6 +136,7 @@ pub(crate) struct Answer {
 impl Answer {
     /// The bytes to send, in one piece so that one call sends them: the part of the `input` that is sent back where it
     /// lies, then the replies.
+    #[inline(always)]
     pub(crate) fn join<'b>(&self, input: &'b [u8], replies: &'b mut Vec<u8>) -> &'b [u8] {
         let in_place = &input[self.in_place.clone()];
         if replies.is_empty() {

@@ -15,6 +15,7 @@ const TAKEN_IN: usize = 8 << 20;
 
 impl<T> Connection<T> {
     /// Reads into `scratch`, if it is time to, and keeps that with what was kept before. How many bytes it has read.
+    #[inline(always)]
     pub(in crate::engine) fn fill<N: Net<Stream = T>>(
         &mut self,
         net: &mut N,

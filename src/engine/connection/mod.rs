@@ -81,6 +81,7 @@ pub(super) struct Offer {
 
 impl Offer {
     /// The input: what was kept, or else the `fresh` bytes themselves.
+    #[inline(always)]
     pub(super) fn input<'a>(&'a mut self, fresh: &'a mut [u8], max_message: usize) -> Input<'a> {
         let extent = if self.is_last { Extent::Last } else { Extent::Partial };
         let (bytes, scanned) = match &mut self.kept {
@@ -217,10 +218,14 @@ impl<T> Connection<T> {
         has_outcome || self.wants_read() || self.wants_service() || wants_write
     }
 
-    /// Open, with nothing in its buffers and nothing to do until the next event.
-    pub(super) fn is_at_rest(&self) -> bool {
+    /// Whether there is nothing to see to before the next event: it is open, its buffers are empty now and its output was
+    /// before, and no time limit begins.
+    #[inline(always)]
+    pub(super) fn is_at_rest(&self, had_output: bool, limits: &Limits) -> bool {
         let untouched = self.rx.is_none() && self.tx.is_none() && !self.paused && !self.edge.readable;
         untouched
+            && !had_output
+            && limits.idle_timeout.is_none()
             && self.edge.hung_up.is_none()
             && self.state == State::Open
             && self.sending != Sending::Ending
@@ -327,7 +332,7 @@ impl<T> Connection<T> {
     }
 
     /// Its input on the way to the service; [`keep`](Self::keep) brings back what the service leaves of it.
-    #[inline]
+    #[inline(always)]
     pub(super) fn lend(&mut self) -> Offer {
         let kept = self.rx.take();
         let is_all = kept.as_ref().is_none_or(|kept| kept.offers_all());
@@ -336,7 +341,7 @@ impl<T> Connection<T> {
 
     /// Keeps what the service has not consumed of an offer, which was made of `fresh` where nothing was kept before.
     /// Whether `auto` framing begins to wait for a line end.
-    #[inline]
+    #[inline(always)]
     pub(super) fn keep(
         &mut self,
         offer: Offer,
@@ -346,21 +351,21 @@ impl<T> Connection<T> {
         pool: &mut Pool,
     ) -> Result<bool, Full> {
         let Offer { mut kept, is_all, is_last, decision } = offer;
+        self.decision = consumed.decision;
         if kept.is_some() {
             pool.consume(&mut kept, consumed.taken);
             self.rx = kept;
-        } else {
+        } else if consumed.taken < fresh.len() {
             pool.append(&mut self.rx, &fresh[consumed.taken..])?;
         }
-        if let Some(rx) = &mut self.rx {
-            rx.note(consumed.scanned, consumed.put_back);
-        }
+        // Mostly nothing is left.
+        let Some(rx) = &mut self.rx else { return Ok(false) };
+        rx.note(consumed.scanned, consumed.put_back);
         self.seen = match (has_room && is_all, is_last) {
             (false, _) => Seen::Part,
             (true, false) => Seen::All,
             (true, true) => Seen::Last,
         };
-        self.decision = consumed.decision;
         Ok(decision != Decision::Waiting && consumed.decision == Decision::Waiting)
     }
 
