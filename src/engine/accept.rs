@@ -10,17 +10,17 @@ use std::time::Duration;
 use super::budget::Source;
 use super::connection::Connection;
 use super::net::Net;
-use super::{Engine, SELDOM, ServiceId};
+use super::{Engine, ServiceId, WARN_EVERY};
 use crate::endpoint::Address;
 use crate::error::{CloseReason, is_exhaustion};
 use crate::moment::Moment;
 use crate::service::{ConnId, Service};
 
 /// Connections accepted from one listener in one turn.
-const ACCEPTS: usize = 16;
+const ACCEPTS_PER_TURN: usize = 16;
 
 /// After running out of descriptors: how soon to try again when none of ours becomes free.
-const RETRY: Duration = Duration::from_millis(100);
+const RETRY_AFTER: Duration = Duration::from_millis(100);
 
 /// The listeners, and what has to be known of those that have been let in.
 #[derive(Debug)]
@@ -70,7 +70,7 @@ impl<L> Acceptor<L> {
     }
 
     /// A connection has ended: a descriptor is free, and its source has one fewer.
-    pub(super) fn note_left(&mut self, peer: &Address) {
+    pub(super) fn note_closed(&mut self, peer: &Address) {
         self.retry_at = None;
         if !self.per_source.is_empty()
             && let Some(source) = peer.ip().map(Source::from)
@@ -84,7 +84,7 @@ impl<L> Acceptor<L> {
     }
 
     /// Counts a connection in, unless its source has as many as it may have.
-    fn admits(&mut self, peer: &Address, max_per_ip: Option<u32>) -> bool {
+    fn count_in(&mut self, peer: &Address, max_per_ip: Option<u32>) -> bool {
         let (Some(most), Some(ip)) = (max_per_ip, peer.ip()) else { return true };
         let count = self.per_source.entry(ip.into()).or_default();
         let has_room = *count < most;
@@ -118,7 +118,7 @@ impl<S: Service, N: Net> Engine<S, N> {
     pub(super) fn accept_pending(&mut self) {
         if self.can_accept() {
             for listener in 0..self.acceptor.listeners.len() {
-                self.accept(listener, ACCEPTS);
+                self.accept(listener, ACCEPTS_PER_TURN);
             }
         }
     }
@@ -149,7 +149,7 @@ impl<S: Service, N: Net> Engine<S, N> {
 
     fn admit(&mut self, service: ServiceId, stream: N::Stream, peer: Address) {
         self.turn.stats.accepted += 1;
-        if !self.acceptor.admits(&peer, self.limits.max_per_ip) {
+        if !self.acceptor.count_in(&peer, self.limits.max_per_ip) {
             self.turn.stats.count_close(CloseReason::Limit);
             return self.log(service, &peer, format_args!("turned away (limit)"));
         }
@@ -157,7 +157,7 @@ impl<S: Service, N: Net> Engine<S, N> {
         let drains = self.net.short_read_drains(&stream);
         let Ok(id) = self.enroll(Connection::accepted(stream, service, peer.clone(), drains, self.turn.now)) else {
             self.turn.stats.count_close(CloseReason::Limit);
-            self.acceptor.note_left(&peer);
+            self.acceptor.note_closed(&peer);
             return self.log(service, &peer, format_args!("closed (limit)"));
         };
         if self.acceptor.once == Once::Awaited {
@@ -167,8 +167,8 @@ impl<S: Service, N: Net> Engine<S, N> {
     }
 
     fn stop_accepting(&mut self, error: &std::io::Error) {
-        self.acceptor.retry_at = Some(self.turn.now + RETRY);
-        if self.acceptor.warned.is_none_or(|warned| self.turn.now >= warned + SELDOM) {
+        self.acceptor.retry_at = Some(self.turn.now + RETRY_AFTER);
+        if self.acceptor.warned.is_none_or(|warned| self.turn.now >= warned + WARN_EVERY) {
             self.acceptor.warned = Some(self.turn.now);
             let hint = if is_exhaustion(error) { "; raise 'ulimit -n' or lower --max-connections" } else { "" };
             log::warn!("cannot accept: {error}; the backlog holds new connections until it can{hint}");

@@ -27,7 +27,7 @@ impl<S: Service, N: Net> Engine<S, N> {
                 self.turn.stats.dialled += 1;
                 // It may be there already: a Unix one is, and no event will tell.
                 if let Some(connection) = self.table.get_mut(id) {
-                    connection.expect_outcome();
+                    connection.assume_writable();
                     connection.enqueue(id, &mut self.runnable);
                 }
             }
@@ -47,7 +47,7 @@ impl<S: Service, N: Net> Engine<S, N> {
     }
 
     /// Looks whether a dialled connection has an outcome: it is there, or it never will be.
-    pub(super) fn establish(&mut self, id: ConnId, clock: Clock<'_>) {
+    pub(super) fn check_dial(&mut self, id: ConnId, clock: Clock<'_>) {
         let Self { net, table, turn, exact, .. } = self;
         let Some(connection) = table.get_mut(id) else { return };
         match connection.is_established(net) {
@@ -55,12 +55,12 @@ impl<S: Service, N: Net> Engine<S, N> {
                 if *exact {
                     turn.now = clock();
                 }
-                connection.establish();
+                connection.open();
                 let (service, peer) = (connection.service(), connection.peer().clone());
                 self.log(service, &peer, format_args!("connected"));
                 self.call(id, |service, peer, out| service.opened(peer, out));
             }
-            Ok(false) => connection.await_outcome(),
+            Ok(false) => connection.await_writable(),
             Err(error) => {
                 let Some(connection) = self.table.remove(id) else { return };
                 self.turn.stats.count_close(CloseReason::Reset);
@@ -85,7 +85,7 @@ impl<S: Service, N: Net> Engine<S, N> {
 
     /// Opens a datagram socket that a service asks from: what arrives there is an answer, and is not judged as a
     /// question.
-    pub(super) fn begin_to_ask(&mut self, service: ServiceId, dial: Dial) {
+    pub(super) fn ask(&mut self, service: ServiceId, dial: Dial) {
         let Dial { to, from, mut tag } = dial;
         let opened = self.net.ask(&to, from).and_then(|socket| {
             let asks = Asks { to: Arc::new(to.clone()), tag };
@@ -109,7 +109,7 @@ impl<S: Service, N: Net> Engine<S, N> {
         let Self { net, datagrams, output, turn, .. } = self;
         let Some(socket) = datagrams.get_mut(number) else { return };
         let Some(Asks { to, .. }) = socket.asks.clone() else { return };
-        if let Err(error) = socket.dispatch(net, &output.effects.bytes[range], &to, None, &mut turn.stats) {
+        if let Err(error) = socket.send_or_queue(net, &output.effects.bytes[range], &to, None, &mut turn.stats) {
             self.tell_asker(number, error);
         }
     }

@@ -35,7 +35,7 @@ impl<S: Service, N: Net> Engine<S, N> {
         }
         self.stage = Stage::Draining { until: self.turn.now + self.limits.drain };
         self.close_listeners(|_| true);
-        self.datagrams.expect_arrivals();
+        self.datagrams.assume_arrivals();
         for id in self.table.ids() {
             self.drain_connection(id);
         }
@@ -62,14 +62,14 @@ impl<S: Service, N: Net> Engine<S, N> {
         let Some(connection) = table.get_mut(id) else { return };
         let outcome = if connection.is_open() { connection.take_in(net, pool, scratch, turn) } else { Ok(()) };
         connection.stop_receiving();
-        let had_output = connection.has_output();
-        self.end_step(id, had_output, outcome);
+        let had_unsent = connection.has_unsent();
+        self.end_step(id, had_unsent, outcome);
     }
 
     /// Ends one service as `drain` ends all of them, and the server with the last one.
     pub(super) fn retire(&mut self, service: ServiceId) {
         self.close_listeners(|listener| listener == service);
-        if self.acceptor.listeners.is_empty() && !self.datagrams.serve() {
+        if self.acceptor.listeners.is_empty() && !self.datagrams.has_serving_sockets() {
             return self.drain();
         }
         for id in self.table.ids() {
@@ -85,7 +85,7 @@ impl<S: Service, N: Net> Engine<S, N> {
     }
 
     /// Ends the draining when nothing is left to do, or when it has taken too long.
-    pub(super) fn watch_drain(&mut self) {
+    pub(super) fn check_drain(&mut self) {
         let Stage::Draining { until } = self.stage else {
             if let Once::Accepted(first) = self.acceptor.once
                 && self.stage == Stage::Running

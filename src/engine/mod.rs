@@ -51,14 +51,14 @@ pub use crate::service::ServiceId;
 const SCRATCH: usize = 64 << 10;
 
 /// A warning that may come with every packet is written this often at the most.
-const SELDOM: Duration = Duration::from_secs(10);
+const WARN_EVERY: Duration = Duration::from_secs(10);
 
 /// Where time is exact: sources seen to until the timers are looked at again.
 const TIMERS_EVERY: usize = 4;
 
 /// Where time is exact: overdue timers are run in so many rounds at the most before the next source is seen to, so that
 /// reads are not starved.
-const CATCH_UP: usize = 3;
+const CATCH_UP_ROUNDS: usize = 3;
 
 /// Tells what time it is.
 pub type Clock<'a> = &'a dyn Fn() -> Moment;
@@ -161,7 +161,7 @@ impl<S: Service, N: Net> Engine<S, N> {
         self.turn.now = self.began;
         let mut count = 0;
         for event in events {
-            self.take(event, clock);
+            self.deliver(event, clock);
             count += 1;
             self.run_overdue(count, clock);
         }
@@ -175,12 +175,12 @@ impl<S: Service, N: Net> Engine<S, N> {
         self.accept_pending();
         self.receive_pending(clock);
         self.sweep();
-        self.watch_drain();
+        self.check_drain();
         was_due || count > 0
     }
 
     #[inline(always)]
-    fn take(&mut self, event: Event, clock: Clock<'_>) {
+    fn deliver(&mut self, event: Event, clock: Clock<'_>) {
         match event {
             Event::Connection(id, readiness) => {
                 // One that has gone: the event is stale.
@@ -203,7 +203,7 @@ impl<S: Service, N: Net> Engine<S, N> {
         if !self.exact || !count.is_multiple_of(TIMERS_EVERY) {
             return;
         }
-        for _ in 0..CATCH_UP {
+        for _ in 0..CATCH_UP_ROUNDS {
             if !self.expire(clock) {
                 break;
             }
@@ -249,7 +249,7 @@ impl<S: Service, N: Net> Engine<S, N> {
                 None => self.timers.forget_stale(),
                 Some(connection) => {
                     connection.remove_timer();
-                    connection.decide();
+                    connection.decide_raw();
                     connection.enqueue(id, &mut self.runnable);
                 }
             },

@@ -92,7 +92,7 @@ const STRIDE: usize = SLOT + 64;
 /// Room for datagrams, and what a receive put there. Pages never touched cost no memory.
 #[derive(Debug)]
 pub struct Batch {
-    room: Box<[u8]>,
+    slots: Box<[u8]>,
     arrivals: Vec<Arrival>,
 }
 
@@ -109,12 +109,12 @@ pub struct Arrival {
 
 impl Batch {
     pub(crate) fn new() -> Self {
-        Self { room: vec![0; BATCH * STRIDE].into(), arrivals: Vec::with_capacity(BATCH) }
+        Self { slots: vec![0; BATCH * STRIDE].into(), arrivals: Vec::with_capacity(BATCH) }
     }
 
     /// The slots to receive into, in order, each larger than any datagram; and where to note what arrived in them.
     pub fn split(&mut self) -> (impl Iterator<Item = &mut [u8]>, &mut Vec<Arrival>) {
-        (self.room.chunks_exact_mut(STRIDE).map(|chunk| &mut chunk[..SLOT]), &mut self.arrivals)
+        (self.slots.chunks_exact_mut(STRIDE).map(|chunk| &mut chunk[..SLOT]), &mut self.arrivals)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -128,6 +128,6 @@ impl Batch {
     pub(super) fn datagram(&mut self, index: usize) -> (&Arrival, &mut [u8]) {
         let arrival = &self.arrivals[index];
         let start = index * STRIDE;
-        (arrival, &mut self.room[start..start + arrival.length])
+        (arrival, &mut self.slots[start..start + arrival.length])
     }
 }

@@ -16,56 +16,56 @@ impl<S: Service, N: Net> Engine<S, N> {
     pub(super) fn step(&mut self, id: ConnId, clock: Clock<'_>) {
         let Some(connection) = self.table.get_mut(id) else { return };
         connection.dequeue();
-        let had_output = connection.has_output();
+        let had_unsent = connection.has_unsent();
         let outcome = match connection.state() {
-            State::Connecting => return self.establish(id, clock),
-            State::Open => return self.converse(id, had_output, clock),
+            State::Connecting => return self.check_dial(id, clock),
+            State::Open => return self.converse(id, had_unsent, clock),
             State::Finishing(why) => self.flush(id).map_err(|_| why),
             State::Lingering { why, .. } => self.discard(id, why),
         };
-        self.end_step(id, had_output, outcome);
+        self.end_step(id, had_unsent, outcome);
     }
 
     /// Runs a callback for an open connection outside of its turn: a greeting, a timer.
     pub(super) fn call(&mut self, id: ConnId, callback: impl FnOnce(&mut S, Peer, &mut Outbox<'_>)) {
         let Self { net, services, table, pool, output, turn, .. } = self;
         let Some(connection) = table.get_mut(id).filter(|connection| connection.is_open()) else { return };
-        let had_output = connection.has_output();
+        let had_unsent = connection.has_unsent();
         let (service, caller) = services.caller(connection.service());
         let mut out = Outbox::new(caller, Some(connection.recipient(id)), turn, output);
         callback(service, Peer::Stream(id), &mut out);
         let answer = out.into_answer().join(&[], &mut output.replies);
         let outcome = connection.write(net, pool, turn, answer);
-        self.end_step(id, had_output, outcome);
+        self.end_step(id, had_unsent, outcome);
     }
 
     /// Closes a connection whose step says so, carries out the effects, and sees where that leaves it.
-    pub(super) fn end_step(&mut self, id: ConnId, had_output: bool, outcome: Result<(), CloseReason>) {
+    pub(super) fn end_step(&mut self, id: ConnId, had_unsent: bool, outcome: Result<(), CloseReason>) {
         if let Err(why) = outcome {
             self.close(id, why);
         }
         self.settle();
-        self.conclude(id, had_output);
+        self.conclude(id, had_unsent);
         self.settle();
     }
 
     /// Reads what has arrived, has it answered, writes the answer; keeps what was not taken and not sent.
-    fn converse(&mut self, id: ConnId, had_output: bool, clock: Clock<'_>) {
+    fn converse(&mut self, id: ConnId, had_unsent: bool, clock: Clock<'_>) {
         let Self { net, services, table, pool, scratch, output, turn, timers, limits, exact, .. } = self;
         let Some(connection) = table.get_mut(id) else { return };
 
         let fresh = match connection.fill(net, pool, scratch, turn) {
             Ok(fresh) => fresh,
-            Err(why) => return self.end_step(id, had_output, Err(why)),
+            Err(why) => return self.end_step(id, had_unsent, Err(why)),
         };
         if *exact {
             turn.now = clock();
         }
         if fresh == 0 && !connection.wants_service() {
             let outcome = connection.flush(net, pool, turn);
-            return self.end_step(id, had_output, outcome);
+            return self.end_step(id, had_unsent, outcome);
         }
-        let mut offer = connection.lend();
+        let mut offer = connection.offer();
         let mut input = offer.input(&mut scratch[..fresh], limits.max_message);
         let (service, caller) = services.caller(connection.service());
         let mut out = Outbox::new(caller, Some(connection.recipient(id)), turn, output);
@@ -87,9 +87,9 @@ impl<S: Service, N: Net> Engine<S, N> {
             Err(Full) => Err(CloseReason::Limit),
         };
         // Mostly nothing is left to do: all that came was answered, all of that was sent, and that was all.
-        let is_done = outcome.is_ok() && output.effects.list.is_empty() && connection.is_at_rest(had_output, limits);
+        let is_done = outcome.is_ok() && output.effects.list.is_empty() && connection.is_at_rest(had_unsent, limits);
         if !is_done {
-            self.end_step(id, had_output, outcome);
+            self.end_step(id, had_unsent, outcome);
         }
     }
 
@@ -106,25 +106,25 @@ impl<S: Service, N: Net> Engine<S, N> {
     }
 
     /// Has a connection closed once its output is out.
-    pub(super) fn finish_connection(&mut self, id: ConnId, had_output: bool, why: CloseReason) {
+    pub(super) fn finish_connection(&mut self, id: ConnId, had_unsent: bool, why: CloseReason) {
         let Some(connection) = self.table.get_mut(id) else { return };
         connection.finish(why, &mut self.pool);
-        self.conclude(id, had_output);
+        self.conclude(id, had_unsent);
     }
 
     /// Sees where a connection stands after something was done for it: over, closing, or waiting for what.
-    pub(super) fn conclude(&mut self, id: ConnId, had_output: bool) {
+    pub(super) fn conclude(&mut self, id: ConnId, had_unsent: bool) {
         let Self { net, table, limits, turn, sweep, runnable, .. } = self;
         let Some(connection) = table.get_mut(id) else { return };
-        if connection.is_at_rest(had_output, limits) {
+        if connection.is_at_rest(had_unsent, limits) {
             return;
         }
         if connection.is_over_limit(limits.max_message) {
-            return self.finish_connection(id, had_output, CloseReason::Overflow);
+            return self.finish_connection(id, had_unsent, CloseReason::Overflow);
         }
         match connection.verdict() {
             Some(CloseReason::Peer) => return self.close(id, CloseReason::Peer),
-            Some(why) => return self.finish_connection(id, had_output, why),
+            Some(why) => return self.finish_connection(id, had_unsent, why),
             None => {}
         }
         if let Some(why) = connection.hung_up() {
@@ -143,11 +143,11 @@ impl<S: Service, N: Net> Engine<S, N> {
                 return self.close(id, why);
             }
         }
-        if connection.has_output() != had_output && connection.arm(net, id).is_err() {
+        if connection.has_unsent() != had_unsent && connection.arm(net, id).is_err() {
             return self.close(id, CloseReason::Limit);
         }
         if let Some(limit) = connection.time_limit(limits) {
-            sweep.watch(turn.now, limit.length);
+            sweep.schedule(turn.now, limit.length);
         }
         connection.enqueue(id, runnable);
     }
@@ -160,7 +160,7 @@ impl<S: Service, N: Net> Engine<S, N> {
         if closed.timers > 0 {
             self.timers.abandon(closed.timers, |id| self.table.contains(id));
         }
-        self.acceptor.note_left(&closed.peer);
+        self.acceptor.note_closed(&closed.peer);
         self.log(closed.service, &closed.peer, format_args!("closed ({why})"));
         let mut tag = closed.tag;
         let gone = Recipient::gone(&closed.peer, &mut tag);
