@@ -1,4 +1,8 @@
-//! What services want beyond answering, carried out after the callback, in the order in which they said it.
+//! Carries out what services ask for beyond an answer.
+//!
+//! A callback only notes its effects in the outbox. They are carried out after it, in the order noted, so that no
+//! service runs inside another's callback. An effect may call a service, which may note more: the list is worked off
+//! until it is empty.
 
 use std::ops::Range;
 
@@ -10,7 +14,7 @@ use crate::moment::Moment;
 use crate::service::{ConnId, Effect, Peer, Service, ServiceId};
 
 impl<S: Service, N: Net> Engine<S, N> {
-    /// Carries out the effects that were noted, if any.
+    /// Carries out the effects noted so far, and those that they cause.
     #[inline]
     pub(super) fn settle(&mut self) {
         if !self.output.effects.list.is_empty() {
@@ -42,7 +46,7 @@ impl<S: Service, N: Net> Engine<S, N> {
         self.output.effects.bytes.clear();
     }
 
-    /// Offers a connection's input to its service again, paused or not.
+    /// Offers a connection's input to its service again in its next step, whether it was paused or not.
     fn resume(&mut self, id: ConnId) {
         let Some(connection) = self.table.get_mut(id) else { return };
         connection.resume();
@@ -72,7 +76,7 @@ impl<S: Service, N: Net> Engine<S, N> {
         self.conclude(id, had_unsent);
     }
 
-    /// Sets a timer, unless the connection that it is for has gone.
+    /// Sets a timer, unless the connection that owns it has gone.
     fn set_timer(&mut self, service: ServiceId, owner: Option<ConnId>, at: Moment, key: u64) {
         if let Some(owner) = owner {
             let Some(connection) = self.table.get_mut(owner) else { return };
