@@ -1,6 +1,7 @@
-//! The table of connections: slots are used again, serial numbers are not.
+//! The table of connections. Slots are reused, serial numbers are not.
 //!
-//! The one lookup in which stale names die: events of the same batch, timers, sends.
+//! An id has both, so that everything that is addressed to a connection which has closed meanwhile finds nothing here:
+//! later events of the same batch, timers, sends. Nobody else needs to check.
 
 use slab::Slab;
 
@@ -10,7 +11,7 @@ use crate::service::ConnId;
 #[derive(Debug)]
 pub(super) struct Table<T> {
     slab: Slab<Connection<T>>,
-    /// Of the connection inserted last; 0 is never given, it marks other event sources.
+    /// The serial number given last. 0 is never given: in a token it marks sources other than connections.
     serial: u32,
 }
 
@@ -19,7 +20,7 @@ impl<T> Table<T> {
         Self { slab: Slab::new(), serial: 0 }
     }
 
-    /// Inserts a connection, which learns its serial number, and names it.
+    /// Inserts a connection, sets its serial number and returns its id.
     pub(super) fn insert(&mut self, mut connection: Connection<T>) -> ConnId {
         self.serial = self.serial.checked_add(1).unwrap_or(1);
         connection.set_serial(self.serial);
@@ -52,7 +53,7 @@ impl<T> Table<T> {
         self.slab.len()
     }
 
-    /// Slots there are, in use or not.
+    /// The number of slots, free ones included.
     pub(super) fn slots(&self) -> usize {
         self.slab.capacity()
     }
