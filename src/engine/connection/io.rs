@@ -1,4 +1,8 @@
 //! The calls on a connection's socket, and what their results mean.
+//!
+//! Each call uses up a bit of `edge`: `WouldBlock`, and a short read or write, clear it, and only an event sets it
+//! again. `Interrupted` (EINTR) leaves the bit, so that the call is repeated. Any other error ends this connection and
+//! nothing else.
 
 use std::io::ErrorKind::{BrokenPipe, Interrupted, WouldBlock};
 
@@ -9,12 +13,13 @@ use super::state::{Receiving, Sending, State};
 use crate::error::CloseReason;
 use crate::service::{ConnId, Turn};
 
-/// Bytes taken in of one connection at the most: more than the kernel's buffer holds (net.ipv4.tcp_rmem), so that a
-/// peer that sends on and on keeps nobody.
+/// Bytes that a drain reads from one connection at most. More than the kernel's receive buffer holds
+/// (net.ipv4.tcp_rmem), and bounded, so that a peer that goes on sending cannot hold up the drain.
 const MAX_TAKEN_IN: usize = 8 << 20;
 
 impl<T> Connection<T> {
-    /// Reads into `scratch`, if it is time to, and keeps that with what was kept before. How many bytes it has read.
+    /// Reads into `scratch`, if the connection wants to read, and returns the number of bytes. Where input was kept
+    /// before, the bytes are appended to it.
     #[inline(always)]
     pub(in crate::engine) fn fill<N: Net<Stream = T>>(
         &mut self,
@@ -33,8 +38,8 @@ impl<T> Connection<T> {
         Ok(count)
     }
 
-    /// Reads until nothing is left, whatever has not been answered yet. (A short read would not do: the event that
-    /// tells of a FIN or of an urgent mark may be still to come.)
+    /// Reads until the kernel's buffer is empty, even while the connection is paused or congested. Not just until a
+    /// short read: the event of a FIN or of urgent data may still be on its way.
     pub(in crate::engine) fn take_in<N: Net<Stream = T>>(
         &mut self,
         net: &mut N,
@@ -52,7 +57,8 @@ impl<T> Connection<T> {
         Ok(())
     }
 
-    /// Reads and throws away; whether the peer has finished, is gone, or has sent more than enough.
+    /// Reads once and discards that. Returns whether lingering is over: the peer's stream has ended or broken, or the
+    /// bytes to discard are used up.
     pub(in crate::engine) fn discard<N: Net<Stream = T>>(
         &mut self,
         net: &mut N,
@@ -61,7 +67,7 @@ impl<T> Connection<T> {
     ) -> bool {
         let active = self.active_at;
         let Ok(count) = self.read(net, scratch, turn) else { return true };
-        // What is thrown away prolongs nothing.
+        // Discarded bytes do not prolong the linger limit.
         self.active_at = active;
         let State::Lingering { left, .. } = &mut self.state else { return false };
         *left = left.saturating_sub(u32::try_from(count).unwrap_or(u32::MAX));
@@ -80,7 +86,9 @@ impl<T> Connection<T> {
                 Ok(0)
             }
             Ok(count) => {
-                // A short read has emptied the stream: the call that would return WouldBlock can be saved.
+                // A short read has emptied the stream, which saves the call that would return WouldBlock. Not where a
+                // FIN, an error or an urgent mark may stand right behind the data: they share its edge, there is no
+                // second one, and the connection would leak.
                 self.edge.readable = count == scratch.len() || !self.edge.short_read_drains;
                 self.active_at = turn.now;
                 turn.stats.bytes_in += count as u64;
@@ -95,7 +103,7 @@ impl<T> Connection<T> {
         }
     }
 
-    /// Sends what waits, as far as the kernel takes it.
+    /// Sends unsent output, as much as the kernel takes.
     pub(in crate::engine) fn flush<N: Net<Stream = T>>(
         &mut self,
         net: &mut N,
@@ -105,7 +113,7 @@ impl<T> Connection<T> {
         self.write(net, pool, turn, &[])
     }
 
-    /// Sends what waits and then `bytes`, as far as the kernel takes it; keeps the rest.
+    /// Sends unsent output, then `bytes`, as much as the kernel takes. Keeps the rest.
     pub(in crate::engine) fn write<N: Net<Stream = T>>(
         &mut self,
         net: &mut N,
@@ -120,13 +128,13 @@ impl<T> Connection<T> {
             pool.consume(&mut tx, *sent.as_ref().unwrap_or(&0));
             self.tx = tx;
             sent?;
-            self.weigh_output();
+            self.update_congestion();
         } else if !bytes.is_empty() {
             let sent = self.send(net, bytes, turn)?;
             if sent < bytes.len() {
                 self.progress_at = turn.now;
                 pool.append(&mut self.tx, &bytes[sent..]).map_err(|_| CloseReason::Limit)?;
-                self.weigh_output();
+                self.update_congestion();
             }
         }
         Ok(())
@@ -136,7 +144,7 @@ impl<T> Connection<T> {
         while self.edge.writable {
             match net.send(&mut self.stream, bytes) {
                 Ok(count) => {
-                    // A short write has filled the kernel's buffer: an event says when there is room again.
+                    // A short write has filled the kernel's buffer; an event tells when there is room again.
                     self.edge.writable = count == bytes.len();
                     self.active_at = turn.now;
                     self.progress_at = turn.now;
@@ -159,18 +167,18 @@ impl<T> Connection<T> {
         Ok(())
     }
 
-    /// Has its events reported from now on.
+    /// Has the socket's events reported under `id` from now on.
     pub(in crate::engine) fn register<N: Net<Stream = T>>(&mut self, net: &mut N, id: ConnId) -> std::io::Result<()> {
         net.register_stream(&mut self.stream, id)
     }
 
-    /// Says whether output waits for the socket to become writable.
+    /// Tells the seam whether output waits for the socket to become writable.
     pub(in crate::engine) fn arm<N: Net<Stream = T>>(&mut self, net: &mut N, id: ConnId) -> std::io::Result<()> {
         let output_waits = self.has_unsent();
         net.arm_stream(&mut self.stream, id, output_waits)
     }
 
-    /// Whether a dialled connection is there by now; an error when it never will be.
+    /// Whether the socket is connected by now. Fails when it never will be.
     pub(in crate::engine) fn is_established<N: Net<Stream = T>>(&mut self, net: &mut N) -> std::io::Result<bool> {
         net.established(&mut self.stream)
     }
