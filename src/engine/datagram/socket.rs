@@ -1,4 +1,7 @@
 //! One datagram socket, and the datagrams that wait for room in its send buffer.
+//!
+//! The queue is bounded; what finds no room there is dropped and counted. While it holds anything, the socket is armed
+//! for writability. Nothing here knows why a datagram is sent.
 
 use std::collections::VecDeque;
 use std::io::{
@@ -14,8 +17,10 @@ use super::super::net::Net;
 use crate::endpoint::Address;
 use crate::stats::Stats;
 
-/// The most datagrams of one socket that wait for room in the send buffer, and the most bytes of them.
+/// Datagrams in a socket's queue at most.
 const MAX_QUEUED: usize = 1024;
+
+/// Bytes in a socket's queue at most.
 const MAX_QUEUED_BYTES: usize = 1 << 20;
 
 #[derive(Debug)]
@@ -24,23 +29,24 @@ pub(in crate::engine) struct DatagramSocket<D> {
     number: u32,
     pub(in crate::engine) service: ServiceId,
     pub(super) local: Address,
-    /// Where it asks, if it does: then what arrives are answers.
+    /// Set where the socket asks: what arrives are answers then.
     pub(in crate::engine) asks: Option<Asks>,
-    /// There may be something to read; then it is in the queue for that.
+    /// There may be something to read, and the socket is in `Datagrams::arrived`.
     pub(super) readable: bool,
     queue: VecDeque<Queued>,
     queued_bytes: usize,
 }
 
-/// What makes a socket one that asks.
+/// What an asking socket has beyond a serving one.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct Asks {
+    /// The far side that it is connected to.
     pub(in crate::engine) to: Arc<Address>,
-    /// What it carries for its service.
+    /// A number that belongs to its service: `Outbox::tag`.
     pub(in crate::engine) tag: u64,
 }
 
-/// An answer that waits for room in the send buffer.
+/// A datagram that waits for room in the send buffer.
 #[derive(Debug)]
 struct Queued {
     to: Address,
@@ -58,12 +64,12 @@ impl<D> DatagramSocket<D> {
         !self.readable && self.queue.is_empty()
     }
 
-    /// Datagrams that wait to be sent.
+    /// The number of datagrams that wait to be sent.
     pub(super) fn queued(&self) -> usize {
         self.queue.len()
     }
 
-    /// Puts it into the queue of those to read from, if it is not there already.
+    /// Appends its number to `arrived`, if it is not there already.
     pub(super) fn note_arrival(&mut self, arrived: &mut VecDeque<u32>) {
         if !self.readable {
             self.readable = true;
@@ -85,8 +91,8 @@ impl<D> DatagramSocket<D> {
         }
     }
 
-    /// Sends a datagram, or keeps it until there is room, or drops and counts it where there is no room to keep it.
-    /// Fails where the kernel will not have it: too long, a forbidden or unreachable destination.
+    /// Sends a datagram, or queues it while the send buffer is full, or drops and counts it while the queue is full too.
+    /// Fails where the kernel refuses it: too long (EMSGSIZE), a forbidden or unreachable destination.
     pub(in crate::engine) fn send_or_queue<N: Net<Datagram = D>>(
         &mut self,
         net: &mut N,
@@ -95,7 +101,8 @@ impl<D> DatagramSocket<D> {
         from: Option<IpAddr>,
         stats: &mut Stats,
     ) -> io::Result<()> {
-        // What waits goes first. (A Unix socket waits for one receiver, which is no reason to make others wait.)
+        // Queued datagrams go first. On a Unix socket only those to the same receiver: there it is the receiver that has
+        // no room, which must not hold up the others.
         let is_next = match to {
             Address::Ip(_) => self.queue.is_empty(),
             Address::Unix(_) => self.queue.iter().all(|waiting| waiting.to != *to),
@@ -111,7 +118,7 @@ impl<D> DatagramSocket<D> {
         Ok(())
     }
 
-    /// Keeps a datagram until there is room, if the queue has room itself.
+    /// Appends a datagram to the queue. Returns false where the queue is full or the socket cannot be armed.
     fn enqueue<N: Net<Datagram = D>>(&mut self, net: &mut N, answer: Queued) -> bool {
         if self.queue.len() >= MAX_QUEUED || self.queued_bytes + answer.bytes.len() > MAX_QUEUED_BYTES {
             return false;
@@ -124,8 +131,11 @@ impl<D> DatagramSocket<D> {
         true
     }
 
-    /// There is room in the send buffer again, or a Unix receiver has made room: sends what waits. Answers to one
-    /// receiver leave in order.
+    /// Sends queued datagrams, now that there is room. Those to one receiver leave in order.
+    ///
+    /// The event of an unconnected Unix socket does not say which receiver has made room, so each is tried. Danger: a
+    /// send that a full receiver refuses makes such a socket writable anew (unix(7), epoll(7)). While a receiver stays
+    /// full, the loop does not sleep.
     pub(super) fn send_queued<N: Net<Datagram = D>>(&mut self, net: &mut N, stats: &mut Stats) {
         let mut full: Vec<Address> = Vec::new();
         for _ in 0..self.queue.len() {
@@ -150,7 +160,7 @@ impl<D> DatagramSocket<D> {
             self.queued_bytes -= waiting.bytes.len();
         }
         if self.queue.is_empty() {
-            // Failing to be told less often does no harm.
+            // A failure does no harm: there are more events than needed.
             let _ = net.arm_datagram(&mut self.socket, self.number, false);
         }
     }
