@@ -5,19 +5,21 @@
 //!
 //! - `state`: the states, what events have told, and what has become of each direction
 //! - `io`: the calls on the socket, and what their results mean
+//! - `offer`: input on its way to the service, and back
 
 mod io;
+mod offer;
 mod state;
 
 use std::collections::VecDeque;
 
-use super::buffer::{Full, Lent, Pool, length};
+use super::buffer::{Lent, Pool, length};
 use super::event::Readiness;
 use crate::endpoint::Address;
 use crate::error::CloseReason;
 use crate::limits::Limits;
 use crate::moment::Moment;
-use crate::service::{ConnId, Consumed, Decision, Extent, HIGH_MARK, Input, Peer, Recipient, ServiceId, is_over_limit};
+use crate::service::{ConnId, Decision, HIGH_MARK, Peer, Recipient, ServiceId, is_over_limit};
 
 pub(super) use state::State;
 use state::{Edge, Receiving, Seen, Sending, TimeLimit};
@@ -69,30 +71,6 @@ pub(super) struct Closed {
     pub(super) peer: Address,
     pub(super) tag: u64,
     pub(super) timers: u32,
-}
-
-/// Input that is being offered to the service. [`Connection::keep`] takes it back.
-pub(super) struct Offer {
-    /// What earlier steps left; `None` if the input is fresh from the scratch buffer.
-    kept: Lent,
-    /// No input stands behind what is offered.
-    is_all: bool,
-    /// The stream ends behind what is offered.
-    is_last: bool,
-    decision: Decision,
-}
-
-impl Offer {
-    /// The input that the service sees: what was kept, or else the `fresh` bytes where they lie.
-    #[inline(always)]
-    pub(super) fn input<'a>(&'a mut self, fresh: &'a mut [u8], max_message: usize) -> Input<'a> {
-        let extent = if self.is_last { Extent::Last } else { Extent::Partial };
-        let (bytes, scanned) = match &mut self.kept {
-            Some(kept) => kept.offer(),
-            None => (fresh, 0),
-        };
-        Input::stream(bytes, scanned, self.decision, extent, max_message)
-    }
 }
 
 impl<T> Connection<T> {
@@ -335,46 +313,6 @@ impl<T> Connection<T> {
     /// Waits for an event to say that the socket is writable.
     pub(super) fn await_writable(&mut self) {
         self.edge.writable = false;
-    }
-
-    /// Takes the input out, for the service. [`keep`](Self::keep) brings back what the service leaves of it.
-    #[inline(always)]
-    pub(super) fn offer(&mut self) -> Offer {
-        let kept = self.rx.take();
-        let is_all = kept.as_ref().is_none_or(|kept| kept.offers_all());
-        Offer { is_last: is_all && self.receiving == Receiving::Ended, kept, is_all, decision: self.decision }
-    }
-
-    /// Keeps what the service left of an offer; `fresh` are the bytes offered where nothing was kept before. Returns
-    /// whether `auto` framing has just begun to wait for a line end.
-    #[inline(always)]
-    pub(super) fn keep(
-        &mut self,
-        offer: Offer,
-        consumed: Consumed,
-        has_room: bool,
-        fresh: &[u8],
-        pool: &mut Pool,
-    ) -> Result<bool, Full> {
-        let Offer { mut kept, is_all, is_last, decision } = offer;
-        self.decision = consumed.decision;
-        if kept.is_some() {
-            pool.consume(&mut kept, consumed.taken);
-            self.rx = kept;
-        } else if consumed.taken < fresh.len() {
-            pool.append(&mut self.rx, &fresh[consumed.taken..])?;
-        }
-        // In the common case nothing is left.
-        let Some(rx) = &mut self.rx else { return Ok(false) };
-        rx.note(consumed.scanned, consumed.put_back);
-        self.seen = if !(has_room && is_all) {
-            Seen::Part
-        } else if is_last {
-            Seen::Last
-        } else {
-            Seen::All
-        };
-        Ok(decision != Decision::Waiting && consumed.decision == Decision::Waiting)
     }
 
     /// Ends `auto` framing's wait for a line end: what has arrived is a chunk, and so is each later read.
