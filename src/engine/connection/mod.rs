@@ -193,8 +193,9 @@ impl<T> Connection<T> {
         }
     }
 
-    /// Whether a step now would do something. `conclude` queues such a connection, because no event may come: a budget
-    /// left input in the kernel, or output fell to the low mark while the readable edge was already used.
+    /// Whether a step now would do something. Such a connection goes into the run queue, because no event may come for
+    /// it: its last step left input in the kernel, or unsent output has fallen to the low mark, so that it may be read
+    /// again.
     pub(super) fn is_runnable(&self) -> bool {
         let has_outcome = self.state == State::Connecting && self.edge.writable;
         let wants_write = self.has_unsent() && self.edge.writable;
