@@ -37,8 +37,8 @@ impl<S: Service, N: Net> Engine<S, N> {
         }
     }
 
-    /// Puts a connection into the table and registers its socket. Where registering fails (epoll_ctl(2): ENOSPC, ENOMEM)
-    /// only this connection is dropped.
+    /// Puts a connection into the table and registers its socket. Where registering fails (epoll_ctl(2): ENOSPC,
+    /// ENOMEM) only this connection is dropped.
     pub(super) fn enroll(&mut self, connection: Connection<N::Stream>) -> io::Result<ConnId> {
         let Self { net, table, .. } = self;
         let id = table.insert(connection);
@@ -87,8 +87,8 @@ impl<S: Service, N: Net> Engine<S, N> {
         self.call_service(service, Some(gone), |service, out| service.failed(peer, error, out));
     }
 
-    /// Opens an asking socket for a service: `opened` or `failed` tells it the outcome at once. What arrives there is an
-    /// answer, and is not screened.
+    /// Opens an asking socket for a service: `opened` or `failed` tells it the outcome at once. What arrives there is
+    /// an answer, and is not screened.
     pub(super) fn ask(&mut self, service: ServiceId, dial: Dial) {
         let Dial { to, from, mut tag } = dial;
         let opened = self.net.ask(&to, from).and_then(|socket| {

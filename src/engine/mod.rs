@@ -50,7 +50,8 @@ use timers::{Due, Timers};
 
 pub use crate::service::ServiceId;
 
-/// Bytes that one read can return. With 16 KiB, messages of 64 KiB run at two thirds of the speed; 256 KiB gains nothing.
+/// Bytes that one read can return. With 16 KiB, messages of 64 KiB run at two thirds of the speed; 256 KiB gains
+/// nothing.
 const SCRATCH: usize = 64 << 10;
 
 /// The shortest time between two log lines of one warning that any packet could cause.
@@ -121,8 +122,8 @@ pub struct Usage {
 }
 
 impl<S: Service, N: Net> Engine<S, N> {
-    /// Creates an engine without services and sockets. `seed` spreads datagram sources over the budget's table: a number
-    /// that senders cannot guess.
+    /// Creates an engine without services and sockets. `seed` spreads datagram sources over the budget's table: a
+    /// number that senders cannot guess.
     pub fn new(net: N, limits: Limits, seed: u64) -> Self {
         Self {
             net,

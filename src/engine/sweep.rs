@@ -34,7 +34,8 @@ impl Sweep {
         self.next
     }
 
-    /// Has passes made for a connection with a limit of this length, and sooner ones where those under way are too slow.
+    /// Has passes made for a connection with a limit of this length, and sooner ones where those under way are too
+    /// slow.
     pub(super) fn schedule(&mut self, now: Moment, limit: Duration) {
         self.include(limit);
         let interval = interval_for(limit);

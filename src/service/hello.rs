@@ -80,8 +80,8 @@ fn greet(message: &Message<'_>, out: &mut Outbox<'_>) {
     out.reply(message.terminator.as_bytes());
 }
 
-/// When the delayed answer is due: the connection's tag, in nanoseconds. Tag 0 means that no answer is delayed; one that
-/// is, by a delay longer than zero, cannot be due at moment 0.
+/// When the delayed answer is due: the connection's tag, in nanoseconds. Tag 0 means that no answer is delayed; one
+/// that is, by a delay longer than zero, cannot be due at moment 0.
 fn due(out: &Outbox<'_>) -> Option<Moment> {
     Some(out.tag()).filter(|nanos| *nanos != 0).map(Moment::from_nanos)
 }

@@ -202,8 +202,8 @@ pub(crate) struct Consumed {
     pub(crate) decision: Decision,
 }
 
-/// Whether the bytes that a service left are more than one message may have. A CR at their end is not counted: it may be
-/// half of a terminator.
+/// Whether the bytes that a service left are more than one message may have. A CR at their end is not counted: it may
+/// be half of a terminator.
 pub(crate) fn is_over_limit(rest: &[u8], max_message: usize) -> bool {
     rest.len() - usize::from(rest.last() == Some(&b'\r')) > max_message
 }

@@ -43,9 +43,9 @@ use crate::error::CloseReason;
 
 /// Answers messages, of TCP, UDP and Unix sockets, accepted and dialled alike.
 ///
-/// One value serves all peers of its endpoints. Its methods are called on the loop's thread, one at a time, and must not
-/// block. The crate's first page shows a service of ten lines. The one below keeps state for each connection, in a slab
-/// under the connection's [tag](Outbox::tag), which belongs to its service alone:
+/// One value serves all peers of its endpoints. Its methods are called on the loop's thread, one at a time, and must
+/// not block. The crate's first page shows a service of ten lines. The one below keeps state for each connection, in a
+/// slab under the connection's [tag](Outbox::tag), which belongs to its service alone:
 ///
 /// ```
 /// use pingpong::CloseReason;
@@ -90,8 +90,8 @@ pub trait Service {
         let _ = (peer, out);
     }
 
-    /// Bytes have arrived. The service takes complete messages from `input` and answers through `out`; what it leaves is
-    /// buffered and offered again with the bytes that follow.
+    /// Bytes have arrived. The service takes complete messages from `input` and answers through `out`; what it leaves
+    /// is buffered and offered again with the bytes that follow.
     ///
     /// It takes no message while [`Outbox::has_room`] is false: `received` is called again when there is room.
     fn received(&mut self, from: Peer, input: &mut Input<'_>, out: &mut Outbox<'_>);
@@ -111,7 +111,8 @@ pub trait Service {
         let _ = (peer, error, out);
     }
 
-    /// A line has come from the console or from a [`Handle`](crate::Handle), without its terminator. No peer is at hand.
+    /// A line has come from the console or from a [`Handle`](crate::Handle), without its terminator. No peer is at
+    /// hand.
     fn line(&mut self, text: &[u8], out: &mut Outbox<'_>) {
         let _ = (text, out);
     }
@@ -121,8 +122,8 @@ pub trait Service {
         let _ = out;
     }
 
-    /// A timer has run out that was set with `key`, by [`Outbox::after`] or [`Outbox::wake_at`]. If a connection owns it,
-    /// that connection is at hand.
+    /// A timer has run out that was set with `key`, by [`Outbox::after`] or [`Outbox::wake_at`]. If a connection owns
+    /// it, that connection is at hand.
     ///
     /// By default the connection is [resumed](Outbox::resume).
     fn expired(&mut self, key: u64, out: &mut Outbox<'_>) {
@@ -132,8 +133,8 @@ pub trait Service {
 
     /// Whether the answer to this datagram is never answered itself and is not longer than the question.
     ///
-    /// Such an answer is exempt from the budget ([`Limits::udp_budget`](crate::Limits::udp_budget)). It is also given to
-    /// another host whose source port is one that this process serves: other datagrams from such ports are not
+    /// Such an answer is exempt from the budget ([`Limits::udp_budget`](crate::Limits::udp_budget)). It is also given
+    /// to another host whose source port is one that this process serves: other datagrams from such ports are not
     /// answered, because a server may be behind them. By default no answer is harmless.
     fn is_harmless(&self, datagram: &[u8]) -> bool {
         let _ = datagram;
@@ -175,8 +176,8 @@ impl<S: Service + ?Sized> Service for Box<S> {
     }
 }
 
-/// Lets the owner of a reactor keep a second reference to a service, to read its results. A callback borrows it mutably:
-/// the owner must not hold a borrow during a turn.
+/// Lets the owner of a reactor keep a second reference to a service, to read its results. A callback borrows it
+/// mutably: the owner must not hold a borrow during a turn.
 impl<S: Service> Service for Rc<RefCell<S>> {
     fn opened(&mut self, peer: Peer, out: &mut Outbox<'_>) {
         self.borrow_mut().opened(peer, out);

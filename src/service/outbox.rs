@@ -174,8 +174,8 @@ impl<'a> Outbox<'a> {
 }
 
 impl Outbox<'_> {
-    /// Appends bytes to the answer to the peer at hand. Several replies to a datagram are one datagram; an empty reply is
-    /// an empty one.
+    /// Appends bytes to the answer to the peer at hand. Several replies to a datagram are one datagram; an empty reply
+    /// is an empty one.
     pub fn reply(&mut self, bytes: &[u8]) {
         self.answered = true;
         self.output.replies.extend_from_slice(bytes);

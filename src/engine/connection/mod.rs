@@ -306,7 +306,8 @@ impl<T> Connection<T> {
         self.queued = false;
     }
 
-    /// Assumes that the socket is writable, though no event said so: the next step asks whether the dial has an outcome.
+    /// Assumes that the socket is writable, though no event said so: the next step asks whether the dial has an
+    /// outcome.
     pub(super) fn assume_writable(&mut self) {
         self.edge.writable = true;
     }

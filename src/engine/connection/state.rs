@@ -16,8 +16,8 @@ pub(in crate::engine) enum State {
     Open,
     /// Being closed: nothing is read or served any more, unsent output is still sent.
     Finishing(CloseReason),
-    /// Our FIN has been sent and the peer's is awaited; input is discarded meanwhile. A close(2) with unread input would
-    /// make the kernel send a reset and drop the output that is still under way.
+    /// Our FIN has been sent and the peer's is awaited; input is discarded meanwhile. A close(2) with unread input
+    /// would make the kernel send a reset and drop the output that is still under way.
     Lingering {
         why: CloseReason,
         /// Bytes that may still be discarded. Then the connection is closed, whatever the peer goes on to send.

@@ -91,8 +91,8 @@ impl<D> DatagramSocket<D> {
         }
     }
 
-    /// Sends a datagram, or queues it while the send buffer is full, or drops and counts it while the queue is full too.
-    /// Fails where the kernel refuses it: too long (EMSGSIZE), a forbidden or unreachable destination.
+    /// Sends a datagram, or queues it while the send buffer is full, or drops and counts it while the queue is full
+    /// too. Fails where the kernel refuses it: too long (EMSGSIZE), a forbidden or unreachable destination.
     pub(in crate::engine) fn send_or_queue<N: Net<Datagram = D>>(
         &mut self,
         net: &mut N,
@@ -101,8 +101,8 @@ impl<D> DatagramSocket<D> {
         from: Option<IpAddr>,
         stats: &mut Stats,
     ) -> io::Result<()> {
-        // Queued datagrams go first. On a Unix socket only those to the same receiver: there it is the receiver that has
-        // no room, which must not hold up the others.
+        // Queued datagrams go first. On a Unix socket only those to the same receiver: there it is the receiver that
+        // has no room, which must not hold up the others.
         let is_next = match to {
             Address::Ip(_) => self.queue.is_empty(),
             Address::Unix(_) => self.queue.iter().all(|waiting| waiting.to != *to),
