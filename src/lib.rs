@@ -97,8 +97,8 @@
 //! # One byte's journey
 //!
 //! A byte arrives at a TCP socket. epoll_wait(2) returns in [`Reactor::turn`], which decodes the event's token and
-//! hands it to [`Engine::dispatch`](engine::Engine::dispatch). The table finds the connection (a stale event ends here),
-//! the event says that it is readable, and it gets a step: one recv(2) into the engine's scratch buffer, one
+//! hands it to [`Engine::dispatch`](engine::Engine::dispatch). The table finds the connection (a stale event ends
+//! here), the event says that it is readable, and it gets a step: one recv(2) into the engine's scratch buffer, one
 //! [`Service::received`](service::Service::received) on it, one send(2) of the answer. What the service did not take
 //! and what the kernel did not take goes into buffers lent to the connection, which owns none while it is idle. Then
 //! the effects that the service asked for are carried out, and the connection is closed, queued for another step, or

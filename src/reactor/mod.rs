@@ -1,12 +1,15 @@
-//! The only code that names mio: it polls, and tells the engine what happened and what time it is.
+//! Polls, and tells the engine what has happened and what time it is. The only code that names mio.
 //!
 //! A [`Reactor`] owns one `mio::Poll` and everything registered there: listeners, connections, datagram sockets, the
-//! signals (signalfd(2)) and its own [`Handle`]'s waker (eventfd(2)). One thread, no callback from anywhere else.
+//! console, the signals (signalfd(2)) and the waker of its [`Handle`]s (eventfd(2)). It has one thread, and decides
+//! nothing about connections: that is the engine's.
 //!
+//! - `turn`: one turn of the loop: poll, dispatch, relay, print; `token`: which source an event is from
 //! - `socket`: the engine's seam, made of mio's sockets: `stream`, `listener`, `datagram`
 //! - `options`, `socket_file`: what several kinds of sockets share
-//! - `listen`: where services answer; `console`: standard input and output
-//! - `turn`: poll, hear, dispatch, print; `token`: what an event is for; `clock`, `alarm`: the time; `signals`, `handle`: who else has a say
+//! - `listen`: turns endpoints into sockets of a service
+//! - `signals`, `handle`, `console`: the sources beside the sockets
+//! - `clock`, `alarm`: the time, and deadlines met exactly
 
 mod alarm;
 mod clock;
@@ -52,10 +55,13 @@ use socket::Sockets;
 use token::Token;
 use turn::StatsRequest;
 
-/// Events taken from the kernel at once. Fewer than 64 cost up to 7 % more.
+/// Events that one poll returns at most. With fewer than 64 the loop takes up to 7 % more CPU.
 const EVENTS: usize = 1024;
 
-/// A server's loop: services of one type (often `Box<dyn Service>`), their sockets, one `mio::Poll`.
+/// A loop that runs services: of one type (often `Box<dyn Service>`), with their sockets, on the calling thread.
+///
+/// It serves ([`listen`](Self::listen)) and dials ([`Outbox::connect`]) alike. Other threads reach it by its
+/// [`Handle`]; it is not `Send` itself.
 ///
 /// ```
 /// use pingpong::{Limits, Reactor, service::{Echo, Service}};
@@ -77,47 +83,51 @@ pub struct Reactor<S> {
     requests: Receiver<Request>,
     signals: Option<Signals>,
     console: Option<(Console, ServiceId)>,
-    /// What signals, handles and the console have to tell the engine.
+    /// Events from signals, handles and the console, for the engine.
     own_events: Vec<Event>,
+    /// Requests for the counters, to be answered at the end of the turn.
     stats_requests: Vec<StatsRequest>,
-    /// What is to be printed, between the engine and the console.
+    /// Text on its way from the engine to the console; kept for its capacity.
     printed: Vec<u8>,
-    /// The signals that asked us to end.
+    /// The SIGINTs and SIGTERMs received so far.
     end_signals: Vec<Signal>,
+    /// How long to poll without sleeping after an event.
     spin: Duration,
-    /// Where time is kept exactly.
+    /// Set where time is kept exactly.
     alarm: Option<Alarm>,
-    /// When an event came last.
+    /// When the last turn began that had an event.
     last_event: Moment,
-    /// Where the process's logger counts the lines it loses.
+    /// Counts the lines that the process's logger has lost.
     log_lost: Option<&'static AtomicU64>,
 }
 
-/// Whether a reactor goes on.
+/// Whether a reactor goes on, after [`Reactor::turn`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// There is more to do.
+    /// It goes on: call [`Reactor::turn`] again.
     Running,
-    /// It has ended.
+    /// It has ended; a further turn does nothing.
     Ended(Ending),
 }
 
 /// How a reactor ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// It was asked to and owes nobody an answer (or its time for giving them was up).
+    /// It was shut down and gave the answers that were owed, as far as [`Limits::drain`] allowed; or a service
+    /// [stopped](Outbox::stop) it.
     Drained,
-    /// A second signal, of this number, stopped it at once.
+    /// A second SIGINT or SIGTERM, of this number, stopped it at once.
     Signal(i32),
 }
 
 impl<S: Service> Reactor<S> {
-    /// A reactor without services and sockets. Fails when the kernel gives no epoll(7) or eventfd(2) descriptor.
+    /// Creates a reactor without services and sockets. Fails with [`Error::Loop`] if the kernel gives no epoll(7) or
+    /// eventfd(2) descriptor.
     pub fn new(limits: Limits) -> Result<Self, Error> {
         let failed = |source: io::Error| Error::Loop { part: "epoll", source };
         let poll = Poll::new().map_err(failed)?;
         let (handle, requests) = handle::pair(&poll)?;
-        // Each RandomState has keys of its own, from the system's randomness.
+        // A RandomState has keys from the system's randomness.
         let seed = RandomState::new().build_hasher().finish();
         Ok(Self {
             events: Events::with_capacity(EVENTS),
@@ -138,20 +148,23 @@ impl<S: Service> Reactor<S> {
         })
     }
 
-    /// Adds a service, named so in logs. It serves nothing until [`listen`](Self::listen) gives it an endpoint.
+    /// Adds a service; log lines show it under `name`. It serves nothing until [`listen`](Self::listen) gives it an
+    /// endpoint.
     pub fn add(&mut self, name: impl Into<String>, service: S) -> ServiceId {
         self.engine.add(name, service)
     }
 
-    /// Runs something on a service between turns, with an outbox but no peer at hand: to begin with, or to see what
-    /// it has come to.
+    /// Runs `run` on a service between turns, with an outbox that has no peer at hand: to have it dial, or to read its
+    /// results.
     pub fn with<T>(&mut self, service: ServiceId, run: impl FnOnce(&mut S, &mut Outbox<'_>) -> T) -> T {
         self.engine.with(service, self.clock.now(), run)
     }
 
-    /// Gives a service the console: lines of standard input come to [`Service::line`], and what services print
-    /// ([`Outbox::print`]) goes to standard output, on a terminal above the prompt. `kind` is what standard input is
-    /// ([`ConsoleKind::of_stdin`]). Fails when the kernel will not watch these descriptors (epoll_ctl(2)).
+    /// Gives a service the console. Lines of standard input go to [`Service::line`]; what services print
+    /// ([`Outbox::print`]) goes to standard output, on a terminal above `prompt`.
+    ///
+    /// `kind` says what standard input is: [`ConsoleKind::of_stdin`]. Fails with [`Error::Loop`] if the kernel refuses
+    /// to watch a descriptor (epoll_ctl(2)); files, which it cannot watch, are read and written without.
     pub fn open_console(
         &mut self,
         service: ServiceId,
@@ -166,9 +179,12 @@ impl<S: Service> Reactor<S> {
         Ok(())
     }
 
-    /// Takes SIGINT, SIGTERM and SIGUSR1 from now on: the first of the former two shuts down, a second stops at once;
-    /// SIGUSR1 logs the counters. They are blocked in this thread and in those it starts from now on; threads that are
-    /// there already must block them too.
+    /// Takes over SIGINT, SIGTERM and SIGUSR1 (signalfd(2)): the first SIGINT or SIGTERM shuts down, the second stops
+    /// at once, SIGUSR1 logs the counters.
+    ///
+    /// Blocks these signals in the calling thread, and so in threads started by it later. Call it before any other
+    /// thread exists: one that does not block a signal may receive it, which kills the process. Fails with
+    /// [`Error::Loop`] if the kernel gives no descriptor.
     pub fn watch_signals(&mut self) -> Result<(), Error> {
         let signals = Signals::take_over()?;
         self.engine
@@ -181,50 +197,53 @@ impl<S: Service> Reactor<S> {
         Ok(())
     }
 
-    /// After the last event keeps polling without sleeping for so long. It costs a CPU, and spares a lone connection
-    /// the waking of a sleeping one, which is two thirds of its round trip.
+    /// Polls without sleeping for this long after each event; zero, the default, always sleeps. It takes a whole CPU,
+    /// and saves the time that a sleeping CPU needs to wake, two thirds of a lone connection's round trip.
     pub fn spin(&mut self, spin: Duration) {
         self.spin = spin;
     }
 
-    /// From now on services see a time of its own for each thing received and each timer ([`Outbox::now`]), and timers
-    /// run out to the microsecond: far ones are slept for with a timerfd (timerfd_create(2)), for the last 200 µs the
-    /// loop polls, and while there are many events it looks at the timers in between. For who measures.
+    /// Keeps time exactly from now on, for services that measure.
+    ///
+    /// [`Outbox::now`] is read anew for each thing received and each timer. Timers run within microseconds of their
+    /// moment: the loop sleeps by a timerfd (timerfd_create(2)), because a poll's timeout is rounded up to whole
+    /// milliseconds; it polls without sleeping for the last 200 µs, and looks at the timers between events too. Fails
+    /// with [`Error::Loop`] if the kernel gives no descriptor.
     pub fn keep_exact_time(&mut self) -> Result<(), Error> {
         self.alarm = Some(Alarm::new(self.engine.net().poll.registry(), self.clock.now())?);
         self.engine.keep_exact_time();
         Ok(())
     }
 
-    /// Since [`keep_exact_time`](Self::keep_exact_time): the time spent in polls or in turns that had nothing to do.
-    /// Where it is next to nothing the loop is saturated.
+    /// The time spent in polls, and in turns that had nothing to do, since [`keep_exact_time`](Self::keep_exact_time);
+    /// zero without that. A loop that spends next to none there is saturated.
     pub fn time_polled(&self) -> Duration {
         self.alarm.as_ref().map_or(Duration::ZERO, Alarm::polled)
     }
 
-    /// The time as services see it.
+    /// The time now, on the clock that services see.
     pub fn now(&self) -> Moment {
         self.clock.now()
     }
 
-    /// Shuts down when the first connection that is accepted from now on has ended. Datagrams do not count.
+    /// Shuts down once the next connection to be accepted has ended. Datagrams do not count.
     pub fn serve_once(&mut self) {
         self.engine.drain_after_first();
     }
 
-    /// Reaches this reactor from other threads.
+    /// Returns a handle by which other threads reach this reactor.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
     }
 
-    /// Shows the count of a logger that loses lines, where it cannot write without waiting, in the counters
-    /// ([`Stats::log_lost`]). The count is the process's, like the logger itself (`log::set_logger`): several reactors
-    /// may be told of the same one.
+    /// Includes a logger's count of lost lines in the counters ([`Stats::log_lost`]): for a logger that drops lines
+    /// rather than wait. Like the logger itself (`log::set_logger`) the count belongs to the process, and several
+    /// reactors may show it.
     pub fn count_lost_log_lines(&mut self, lost: &'static AtomicU64) {
         self.log_lost = Some(lost);
     }
 
-    /// The counters as of now, those of the console and of the logger included.
+    /// The counters as of now, with those of the kernel, the console and the logger.
     pub fn stats(&mut self) -> Stats {
         let mut stats = self.engine.stats();
         stats.log_lost = self.log_lost.map_or(0, |lost| lost.load(Relaxed));
@@ -232,13 +251,15 @@ impl<S: Service> Reactor<S> {
         stats
     }
 
-    /// Begins to shut down, as SIGTERM would: answers that are owed are given first.
+    /// Begins to shut down: takes in what has arrived and gives the answers that are owed, in the turns that follow.
+    /// [`Limits::drain`] bounds how long.
     pub fn shutdown(&mut self) {
         let clock = self.clock;
         self.engine.dispatch([Event::Drain], &|| clock.now());
     }
 
-    /// Turns until it has ended: by [`Handle::shutdown`], by signals if they are watched.
+    /// Runs turns until the reactor ends: by [`Handle::shutdown`], by a signal if those are
+    /// [watched](Self::watch_signals), or by a service. Fails with [`Error::Loop`] if epoll_wait(2) does.
     pub fn run(&mut self) -> Result<Ending, Error> {
         loop {
             if let Status::Ended(ending) = self.turn(None)? {

@@ -1,4 +1,7 @@
-//! The turn: wait for events, tell the engine of them, hear our own sources, print.
+//! A turn of the loop: wait for events, dispatch them to the engine, relay what the reactor's own sources say, print.
+//!
+//! The reactor's own sources are the signals, the handles and the console. They come after the engine's events, so that
+//! a drain takes in all that arrived before it.
 
 use std::io;
 use std::sync::mpsc::Sender;
@@ -15,24 +18,26 @@ use crate::error::Error;
 use crate::service::Service;
 use crate::stats::Stats;
 
-/// Bytes waiting to be sent from which on the console is not read: a large file is sent at the peer's pace.
+/// Buffered bytes from which on the console is not read, so that a large file is sent at the pace of its receiver.
 const CONSOLE_AHEAD: usize = 1 << 20;
 
-/// How often to see whether a terminal that belongs to another job has come back to us.
+/// How often to check whether a terminal that belongs to another job is ours again: no event tells.
 const FOREGROUND_CHECK: Duration = Duration::from_millis(250);
 
-/// A question for the counters.
+/// A request for the counters.
 #[derive(Debug)]
 pub(super) enum StatsRequest {
-    /// By SIGUSR1.
+    /// SIGUSR1: they are logged.
     Log,
-    /// By a handle, which waits for the answer.
+    /// A handle waits for them.
     Reply(Sender<Stats>),
 }
 
 impl<S: Service> Reactor<S> {
-    /// Waits for events, for `wait` at the most (or for ever), and does what they ask for. For a host that has a loop
-    /// of its own.
+    /// Runs one turn: waits for events, for `wait` at most (`None`: for ever), and works on them. Returns whether the
+    /// reactor goes on. Fails with [`Error::Loop`] if epoll_wait(2) does.
+    ///
+    /// For a program with a loop of its own; others call [`run`](Self::run).
     pub fn turn(&mut self, wait: Option<Duration>) -> Result<Status, Error> {
         if let ended @ Status::Ended(_) = self.status() {
             return Ok(ended);
@@ -49,7 +54,7 @@ impl<S: Service> Reactor<S> {
         let wait = self.poll_timeout(wait);
         match self.engine.net_mut().poll.poll(&mut self.events, wait) {
             Ok(()) => Ok(()),
-            // A signal that is not ours.
+            // Interrupted by a signal that is not ours (epoll_wait(2), EINTR): timers are still run.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {
                 self.events.clear();
                 Ok(())
@@ -58,7 +63,7 @@ impl<S: Service> Reactor<S> {
         }
     }
 
-    /// Tells the engine what the poll has found. Returns which sources of our own are ready.
+    /// Gives the engine its events. Returns which of the reactor's own sources are ready.
     fn dispatch(&mut self) -> OwnSources {
         let Self { engine, events, clock, .. } = self;
         let mut own = OwnSources::default();
@@ -73,7 +78,7 @@ impl<S: Service> Reactor<S> {
         own
     }
 
-    /// Hears our own sources, and tells the engine what they have to say, if anything.
+    /// Gives the engine what the reactor's own sources say, in a dispatch of its own.
     fn relay(&mut self, own: OwnSources) {
         if own.signals {
             self.take_signals();
@@ -118,7 +123,7 @@ impl<S: Service> Reactor<S> {
         }
     }
 
-    /// Reads from the console, unless what it said before still waits to be sent.
+    /// Reads the console once, if it is due.
     fn read_console(&mut self) {
         if self.console_due().is_none() {
             return;
@@ -133,7 +138,7 @@ impl<S: Service> Reactor<S> {
         }
     }
 
-    /// How soon the console is to be read: not at all while what it said before waits to be sent.
+    /// How soon the console is to be read; `None` while it has nothing, or too much of what it said is unsent.
     fn console_due(&self) -> Option<Duration> {
         let (console, _) = self.console.as_ref()?;
         let has_room = self.engine.usage().buffered < CONSOLE_AHEAD;
@@ -141,19 +146,20 @@ impl<S: Service> Reactor<S> {
         (console.is_readable() && has_room).then_some(due)
     }
 
-    /// Tells the counters to those that have asked for them, once all that came with the question is done.
+    /// Answers requests for the counters, after all events that came with them.
     fn answer_stats(&mut self) {
         for request in std::mem::take(&mut self.stats_requests) {
             let stats = self.stats();
             match request {
                 StatsRequest::Log => log::info!("{stats}"),
-                // Fails where the asking thread has gone meanwhile.
+                // Fails if the requesting thread has gone meanwhile.
                 StatsRequest::Reply(reply) => drop(reply.send(stats)),
             }
         }
     }
 
-    /// Prints what services have printed since the last turn.
+    /// Writes to the console what services have printed ([`Outbox::print`](crate::service::Outbox::print)). A turn ends
+    /// with it; needed only after [`with`](Self::with).
     pub fn print(&mut self) {
         self.engine.take_printed(&mut self.printed);
         if let Some((console, _)) = &mut self.console {
@@ -165,12 +171,13 @@ impl<S: Service> Reactor<S> {
         self.printed.clear();
     }
 
-    /// How long to wait for events.
+    /// How long the poll may wait: until the engine's deadline, `wait`, and the next read of the console. mio rounds it
+    /// up to whole milliseconds, so that a poll never ends just before its deadline.
     fn poll_timeout(&mut self, wait: Option<Duration>) -> Option<Duration> {
         let deadline = self.engine.deadline();
         let due = match &mut self.alarm {
             Some(alarm) => alarm.poll_begins(self.clock.now(), deadline),
-            // The clock is read only where it has something to say.
+            // Saves a read of the clock in a busy loop.
             None if deadline.is_some_and(|at| at <= self.engine.now()) => Some(Duration::ZERO),
             None => deadline.map(|at| at.since(self.clock.now())),
         };
@@ -189,7 +196,7 @@ impl<S: Service> Reactor<S> {
     }
 }
 
-/// Which sources of our own are ready.
+/// Which of the reactor's own sources are ready.
 #[derive(Clone, Copy, Debug, Default)]
 struct OwnSources {
     signals: bool,
@@ -199,7 +206,7 @@ struct OwnSources {
 }
 
 impl OwnSources {
-    /// Notes an event of our own; any other is the engine's.
+    /// Returns an event for the engine; notes one of the reactor's own sources.
     #[inline(always)]
     fn route(&mut self, event: &mio::event::Event) -> Option<Event> {
         match Token::from(event.token()) {
@@ -213,7 +220,7 @@ impl OwnSources {
             Token::Waker => self.requests = true,
             Token::ConsoleInput => self.console_input = true,
             Token::ConsoleOutput => self.console_output = true,
-            // It has ended the poll: that is all.
+            // Ending the poll was all it is for.
             Token::Alarm => {}
         }
         None
