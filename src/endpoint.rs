@@ -1,6 +1,6 @@
-//! Where sockets are: endpoints as a user writes them, and the address of a far side.
+//! Where sockets are: an [`Endpoint`] as a user writes it, an [`Address`] as the kernel names it.
 //!
-//! Owns parsing, name resolution and display. Opens no socket.
+//! Parses, resolves and displays them. Opens no socket.
 
 use std::fmt;
 use std::io;
@@ -39,10 +39,10 @@ pub struct HostPort {
     pub port: u16,
 }
 
-/// A text that is no [`Endpoint`].
+/// A text that is no [`Endpoint`]. Displays as one line with the text, what is wrong, and the way out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndpointError {
-    /// As the user wrote it.
+    /// The text, as the user wrote it.
     pub text: String,
     /// What is wrong with it.
     pub problem: EndpointProblem,
@@ -52,7 +52,7 @@ pub struct EndpointError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EndpointProblem {
-    /// No `scheme://` before it.
+    /// No `scheme://` at its beginning.
     NoScheme,
     /// A scheme other than tcp, udp, unix and unixgram.
     UnknownScheme,
@@ -68,12 +68,12 @@ pub enum EndpointProblem {
     NoPath,
 }
 
-/// The far side of a socket, as the kernel names it.
+/// The address of a socket, as the kernel names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
-    /// Of TCP and UDP. On a dual-stack socket an IPv4 peer is `::ffff:a.b.c.d` here.
+    /// The address of a TCP or UDP socket. On a dual-stack socket an IPv4 peer is `::ffff:a.b.c.d` here (ipv6(7)).
     Ip(SocketAddr),
-    /// Of a Unix socket: its path, if it has one. An abstract name begins with a NUL byte.
+    /// The path of a Unix socket, if it is bound (unix(7)). An abstract name begins with a NUL byte.
     Unix(Option<Box<Path>>),
 }
 
@@ -83,7 +83,8 @@ impl Endpoint {
         matches!(self, Self::Udp(_) | Self::UnixGram(_))
     }
 
-    /// Every address it stands for, in order: those of its host (getaddrinfo(3)), or its path.
+    /// Looks up every address of this endpoint, in order: those of its host (getaddrinfo(3)), or its path. May block;
+    /// fails if the host has none.
     pub fn addresses(&self) -> io::Result<Vec<Address>> {
         match self {
             Self::Tcp(place) | Self::Udp(place) => Ok(place.resolve()?.into_iter().map(Address::Ip).collect()),
@@ -93,14 +94,14 @@ impl Endpoint {
 }
 
 impl HostPort {
-    /// Looks the host up, by getaddrinfo(3): every address it has, in order.
+    /// Looks up every address of the host, in order (getaddrinfo(3)). May block; fails if there is none.
     pub fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
         Ok((self.host.as_str(), self.port).to_socket_addrs()?.collect())
     }
 }
 
 impl Address {
-    /// The IP address, an IPv4 one as such even when it came over a dual-stack socket.
+    /// The IP address; `None` for a Unix socket. An IPv4-mapped IPv6 address is returned as IPv4.
     pub fn ip(&self) -> Option<IpAddr> {
         match self {
             Self::Ip(address) => Some(address.ip().to_canonical()),
@@ -111,7 +112,7 @@ impl Address {
 
 impl From<SocketAddr> for HostPort {
     fn from(address: SocketAddr) -> Self {
-        // An IPv6 scope is part of the host as getaddrinfo(3) reads it back.
+        // A link-local IPv6 address is of use only with its scope; getaddrinfo(3) reads `%` and the number back.
         let host = match address {
             SocketAddr::V6(v6) if v6.scope_id() != 0 => format!("{}%{}", v6.ip(), v6.scope_id()),
             _ => address.ip().to_string(),
@@ -124,7 +125,7 @@ impl FromStr for HostPort {
     type Err = EndpointProblem;
 
     fn from_str(text: &str) -> Result<Self, EndpointProblem> {
-        // A bracket at the end closes an address that no port follows.
+        // A text that ends in a bracket is an IPv6 address without a port.
         let (host, port) = text.rsplit_once(':').filter(|_| !text.ends_with(']')).ok_or(EndpointProblem::NoPort)?;
         let host = match host.strip_prefix('[').map(|inner| inner.strip_suffix(']')) {
             Some(Some(inner)) => inner,
@@ -169,7 +170,7 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// `127.0.0.1:40112`, `[::1]:40112`, the path of a Unix socket (escaped) or `unix` where it has none.
+/// `127.0.0.1:40112`, `[::1]:40112`, the escaped path of a Unix socket, or `unix` if it has none.
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,18 +1,18 @@
-//! What can go wrong for the program that runs a reactor ([`Error`]), and why a connection ended ([`CloseReason`]).
+//! [`Error`]: why a reactor cannot be set up or go on. [`CloseReason`]: why one connection ended.
 //!
-//! A peer's trouble is never an `Error`: it is a `CloseReason` of that one connection. An `Error` tells the whole of it
-//! in one line: what failed, why, and the way out.
+//! Trouble with a peer is never an `Error`: it is the `CloseReason` of that connection. An `Error` displays as one line
+//! that says what failed, why, and the way out.
 
 use std::fmt;
 use std::io;
 
 use crate::endpoint::{Endpoint, EndpointError};
 
-/// Why a reactor could not be set up, or its loop not go on.
+/// Why a reactor cannot be set up, or its loop cannot go on.
 ///
-/// Its `Display` is one line that names the thing, the cause and the way out. So there is nothing left for
-/// [`source`](std::error::Error::source) to add, and a report that walks the chain says everything once. The
-/// `io::Error` itself is the variant's field `source`.
+/// Displays as one line that names the thing, the cause and the way out. Because the cause is part of that line,
+/// [`source`](std::error::Error::source) returns `None`: a report that walks the chain says it once. The `io::Error`
+/// itself is in the variant's field `source`.
 ///
 /// ```
 /// use pingpong::{Endpoint, Error, Limits, Reactor, service::Echo};
@@ -30,16 +30,16 @@ use crate::endpoint::{Endpoint, EndpointError};
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// A text that is no endpoint.
+    /// A text is no endpoint.
     Endpoint(EndpointError),
-    /// The host has no address (getaddrinfo(3)).
+    /// A host's addresses could not be looked up (getaddrinfo(3)).
     Resolve {
         /// The endpoint whose host was looked up.
         endpoint: Endpoint,
         /// What the resolver said.
         source: io::Error,
     },
-    /// The socket could not be made, bound or listened on (bind(2), listen(2)).
+    /// A socket could not be opened, bound or listened on (socket(2), bind(2), listen(2)).
     Listen {
         /// Where it was to listen.
         endpoint: Endpoint,
@@ -50,43 +50,44 @@ pub enum Error {
     Occupied {
         /// Where it was to listen.
         endpoint: Endpoint,
-        /// By what.
+        /// What has taken it.
         by: Occupant,
     },
-    /// The loop's own machinery failed: epoll(7), eventfd(2) or signalfd(2).
+    /// A descriptor of the loop itself failed: epoll(7), eventfd(2), signalfd(2), timerfd_create(2) or the console.
     Loop {
-        /// The part that failed.
+        /// Which one, as its `Display` names it.
         part: &'static str,
         /// What the kernel said.
         source: io::Error,
     },
 }
 
-/// What sits where a Unix socket should go.
+/// What is in the place of a Unix socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Occupant {
-    /// A socket with a server behind it.
+    /// A socket that a server listens on.
     Server,
-    /// A file that is no socket.
+    /// A file that is not a socket.
     File,
 }
 
-/// Why a connection ended. Each close has exactly one, and is counted under its name.
+/// Why a connection ended. Each close has exactly one reason and is counted under its name:
+/// [`Stats::closes`](crate::Stats::closes).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CloseReason {
-    /// The peer had finished and had got all that it was owed, or went away in good order.
+    /// The peer ended its stream and was owed nothing, or closed the connection.
     Peer,
     /// The service closed it.
     Service,
-    /// No byte in or out for the idle timeout.
+    /// No byte went in or out for [`Limits::idle_timeout`](crate::Limits::idle_timeout).
     Idle,
-    /// The peer took none of its pending answers for the stall timeout.
+    /// The peer took no output that waited for it for [`Limits::stall_timeout`](crate::Limits::stall_timeout).
     Stall,
-    /// A message longer than the limit.
+    /// A message was longer than [`Limits::max_message`](crate::Limits::max_message).
     Overflow,
-    /// A limit of ours: connections per address, memory for buffers, epoll watches.
+    /// A local limit was reached: connections of one address, memory for buffers, or epoll watches.
     Limit,
-    /// The connection broke: reset or another error of the network.
+    /// The connection failed: it was reset, or there was another error of the network.
     Reset,
     /// The server is shutting down.
     Shutdown,
@@ -97,7 +98,7 @@ impl CloseReason {
     pub const ALL: [Self; 8] =
         [Self::Peer, Self::Service, Self::Idle, Self::Stall, Self::Overflow, Self::Limit, Self::Reset, Self::Shutdown];
 
-    /// Its name in counters and logs.
+    /// The reason's name in counters and logs.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Peer => "peer",
@@ -118,7 +119,7 @@ impl From<EndpointError> for Error {
     }
 }
 
-/// Without a `source`: the cause is part of the text.
+/// `source` returns `None`: the cause is part of the text.
 impl std::error::Error for Error {}
 
 impl fmt::Display for Error {
@@ -150,15 +151,15 @@ impl fmt::Display for CloseReason {
     }
 }
 
-/// Whether an error says that descriptors or kernel memory ran out (EMFILE, ENFILE, ENOBUFS, ENOMEM: accept(2),
-/// socket(2)). Then the remedy is a limit of this machine or process, not another endpoint.
+/// Whether an error means that descriptors or kernel memory ran out: EMFILE, ENFILE, ENOBUFS or ENOMEM (accept(2),
+/// socket(2)). The remedy is a limit of this process or machine, not another endpoint.
 pub fn is_exhaustion(error: &io::Error) -> bool {
     use nix::errno::Errno::{EMFILE, ENFILE, ENOBUFS, ENOMEM};
     error.raw_os_error().is_some_and(|code| [EMFILE, ENFILE, ENOBUFS, ENOMEM].iter().any(|errno| *errno as i32 == code))
 }
 
-/// An error of the operating system in plain words, as [`Error`] tells it: in lower case, and without the number that
-/// `io::Error` appends.
+/// Describes an error of the operating system as [`Error`] displays it: beginning in lower case, without the number
+/// that `io::Error` appends.
 ///
 /// ```
 /// let missing = std::fs::File::open("/no/such/file").unwrap_err();
@@ -179,12 +180,13 @@ pub fn describe(error: &io::Error) -> String {
     }
 }
 
-/// Whether the first two letters are capitals, as in "RPC version wrong".
+/// Whether a text begins with two capitals, as "RPC version wrong" does.
 fn begins_with_acronym(text: &str) -> bool {
     let mut letters = text.chars();
     letters.next().is_some_and(char::is_uppercase) && letters.next().is_some_and(char::is_uppercase)
 }
 
+/// What a user can do about a socket that cannot listen, in brackets; empty where nothing general can be said.
 fn way_out(endpoint: &Endpoint, error: &io::Error) -> &'static str {
     use io::ErrorKind::{AddrInUse, AddrNotAvailable, InvalidInput, NotFound, PermissionDenied};
     match (endpoint, error.kind()) {

@@ -1,33 +1,44 @@
-//! What a server allows, with its defaults. Plain data; the engine enforces it.
+//! [`Limits`]: what a server allows, with defaults. Plain data, which the engine enforces.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-/// The bounds a server keeps. `Limits::default()` is what `pingpong serve` starts from.
+/// The bounds that a reactor keeps, given to [`Reactor::new`](crate::Reactor::new).
+///
+/// ```
+/// use pingpong::Limits;
+///
+/// let mut limits = Limits::default();
+/// limits.max_connections = 1000;
+/// limits.idle_timeout = Some(std::time::Duration::from_secs(60));
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Connections open at once, lingering ones included; beyond it the kernel's backlog holds the rest.
-    /// Default: no bound (the binary sets what its descriptor limit allows).
+    /// The most connections at once, accepted, dialled and being closed. At the bound nothing is accepted: new
+    /// connections wait in the kernel's backlog. Default: no bound.
     pub max_connections: usize,
-    /// Connections from one IPv4 address or IPv6 /64; a further one is closed at once. Default: none.
+    /// The most connections from one IPv4 address or IPv6 /64. One more is closed at once
+    /// ([`CloseReason::Limit`](crate::CloseReason::Limit)). Default: `None`, no bound.
     pub max_per_ip: Option<u32>,
-    /// The longest message in bytes, its terminator not counted. Default: 64 KiB.
+    /// The most bytes of a message in a stream, its terminator not counted. A longer one closes its connection
+    /// ([`CloseReason::Overflow`](crate::CloseReason::Overflow)). Default: 64 KiB.
     pub max_message: usize,
-    /// Bytes in all connections' buffers together; who would need more is closed
+    /// The most bytes in the buffers of all connections together. A connection that needs more is closed
     /// ([`CloseReason::Limit`](crate::CloseReason::Limit)). Default: 1 GiB.
     pub max_buffered: usize,
-    /// Closes a connection with no byte in or out for that long, unless it is owed an answer. Default: none.
+    /// How long a connection may go without a byte in either direction. One that is owed an answer is not closed for
+    /// that. Default: `None`, for ever.
     pub idle_timeout: Option<Duration>,
-    /// Closes a connection whose pending answers made no progress for that long. Default: 60 s.
+    /// How long unsent output may wait without the peer taking any of it. Default: 60 s.
     pub stall_timeout: Duration,
-    /// How long after its last byte a connection that we closed is read on and thrown away, so that closing
-    /// does not destroy what is still under way to the peer. Default: 2 s.
+    /// How long a connection that was closed from this side is still read, its input discarded: a close(2) with unread
+    /// input makes the kernel drop output that is still under way. Zero closes at once. Default: 2 s.
     pub linger: Duration,
     /// How long a shutdown waits for answers that are owed. Default: 5 s.
     pub drain: Duration,
-    /// Answers per second to one source of datagrams that is not loopback (an IPv4 address or IPv6 /64), with a
-    /// burst of one second's worth; `None` lifts it. Default: 100.
+    /// Answers a second to one source of datagrams (an IPv4 address or IPv6 /64) that is not loopback, with a burst of
+    /// one second's worth. `None` lifts the bound. Default: 100.
     pub udp_budget: Option<NonZeroU32>,
 }
 

@@ -1,13 +1,13 @@
-//! Time as the engine sees it: a plain number that its caller supplies.
+//! [`Moment`]: time as a plain number, supplied by the engine's caller.
 //!
-//! Nothing below `reactor` reads a clock; a test or a simulation moves time as it likes.
+//! Nothing below `reactor` reads a clock, so that a test or a simulation can move time as it likes.
 
 use std::ops::Add;
 use std::time::Duration;
 
-/// A point in time, in nanoseconds since whoever drives the engine started its clock.
+/// A point in time, in nanoseconds since the clock's start.
 ///
-/// In production that is `CLOCK_MONOTONIC` (clock_gettime(2)) since the reactor was made.
+/// In a reactor the clock is CLOCK_MONOTONIC (clock_gettime(2)), and starts when the reactor is created.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Moment(u64);
 
@@ -22,7 +22,7 @@ impl Moment {
         self.0
     }
 
-    /// How long after `earlier` this is; zero when it is not after it.
+    /// The time from `earlier` to this moment; zero if `earlier` is later.
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
@@ -31,7 +31,7 @@ impl Moment {
 impl Add<Duration> for Moment {
     type Output = Self;
 
-    /// Saturates at the end of time, which is 584 years off.
+    /// Saturates at 2^64 nanoseconds, 584 years after the clock's start.
     fn add(self, after: Duration) -> Self {
         let nanos = u64::try_from(after.as_nanos()).unwrap_or(u64::MAX);
         Self(self.0.saturating_add(nanos))

@@ -1,11 +1,11 @@
-//! Standard output and standard error for a program that must not wait for their readers.
+//! Writes to standard output and standard error that never wait for their reader.
 //!
-//! A loop that prints is held up by a terminal stopped with Ctrl-S and by a pipe that is full and not read. There are
-//! two remedies: [`open_without_waiting`] opens a terminal or a pipe anew, so that a write fails instead of waiting;
-//! [`room`] asks before each write, which is all there is for a socket. A regular file makes nobody wait.
+//! A terminal stopped by Ctrl-S, and a full pipe that nobody reads, block a plain write, and with it the whole loop.
+//! There are two remedies. [`open_without_waiting`] opens a terminal or a pipe anew, so that a write fails instead of
+//! waiting. [`room`] asks before each write, which is all that can be done for a socket. A regular file never blocks.
 //!
-//! The reactor's console prints in this way, and so do the command's logger and its progress bar. Nothing here knows
-//! what is printed, or counts what is lost.
+//! The reactor's console prints in this way; a logger beside a reactor should too. Nothing here knows what is printed,
+//! or counts what is lost.
 //!
 //! ```
 //! use std::io::{self, Write};
@@ -31,20 +31,20 @@ use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-/// What a write would meet now.
+/// What a write would find now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Room {
-    /// Some bytes are taken. A pipe takes a page whole (PIPE_BUF, pipe(7)); a terminal or a socket may take fewer bytes
-    /// than a write has, and a blocking write then waits for the rest.
+    /// Room for some bytes. A pipe takes 4,096 bytes at once (PIPE_BUF, pipe(7)). A terminal or a socket may take fewer
+    /// than a write has; a blocking write then waits for the rest.
     Ready,
-    /// Nothing is taken: a blocking write would wait.
+    /// No room: a blocking write would wait.
     Full,
-    /// Nothing will be taken any more: the reader has gone, the terminal has hung up, or the descriptor is closed.
+    /// No reader any more: the pipe is closed, the terminal has hung up, or the descriptor is invalid.
     Broken,
 }
 
-/// Asks poll(2), without waiting, whether `place` can be written to. A poll that itself fails counts as
-/// [`Full`](Room::Full).
+/// Asks poll(2), without waiting, what a write to `place` would find. If poll(2) itself fails, the answer is
+/// [`Room::Full`].
 pub fn room(place: impl AsFd) -> Room {
     let events = poll_now(place, PollFlags::POLLOUT);
     if events.intersects(PollFlags::POLLERR | PollFlags::POLLHUP | PollFlags::POLLNVAL) {
@@ -56,14 +56,14 @@ pub fn room(place: impl AsFd) -> Room {
     }
 }
 
-/// Opens a terminal or a pipe a second time (open(2), by way of /proc/self/fd) so that its writes never wait: one that
-/// finds no room fails with [`WouldBlock`](std::io::ErrorKind::WouldBlock), or takes only a part.
+/// Opens a terminal or a pipe a second time (open(2) of its entry in /proc/self/fd), so that writes to it never wait. A
+/// write that finds no room fails with [`WouldBlock`](std::io::ErrorKind::WouldBlock) or takes only a part.
 ///
-/// O_NONBLOCK on `place` itself would do that too, but the flag belongs to the open file description, which other
-/// processes share: the shell would find its terminal changed.
+/// Setting O_NONBLOCK on `place` itself would change it for every process that shares the open file description: the
+/// shell would find its terminal changed.
 ///
-/// `None` where opening anew does not help (a regular file would be written to from its beginning, a socket cannot be
-/// opened) or fails (another user's terminal, no /proc): write to `place` then, after asking for [`room`].
+/// Returns `None` where that does not help (a regular file would be written from its beginning, a socket cannot be
+/// opened) or fails (another user's terminal, no /proc). Then write to `place` after asking for [`room`].
 pub fn open_without_waiting(place: impl AsFd) -> Option<File> {
     let place = place.as_fd();
     let path = format!("/proc/self/fd/{}", place.as_raw_fd());
@@ -71,12 +71,12 @@ pub fn open_without_waiting(place: impl AsFd) -> Option<File> {
     if !place.is_terminal() && !is_pipe {
         return None;
     }
-    // O_NOCTTY: a terminal opened by a session leader without one would become its controlling terminal.
+    // O_NOCTTY: otherwise a session leader without a controlling terminal would get this one (open(2)).
     File::options().write(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path).ok()
 }
 
-/// Asks poll(2) for these events, without waiting. Errors and hang-ups are reported whatever is asked for; a poll that
-/// fails reports nothing.
+/// Asks poll(2) for the `wanted` events, without waiting. Errors and hang-ups are reported in any case; if poll(2)
+/// itself fails, nothing is.
 pub(crate) fn poll_now(place: impl AsFd, wanted: PollFlags) -> PollFlags {
     let mut polled = [PollFd::new(place.as_fd(), wanted)];
     match poll(&mut polled, PollTimeout::ZERO) {

@@ -1,20 +1,20 @@
-//! Counters: what happened, by fact, and their display in one line.
+//! [`Stats`]: the counters, and their display in one line.
 //!
-//! Plain numbers. The engine adds to its own as things happen; the reactor puts in those of the console and of the
-//! process's logger when it takes a snapshot.
+//! Plain numbers. The engine counts as things happen; the reactor adds the counts of the console and of the process's
+//! logger when it takes a snapshot.
 
 use std::fmt;
 
 use crate::error::CloseReason;
 
-/// What happened since the start. Displays as one line of `key=value` pairs.
+/// A snapshot of the counters since the start. Displays as one line of `key=value` pairs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Connections accepted, those closed at once by a limit included.
+    /// Connections accepted, including those that a limit closed at once.
     pub accepted: u64,
-    /// Connections dialled, those that did not come about included.
+    /// Connections dialled, including those that failed.
     pub dialled: u64,
-    /// Messages that services have answered or taken, datagrams included.
+    /// Messages that services have recorded ([`Outbox::record`](crate::service::Outbox::record)), datagrams included.
     pub messages: u64,
     /// Bytes received over connections.
     pub bytes_in: u64,
@@ -24,27 +24,29 @@ pub struct Stats {
     pub datagrams_in: u64,
     /// Datagrams sent.
     pub datagrams_out: u64,
-    /// Datagrams never answered, because an answer could set off a loop.
+    /// Datagrams not answered because an answer could set off a loop.
     pub loops: u64,
-    /// Datagrams not answered, because their source was over its budget.
+    /// Datagrams not answered because their source was over its budget.
     pub over_budget: u64,
-    /// Datagrams lost: no room in the kernel's receive buffer, no way to answer, or a send that failed.
+    /// Datagrams lost: dropped by the kernel from a full receive buffer, without an address to answer to, or answered
+    /// by a send that failed or found no room.
     pub dropped: u64,
-    /// Log lines that the process's logger could not write; 0 where the reactor was not told of its count
-    /// ([`Reactor::count_lost_log_lines`](crate::Reactor::count_lost_log_lines)).
+    /// Log lines that the process's logger lost; 0 unless
+    /// [`Reactor::count_lost_log_lines`](crate::Reactor::count_lost_log_lines) was called.
     pub log_lost: u64,
-    /// Lines for the console that standard output did not take and that found no room to wait.
+    /// Lines dropped because standard output did not take them and the console's queue was full.
     pub console_lost: u64,
+    /// By the reason's place in [`CloseReason::ALL`].
     closes: [u64; CloseReason::ALL.len()],
 }
 
 impl Stats {
-    /// How many connections ended for this reason.
+    /// The number of connections that ended for this reason.
     pub fn closes(&self, why: CloseReason) -> u64 {
         self.closes[why as usize]
     }
 
-    /// How many connections are open now: those accepted and dialled that have not ended.
+    /// The number of connections, accepted and dialled, that have not ended.
     pub fn open(&self) -> u64 {
         self.accepted + self.dialled - self.closes.iter().sum::<u64>()
     }
