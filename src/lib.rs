@@ -1,8 +1,12 @@
-//! Answers, asks and measures over TCP, UDP and Unix sockets from one thread and one epoll loop.
+//! Serves and dials TCP, UDP and Unix sockets from one thread and one epoll loop.
 //!
-//! The library behind the `pingpong` command: a [`Reactor`] serves any number of endpoints with services that you
-//! bring or that are built in ([`Ping`](service::Ping), [`Hello`](service::Hello), [`Echo`](service::Echo)). Linux
-//! only. Without the default feature `cli` it builds with mio, slab, log, socket2, nix and memchr alone.
+//! The library behind the `pingpong` command. A [`Reactor`] serves any number of endpoints, and dials any number of
+//! far sides, with services of your own or built-in ones ([`Ping`](service::Ping), [`Hello`](service::Hello),
+//! [`Echo`](service::Echo), [`Chat`](service::Chat)). Linux only. With `default-features = false` it depends on mio,
+//! slab, log, socket2, nix and memchr.
+//!
+//! Where to begin: [`Reactor`] runs the loop, [`Service`](service::Service) is the trait to implement,
+//! [`Outbox`](service::Outbox) is how a service acts, [`Handle`] reaches the loop from other threads.
 //!
 //! # Two built-in services in a few lines
 //!
@@ -22,8 +26,8 @@
 //!
 //! # A service of your own
 //!
-//! It upper-cases lines, on streams and datagrams alike. The answer is the question changed in place, sent straight
-//! from the read buffer.
+//! This one answers each line, of a stream or in a datagram, with the same line in upper case. It changes the line in
+//! place and has it sent from the read buffer.
 //!
 //! ```
 //! use pingpong::service::{Input, Outbox, Peer, Service};
@@ -76,7 +80,7 @@
 //! std::thread::spawn(move || handle.shutdown());
 //!
 //! while reactor.turn(Some(Duration::from_millis(100)))? == Status::Running {
-//!     // whatever else there is to do at least ten times a second
+//!     // The program's own work, at least ten times a second.
 //! }
 //! # Ok::<(), pingpong::Error>(())
 //! ```
@@ -85,28 +89,69 @@
 //!
 //! Imports point down only:
 //!
-//! - [`Reactor`]: the only code that names mio. It polls, and tells the engine what has happened and what time it is.
-//!   Beside it tokens, sockets, signals, the console, the clock, [`Handle`]; [`outlet`] for printing without waiting.
-//! - [`engine`]: every decision and no poll: connections, accepting, datagrams, buffers, timers, limits. It reaches
-//!   sockets through the trait [`Net`](engine::Net) and is told the time, so that tests and simulations can drive it.
-//! - [`service`]: what bytes mean. No socket.
-//! - [`Endpoint`], [`Limits`], [`Stats`], [`Error`], [`CloseReason`], [`Moment`]: what all of them speak of.
+//! - [`Reactor`] is the only layer that names mio. It polls, and tells the engine what has happened and what time it
+//!   is. Beside the sockets it has the signals, the console, the clock and its [`Handle`]s. [`outlet`] prints without
+//!   waiting.
+//! - [`engine`] makes every decision and polls nothing: connections, accepting, datagrams, buffers, timers, limits. It
+//!   reaches sockets through the trait [`Net`](engine::Net) and is told the time, so that tests and simulations can
+//!   drive it.
+//! - [`service`] says what bytes mean. It has no socket.
+//! - [`Endpoint`], [`Limits`], [`Stats`], [`Error`], [`CloseReason`] and [`Moment`] are shared by all of them.
 //!
-//! The `pingpong` command is a crate of its own and uses this one as anyone would.
+//! The `pingpong` command is a crate of its own, which uses this one as any other program would.
 //!
 //! # One byte's journey
 //!
-//! A byte arrives at a TCP socket. epoll_wait(2) returns in [`Reactor::turn`], which decodes the event's token and
-//! hands it to [`Engine::dispatch`](engine::Engine::dispatch). The table finds the connection (a stale event ends
-//! here), the event says that it is readable, and it gets a step: one recv(2) into the engine's scratch buffer, one
-//! [`Service::received`](service::Service::received) on it, one send(2) of the answer. What the service did not take
-//! and what the kernel did not take goes into buffers lent to the connection, which owns none while it is idle. Then
-//! the effects that the service asked for are carried out, and the connection is closed, queued for another step, or
-//! left until its next event. With one request outstanding that is two system calls a request, and a share in
-//! epoll_wait.
+//! A byte arrives at a TCP socket. In [`Reactor::turn`], epoll_wait(2) returns an event; its token is decoded, and
+//! [`Engine::dispatch`](engine::Engine::dispatch) looks the connection up in its table, where a stale event ends. The
+//! event says that the connection is readable, and so the connection has a step: one recv(2) into the engine's scratch
+//! buffer, one [`Service::received`](service::Service::received) on what came, one send(2) of the answer. Input that
+//! the service left and output that the kernel did not take go into buffers that the connection borrows; an idle
+//! connection has none. Then the engine carries out the effects that the service asked for, and closes the connection,
+//! queues it for another step, or leaves it until its next event. With one request outstanding, a request costs two
+//! system calls and a share of an epoll_wait.
 //!
-//! A datagram's way is shorter: the event marks its socket, `dispatch` receives a batch once all events are seen, and
-//! each datagram is screened (may it be answered?), served, and its answer sent or queued.
+//! A datagram has a shorter way. The event marks its socket; once all events are worked on, `dispatch` receives a
+//! batch, and each datagram is screened (may it be answered?), served, and its answer sent or queued.
+//!
+//! # Kernel rules
+//!
+//! What mio and Linux demand of an event loop, and where this crate obeys it; comments there say more. They concern any
+//! implementation of [`Net`](engine::Net), and any change to the engine.
+//!
+//! - **Edges come once.** mio is edge-triggered (EPOLLET, epoll(7)). What an event told of is kept in bits until a call
+//!   has used it up (`engine/connection/state.rs`). A TCP stream is registered once, for reading, writing and urgent
+//!   data, and never again ([`Net::register_stream`](engine::Net::register_stream)).
+//! - **A short read has emptied a TCP stream**, which saves the read that would return `WouldBlock`. It has not where a
+//!   FIN, an error or urgent data may share the data's edge, nor on a Unix stream, where ancillary data ends a read too
+//!   ([`Net::short_read_drains`](engine::Net::short_read_drains), `engine/connection/io.rs`).
+//! - **Writability is watched only while output waits** on UDP and Unix sockets: otherwise each datagram sent, or each
+//!   read of the peer, raises an edge ([`Net::arm_stream`](engine::Net::arm_stream)).
+//! - **A step reads, serves and writes**, in this order (`engine/turn.rs`). No write is armed by hand, so that none is
+//!   forgotten.
+//! - **Work is bounded**: one read a step, 16 accepts from a listener and 4 batches from a datagram socket a turn. What
+//!   remains has no further edge; it is queued, and the loop does not sleep before it is done
+//!   ([`Engine::deadline`](engine::Engine::deadline)).
+//! - **A peer that does not read its answers is not read.** Once its unsent output has fallen to the low mark it is
+//!   read again without an event (`engine/connection/mod.rs`).
+//! - **Closing with unread input makes the kernel drop output** that is still under way. So a close sends a FIN first
+//!   and discards input until the peer's ([`Limits::linger`]).
+//! - **Accepting survives errors.** An error of one connection is skipped. Without descriptors, accepting pauses and is
+//!   tried again, because the listener's edge does not come again. A stream that cannot be registered is dropped alone
+//!   (`engine/accept.rs`, `engine/dial.rs`).
+//! - **Listeners** are built with a backlog of their own, because mio asks for 128 ([`ListenOptions::backlog`]).
+//!   Closing one resets the connections in its queue: a drain accepts them first (`engine/drain.rs`).
+//! - **A poll ends early or late.** A signal interrupts it, which is no error; mio rounds its timeout up to whole
+//!   milliseconds ([`Reactor::keep_exact_time`] does better).
+//! - **Events are hints.** recv(2), send(2) and SO_ERROR decide ([`Readiness`](engine::Readiness)). A dialled stream is
+//!   connected when getpeername(2) says so, and not if that is its own address
+//!   ([`Net::established`](engine::Net::established)).
+//! - **Standard input** may be a file, which epoll(7) refuses: it is read as it is. O_NONBLOCK would change the
+//!   terminal for other processes: poll(2) is asked before each read ([`ConsoleKind`]).
+//! - **An accepted socket is writable from the start**: a greeting leaves in the turn that accepted it
+//!   (`engine/accept.rs`).
+//! - **A signal goes to any thread that does not block it**: the mask is set before there are others
+//!   ([`Reactor::watch_signals`]).
 
 mod endpoint;
 pub mod engine;
