@@ -34,7 +34,7 @@ use std::time::Duration;
 use crate::endpoint::Address;
 use crate::limits::Limits;
 use crate::moment::Moment;
-use crate::service::{Caller, ConnId, Outbox, Output, Recipient, Service, Turn};
+use crate::service::{Caller, ConnId, Outbox, Output, Recipient, Service, ServiceId, Turn};
 use crate::stats::Stats;
 
 use accept::Acceptor;
@@ -47,8 +47,6 @@ pub use net::{Arrival, Batch, Net};
 use sweep::Sweep;
 use table::Table;
 use timers::{Due, Timers};
-
-pub use crate::service::ServiceId;
 
 /// Bytes that one read can return. With 16 KiB, messages of 64 KiB run at two thirds of the speed; 256 KiB gains
 /// nothing.

@@ -44,7 +44,7 @@ use crate::error::CloseReason;
 /// Answers messages, of TCP, UDP and Unix sockets, accepted and dialled alike.
 ///
 /// One value serves all peers of its endpoints. Its methods are called on the loop's thread, one at a time, and must
-/// not block. The crate's first page shows a service of ten lines. The one below keeps state for each connection, in a
+/// not block. The crate's first page shows a short service. The one below keeps state for each connection, in a
 /// slab under the connection's [tag](Outbox::tag), which belongs to its service alone:
 ///
 /// ```

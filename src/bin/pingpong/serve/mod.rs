@@ -8,9 +8,8 @@ use std::fmt;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
-use pingpong::engine::ServiceId;
 use pingpong::service::{Chat, Echo, Hello, Operator, Ping, Service};
-use pingpong::{ConsoleKind, Ending, Status, WhenFull};
+use pingpong::{ConsoleKind, Ending, ServiceId, Status, WhenFull};
 
 use crate::DynReactor;
 use crate::descriptors;
