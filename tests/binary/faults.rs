@@ -140,7 +140,7 @@ fn an_urgent_byte_neither_closes_nor_loses_what_follows_nor_keeps_the_server_bus
 }
 
 #[test]
-fn who_leaves_while_owed_an_answer_is_noticed_and_costs_nothing() {
+fn client_that_leaves_while_owed_an_answer_is_noticed_and_costs_nothing() {
     let server = Server::start("hello=tcp://127.0.0.1:0 --delay 1h");
     let mut left = server.dial("hello");
     left.ask("X", "Welcome!");
@@ -152,7 +152,7 @@ fn who_leaves_while_owed_an_answer_is_noticed_and_costs_nothing() {
 }
 
 #[test]
-fn who_asks_and_breaks_off_in_one_edge_is_noticed() {
+fn question_and_reset_in_one_edge_are_noticed() {
     let server = Server::start("hello=tcp://127.0.0.1:0 --delay 1h");
     let mut left = server.dial("hello");
     left.hears("Welcome!");

@@ -114,7 +114,7 @@ fn the_idle_timeout_closes_the_silent_and_not_the_active() {
 }
 
 #[test]
-fn who_is_owed_an_answer_is_not_idle() {
+fn a_connection_that_is_owed_an_answer_is_not_idle() {
     let server = Server::start(&format!("{HELLO} --delay 700ms --idle-timeout 100ms"));
     let mut owed = server.dial("hello");
     owed.ask("X\n", "Welcome!");
@@ -128,7 +128,7 @@ fn who_is_owed_an_answer_is_not_idle() {
 }
 
 #[test]
-fn the_stall_timeout_closes_who_never_reads_and_others_are_served_meanwhile() {
+fn the_stall_timeout_closes_a_client_that_never_reads_and_others_are_served_meanwhile() {
     let server = Server::start(&format!("{PING} {ECHO} --stall-timeout 800ms"));
     let mut stalled = [server.dial("echo"), server.dial("ping")];
     let mut other = server.dial("ping");

@@ -214,7 +214,7 @@ fn what_arrives_while_draining_is_not_read() {
 }
 
 #[test]
-fn who_goes_on_asking_cannot_keep_the_drain_from_ending() {
+fn endless_questions_do_not_keep_the_drain_from_ending() {
     let mut server = Server::start(&format!("{HELLO} {PING} --delay 20ms --drain 1h"));
     let mut client = server.dial("hello");
     client.ask("0\n", "Welcome!");

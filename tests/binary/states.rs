@@ -154,7 +154,7 @@ fn begin(to: SocketAddr) -> Socket {
 }
 
 #[test]
-fn whom_the_server_does_not_accept_the_backlog_holds_and_nobody_is_refused() {
+fn the_backlog_holds_connections_that_are_not_accepted_and_none_is_refused() {
     if !tool("ss") {
         return;
     }

@@ -457,7 +457,7 @@ fn a_terminal_that_goes_away_takes_the_server_along() {
 }
 
 #[test]
-fn a_terminal_that_goes_away_is_the_end_of_input_to_who_ignores_the_signal() {
+fn a_terminal_that_goes_away_is_the_end_of_input_where_the_signal_is_ignored() {
     let words = ["-c", "trap '' HUP; exec \"$0\" \"$@\"", BINARY, "serve", CHAT];
     let Some(mut server) = Talk::program("sh", &words).on_terminal(false) else { return };
     let mut client = Client::tcp(server.ready().tcp());

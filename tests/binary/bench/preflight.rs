@@ -172,7 +172,7 @@ fn nobody_who_takes_the_connection_is_4() {
 }
 
 #[test]
-fn those_who_are_not_let_in_are_counted_and_the_others_ask() {
+fn failed_connections_are_counted_and_the_others_ask() {
     let (endpoint, _listener) = listener_for(1);
     let figures = bench(&endpoint, "-c 5 -n 2 --timeout 200ms");
     assert_eq!((figures.code, &*figures.facts()), (Some(1), "sent=2 lost=2 connections_failed=3"));

@@ -159,7 +159,7 @@ fn what_is_unanswered_at_an_interrupt_is_unfinished() {
 }
 
 #[test]
-fn interrupt_while_connecting_does_not_wait_for_who_may_never_come() {
+fn interrupt_while_connecting_does_not_wait_for_connections_that_may_never_come() {
     // SYNs of connections beyond the backlog are not answered.
     let (endpoint, _full) = full_listener();
     let mut loading = load(&endpoint, "-c 3 -d 1m --timeout 1m").spawn();
@@ -183,7 +183,7 @@ fn interrupt_does_not_wait_for_a_server_that_reads_nothing() {
 }
 
 #[test]
-fn who_reads_nothing_does_not_keep_the_load_busy() {
+fn server_that_reads_nothing_does_not_keep_the_load_busy() {
     let (loading, _server) = load_on_a_server_that_reads_nothing();
     loading.does_not_spin();
 }

@@ -228,7 +228,7 @@ fn lost_idle_connections_are_counted() {
 }
 
 #[test]
-fn who_accepts_and_never_answers() {
+fn server_that_never_answers_loses_every_request() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("tcp://{}", listener.local_addr().unwrap());
     let figures = bench(&endpoint, "-c 3 -n 3 --timeout 150ms");
