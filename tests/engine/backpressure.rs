@@ -182,7 +182,7 @@ fn trickling_line_borrows_no_more_than_twice_its_length() {
 }
 
 #[test]
-fn all_buffers_together_are_bounded_and_whoever_needs_more_is_closed() {
+fn all_buffers_together_are_bounded_and_a_connection_that_needs_more_is_closed() {
     let mut server = Server::limited(Echo, |limits| limits.max_buffered = 1_000_000);
     let greedy: Vec<usize> = (0..20).map(|_| server.open_with_room(1000)).collect();
     for client in &greedy {

@@ -70,7 +70,7 @@ fn what_had_arrived_is_answered_though_its_event_was_not_told() {
 }
 
 #[test]
-fn who_sends_on_and_on_is_taken_in_as_far_as_a_kernel_could_hold_it() {
+fn endless_sender_is_taken_in_as_far_as_a_kernel_could_hold_it() {
     let mut server = echo();
     let client = server.open();
     server.says(client, vec![b'x'; 10 << 20]);
@@ -148,7 +148,7 @@ fn congested_client_gets_everything_if_it_reads() {
 }
 
 #[test]
-fn deadline_cuts_off_whoever_still_waits() {
+fn deadline_closes_connections_that_still_wait() {
     let mut server = Server::limited(Hello::new(Framing::Line, 60 * SECOND), |limits| limits.drain = 5 * SECOND);
     let client = server.open();
     server.asks(client, "Michael\n");

@@ -322,7 +322,7 @@ impl Service for Recluse {
 }
 
 #[test]
-fn service_may_retire_while_a_shutdown_lets_in_those_who_wait() {
+fn service_may_retire_while_a_shutdown_accepts_the_backlog() {
     let mut server = Server::new(Recluse);
     let second = server.engine.net_mut().listener();
     server.engine.listen(server.service, second).expect("the fake kernel registers all");
