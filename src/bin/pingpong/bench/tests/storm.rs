@@ -1,14 +1,14 @@
 //! The load over the fake kernel when far sides do what they like: right and wrong answers, none, halves and doubles,
-//! resets, connections that never come about. Whatever happens, it ends and its books balance.
+//! resets, connections that never come about. Whatever happens, the load ends and its books balance.
 
 use std::time::Duration;
 
 use nix::libc::ECONNREFUSED;
+use pingpong::service::Framing;
 
 use super::{MILLI, Rig, dialling};
 use crate::bench::record::{Counts, Fact};
 use crate::bench::{BenchOptions, Extent};
-use pingpong::service::Framing;
 
 /// Throws of dice, the same ones for the same seed (xorshift64, Marsaglia 2003).
 struct Dice(u64);
@@ -46,7 +46,7 @@ fn random_options(dice: &mut Dice) -> impl FnOnce(&mut BenchOptions) {
     }
 }
 
-/// What a far side says to what it was asked: mostly the right thing.
+/// What a far side answers: mostly the right thing.
 fn random_answer(dice: &mut Dice, asked: &str) -> String {
     let mut answer = asked.replace("ping", "pong");
     match dice.below(12) {
@@ -67,30 +67,30 @@ fn disturb(server: &mut Rig, dice: &mut Dice, is_said: &mut Vec<bool>) {
     is_said.resize(dials, false);
     let connection = dice.below(dials as u64) as usize;
     match dice.below(10) {
-        0..=2 => server.pass(Duration::from_micros(dice.below(30_000))),
+        0..=2 => {
+            server.pass(Duration::from_micros(dice.below(30_000)));
+        }
         3 if !is_said[connection] => {
             is_said[connection] = true;
-            match dice.one_in(8) {
-                true => server.kernel.borrow_mut().fails_the_dial(connection, ECONNREFUSED),
-                false => server.kernel.borrow_mut().answers_the_dial(connection),
+            if dice.one_in(8) {
+                server.kernel.borrow_mut().fails_the_dial(connection, ECONNREFUSED);
+            } else {
+                server.kernel.borrow_mut().answers_the_dial(connection);
             }
             server.settle();
-            0
         }
         4 if is_said[connection] && dice.one_in(30) => {
             server.resets(connection);
             server.settle();
-            0
         }
         _ if is_said[connection] && !server.is_closed(connection) => {
             let asked = server.hears(connection);
             let answer = random_answer(dice, &asked);
             server.says(connection, answer);
             server.settle();
-            0
         }
-        _ => 0,
-    };
+        _ => {}
+    }
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn whatever_far_sides_do_it_ends_and_every_request_has_one_outcome() {
             let counts = server.counts();
             assert!(counts[Fact::Sent] >= counts[Fact::Requests] + counts[Fact::Lost], "seed {seed}: {counts:?}");
         }
-        // From now on nobody answers, and no connection comes about.
+        // From now on no far side answers, and no connection comes about.
         server.pass(Duration::from_secs(30));
         assert!(
             server.engine.is_stopped(),
@@ -124,7 +124,7 @@ fn whatever_far_sides_do_it_ends_and_every_request_has_one_outcome() {
         assert_eq!(answers, times, "seed {seed}");
         all.add(&counts);
     }
-    // It was worth something: everything that can happen over streams did.
+    // The dice were good: everything that can happen over streams did.
     let elsewhere =
         [Fact::Unfinished, Fact::Unsent, Fact::Reordered, Fact::IdleHeld, Fact::PortWaits, Fact::KernelDrops];
     for (fact, name) in Fact::ALL {
