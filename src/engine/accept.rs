@@ -1,7 +1,12 @@
-//! Accepting: which connections are let in, how many at a time, and what happens when there is no descriptor left.
+//! Accepting: which connections are let in, how many in a turn, and what happens when descriptors run out.
 //!
-//! Listeners are edge-triggered like all else: a listener stays `readable` until accept says `WouldBlock`, whatever
-//! keeps us from accepting meanwhile (a limit reached, no descriptor), because there will be no second event.
+//! Listeners are edge-triggered too. A listener stays `readable` until accept4(2) returns `WouldBlock`, even while a
+//! limit or a lack of descriptors forbids accepting, because its event is not repeated. `Engine::dispatch` calls
+//! `accept_pending` once a turn; `drain` empties the queues before it closes the listeners.
+//!
+//! Errors of accept4(2) never end the server and never make it spin. Those of one connection (`ConnectionAborted`) and
+//! `Interrupted` are skipped. All others, EMFILE and ENFILE above all, pause accepting until a connection of ours
+//! closes or [`RETRY_AFTER`] is over.
 
 use std::collections::HashMap;
 use std::io::ErrorKind::{ConnectionAborted, Interrupted, WouldBlock};
@@ -10,26 +15,28 @@ use std::time::Duration;
 use super::budget::Source;
 use super::connection::Connection;
 use super::net::Net;
-use super::{Engine, SELDOM, ServiceId};
+use super::{Engine, ServiceId, WARN_EVERY};
 use crate::endpoint::Address;
 use crate::error::{CloseReason, is_exhaustion};
 use crate::moment::Moment;
 use crate::service::{ConnId, Service};
 
-/// Connections accepted from one listener in one turn.
-const ACCEPTS: usize = 16;
+/// Connections accepted from one listener in one turn: the rest waits in the kernel, so that a burst of connects does
+/// not hold up open connections.
+const ACCEPTS_PER_TURN: usize = 16;
 
-/// After running out of descriptors: how soon to try again when none of ours becomes free.
-const RETRY: Duration = Duration::from_millis(100);
+/// How long accepting pauses after an error, unless a connection closes before.
+const RETRY_AFTER: Duration = Duration::from_millis(100);
 
-/// The listeners, and what has to be known of those that have been let in.
+/// The listeners, and what admission depends on.
 #[derive(Debug)]
 pub(super) struct Acceptor<L> {
     pub(super) listeners: Vec<Listener<L>>,
-    /// Accepting stopped for want of descriptors; it is tried again then, or as soon as a connection closes.
+    /// While accepting pauses after an error: when it is tried again.
     retry_at: Option<Moment>,
+    /// When the last warning about such an error was logged.
     warned: Option<Moment>,
-    /// Connections by source, where `max_per_ip` is set.
+    /// Open connections by source; empty unless `max_per_ip` is set.
     per_source: HashMap<Source, u32>,
     pub(super) once: Once,
 }
@@ -39,14 +46,17 @@ pub(super) struct Listener<L> {
     socket: L,
     pub(super) number: u32,
     pub(super) service: ServiceId,
+    /// Connections may wait in the queue: an event said so, and accept has not returned `WouldBlock` since.
     readable: bool,
 }
 
-/// Whether the server ends with the first connection that it accepts.
+/// Whether the server drains when the first connection that it accepts has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Once {
     No,
+    /// It will, and no connection has been accepted yet.
     Awaited,
+    /// It will, when this connection has ended.
     Accepted(ConnId),
 }
 
@@ -57,20 +67,20 @@ impl<L> Default for Acceptor<L> {
 }
 
 impl<L> Acceptor<L> {
-    /// Connections wait in the queue of the listener with this number.
+    /// Notes that connections wait in the queue of the listener with this number.
     pub(super) fn note_waiting(&mut self, number: u32) {
         for listener in self.listeners.iter_mut().filter(|listener| listener.number == number) {
             listener.readable = true;
         }
     }
 
-    /// When accepting is tried again, if it has stopped.
+    /// When accepting is to be tried again, if it pauses while connections wait.
     pub(super) fn retry_at(&self) -> Option<Moment> {
         self.retry_at.filter(|_| self.listeners.iter().any(|listener| listener.readable))
     }
 
-    /// A connection has ended: a descriptor is free, and its source has one fewer.
-    pub(super) fn note_left(&mut self, peer: &Address) {
+    /// Notes that an accepted or dialled connection has closed: its descriptor is free, and its source has one fewer.
+    pub(super) fn note_closed(&mut self, peer: &Address) {
         self.retry_at = None;
         if !self.per_source.is_empty()
             && let Some(source) = peer.ip().map(Source::from)
@@ -83,8 +93,8 @@ impl<L> Acceptor<L> {
         }
     }
 
-    /// Counts a connection in, unless its source has as many as it may have.
-    fn admits(&mut self, peer: &Address, max_per_ip: Option<u32>) -> bool {
+    /// Counts a new connection of this source, unless that has as many as it may. Returns whether it was counted.
+    fn count_in(&mut self, peer: &Address, max_per_ip: Option<u32>) -> bool {
         let (Some(most), Some(ip)) = (max_per_ip, peer.ip()) else { return true };
         let count = self.per_source.entry(ip.into()).or_default();
         let has_room = *count < most;
@@ -94,7 +104,7 @@ impl<L> Acceptor<L> {
 }
 
 impl<S: Service, N: Net> Engine<S, N> {
-    /// Adds a listener whose connections this service gets.
+    /// Adds a listener, whose connections `service` gets. Fails where [`Net::register_listener`] does.
     pub fn listen(&mut self, service: ServiceId, mut socket: N::Listener) -> std::io::Result<()> {
         let number = self.acceptor.listeners.last().map_or(0, |last| last.number + 1);
         self.net.register_listener(&mut socket, number)?;
@@ -102,33 +112,33 @@ impl<S: Service, N: Net> Engine<S, N> {
         Ok(())
     }
 
-    /// Drains when the first connection that is accepted from now on has ended. (Datagrams do not count.)
+    /// Drains once the next connection to be accepted has ended. Datagrams do not count.
     pub fn drain_after_first(&mut self) {
         self.acceptor.once = Once::Awaited;
     }
 
-    /// Whether accepting would get anywhere now.
+    /// Whether connections wait and may be accepted now.
     pub(super) fn can_accept(&self) -> bool {
         self.table.len() < self.limits.max_connections
             && self.acceptor.retry_at.is_none_or(|at| at <= self.turn.now)
             && self.acceptor.listeners.iter().any(|listener| listener.readable)
     }
 
-    /// Accepts from each listener that has connections waiting, a few from each.
+    /// Accepts from each listener where connections wait, up to [`ACCEPTS_PER_TURN`].
     pub(super) fn accept_pending(&mut self) {
         if self.can_accept() {
             for listener in 0..self.acceptor.listeners.len() {
-                self.accept(listener, ACCEPTS);
+                self.accept(listener, ACCEPTS_PER_TURN);
             }
         }
     }
 
-    /// Accepts up to `budget` connections, unless something keeps us from it.
+    /// Accepts up to `budget` connections from one listener, until its queue is empty or a limit is reached.
     pub(super) fn accept(&mut self, index: usize, budget: usize) {
         for _ in 0..budget {
             let Some(listener) = self.acceptor.listeners.get_mut(index) else { return };
-            let hindered = self.acceptor.retry_at.is_some_and(|at| self.turn.now < at);
-            if !listener.readable || hindered || self.table.len() >= self.limits.max_connections {
+            let pauses = self.acceptor.retry_at.is_some_and(|at| self.turn.now < at);
+            if !listener.readable || pauses || self.table.len() >= self.limits.max_connections {
                 return;
             }
             match self.net.accept(&mut listener.socket) {
@@ -139,17 +149,19 @@ impl<S: Service, N: Net> Engine<S, N> {
                 }
                 Err(error) => match error.kind() {
                     WouldBlock => listener.readable = false,
-                    // Of one connection, which is gone: the next may be fine.
+                    // The peer of this connection gave up while it waited; the next one is not affected.
                     Interrupted | ConnectionAborted => {}
-                    _ => self.stop_accepting(&error),
+                    _ => self.pause_accepting(&error),
                 },
             }
         }
     }
 
+    /// Makes a connection of an accepted stream, or closes the stream where a limit forbids it. The service's greeting
+    /// leaves at once: an accepted socket is writable from the start.
     fn admit(&mut self, service: ServiceId, stream: N::Stream, peer: Address) {
         self.turn.stats.accepted += 1;
-        if !self.acceptor.admits(&peer, self.limits.max_per_ip) {
+        if !self.acceptor.count_in(&peer, self.limits.max_per_ip) {
             self.turn.stats.count_close(CloseReason::Limit);
             return self.log(service, &peer, format_args!("turned away (limit)"));
         }
@@ -157,7 +169,7 @@ impl<S: Service, N: Net> Engine<S, N> {
         let drains = self.net.short_read_drains(&stream);
         let Ok(id) = self.enroll(Connection::accepted(stream, service, peer.clone(), drains, self.turn.now)) else {
             self.turn.stats.count_close(CloseReason::Limit);
-            self.acceptor.note_left(&peer);
+            self.acceptor.note_closed(&peer);
             return self.log(service, &peer, format_args!("closed (limit)"));
         };
         if self.acceptor.once == Once::Awaited {
@@ -166,11 +178,11 @@ impl<S: Service, N: Net> Engine<S, N> {
         self.call(id, |service, peer, out| service.opened(peer, out));
     }
 
-    fn stop_accepting(&mut self, error: &std::io::Error) {
-        self.acceptor.retry_at = Some(self.turn.now + RETRY);
-        if self.acceptor.warned.is_none_or(|warned| self.turn.now >= warned + SELDOM) {
+    fn pause_accepting(&mut self, error: &std::io::Error) {
+        self.acceptor.retry_at = Some(self.turn.now + RETRY_AFTER);
+        if self.acceptor.warned.is_none_or(|warned| self.turn.now >= warned + WARN_EVERY) {
             self.acceptor.warned = Some(self.turn.now);
-            let hint = if is_exhaustion(error) { "; raise 'ulimit -n' or lower --max-connections" } else { "" };
+            let hint = if is_exhaustion(error) { "; raise 'ulimit -n' or allow fewer connections" } else { "" };
             log::warn!("cannot accept: {error}; the backlog holds new connections until it can{hint}");
         }
     }

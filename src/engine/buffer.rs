@@ -6,10 +6,10 @@
 use std::fmt;
 
 /// Spare buffers kept for the next borrower.
-const SPARES: usize = 64;
+const MAX_SPARES: usize = 64;
 
 /// A buffer larger than this is freed rather than kept.
-const SPARE_SIZE: usize = 16 << 10;
+const MAX_SPARE_SIZE: usize = 16 << 10;
 
 /// Bytes in order: appended at the end, taken from the front.
 #[derive(Default)]
@@ -121,7 +121,7 @@ impl Pool {
     pub(super) fn take_back(&mut self, lent: &mut Lent) {
         let Some(mut buffer) = lent.take() else { return };
         self.lent -= buffer.bytes.capacity();
-        if self.spares.len() < SPARES && buffer.bytes.capacity() <= SPARE_SIZE {
+        if self.spares.len() < MAX_SPARES && buffer.bytes.capacity() <= MAX_SPARE_SIZE {
             buffer.bytes.clear();
             buffer.start = 0;
             buffer.scanned = 0;
@@ -179,8 +179,8 @@ mod tests {
             pool.append(lent, &vec![0; if i % 2 == 0 { 10 } else { 100_000 }]).unwrap();
         }
         many.iter_mut().for_each(|lent| pool.take_back(lent));
-        assert_eq!(pool.spares.len(), SPARES);
-        assert!(pool.spares.iter().all(|spare| spare.bytes.capacity() <= SPARE_SIZE));
+        assert_eq!(pool.spares.len(), MAX_SPARES);
+        assert!(pool.spares.iter().all(|spare| spare.bytes.capacity() <= MAX_SPARE_SIZE));
         assert_eq!(pool.lent(), 0);
     }
 

@@ -1,6 +1,8 @@
-//! The other side of a conversation: connections that we dial, datagram sockets that we ask from.
+//! The client's side: connections that a service dials, and datagram sockets that it asks from.
 //!
-//! They live in the same tables and take the same steps as what was accepted and bound; only their beginning differs.
+//! A datagram socket either serves (it is bound, and questions arrive) or asks (it is connected to one far side, and
+//! answers arrive). Dialled connections and asking sockets live in the same tables as accepted and bound ones and take
+//! the same steps; only how they begin is different, and that is here. `effects` calls it.
 
 use std::io;
 use std::ops::Range;
@@ -15,7 +17,7 @@ use crate::error::CloseReason;
 use crate::service::{ConnId, Dial, Peer, Recipient, Service};
 
 impl<S: Service, N: Net> Engine<S, N> {
-    /// Dials for a service, which is told the outcome.
+    /// Dials for a service: `opened` or `failed` tells it the outcome, in this turn or a later one.
     pub(super) fn dial(&mut self, service: ServiceId, dial: Dial) {
         let Dial { to, from, tag } = dial;
         let begun = self.net.connect(&to, from).and_then(|stream| {
@@ -25,9 +27,9 @@ impl<S: Service, N: Net> Engine<S, N> {
         match begun {
             Ok(id) => {
                 self.turn.stats.dialled += 1;
-                // It may be there already: a Unix one is, and no event will tell.
+                // A Unix stream is connected already, and no event will tell.
                 if let Some(connection) = self.table.get_mut(id) {
-                    connection.expect_outcome();
+                    connection.assume_writable();
                     connection.enqueue(id, &mut self.runnable);
                 }
             }
@@ -35,7 +37,8 @@ impl<S: Service, N: Net> Engine<S, N> {
         }
     }
 
-    /// Enters a connection into the table and has its events reported; if that fails it is gone.
+    /// Puts a connection into the table and registers its socket. Where registering fails (epoll_ctl(2): ENOSPC, ENOMEM)
+    /// only this connection is dropped.
     pub(super) fn enroll(&mut self, connection: Connection<N::Stream>) -> io::Result<ConnId> {
         let Self { net, table, .. } = self;
         let id = table.insert(connection);
@@ -46,8 +49,9 @@ impl<S: Service, N: Net> Engine<S, N> {
         registered.map(|()| id)
     }
 
-    /// Looks whether a dialled connection has an outcome: it is there, or it never will be.
-    pub(super) fn establish(&mut self, id: ConnId, clock: Clock<'_>) {
+    /// The step of a connection that is being dialled: opens it, drops it, or waits on, as the socket says. (The event
+    /// that led here is a hint only.)
+    pub(super) fn check_dial(&mut self, id: ConnId, clock: Clock<'_>) {
         let Self { net, table, turn, exact, .. } = self;
         let Some(connection) = table.get_mut(id) else { return };
         match connection.is_established(net) {
@@ -55,12 +59,12 @@ impl<S: Service, N: Net> Engine<S, N> {
                 if *exact {
                     turn.now = clock();
                 }
-                connection.establish();
+                connection.open();
                 let (service, peer) = (connection.service(), connection.peer().clone());
                 self.log(service, &peer, format_args!("connected"));
                 self.call(id, |service, peer, out| service.opened(peer, out));
             }
-            Ok(false) => connection.await_outcome(),
+            Ok(false) => connection.await_writable(),
             Err(error) => {
                 let Some(connection) = self.table.remove(id) else { return };
                 self.turn.stats.count_close(CloseReason::Reset);
@@ -83,9 +87,9 @@ impl<S: Service, N: Net> Engine<S, N> {
         self.call_service(service, Some(gone), |service, out| service.failed(peer, error, out));
     }
 
-    /// Opens a datagram socket that a service asks from: what arrives there is an answer, and is not judged as a
-    /// question.
-    pub(super) fn begin_to_ask(&mut self, service: ServiceId, dial: Dial) {
+    /// Opens an asking socket for a service: `opened` or `failed` tells it the outcome at once. What arrives there is an
+    /// answer, and is not screened.
+    pub(super) fn ask(&mut self, service: ServiceId, dial: Dial) {
         let Dial { to, from, mut tag } = dial;
         let opened = self.net.ask(&to, from).and_then(|socket| {
             let asks = Asks { to: Arc::new(to.clone()), tag };
@@ -104,17 +108,17 @@ impl<S: Service, N: Net> Engine<S, N> {
         }
     }
 
-    /// Sends from a socket that asks.
+    /// Sends from an asking socket to its far side.
     pub(super) fn send_question(&mut self, number: u32, range: Range<usize>) {
         let Self { net, datagrams, output, turn, .. } = self;
         let Some(socket) = datagrams.get_mut(number) else { return };
         let Some(Asks { to, .. }) = socket.asks.clone() else { return };
-        if let Err(error) = socket.dispatch(net, &output.effects.bytes[range], &to, None, &mut turn.stats) {
+        if let Err(error) = socket.send_or_queue(net, &output.effects.bytes[range], &to, None, &mut turn.stats) {
             self.tell_asker(number, error);
         }
     }
 
-    /// Tells the service of a socket that asks of an error there; a socket that serves has nobody to tell.
+    /// Tells the service of an asking socket about an error there. A serving socket's errors are only counted.
     pub(super) fn tell_asker(&mut self, number: u32, error: io::Error) {
         let Some(socket) = self.datagrams.get_mut(number) else { return };
         let service = socket.service;

@@ -1,8 +1,10 @@
-//! Shutting down without owing anyone an answer.
+//! Shutting down without leaving an answer owed.
 //!
-//! What the backlog holds is accepted and what has arrived is taken in; then there is no listening and no reading any
-//! more, and every answer that is owed is given, up to a deadline. The connections' own rules do the work: a draining
-//! connection does not read, and closes when it owes nothing.
+//! A drain accepts what the backlogs hold and reads what has arrived. Then nothing is accepted or read any more, and
+//! the answers that are owed are given, until [`Limits::drain`](crate::Limits::drain) is over. The connections' own
+//! rules do most of it: one that may not receive is closed once it owes nothing (`Connection::verdict`).
+//!
+//! The backlogs come first because closing a listener resets the connections in its queue.
 
 use super::accept::Once;
 use super::net::Net;
@@ -11,14 +13,19 @@ use crate::error::CloseReason;
 use crate::moment::Moment;
 use crate::service::{ConnId, Service};
 
+/// How far the server has come on its way to the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
     Running,
-    Draining { until: Moment },
+    /// What is still owed at this moment is dropped.
+    Draining {
+        until: Moment,
+    },
     Stopped,
 }
 
 impl Stage {
+    /// When a drain ends, whatever is owed.
     pub(super) fn until(self) -> Option<Moment> {
         match self {
             Self::Draining { until } => Some(until),
@@ -35,16 +42,16 @@ impl<S: Service, N: Net> Engine<S, N> {
         }
         self.stage = Stage::Draining { until: self.turn.now + self.limits.drain };
         self.close_listeners(|_| true);
-        self.datagrams.expect_arrivals();
+        self.datagrams.assume_arrivals();
         for id in self.table.ids() {
             self.drain_connection(id);
         }
     }
 
-    /// Closes the listeners of these services, once what waits there has been let in: closing would reset it.
+    /// Accepts what waits at the listeners of these services, then closes them.
     fn close_listeners(&mut self, of: impl Fn(ServiceId) -> bool) {
         let listeners = self.acceptor.listeners.iter().filter(|listener| of(listener.service));
-        // By number: a connection that is let in may make its service retire, and other listeners go.
+        // By number, because the list may change: an accepted connection may make its service retire.
         let numbers: Vec<u32> = listeners.map(|listener| listener.number).collect();
         for number in numbers {
             self.acceptor.note_waiting(number);
@@ -56,20 +63,20 @@ impl<S: Service, N: Net> Engine<S, N> {
         self.acceptor.listeners.retain(|listener| !of(listener.service));
     }
 
-    /// Takes in what has arrived for a connection, and has it read no more.
+    /// Reads what has arrived for a connection, and ends its reading.
     fn drain_connection(&mut self, id: ConnId) {
         let Self { net, table, pool, scratch, turn, .. } = self;
         let Some(connection) = table.get_mut(id) else { return };
         let outcome = if connection.is_open() { connection.take_in(net, pool, scratch, turn) } else { Ok(()) };
         connection.stop_receiving();
-        let had_output = connection.has_output();
-        self.end_step(id, had_output, outcome);
+        let had_unsent = connection.has_unsent();
+        self.end_step(id, had_unsent, outcome);
     }
 
-    /// Ends one service as `drain` ends all of them, and the server with the last one.
+    /// Drains one service; with the last serving one, the server.
     pub(super) fn retire(&mut self, service: ServiceId) {
         self.close_listeners(|listener| listener == service);
-        if self.acceptor.listeners.is_empty() && !self.datagrams.serve() {
+        if self.acceptor.listeners.is_empty() && !self.datagrams.has_serving_sockets() {
             return self.drain();
         }
         for id in self.table.ids() {
@@ -79,13 +86,14 @@ impl<S: Service, N: Net> Engine<S, N> {
         }
     }
 
-    /// Ends at once, whatever is owed.
-    pub fn stop(&mut self) {
+    /// Ends the loop after this turn, whatever is owed.
+    pub(crate) fn stop(&mut self) {
         self.stage = Stage::Stopped;
     }
 
-    /// Ends the draining when nothing is left to do, or when it has taken too long.
-    pub(super) fn watch_drain(&mut self) {
+    /// Ends a drain when nothing is owed any more or its time is up; begins one when the first connection has ended
+    /// and that was asked for.
+    pub(super) fn check_drain(&mut self) {
         let Stage::Draining { until } = self.stage else {
             if let Once::Accepted(first) = self.acceptor.once
                 && self.stage == Stage::Running
@@ -112,7 +120,7 @@ impl<S: Service, N: Net> Engine<S, N> {
         }
     }
 
-    /// Whether the draining is over.
+    /// Whether a drain has nothing left to wait for.
     pub(super) fn is_drained(&self) -> bool {
         let is_draining = matches!(self.stage, Stage::Draining { .. });
         is_draining && self.table.len() == 0 && self.datagrams.are_idle()
@@ -122,7 +130,7 @@ impl<S: Service, N: Net> Engine<S, N> {
         self.stage == Stage::Running
     }
 
-    /// Whether there is nothing left to do: the loop may end.
+    /// Whether the engine has ended: a further turn does nothing of use.
     pub fn is_stopped(&self) -> bool {
         self.stage == Stage::Stopped
     }

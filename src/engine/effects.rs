@@ -1,4 +1,8 @@
-//! What services want beyond answering, carried out after the callback, in the order in which they said it.
+//! Carries out what services ask for beyond an answer.
+//!
+//! A callback only notes its effects in the outbox. They are carried out after it, in the order noted, so that no
+//! service runs inside another's callback. An effect may call a service, which may note more: the list is worked off
+//! until it is empty.
 
 use std::ops::Range;
 
@@ -10,7 +14,7 @@ use crate::moment::Moment;
 use crate::service::{ConnId, Effect, Peer, Service, ServiceId};
 
 impl<S: Service, N: Net> Engine<S, N> {
-    /// Carries out the effects that were noted, if any.
+    /// Carries out the effects noted so far, and those that they cause.
     #[inline]
     pub(super) fn settle(&mut self) {
         if !self.output.effects.list.is_empty() {
@@ -30,10 +34,10 @@ impl<S: Service, N: Net> Engine<S, N> {
                 Effect::Close(id) => self.close_for_service(id),
                 Effect::Send(Peer::Stream(id), range) => self.send_to_other(id, range),
                 Effect::Send(Peer::Datagram(number), range) => self.send_question(number, range),
-                Effect::FinishSending(id) => self.finish_sending(id),
+                Effect::EndSending(id) => self.end_sending(id),
                 Effect::After { owner, at, key } => self.set_timer(service, owner, at, key),
                 Effect::Connect(dial) => self.dial(service, dial),
-                Effect::Ask(dial) => self.begin_to_ask(service, dial),
+                Effect::Ask(dial) => self.ask(service, dial),
                 Effect::Retire => self.retire(service),
                 Effect::Drain => self.drain(),
                 Effect::Stop => self.stop(),
@@ -42,7 +46,7 @@ impl<S: Service, N: Net> Engine<S, N> {
         self.output.effects.bytes.clear();
     }
 
-    /// Offers a connection's input to its service again, paused or not.
+    /// Offers a connection's input to its service again in its next step, whether it was paused or not.
     fn resume(&mut self, id: ConnId) {
         let Some(connection) = self.table.get_mut(id) else { return };
         connection.resume();
@@ -51,28 +55,28 @@ impl<S: Service, N: Net> Engine<S, N> {
 
     fn close_for_service(&mut self, id: ConnId) {
         let Some(connection) = self.table.get_mut(id) else { return };
-        let had_output = connection.has_output();
-        self.finish_connection(id, had_output, CloseReason::Service);
+        let had_unsent = connection.has_unsent();
+        self.finish_connection(id, had_unsent, CloseReason::Service);
     }
 
     fn send_to_other(&mut self, id: ConnId, range: Range<usize>) {
         let Self { net, table, pool, output, turn, .. } = self;
         let Some(connection) = table.get_mut(id).filter(|connection| connection.may_send()) else { return };
-        let had_output = connection.has_output();
+        let had_unsent = connection.has_unsent();
         match connection.write(net, pool, turn, &output.effects.bytes[range]) {
-            Ok(()) => self.conclude(id, had_output),
+            Ok(()) => self.conclude(id, had_unsent),
             Err(why) => self.close(id, why),
         }
     }
 
-    fn finish_sending(&mut self, id: ConnId) {
+    fn end_sending(&mut self, id: ConnId) {
         let Some(connection) = self.table.get_mut(id) else { return };
         connection.end_sending();
-        let had_output = connection.has_output();
-        self.conclude(id, had_output);
+        let had_unsent = connection.has_unsent();
+        self.conclude(id, had_unsent);
     }
 
-    /// Sets a timer, unless the connection that it is for has gone.
+    /// Sets a timer, unless the connection that owns it has gone.
     fn set_timer(&mut self, service: ServiceId, owner: Option<ConnId>, at: Moment, key: u64) {
         if let Some(owner) = owner {
             let Some(connection) = self.table.get_mut(owner) else { return };

@@ -1,44 +1,47 @@
-//! What an [`Engine`](super::Engine) is told.
+//! What an [`Engine`](super::Engine) is told: events of sockets, lines from outside, and the wish to end.
 
 use crate::service::{ConnId, ServiceId};
 
-/// Something that has happened.
+/// Something that has happened outside of the engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// A connection may be ready for something. For one that has gone the event is stale and does nothing.
+    /// The stream registered under this id has become ready. An id whose connection has gone is ignored.
     Connection(ConnId, Readiness),
-    /// Connections wait in the queue of the listener with this number.
+    /// Connections wait in the queue of the listener registered under this number.
     Listener(u32),
-    /// A datagram socket may be ready for something.
+    /// The datagram socket registered under this number has become ready.
     Datagram {
         /// The socket's number.
         number: u32,
-        /// Datagrams wait, or an error does.
+        /// A datagram or an error waits.
         readable: bool,
-        /// There is room in the send buffer, or a Unix receiver has made room.
+        /// The send buffer has room, or a Unix receiver has made room.
         writable: bool,
     },
-    /// A line for a service, from the console or an embedder, without its end.
+    /// A line for a service, from the console or an embedder, without its terminator.
     Line(ServiceId, Vec<u8>),
-    /// There are no more lines for a service.
+    /// No more lines will come for a service.
     LinesEnded(ServiceId),
-    /// The server is to shut down; a second time this changes nothing.
+    /// The server is to drain: [`Outbox::drain`](crate::service::Outbox::drain). A second time changes nothing.
     Drain,
 }
 
-/// What an event says of a connection. All but `readable` and `writable` are hints: reading and writing decide.
+/// What an event says about a connection (epoll_ctl(2)).
+///
+/// All of it is a hint that sets bits: recv(2), send(2) and SO_ERROR decide what has become of the connection. An edge
+/// is told once; the engine keeps the bits until a call has used them up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Readiness {
-    /// Something to read, be it the end or an error.
+    /// EPOLLIN: a read returns data, the end of the stream or an error.
     pub readable: bool,
-    /// Room to write.
+    /// EPOLLOUT: a write finds room, or an error.
     pub writable: bool,
-    /// The peer has finished sending: a FIN may stand right behind the data of the same edge.
+    /// EPOLLRDHUP: the peer has ended its stream. Its FIN may stand right behind data that the same edge tells of.
     pub read_closed: bool,
-    /// Neither side will send any more.
+    /// EPOLLHUP: both directions are closed.
     pub write_closed: bool,
-    /// The socket has an error.
+    /// EPOLLERR: the socket has an error (SO_ERROR, socket(7)).
     pub error: bool,
-    /// Urgent data (tcp(7)): a read stops at its mark.
+    /// EPOLLPRI: urgent data (tcp(7)). A read stops at its mark, with data behind it.
     pub priority: bool,
 }

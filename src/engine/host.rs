@@ -1,4 +1,4 @@
-//! What the engine's owner may ask of its services between turns: a console, a handle, a test.
+//! What the engine's owner calls between turns: on behalf of a console, a handle or a test.
 
 use super::net::Net;
 use super::{Engine, ServiceId};
@@ -6,7 +6,8 @@ use crate::moment::Moment;
 use crate::service::{Outbox, Service};
 
 impl<S: Service, N: Net> Engine<S, N> {
-    /// Runs something on a service between turns, with an outbox but no peer at hand. It is `now`.
+    /// Runs `run` on a service between turns, at the time `now`, with an outbox that has no peer at hand. Its effects
+    /// are carried out before this returns.
     pub fn with<T>(&mut self, service: ServiceId, now: Moment, run: impl FnOnce(&mut S, &mut Outbox<'_>) -> T) -> T {
         self.turn.now = now;
         let result = self.call_service(service, None, run);
@@ -15,26 +16,26 @@ impl<S: Service, N: Net> Engine<S, N> {
     }
 
     /// When the last turn began.
-    pub fn began(&self) -> Moment {
+    pub(crate) fn began(&self) -> Moment {
         self.began
     }
 
-    /// The time as it was last told.
-    pub fn now(&self) -> Moment {
+    /// The time that the clock returned last.
+    pub(crate) fn now(&self) -> Moment {
         self.turn.now
     }
 
-    /// Whether lines are still wanted.
-    pub fn takes_lines(&self) -> bool {
+    /// Whether services still take lines: no drain has begun, and none has said that it ignores them.
+    pub(crate) fn takes_lines(&self) -> bool {
         self.is_running() && !self.output.ignores_lines
     }
 
-    /// What services have printed since the last call, appended to `text`.
+    /// Appends to `text` what services have printed ([`Outbox::print`]) since the last call.
     pub fn take_printed(&mut self, text: &mut Vec<u8>) {
         text.append(&mut self.output.printed);
     }
 
-    /// The services, for an owner that wants their results.
+    /// Ends the engine and returns its services, in the order in which they were added.
     pub fn into_services(self) -> impl Iterator<Item = S> {
         self.services.0.into_iter().map(|named| named.service)
     }

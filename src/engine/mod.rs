@@ -1,13 +1,16 @@
-//! Every decision, no poll: connections, accepting, datagrams, buffers, timers, limits.
+//! Makes every decision and never waits: connections, accepting, datagrams, buffers, timers, limits.
 //!
-//! The [`Engine`] is told what happened and may ask what time it is ([`Engine::dispatch`]); it asks sockets only
-//! through [`Net`], and meaning only from its services. `reactor` drives it with mio and a clock, the tests with
-//! scripts. It names no concrete service, and it never waits.
+//! [`Engine::dispatch`] is given events and a clock. The engine reaches sockets only through the trait [`Net`], and
+//! leaves to its services what bytes mean. `reactor` drives it with mio and CLOCK_MONOTONIC; tests drive it with
+//! scripted sockets and a virtual clock. It knows no poll and no concrete service.
 //!
-//! - `turn`: one connection reads, is served and writes; `connection`: its state and what follows from it
-//! - `effects`: what services want beyond answering; `host`: what the engine's owner may ask of a service
-//! - `accept`, `dial`, `datagram`, `drain`, `sweep`: the other things that happen in a turn
-//! - `table`, `buffer`, `timers`, `budget`: what these keep
+//! - `turn`: a connection's step: read, serve, write; `connection`: its state, and what follows from the state
+//! - `effects`: carries out what services ask for beyond an answer; `host`: calls for the engine's owner between turns
+//! - `accept`, `dial`, `datagram`, `drain`, `sweep`: the other work of a turn
+//! - `table`, `buffer`, `timers`, `budget`: the data that this work is done on
+//! - `net`: the seam to the sockets; `event`: what the seam reports
+//!
+//! What the kernel demands of this code is listed in the crate's documentation under "Kernel rules".
 
 mod accept;
 mod budget;
@@ -47,23 +50,25 @@ use timers::{Due, Timers};
 
 pub use crate::service::ServiceId;
 
-/// Room for one read. Less makes large messages slow (16 KiB: two thirds of the speed), more gains nothing.
+/// Bytes that one read can return. With 16 KiB, messages of 64 KiB run at two thirds of the speed; 256 KiB gains nothing.
 const SCRATCH: usize = 64 << 10;
 
-/// A warning that may come with every packet is written this often at the most.
-const SELDOM: Duration = Duration::from_secs(10);
+/// The shortest time between two log lines of one warning that any packet could cause.
+const WARN_EVERY: Duration = Duration::from_secs(10);
 
-/// Where time is exact: sources seen to until the timers are looked at again.
+/// With exact time: events, or datagram sockets, between two runs of overdue timers.
 const TIMERS_EVERY: usize = 4;
 
-/// Where time is exact: overdue timers are run in so many rounds at the most before the next source is seen to, so that
-/// reads are not starved.
-const CATCH_UP: usize = 3;
+/// With exact time: rounds of overdue timers run between two events, bounded so that reads are not starved.
+const CATCH_UP_ROUNDS: usize = 3;
 
-/// Tells what time it is.
+/// Returns the current time. Its moments never go backwards.
 pub type Clock<'a> = &'a dyn Fn() -> Moment;
 
 /// Serves connections and datagrams of any [`Net`] with services of one type, often `Box<dyn Service>`.
+///
+/// Its owner polls until [`deadline`](Self::deadline) and gives the events to [`dispatch`](Self::dispatch), until
+/// [`is_stopped`](Self::is_stopped). [`Reactor`](crate::Reactor) is such an owner, with mio's sockets.
 #[derive(Debug)]
 pub struct Engine<S, N: Net> {
     net: N,
@@ -71,19 +76,19 @@ pub struct Engine<S, N: Net> {
     turn: Turn,
     /// When the turn began.
     began: Moment,
-    /// Time is told for each thing received and each timer, not once a turn.
+    /// The clock is read for each thing received and each timer, not once a turn.
     exact: bool,
     services: Services<S>,
     table: Table<N::Stream>,
     acceptor: Acceptor<N::Listener>,
     datagrams: Datagrams<N::Datagram>,
-    /// Connections whose step left something to do.
+    /// The run queue: connections whose step left something that no further event will tell of.
     runnable: VecDeque<ConnId>,
     timers: Timers,
     sweep: Sweep,
     stage: Stage,
     pool: Pool,
-    /// What a read returns, before a service has taken its share.
+    /// Every read of a stream goes here first; only what the service leaves is copied into a buffer.
     scratch: Box<[u8]>,
     output: Output,
 }
@@ -104,19 +109,20 @@ impl<S> Services<S> {
     }
 }
 
-/// What an engine holds at a moment.
+/// What an engine holds now: [`Engine::usage`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Connections, lingering ones included.
+    /// Connections in the table: being dialled, open, or being closed.
     pub connections: usize,
-    /// Exact timers.
+    /// Timers that services have set and that have not run out; those of closed connections may be among them.
     pub timers: usize,
-    /// Bytes of buffers that connections have borrowed.
+    /// Bytes of memory in the buffers that connections have borrowed.
     pub buffered: usize,
 }
 
 impl<S: Service, N: Net> Engine<S, N> {
-    /// An engine without services and sockets. `seed` is any number that a sender of datagrams cannot know.
+    /// Creates an engine without services and sockets. `seed` spreads datagram sources over the budget's table: a number
+    /// that senders cannot guess.
     pub fn new(net: N, limits: Limits, seed: u64) -> Self {
         Self {
             net,
@@ -138,34 +144,34 @@ impl<S: Service, N: Net> Engine<S, N> {
         }
     }
 
-    /// Adds a service, named so in logs.
+    /// Adds a service; log lines show it under `name`.
     pub fn add(&mut self, name: impl Into<String>, service: S) -> ServiceId {
         let id = ServiceId::new(self.services.0.len());
         self.services.0.push(Named { name: name.into(), service });
         id
     }
 
-    /// From now on each thing received and each timer has a time of its own, and timers are looked at between events.
+    /// Has services see a time of its own for each thing received and each timer ([`Outbox::now`]), at the cost of a
+    /// clock read for each; overdue timers run between events too.
     pub fn keep_exact_time(&mut self) {
         self.exact = true;
     }
 
-    /// One turn: the events, then whatever is left to do without a further event. Returns whether there was anything
-    /// to do.
+    /// Runs one turn: the events, then everything that is to be done without a further event: timers, the run queue,
+    /// accepting, datagrams, the sweep, the drain. Returns whether there was an event or a due timer.
     ///
-    /// The clock is read when the turn begins, and again before and after timers where there are any: they are timed
-    /// from when they run, and what is received after them came later. Where time is [exact](Self::keep_exact_time)
-    /// it is read for each thing received, too.
+    /// The clock is read when the turn begins. While timers are set it is read again before they run, and after them if
+    /// any was due. With [exact time](Self::keep_exact_time) it is also read for each thing received.
     pub fn dispatch(&mut self, events: impl IntoIterator<Item = Event>, clock: Clock<'_>) -> bool {
         self.began = clock();
         self.turn.now = self.began;
         let mut count = 0;
         for event in events {
-            self.take(event, clock);
+            self.deliver(event, clock);
             count += 1;
             self.run_overdue(count, clock);
         }
-        // Timers first: connections that they let go on have their step in this turn.
+        // Timers come before the run queue: a connection that a timer resumes has its step in this turn.
         let was_due = self.expire(clock);
         for _ in 0..self.runnable.len() {
             if let Some(id) = self.runnable.pop_front() {
@@ -175,15 +181,15 @@ impl<S: Service, N: Net> Engine<S, N> {
         self.accept_pending();
         self.receive_pending(clock);
         self.sweep();
-        self.watch_drain();
+        self.check_drain();
         was_due || count > 0
     }
 
     #[inline(always)]
-    fn take(&mut self, event: Event, clock: Clock<'_>) {
+    fn deliver(&mut self, event: Event, clock: Clock<'_>) {
         match event {
             Event::Connection(id, readiness) => {
-                // One that has gone: the event is stale.
+                // None: the event is stale, its connection has been closed.
                 let Some(connection) = self.table.get_mut(id) else { return };
                 connection.apply(readiness);
                 if !connection.is_queued() {
@@ -198,26 +204,27 @@ impl<S: Service, N: Net> Engine<S, N> {
         }
     }
 
-    /// Where time is exact: runs overdue timers between sources, a bounded number of them.
+    /// With exact time: runs overdue timers now, bounded, so that reads are not starved. `count` is the number of
+    /// events or sockets worked on so far.
     fn run_overdue(&mut self, count: usize, clock: Clock<'_>) {
         if !self.exact || !count.is_multiple_of(TIMERS_EVERY) {
             return;
         }
-        for _ in 0..CATCH_UP {
+        for _ in 0..CATCH_UP_ROUNDS {
             if !self.expire(clock) {
                 break;
             }
         }
     }
 
-    /// Runs the timers that are due; whether there were any.
+    /// Runs the timers that are due. Returns whether there were any.
     fn expire(&mut self, clock: Clock<'_>) -> bool {
         if self.timers.next().is_none() {
             return false;
         }
         self.turn.now = clock();
         let mut was_due = false;
-        // A timer that a service sets now, and that is due at once, has its turn in the next round.
+        // The count is taken before: a timer set by one of these and due at once runs in the next round.
         for _ in 0..self.timers.len() {
             let Some(due) = self.timers.pop_due(self.turn.now) else { break };
             self.run_timer(due);
@@ -249,14 +256,17 @@ impl<S: Service, N: Net> Engine<S, N> {
                 None => self.timers.forget_stale(),
                 Some(connection) => {
                     connection.remove_timer();
-                    connection.decide();
+                    connection.decide_raw();
                     connection.enqueue(id, &mut self.runnable);
                 }
             },
         }
     }
 
-    /// Until when the caller may wait for events; `None` is for ever. A moment that has passed: not at all.
+    /// The latest moment for the next turn: until then the caller may wait for events; `None` is for ever.
+    ///
+    /// Budgets end a step, an accept or a receive early, and no new edge will tell of what they left. While anything is
+    /// left, the deadline is therefore the present: poll with timeout 0.
     pub fn deadline(&self) -> Option<Moment> {
         if !self.runnable.is_empty() || self.can_accept() || self.datagrams.has_arrivals() || self.is_drained() {
             return Some(self.turn.now);
@@ -265,29 +275,29 @@ impl<S: Service, N: Net> Engine<S, N> {
         moments.into_iter().flatten().min()
     }
 
-    /// What happened so far.
+    /// The counters as of now, with the datagrams that the kernel has dropped.
     pub fn stats(&mut self) -> Stats {
         let mut stats = self.turn.stats;
         stats.dropped += self.net.kernel_drops(self.datagrams.sockets());
         stats
     }
 
-    /// What is held at the moment. All zero when all is over.
+    /// What the engine holds now; all zero once every connection has ended.
     pub fn usage(&self) -> Usage {
         Usage { connections: self.table.len(), timers: self.timers.len(), buffered: self.pool.lent() }
     }
 
-    /// The seam, for its owner.
-    pub fn net(&self) -> &N {
+    /// The [`Net`] that it was created with.
+    pub(crate) fn net(&self) -> &N {
         &self.net
     }
 
-    /// The seam, for its owner to change.
+    /// The [`Net`] that it was created with, for its owner to poll or to make sockets from.
     pub fn net_mut(&mut self) -> &mut N {
         &mut self.net
     }
 
-    /// Runs a callback outside of a connection's turn. Its effects wait for `settle`.
+    /// Runs a callback outside of a connection's step. Its effects wait for `settle`.
     fn call_service<T>(
         &mut self,
         id: ServiceId,

@@ -1,7 +1,7 @@
-//! The seam between decisions and sockets: [`Net`].
+//! [`Net`]: the seam between the engine's decisions and the sockets.
 //!
-//! The engine calls nothing else that touches the outside. In production the sockets are mio's (`reactor`); in tests
-//! they are scripted, so that every order of events and every error can be played.
+//! The engine calls nothing else that touches the outside. In production `reactor` implements it with mio's sockets; in
+//! tests the sockets are scripted, so that any order of events and any error can be played.
 
 use std::io;
 use std::net::IpAddr;
@@ -9,59 +9,71 @@ use std::net::IpAddr;
 use crate::endpoint::Address;
 use crate::service::ConnId;
 
-/// Non-blocking, edge-triggered sockets. Errors are the kernel's, passed up unchanged.
+/// Non-blocking sockets whose events are edge-triggered (EPOLLET, epoll(7)).
+///
+/// Errors are the kernel's, passed on unchanged; `WouldBlock` and `Interrupted` are among them. No method waits.
 pub trait Net {
     /// A connected stream. Dropping it closes it.
     type Stream;
-    /// A listening socket. Dropping it closes it, which resets whoever waits in its queue.
+    /// A listening socket. Dropping it closes it, which resets the connections in its queue.
     type Listener;
     /// A datagram socket. Dropping it closes it.
     type Datagram;
 
-    /// Takes one connection from the queue (accept4(2)).
+    /// Takes one connection from the queue (accept4(2)). Returns the stream and its peer's address.
     fn accept(&mut self, listener: &mut Self::Listener) -> io::Result<(Self::Stream, Address)>;
 
-    /// Begins to connect (connect(2)), from a certain local address if one is given; `established` tells the outcome.
+    /// Begins to connect a stream (connect(2)), from the local address `from` if one is given.
+    /// [`established`](Self::established) tells the outcome.
     fn connect(&mut self, to: &Address, from: Option<IpAddr>) -> io::Result<Self::Stream>;
 
-    /// A datagram socket to ask from, connected (connect(2)) so that it hears of refusals.
+    /// Opens a datagram socket to ask from. It is connected (connect(2)): an unconnected one would not be told of
+    /// ICMP errors (udp(7)).
     fn ask(&mut self, to: &Address, from: Option<IpAddr>) -> io::Result<Self::Datagram>;
 
-    /// Whether a dialled stream is connected by now; an error when it never will be.
+    /// Returns whether a dialled stream is connected by now. Fails when it never will be.
+    ///
+    /// An event says at most that it is time to ask: SO_ERROR has the failure, getpeername(2) the success. A stream
+    /// whose peer is its own local address is connected to itself, and has failed.
     fn established(&mut self, stream: &mut Self::Stream) -> io::Result<bool>;
 
-    /// Has events for this stream reported under `id` from now on.
+    /// Reports this stream's events under `id` from now on. A TCP stream is registered once, for everything, and never
+    /// again: an epoll_ctl(2) for each answer costs 8 to 16 % of the CPU.
     fn register_stream(&mut self, stream: &mut Self::Stream, id: ConnId) -> io::Result<()>;
 
-    /// Has events for this listener reported under `number` from now on.
+    /// Reports this listener's events under `number` from now on.
     fn register_listener(&mut self, listener: &mut Self::Listener, number: u32) -> io::Result<()>;
 
-    /// Has events for this datagram socket reported under `number` from now on.
+    /// Reports this datagram socket's events under `number` from now on.
     fn register_datagram(&mut self, socket: &mut Self::Datagram, number: u32) -> io::Result<()>;
 
-    /// Whether a read that returns less than was asked for has emptied the stream. So it is with TCP, unless a FIN,
-    /// an error or an urgent mark is about; a Unix stream also ends a read at a boundary between two senders.
+    /// Whether a read that returns less than was asked for has emptied this stream.
+    ///
+    /// True of TCP (the engine itself sees to FIN, errors and urgent data, which may share an edge with data). Not true
+    /// of Unix streams: a read also stops at ancillary data and between the bytes of two senders (unix(7)).
     fn short_read_drains(&self, stream: &Self::Stream) -> bool;
 
-    /// Says whether output waits for this stream to become writable. Called at each change; a stream that reports
-    /// writability anyway ignores it.
+    /// Says whether output waits for this stream to become writable. Called at each change.
+    ///
+    /// A TCP stream reports writability anyway and ignores it. A Unix stream would become writable anew at each read of
+    /// its peer: watched all the time, it would wake the loop twice for each answer.
     fn arm_stream(&mut self, stream: &mut Self::Stream, id: ConnId, output_waits: bool) -> io::Result<()>;
 
-    /// Receives into `buffer` (recv(2)); 0 is the end of the stream.
+    /// Receives into `buffer` (recv(2)). Returns the number of bytes; 0 is the end of the stream.
     fn recv(&mut self, stream: &mut Self::Stream, buffer: &mut [u8]) -> io::Result<usize>;
 
-    /// Sends what the kernel takes of `bytes` (send(2)), never raising SIGPIPE.
+    /// Sends as much of `bytes` as the kernel takes (send(2), MSG_NOSIGNAL). Returns the number of bytes.
     fn send(&mut self, stream: &mut Self::Stream, bytes: &[u8]) -> io::Result<usize>;
 
-    /// Sends a FIN behind what has been sent (shutdown(2)).
+    /// Sends a FIN behind what has been sent (shutdown(2), SHUT_WR).
     fn shutdown_write(&mut self, stream: &mut Self::Stream) -> io::Result<()>;
 
-    /// Receives as many datagrams as wait and as `batch` holds (recvmmsg(2)); whether more may wait. `WouldBlock` when
-    /// there is none.
+    /// Receives waiting datagrams into `batch`, as many as it holds (recvmmsg(2)). Returns whether more may wait; fails
+    /// with `WouldBlock` when there is none.
     fn receive(&mut self, socket: &mut Self::Datagram, batch: &mut Batch) -> io::Result<bool>;
 
-    /// Sends one datagram (sendto(2)); `from` is the local address it leaves from, where the socket has several. A
-    /// socket that asks sends to where it asks.
+    /// Sends one datagram (sendto(2)), from the local address `from` where the socket has several. An asking socket
+    /// sends to the far side that it is connected to, whatever `to` says.
     fn send_to(
         &mut self,
         socket: &mut Self::Datagram,
@@ -70,29 +82,30 @@ pub trait Net {
         from: Option<IpAddr>,
     ) -> io::Result<()>;
 
-    /// Says whether output waits for this socket to become writable. Called at each change.
+    /// Says whether output waits for this socket to become writable. Called at each change: watched for that all the
+    /// time, each datagram sent would raise an edge.
     fn arm_datagram(&mut self, socket: &mut Self::Datagram, number: u32, output_waits: bool) -> io::Result<()>;
 
-    /// Datagrams that the kernel has dropped so far for want of room in these sockets' receive buffers.
+    /// The number of datagrams that the kernel has dropped so far because these sockets' receive buffers were full.
     fn kernel_drops<'a>(&self, sockets: impl Iterator<Item = &'a Self::Datagram>) -> u64
     where
         Self::Datagram: 'a;
 }
 
-/// The most datagrams that one receive takes.
+/// Datagrams that one receive returns at most.
 pub(crate) const BATCH: usize = 32;
 
-/// The room for one datagram. More than the largest, 65,507 bytes, so that none is ever cut.
+/// Bytes of a slot, which holds one datagram. The largest has 65,507 (IPv4) or 65,527 (IPv6): none is ever cut.
 const SLOT: usize = 65_536;
 
-/// From one slot's beginning to the next: an odd number of cache lines, or the beginnings of all slots, which is all
-/// that small datagrams use, would compete for one set of the cache.
+/// Bytes from the beginning of one slot to the next: an odd number of cache lines. With an even one, the beginnings of
+/// all slots (all that small datagrams use) would compete for the same sets of the CPU's cache.
 const STRIDE: usize = SLOT + 64;
 
-/// Room for datagrams, and what a receive put there. Pages never touched cost no memory.
+/// Slots for datagrams, and what the last receive put there. Pages of a slot that were never written cost no memory.
 #[derive(Debug)]
 pub struct Batch {
-    room: Box<[u8]>,
+    slots: Box<[u8]>,
     arrivals: Vec<Arrival>,
 }
 
@@ -101,20 +114,21 @@ pub struct Batch {
 pub struct Arrival {
     /// Its length in bytes.
     pub length: usize,
-    /// Who sent it.
+    /// The sender's address.
     pub source: Address,
-    /// The local address it was sent to, where the socket has several.
+    /// The local address it was sent to, where the socket is bound to several.
     pub local: Option<IpAddr>,
 }
 
 impl Batch {
     pub(crate) fn new() -> Self {
-        Self { room: vec![0; BATCH * STRIDE].into(), arrivals: Vec::with_capacity(BATCH) }
+        Self { slots: vec![0; BATCH * STRIDE].into(), arrivals: Vec::with_capacity(BATCH) }
     }
 
-    /// The slots to receive into, in order, each larger than any datagram; and where to note what arrived in them.
+    /// The slots to receive into, in order, each larger than any datagram, and the list that gets an entry for each
+    /// datagram in them.
     pub fn split(&mut self) -> (impl Iterator<Item = &mut [u8]>, &mut Vec<Arrival>) {
-        (self.room.chunks_exact_mut(STRIDE).map(|chunk| &mut chunk[..SLOT]), &mut self.arrivals)
+        (self.slots.chunks_exact_mut(STRIDE).map(|chunk| &mut chunk[..SLOT]), &mut self.arrivals)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -128,6 +142,6 @@ impl Batch {
     pub(super) fn datagram(&mut self, index: usize) -> (&Arrival, &mut [u8]) {
         let arrival = &self.arrivals[index];
         let start = index * STRIDE;
-        (arrival, &mut self.room[start..start + arrival.length])
+        (arrival, &mut self.slots[start..start + arrival.length])
     }
 }

@@ -32,8 +32,8 @@ impl Sweep {
     }
 
     /// Some connection has a time limit of this length.
-    pub(super) fn watch(&mut self, now: Moment, limit: Duration) {
-        self.meet(limit);
+    pub(super) fn schedule(&mut self, now: Moment, limit: Duration) {
+        self.include(limit);
         let interval = interval_for(limit);
         if self.next.is_none() || interval < self.interval {
             self.interval = interval;
@@ -41,7 +41,7 @@ impl Sweep {
         }
     }
 
-    fn meet(&mut self, limit: Duration) {
+    fn include(&mut self, limit: Duration) {
         self.shortest = Some(self.shortest.map_or(limit, |shortest| shortest.min(limit)));
     }
 
@@ -74,7 +74,7 @@ impl<S: Service, N: Net> Engine<S, N> {
             let Some((id, connection)) = self.table.in_slot(slot) else { continue };
             match connection.time_limit(&self.limits) {
                 Some(limit) if limit.is_over(self.turn.now) => self.close(id, limit.why),
-                Some(limit) => self.sweep.meet(limit.length),
+                Some(limit) => self.sweep.include(limit.length),
                 None => {}
             }
         }

@@ -1,7 +1,11 @@
-//! One connection gets its turn: read, serve, write, and then see where that leaves it.
+//! The step of a connection: read, serve, write, in this order, then decide what follows.
 //!
-//! The hot path. One read and one callback a step; what is left goes into the run queue, so that one connection never
-//! keeps the others waiting for longer than one read's worth.
+//! The hot path. A step has one read, one callback and one write at most; what it leaves goes into the run queue, so
+//! that no connection keeps the others waiting for longer than one read's worth of work. `Engine::dispatch` gives a
+//! connection its step; the calls on the socket are `connection/io.rs`.
+//!
+//! Because the answer is written in the step that made it, nobody has to remember to arm a write: `conclude` compares
+//! the unsent output before and after, and arms or disarms the socket where that changed.
 
 use super::buffer::Full;
 use super::connection::State;
@@ -12,60 +16,61 @@ use crate::error::CloseReason;
 use crate::service::{ConnId, FIRST_LINE, Outbox, Peer, Recipient, Service};
 
 impl<S: Service, N: Net> Engine<S, N> {
-    /// Gives a connection its turn, carries out what its service wants, and decides how it goes on.
+    /// Gives a connection one step, as its state demands.
     pub(super) fn step(&mut self, id: ConnId, clock: Clock<'_>) {
         let Some(connection) = self.table.get_mut(id) else { return };
         connection.dequeue();
-        let had_output = connection.has_output();
+        let had_unsent = connection.has_unsent();
         let outcome = match connection.state() {
-            State::Connecting => return self.establish(id, clock),
-            State::Open => return self.converse(id, had_output, clock),
+            State::Connecting => return self.check_dial(id, clock),
+            State::Open => return self.converse(id, had_unsent, clock),
             State::Finishing(why) => self.flush(id).map_err(|_| why),
             State::Lingering { why, .. } => self.discard(id, why),
         };
-        self.end_step(id, had_output, outcome);
+        self.end_step(id, had_unsent, outcome);
     }
 
-    /// Runs a callback for an open connection outside of its turn: a greeting, a timer.
+    /// Runs a callback for an open connection outside of its step: a greeting, a timer. The answer is written at once.
     pub(super) fn call(&mut self, id: ConnId, callback: impl FnOnce(&mut S, Peer, &mut Outbox<'_>)) {
         let Self { net, services, table, pool, output, turn, .. } = self;
         let Some(connection) = table.get_mut(id).filter(|connection| connection.is_open()) else { return };
-        let had_output = connection.has_output();
+        let had_unsent = connection.has_unsent();
         let (service, caller) = services.caller(connection.service());
         let mut out = Outbox::new(caller, Some(connection.recipient(id)), turn, output);
         callback(service, Peer::Stream(id), &mut out);
         let answer = out.into_answer().join(&[], &mut output.replies);
         let outcome = connection.write(net, pool, turn, answer);
-        self.end_step(id, had_output, outcome);
+        self.end_step(id, had_unsent, outcome);
     }
 
-    /// Closes a connection whose step says so, carries out the effects, and sees where that leaves it.
-    pub(super) fn end_step(&mut self, id: ConnId, had_output: bool, outcome: Result<(), CloseReason>) {
+    /// Ends a step: closes the connection if its outcome says so, carries out the effects, decides what follows.
+    pub(super) fn end_step(&mut self, id: ConnId, had_unsent: bool, outcome: Result<(), CloseReason>) {
         if let Err(why) = outcome {
             self.close(id, why);
         }
         self.settle();
-        self.conclude(id, had_output);
+        self.conclude(id, had_unsent);
         self.settle();
     }
 
-    /// Reads what has arrived, has it answered, writes the answer; keeps what was not taken and not sent.
-    fn converse(&mut self, id: ConnId, had_output: bool, clock: Clock<'_>) {
+    /// The step of an open connection: reads once, offers the service what has arrived, writes the answer. Keeps the
+    /// input that the service left and the output that the kernel did not take.
+    fn converse(&mut self, id: ConnId, had_unsent: bool, clock: Clock<'_>) {
         let Self { net, services, table, pool, scratch, output, turn, timers, limits, exact, .. } = self;
         let Some(connection) = table.get_mut(id) else { return };
 
         let fresh = match connection.fill(net, pool, scratch, turn) {
             Ok(fresh) => fresh,
-            Err(why) => return self.end_step(id, had_output, Err(why)),
+            Err(why) => return self.end_step(id, had_unsent, Err(why)),
         };
         if *exact {
             turn.now = clock();
         }
         if fresh == 0 && !connection.wants_service() {
             let outcome = connection.flush(net, pool, turn);
-            return self.end_step(id, had_output, outcome);
+            return self.end_step(id, had_unsent, outcome);
         }
-        let mut offer = connection.lend();
+        let mut offer = connection.offer();
         let mut input = offer.input(&mut scratch[..fresh], limits.max_message);
         let (service, caller) = services.caller(connection.service());
         let mut out = Outbox::new(caller, Some(connection.recipient(id)), turn, output);
@@ -86,10 +91,10 @@ impl<S: Service, N: Net> Engine<S, N> {
             }
             Err(Full) => Err(CloseReason::Limit),
         };
-        // Mostly nothing is left to do: all that came was answered, all of that was sent, and that was all.
-        let is_done = outcome.is_ok() && output.effects.list.is_empty() && connection.is_at_rest(had_output, limits);
+        // The common case ends here: all input was answered, all output was sent, and there are no effects.
+        let is_done = outcome.is_ok() && output.effects.list.is_empty() && connection.is_at_rest(had_unsent, limits);
         if !is_done {
-            self.end_step(id, had_output, outcome);
+            self.end_step(id, had_unsent, outcome);
         }
     }
 
@@ -98,33 +103,34 @@ impl<S: Service, N: Net> Engine<S, N> {
         table.get_mut(id).map_or(Ok(()), |connection| connection.flush(net, pool, turn))
     }
 
-    /// Reads on and throws away, until the peer has finished too or has sent more than enough.
+    /// The step of a lingering connection: reads once and throws that away. `Err` when the lingering is over.
     fn discard(&mut self, id: ConnId, why: CloseReason) -> Result<(), CloseReason> {
         let Self { net, table, scratch, turn, .. } = self;
         let Some(connection) = table.get_mut(id) else { return Ok(()) };
         if connection.discard(net, scratch, turn) { Err(why) } else { Ok(()) }
     }
 
-    /// Has a connection closed once its output is out.
-    pub(super) fn finish_connection(&mut self, id: ConnId, had_output: bool, why: CloseReason) {
+    /// Begins to close a connection: it is closed once its unsent output has been sent.
+    pub(super) fn finish_connection(&mut self, id: ConnId, had_unsent: bool, why: CloseReason) {
         let Some(connection) = self.table.get_mut(id) else { return };
         connection.finish(why, &mut self.pool);
-        self.conclude(id, had_output);
+        self.conclude(id, had_unsent);
     }
 
-    /// Sees where a connection stands after something was done for it: over, closing, or waiting for what.
-    pub(super) fn conclude(&mut self, id: ConnId, had_output: bool) {
+    /// Decides what follows once a connection may have changed: closes it, sends its FIN, arms its socket, watches its
+    /// time limit, or queues it for another step.
+    pub(super) fn conclude(&mut self, id: ConnId, had_unsent: bool) {
         let Self { net, table, limits, turn, sweep, runnable, .. } = self;
         let Some(connection) = table.get_mut(id) else { return };
-        if connection.is_at_rest(had_output, limits) {
+        if connection.is_at_rest(had_unsent, limits) {
             return;
         }
         if connection.is_over_limit(limits.max_message) {
-            return self.finish_connection(id, had_output, CloseReason::Overflow);
+            return self.finish_connection(id, had_unsent, CloseReason::Overflow);
         }
         match connection.verdict() {
             Some(CloseReason::Peer) => return self.close(id, CloseReason::Peer),
-            Some(why) => return self.finish_connection(id, had_output, why),
+            Some(why) => return self.finish_connection(id, had_unsent, why),
             None => {}
         }
         if let Some(why) = connection.hung_up() {
@@ -134,7 +140,8 @@ impl<S: Service, N: Net> Engine<S, N> {
             return self.close(id, CloseReason::Reset);
         }
         if let Some(why) = connection.finished() {
-            // Where nobody lingers, closing sends the FIN.
+            // Without lingering close(2) sends the FIN. After the end of the peer's stream no input can be left unread,
+            // which would make the kernel drop what is still under way.
             if connection.has_ended() || limits.linger.is_zero() || connection.shut_down(net).is_err() {
                 return self.close(id, why);
             }
@@ -143,16 +150,17 @@ impl<S: Service, N: Net> Engine<S, N> {
                 return self.close(id, why);
             }
         }
-        if connection.has_output() != had_output && connection.arm(net, id).is_err() {
+        // Only at a change: Unix streams are watched for writability just while output waits (see `Net::arm_stream`).
+        if connection.has_unsent() != had_unsent && connection.arm(net, id).is_err() {
             return self.close(id, CloseReason::Limit);
         }
         if let Some(limit) = connection.time_limit(limits) {
-            sweep.watch(turn.now, limit.length);
+            sweep.schedule(turn.now, limit.length);
         }
         connection.enqueue(id, runnable);
     }
 
-    /// Ends a connection and forgets it. The effects of the service's farewell wait for `settle`.
+    /// Closes a connection now and removes it. Effects of the service's `closed` wait for `settle`.
     pub(super) fn close(&mut self, id: ConnId, why: CloseReason) {
         let Some(connection) = self.table.remove(id) else { return };
         let closed = connection.close(&mut self.pool);
@@ -160,7 +168,7 @@ impl<S: Service, N: Net> Engine<S, N> {
         if closed.timers > 0 {
             self.timers.abandon(closed.timers, |id| self.table.contains(id));
         }
-        self.acceptor.note_left(&closed.peer);
+        self.acceptor.note_closed(&closed.peer);
         self.log(closed.service, &closed.peer, format_args!("closed ({why})"));
         let mut tag = closed.tag;
         let gone = Recipient::gone(&closed.peer, &mut tag);

@@ -50,7 +50,7 @@ pub use options::ListenOptions;
 use signals::Signals;
 use socket::Sockets;
 use token::Token;
-use turn::StatsAsked;
+use turn::StatsRequest;
 
 /// Events taken from the kernel at once. Fewer than 64 cost up to 7 % more.
 const EVENTS: usize = 1024;
@@ -78,12 +78,12 @@ pub struct Reactor<S> {
     signals: Option<Signals>,
     console: Option<(Console, ServiceId)>,
     /// What signals, handles and the console have to tell the engine.
-    heard: Vec<Event>,
-    stats_asked: Vec<StatsAsked>,
+    own_events: Vec<Event>,
+    stats_requests: Vec<StatsRequest>,
     /// What is to be printed, between the engine and the console.
     printed: Vec<u8>,
     /// The signals that asked us to end.
-    ending: Vec<Signal>,
+    end_signals: Vec<Signal>,
     spin: Duration,
     /// Where time is kept exactly.
     alarm: Option<Alarm>,
@@ -127,10 +127,10 @@ impl<S: Service> Reactor<S> {
             requests,
             signals: None,
             console: None,
-            heard: Vec::new(),
-            stats_asked: Vec::new(),
+            own_events: Vec::new(),
+            stats_requests: Vec::new(),
             printed: Vec::new(),
-            ending: Vec::new(),
+            end_signals: Vec::new(),
             spin: Duration::ZERO,
             alarm: None,
             last_event: Moment::default(),

@@ -23,11 +23,11 @@ const FOREGROUND_CHECK: Duration = Duration::from_millis(250);
 
 /// A question for the counters.
 #[derive(Debug)]
-pub(super) enum StatsAsked {
+pub(super) enum StatsRequest {
     /// By SIGUSR1.
-    ToLog,
+    Log,
     /// By a handle, which waits for the answer.
-    By(Sender<Stats>),
+    Reply(Sender<Stats>),
 }
 
 impl<S: Service> Reactor<S> {
@@ -39,14 +39,14 @@ impl<S: Service> Reactor<S> {
         }
         self.poll(wait)?;
         let own = self.dispatch();
-        self.hear(own);
-        self.report();
+        self.relay(own);
+        self.answer_stats();
         self.print();
         Ok(self.status())
     }
 
     fn poll(&mut self, wait: Option<Duration>) -> Result<(), Error> {
-        let wait = self.patience(wait);
+        let wait = self.poll_timeout(wait);
         match self.engine.net_mut().poll.poll(&mut self.events, wait) {
             Ok(()) => Ok(()),
             // A signal that is not ours.
@@ -59,10 +59,10 @@ impl<S: Service> Reactor<S> {
     }
 
     /// Tells the engine what the poll has found. Returns which sources of our own are ready.
-    fn dispatch(&mut self) -> Own {
+    fn dispatch(&mut self) -> OwnSources {
         let Self { engine, events, clock, .. } = self;
-        let mut own = Own::default();
-        let was_busy = engine.dispatch(events.iter().filter_map(|event| own.sort(event)), &|| clock.now());
+        let mut own = OwnSources::default();
+        let was_busy = engine.dispatch(events.iter().filter_map(|event| own.route(event)), &|| clock.now());
         let began = engine.began();
         if !events.is_empty() {
             self.last_event = began;
@@ -74,7 +74,7 @@ impl<S: Service> Reactor<S> {
     }
 
     /// Hears our own sources, and tells the engine what they have to say, if anything.
-    fn hear(&mut self, own: Own) {
+    fn relay(&mut self, own: OwnSources) {
         if own.signals {
             self.take_signals();
         }
@@ -90,30 +90,30 @@ impl<S: Service> Reactor<S> {
             }
         }
         self.read_console();
-        if !self.heard.is_empty() {
+        if !self.own_events.is_empty() {
             let clock = self.clock;
-            self.engine.dispatch(self.heard.drain(..), &|| clock.now());
+            self.engine.dispatch(self.own_events.drain(..), &|| clock.now());
         }
     }
 
     fn take_signals(&mut self) {
         while let Some(signal) = self.signals.as_ref().and_then(Signals::next) {
             if signal == Signal::SIGUSR1 {
-                self.stats_asked.push(StatsAsked::ToLog);
+                self.stats_requests.push(StatsRequest::Log);
                 continue;
             }
-            log::info!("{signal}: {}", if self.ending.is_empty() { "shutting down" } else { "stopping at once" });
-            self.ending.push(signal);
-            self.heard.push(Event::Drain);
+            log::info!("{signal}: {}", if self.end_signals.is_empty() { "shutting down" } else { "stopping at once" });
+            self.end_signals.push(signal);
+            self.own_events.push(Event::Drain);
         }
     }
 
     fn take_requests(&mut self) {
         while let Ok(request) = self.requests.try_recv() {
             match request {
-                Request::Shutdown => self.heard.push(Event::Drain),
-                Request::Line(service, text) => self.heard.push(Event::Line(service, text)),
-                Request::Stats(reply) => self.stats_asked.push(StatsAsked::By(reply)),
+                Request::Shutdown => self.own_events.push(Event::Drain),
+                Request::Line(service, text) => self.own_events.push(Event::Line(service, text)),
+                Request::Stats(reply) => self.stats_requests.push(StatsRequest::Reply(reply)),
             }
         }
     }
@@ -126,9 +126,9 @@ impl<S: Service> Reactor<S> {
         if let Some((console, service)) = &mut self.console
             && let Some(read) = console.read(self.engine.net().poll.registry())
         {
-            self.heard.extend(read.lines.into_iter().map(|line| Event::Line(*service, line)));
+            self.own_events.extend(read.lines.into_iter().map(|line| Event::Line(*service, line)));
             if read.ended {
-                self.heard.push(Event::LinesEnded(*service));
+                self.own_events.push(Event::LinesEnded(*service));
             }
         }
     }
@@ -142,13 +142,13 @@ impl<S: Service> Reactor<S> {
     }
 
     /// Tells the counters to those that have asked for them, once all that came with the question is done.
-    fn report(&mut self) {
-        for asked in std::mem::take(&mut self.stats_asked) {
+    fn answer_stats(&mut self) {
+        for request in std::mem::take(&mut self.stats_requests) {
             let stats = self.stats();
-            match asked {
-                StatsAsked::ToLog => log::info!("{stats}"),
+            match request {
+                StatsRequest::Log => log::info!("{stats}"),
                 // Fails where the asking thread has gone meanwhile.
-                StatsAsked::By(reply) => drop(reply.send(stats)),
+                StatsRequest::Reply(reply) => drop(reply.send(stats)),
             }
         }
     }
@@ -166,7 +166,7 @@ impl<S: Service> Reactor<S> {
     }
 
     /// How long to wait for events.
-    fn patience(&mut self, wait: Option<Duration>) -> Option<Duration> {
+    fn poll_timeout(&mut self, wait: Option<Duration>) -> Option<Duration> {
         let deadline = self.engine.deadline();
         let due = match &mut self.alarm {
             Some(alarm) => alarm.poll_begins(self.clock.now(), deadline),
@@ -181,7 +181,7 @@ impl<S: Service> Reactor<S> {
     }
 
     fn status(&self) -> Status {
-        match self.ending[..] {
+        match self.end_signals[..] {
             [_, second, ..] => Status::Ended(Ending::Signal(second as i32)),
             _ if self.engine.is_stopped() => Status::Ended(Ending::Drained),
             _ => Status::Running,
@@ -191,17 +191,17 @@ impl<S: Service> Reactor<S> {
 
 /// Which sources of our own are ready.
 #[derive(Clone, Copy, Debug, Default)]
-struct Own {
+struct OwnSources {
     signals: bool,
     requests: bool,
     console_input: bool,
     console_output: bool,
 }
 
-impl Own {
+impl OwnSources {
     /// Notes an event of our own; any other is the engine's.
     #[inline(always)]
-    fn sort(&mut self, event: &mio::event::Event) -> Option<Event> {
+    fn route(&mut self, event: &mio::event::Event) -> Option<Event> {
         match Token::from(event.token()) {
             Token::Connection(id) => return Some(Event::Connection(id, readiness(event))),
             Token::Listener(number) => return Some(Event::Listener(number)),

@@ -35,7 +35,7 @@ pub(crate) enum Effect {
     Close(ConnId),
     /// The bytes lie in the arena of [`Effects`].
     Send(Peer, Range<usize>),
-    FinishSending(ConnId),
+    EndSending(ConnId),
     Connect(Dial),
     Ask(Dial),
     Retire,

@@ -32,7 +32,7 @@ pub enum Framing {
 pub(crate) enum Decision {
     /// Nothing has arrived yet.
     #[default]
-    Open,
+    Undecided,
     /// Many bytes without LF have arrived; the engine's timer runs.
     Waiting,
     Line,
@@ -77,7 +77,7 @@ impl Framing {
         match decision {
             Decision::Line => input.line().map(Message::line),
             Decision::Raw => Some(Message::chunk(input.take_rest())),
-            Decision::Open | Decision::Waiting => None,
+            Decision::Undecided | Decision::Waiting => None,
         }
     }
 }
@@ -88,7 +88,7 @@ fn decide(input: &mut Input<'_>) -> Decision {
     if matches!(before, Decision::Line | Decision::Raw) {
         return before;
     }
-    let is_short = before == Decision::Open && input.rest().len() < SHORT_CHUNK;
+    let is_short = before == Decision::Undecided && input.rest().len() < SHORT_CHUNK;
     input.decision = if input.find_line_end().is_some() {
         Decision::Line
     } else if is_short || input.is_complete() {

@@ -215,13 +215,13 @@ mod tests {
         assert_eq!(input.line().unwrap(), b"two\n");
         assert!(input.line().is_none());
         assert_eq!(input.rest(), b"thr");
-        assert_eq!(input.consumed(), Consumed { taken: 9, scanned: 3, put_back: 0, decision: Decision::Open });
+        assert_eq!(input.consumed(), Consumed { taken: 9, scanned: 3, put_back: 0, decision: Decision::Undecided });
     }
 
     #[test]
     fn an_ended_streams_rest_is_a_line() {
         let mut bytes = *b"rest";
-        let mut input = Input::stream(&mut bytes, 0, Decision::Open, Extent::Last, 64);
+        let mut input = Input::stream(&mut bytes, 0, Decision::Undecided, Extent::Last, 64);
         assert_eq!(input.line().unwrap(), b"rest");
         assert!(input.line().is_none());
     }
@@ -238,7 +238,7 @@ mod tests {
     fn the_limit_counts_no_terminator() {
         for (text, given) in [("1234\n", true), ("1234\r\n", true), ("12345\n", false), ("12345\r\n", false)] {
             let mut bytes = text.as_bytes().to_vec();
-            let mut input = Input::stream(&mut bytes, 0, Decision::Open, Extent::Partial, 4);
+            let mut input = Input::stream(&mut bytes, 0, Decision::Undecided, Extent::Partial, 4);
             assert_eq!(input.line().is_some(), given, "{text:?}");
             assert_eq!(is_over_limit(input.rest(), 4), !given, "{text:?}");
         }

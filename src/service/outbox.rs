@@ -18,7 +18,7 @@ use crate::stats::Stats;
 pub(crate) const HIGH_MARK: usize = 64 << 10;
 
 /// The most bytes of one message that a log line shows.
-const SHOWN: usize = 256;
+const MAX_SHOWN: usize = 256;
 
 /// Takes a service's answers and wishes. Made anew for each callback.
 ///
@@ -255,7 +255,7 @@ impl Outbox<'_> {
     /// Tells a connection's peer that we have finished sending (shutdown(2)), once what waits has been sent.
     pub fn finish_sending(&mut self, to: impl Into<Peer>) {
         if let Peer::Stream(id) = to.into() {
-            self.note(Effect::FinishSending(id));
+            self.note(Effect::EndSending(id));
         }
     }
 
@@ -352,7 +352,7 @@ struct Shown<'a>(&'a [u8]);
 
 impl std::fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (shown, cut) = self.0.split_at(self.0.len().min(SHOWN));
+        let (shown, cut) = self.0.split_at(self.0.len().min(MAX_SHOWN));
         write!(f, "\"{}\"", shown.escape_ascii())?;
         match cut.len() {
             0 => Ok(()),

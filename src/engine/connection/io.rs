@@ -11,7 +11,7 @@ use crate::service::{ConnId, Turn};
 
 /// Bytes taken in of one connection at the most: more than the kernel's buffer holds (net.ipv4.tcp_rmem), so that a
 /// peer that sends on and on keeps nobody.
-const TAKEN_IN: usize = 8 << 20;
+const MAX_TAKEN_IN: usize = 8 << 20;
 
 impl<T> Connection<T> {
     /// Reads into `scratch`, if it is time to, and keeps that with what was kept before. How many bytes it has read.
@@ -42,9 +42,9 @@ impl<T> Connection<T> {
         scratch: &mut [u8],
         turn: &mut Turn,
     ) -> Result<(), CloseReason> {
-        self.edge.expect_more();
+        self.edge.assume_readable();
         let mut taken = 0;
-        while self.edge.readable && self.receiving == Receiving::Open && taken < TAKEN_IN {
+        while self.edge.readable && self.receiving == Receiving::Open && taken < MAX_TAKEN_IN {
             let count = self.read(net, scratch, turn)?;
             taken += count;
             pool.append(&mut self.rx, &scratch[..count]).map_err(|_| CloseReason::Limit)?;
@@ -59,10 +59,10 @@ impl<T> Connection<T> {
         scratch: &mut [u8],
         turn: &mut Turn,
     ) -> bool {
-        let active = self.active;
+        let active = self.active_at;
         let Ok(count) = self.read(net, scratch, turn) else { return true };
         // What is thrown away prolongs nothing.
-        self.active = active;
+        self.active_at = active;
         let State::Lingering { left, .. } = &mut self.state else { return false };
         *left = left.saturating_sub(u32::try_from(count).unwrap_or(u32::MAX));
         *left == 0 || self.receiving == Receiving::Ended
@@ -82,7 +82,7 @@ impl<T> Connection<T> {
             Ok(count) => {
                 // A short read has emptied the stream: the call that would return WouldBlock can be saved.
                 self.edge.readable = count == scratch.len() || !self.edge.short_read_drains;
-                self.active = turn.now;
+                self.active_at = turn.now;
                 turn.stats.bytes_in += count as u64;
                 Ok(count)
             }
@@ -113,7 +113,7 @@ impl<T> Connection<T> {
         turn: &mut Turn,
         bytes: &[u8],
     ) -> Result<(), CloseReason> {
-        if self.has_output() {
+        if self.has_unsent() {
             pool.append(&mut self.tx, bytes).map_err(|_| CloseReason::Limit)?;
             let mut tx = self.tx.take();
             let sent = tx.as_ref().map_or(Ok(0), |tx| self.send(net, tx.bytes(), turn));
@@ -124,7 +124,7 @@ impl<T> Connection<T> {
         } else if !bytes.is_empty() {
             let sent = self.send(net, bytes, turn)?;
             if sent < bytes.len() {
-                self.progress = turn.now;
+                self.progress_at = turn.now;
                 pool.append(&mut self.tx, &bytes[sent..]).map_err(|_| CloseReason::Limit)?;
                 self.weigh_output();
             }
@@ -138,8 +138,8 @@ impl<T> Connection<T> {
                 Ok(count) => {
                     // A short write has filled the kernel's buffer: an event says when there is room again.
                     self.edge.writable = count == bytes.len();
-                    self.active = turn.now;
-                    self.progress = turn.now;
+                    self.active_at = turn.now;
+                    self.progress_at = turn.now;
                     turn.stats.bytes_out += count as u64;
                     return Ok(count);
                 }
@@ -166,7 +166,7 @@ impl<T> Connection<T> {
 
     /// Says whether output waits for the socket to become writable.
     pub(in crate::engine) fn arm<N: Net<Stream = T>>(&mut self, net: &mut N, id: ConnId) -> std::io::Result<()> {
-        let output_waits = self.has_output();
+        let output_waits = self.has_unsent();
         net.arm_stream(&mut self.stream, id, output_waits)
     }
 

@@ -41,9 +41,9 @@ pub(super) struct Connection<T> {
     tx: Lent,
     state: State,
     /// When the last byte came in or went out, those thrown away not counted.
-    active: Moment,
+    active_at: Moment,
     /// When output last moved, or began to wait.
-    progress: Moment,
+    progress_at: Moment,
     peer: Address,
     edge: Edge,
     receiving: Receiving,
@@ -113,8 +113,8 @@ impl<T> Connection<T> {
             rx: None,
             tx: None,
             state: State::Connecting,
-            active: now,
-            progress: now,
+            active_at: now,
+            progress_at: now,
             peer,
             edge: Edge { readable: false, writable: false, short_read_drains, hung_up: None },
             receiving: Receiving::Open,
@@ -179,7 +179,7 @@ impl<T> Connection<T> {
 
 /// What follows from its fields.
 impl<T> Connection<T> {
-    pub(super) fn has_output(&self) -> bool {
+    pub(super) fn has_unsent(&self) -> bool {
         self.tx.is_some()
     }
 
@@ -214,17 +214,17 @@ impl<T> Connection<T> {
     /// Whether a step now would get anywhere.
     pub(super) fn is_runnable(&self) -> bool {
         let has_outcome = self.state == State::Connecting && self.edge.writable;
-        let wants_write = self.has_output() && self.edge.writable;
+        let wants_write = self.has_unsent() && self.edge.writable;
         has_outcome || self.wants_read() || self.wants_service() || wants_write
     }
 
     /// Whether there is nothing to see to before the next event: it is open, its buffers are empty now and its output was
     /// before, and no time limit begins.
     #[inline(always)]
-    pub(super) fn is_at_rest(&self, had_output: bool, limits: &Limits) -> bool {
+    pub(super) fn is_at_rest(&self, had_unsent: bool, limits: &Limits) -> bool {
         let untouched = self.rx.is_none() && self.tx.is_none() && !self.paused && !self.edge.readable;
         untouched
-            && !had_output
+            && !had_unsent
             && limits.idle_timeout.is_none()
             && self.edge.hung_up.is_none()
             && self.state == State::Open
@@ -240,7 +240,7 @@ impl<T> Connection<T> {
 
     /// Why an open connection is over, if it is: nothing is owed, and nothing more will be asked.
     pub(super) fn verdict(&self) -> Option<CloseReason> {
-        let nothing_owed = !self.paused && !self.has_output() && !self.wants_service();
+        let nothing_owed = !self.paused && !self.has_unsent() && !self.wants_service();
         if self.state != State::Open || !nothing_owed {
             return None;
         }
@@ -260,13 +260,13 @@ impl<T> Connection<T> {
 
     /// Whether the service has said its last and all of it is out: a FIN is due.
     pub(super) fn owes_fin(&self) -> bool {
-        self.sending == Sending::Ending && self.state == State::Open && !self.has_output()
+        self.sending == Sending::Ending && self.state == State::Open && !self.has_unsent()
     }
 
     /// Why the connection is being closed, once its output is out.
     pub(super) fn finished(&self) -> Option<CloseReason> {
         match self.state {
-            State::Finishing(why) if !self.has_output() => Some(why),
+            State::Finishing(why) if !self.has_unsent() => Some(why),
             _ => None,
         }
     }
@@ -280,10 +280,10 @@ impl<T> Connection<T> {
     pub(super) fn time_limit(&self, limits: &Limits) -> Option<TimeLimit> {
         let limit = |since, length, why| Some(TimeLimit { since, length, why });
         match self.state {
-            State::Lingering { why, .. } => limit(self.active, limits.linger, why),
-            _ if self.has_output() => limit(self.progress, limits.stall_timeout, CloseReason::Stall),
+            State::Lingering { why, .. } => limit(self.active_at, limits.linger, why),
+            _ if self.has_unsent() => limit(self.progress_at, limits.stall_timeout, CloseReason::Stall),
             State::Open if !self.paused && !self.wants_service() => {
-                limits.idle_timeout.and_then(|timeout| limit(self.active, timeout, CloseReason::Idle))
+                limits.idle_timeout.and_then(|timeout| limit(self.active_at, timeout, CloseReason::Idle))
             }
             State::Connecting | State::Open | State::Finishing(_) => None,
         }
@@ -304,7 +304,7 @@ impl<T> Connection<T> {
     }
 
     /// A dialled connection is there.
-    pub(super) fn establish(&mut self) {
+    pub(super) fn open(&mut self) {
         self.enter(State::Open);
     }
 
@@ -322,18 +322,18 @@ impl<T> Connection<T> {
     }
 
     /// Whether a dial has an outcome is to be found out: a Unix one has it at once, and no event tells.
-    pub(super) fn expect_outcome(&mut self) {
+    pub(super) fn assume_writable(&mut self) {
         self.edge.writable = true;
     }
 
     /// The dial has no outcome yet.
-    pub(super) fn await_outcome(&mut self) {
+    pub(super) fn await_writable(&mut self) {
         self.edge.writable = false;
     }
 
     /// Its input on the way to the service; [`keep`](Self::keep) brings back what the service leaves of it.
     #[inline(always)]
-    pub(super) fn lend(&mut self) -> Offer {
+    pub(super) fn offer(&mut self) -> Offer {
         let kept = self.rx.take();
         let is_all = kept.as_ref().is_none_or(|kept| kept.offers_all());
         Offer { is_last: is_all && self.receiving == Receiving::Ended, kept, is_all, decision: self.decision }
@@ -370,7 +370,7 @@ impl<T> Connection<T> {
     }
 
     /// The wait for the end of a first line is over: what has arrived is a chunk, and so is what follows.
-    pub(super) fn decide(&mut self) {
+    pub(super) fn decide_raw(&mut self) {
         if self.decision == Decision::Waiting {
             self.decision = Decision::Raw;
             self.seen = Seen::Part;
@@ -405,7 +405,7 @@ impl<T> Connection<T> {
         if self.receiving == Receiving::Open {
             self.receiving = Receiving::Stopped;
         }
-        self.decide();
+        self.decide_raw();
         self.seen = Seen::Part;
     }
 
@@ -423,7 +423,7 @@ impl<T> Connection<T> {
         self.enter(State::Lingering { why, left: LINGER_BYTES });
         self.sending = Sending::Ended;
         // Whatever was left unread by a short read or by a pause is to be looked at once.
-        self.edge.expect_more();
+        self.edge.assume_readable();
     }
 
     pub(super) fn add_timer(&mut self) {

@@ -61,7 +61,7 @@ impl Edge {
     }
 
     /// The next read is to find the end of what has arrived, whatever events have said.
-    pub(super) fn expect_more(&mut self) {
+    pub(super) fn assume_readable(&mut self) {
         self.readable = true;
         self.short_read_drains = false;
     }

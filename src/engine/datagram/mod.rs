@@ -23,7 +23,7 @@ use screen::Silence;
 pub(super) use socket::{Asks, DatagramSocket};
 
 /// Receives per socket and turn; each takes a whole batch.
-const RECEIVES: usize = 4;
+const RECEIVES_PER_TURN: usize = 4;
 
 /// The datagram sockets, and what they share.
 #[derive(Debug)]
@@ -58,7 +58,7 @@ impl<D> Datagrams<D> {
     }
 
     /// Whether there are sockets that questions come to.
-    pub(super) fn serve(&self) -> bool {
+    pub(super) fn has_serving_sockets(&self) -> bool {
         self.sockets.iter().any(|(_, socket)| socket.asks.is_none())
     }
 
@@ -72,7 +72,7 @@ impl<D> Datagrams<D> {
     }
 
     /// Every socket is to be read from, whatever events have said.
-    pub(super) fn expect_arrivals(&mut self) {
+    pub(super) fn assume_arrivals(&mut self) {
         for (_, socket) in &mut self.sockets {
             socket.note_arrival(&mut self.arrived);
         }
@@ -130,7 +130,7 @@ impl<S: Service, N: Net> Engine<S, N> {
 
     /// Receives from one socket, a bounded number of times; whether more may wait.
     fn receive(&mut self, number: u32, clock: Clock<'_>) -> bool {
-        for _ in 0..RECEIVES {
+        for _ in 0..RECEIVES_PER_TURN {
             let Self { net, datagrams: Datagrams { sockets, batch, .. }, turn, exact, .. } = self;
             let Some(socket) = sockets.get_mut(number as usize) else { return false };
             batch.clear();
@@ -194,7 +194,7 @@ impl<S: Service, N: Net> Engine<S, N> {
         let answer = out.into_answer();
         if answer.is_given {
             let bytes = answer.join(input.bytes(), &mut output.replies);
-            if let Err(error) = socket.dispatch(net, bytes, address, arrival.local, &mut turn.stats) {
+            if let Err(error) = socket.send_or_queue(net, bytes, address, arrival.local, &mut turn.stats) {
                 turn.stats.dropped += u64::from(asked.is_none());
                 self.tell_asker(number, error);
             }

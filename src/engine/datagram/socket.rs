@@ -15,8 +15,8 @@ use crate::endpoint::Address;
 use crate::stats::Stats;
 
 /// The most datagrams of one socket that wait for room in the send buffer, and the most bytes of them.
-const QUEUED: usize = 1024;
-const QUEUED_BYTES: usize = 1 << 20;
+const MAX_QUEUED: usize = 1024;
+const MAX_QUEUED_BYTES: usize = 1 << 20;
 
 #[derive(Debug)]
 pub(in crate::engine) struct DatagramSocket<D> {
@@ -87,7 +87,7 @@ impl<D> DatagramSocket<D> {
 
     /// Sends a datagram, or keeps it until there is room, or drops and counts it where there is no room to keep it.
     /// Fails where the kernel will not have it: too long, a forbidden or unreachable destination.
-    pub(in crate::engine) fn dispatch<N: Net<Datagram = D>>(
+    pub(in crate::engine) fn send_or_queue<N: Net<Datagram = D>>(
         &mut self,
         net: &mut N,
         bytes: &[u8],
@@ -113,7 +113,7 @@ impl<D> DatagramSocket<D> {
 
     /// Keeps a datagram until there is room, if the queue has room itself.
     fn enqueue<N: Net<Datagram = D>>(&mut self, net: &mut N, answer: Queued) -> bool {
-        if self.queue.len() >= QUEUED || self.queued_bytes + answer.bytes.len() > QUEUED_BYTES {
+        if self.queue.len() >= MAX_QUEUED || self.queued_bytes + answer.bytes.len() > MAX_QUEUED_BYTES {
             return false;
         }
         if self.queue.is_empty() && net.arm_datagram(&mut self.socket, self.number, true).is_err() {
