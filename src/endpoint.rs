@@ -69,7 +69,7 @@ pub enum EndpointProblem {
 }
 
 /// The far side of a socket, as the kernel names it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Address {
     /// Of TCP and UDP. On a dual-stack socket an IPv4 peer is `::ffff:a.b.c.d` here.
     Ip(SocketAddr),

@@ -3,6 +3,7 @@
 //! `screen` says which may be answered; `socket` has how the answers leave, and what waits for room. One bad datagram,
 //! or one destination that cannot be reached, is never more than a count.
 
+mod backlog;
 mod screen;
 mod socket;
 
@@ -14,6 +15,7 @@ use slab::Slab;
 
 use super::budget::Budget;
 use super::net::{Batch, Net};
+use super::timers::Due;
 use super::{Clock, Engine, ServiceId};
 use crate::endpoint::Address;
 use crate::moment::Moment;
@@ -112,6 +114,22 @@ impl<S: Service, N: Net> Engine<S, N> {
         }
     }
 
+    /// A socket whose receivers had no room tries again.
+    pub(super) fn resend(&mut self, number: u32) {
+        let Self { net, datagrams, turn, .. } = self;
+        if let Some(socket) = datagrams.get_mut(number) {
+            socket.retry(net, &mut turn.stats);
+        }
+        self.set_retry(number);
+    }
+
+    /// Sets the timer by which a socket tries again, if it is to.
+    fn set_retry(&mut self, number: u32) {
+        if let Some(after) = self.datagrams.get_mut(number).and_then(DatagramSocket::take_retry) {
+            self.timers.set(self.turn.now + after, Due::Resend(number));
+        }
+    }
+
     /// Receives and answers what waits, a bounded number from each socket.
     pub(super) fn receive_pending(&mut self, clock: Clock<'_>) {
         for count in 1..=self.datagrams.arrived.len() {
@@ -151,6 +169,7 @@ impl<S: Service, N: Net> Engine<S, N> {
                 self.serve_datagram(number, slot);
                 self.settle();
             }
+            self.set_retry(number);
             if !more {
                 return false;
             }
