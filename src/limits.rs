@@ -14,6 +14,9 @@ pub struct Limits {
     pub max_per_ip: Option<u32>,
     /// The longest message in bytes, its terminator not counted. Default: 64 KiB.
     pub max_message: usize,
+    /// Unsent bytes of one connection; a peer for which more wait, because a service sends to it and it does not read, is
+    /// closed ([`CloseReason::Stall`](crate::CloseReason::Stall)). Default: 4 MiB.
+    pub max_unsent: usize,
     /// Bytes in all connections' buffers together; who would need more is closed
     /// ([`CloseReason::Limit`](crate::CloseReason::Limit)). Default: 1 GiB.
     pub max_buffered: usize,
@@ -37,6 +40,7 @@ impl Default for Limits {
             max_connections: usize::MAX,
             max_per_ip: None,
             max_message: 64 << 10,
+            max_unsent: 4 << 20,
             max_buffered: 1 << 30,
             idle_timeout: None,
             stall_timeout: Duration::from_secs(60),

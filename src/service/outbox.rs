@@ -3,6 +3,7 @@
 //! Answers are collected here and written by the engine in one call when the service returns. Everything else is
 //! noted as an [`Effect`] and carried out after the callback, in order, so that a service never runs inside another.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -110,6 +111,31 @@ impl<'a> Recipient<'a> {
 pub(crate) struct Turn {
     pub(crate) now: Moment,
     pub(crate) stats: Stats,
+    pub(crate) unsent: Unsent,
+}
+
+/// The bytes that connections have not been sent, of those that have any: mostly there are none.
+#[derive(Debug, Default)]
+pub(crate) struct Unsent(HashMap<ConnId, (ServiceId, usize)>);
+
+impl Unsent {
+    /// Notes how many bytes wait for a connection now.
+    pub(crate) fn note(&mut self, id: ConnId, service: ServiceId, bytes: usize) {
+        if bytes == 0 {
+            self.0.remove(&id);
+        } else {
+            self.0.insert(id, (service, bytes));
+        }
+    }
+
+    fn of(&self, id: ConnId) -> usize {
+        self.0.get(&id).map_or(0, |(_, bytes)| *bytes)
+    }
+
+    /// Bytes that wait for all connections of a service together.
+    pub(crate) fn of_service(&self, service: ServiceId) -> usize {
+        self.0.values().filter(|(of, _)| *of == service).map(|(_, bytes)| bytes).sum()
+    }
 }
 
 /// What callbacks leave behind for the engine.
@@ -236,6 +262,16 @@ impl Outbox<'_> {
     /// The address of the peer at hand.
     pub fn address(&self) -> Option<&Address> {
         self.recipient.as_ref().map(|recipient| recipient.address)
+    }
+
+    /// Whether the bytes waiting for any connection are few enough for more. Look before you [`send`](Self::send): a
+    /// peer that does not read is closed ([`CloseReason::Stall`](crate::CloseReason::Stall)) once more than
+    /// [`Limits::max_unsent`](crate::Limits::max_unsent) wait for it. What this callback has sent already counts.
+    pub fn has_room_for(&self, to: impl Into<Peer>) -> bool {
+        match to.into() {
+            Peer::Stream(id) => self.turn.unsent.of(id) + self.output.effects.bytes.len() < HIGH_MARK,
+            Peer::Datagram(_) => true,
+        }
     }
 
     /// Sends to any connection, or to where a datagram socket asks; nothing happens when it is no longer there.

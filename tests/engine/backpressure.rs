@@ -211,3 +211,19 @@ fn partial_lines_count_towards_the_bound_too() {
     assert_eq!(server.asks(slow[1], "\n"), "pong\n");
     assert_eq!(server.asks(slow[2], "\n"), "pong\n");
 }
+
+#[test]
+fn at_the_bound_on_all_buffers_the_largest_holder_is_closed() {
+    let mut server = Server::limited(Ping::new(Framing::Line), |limits| limits.max_buffered = 100_000);
+    let small: Vec<usize> = (0..10).map(|_| server.open()).collect();
+    let large = server.open();
+    assert_eq!(server.asks(large, vec![b'x'; 60_000]), "");
+    for client in &small {
+        assert_eq!(server.asks(*client, vec![b'x'; 5_000]), "");
+    }
+    assert_eq!(server.stats().closes(CloseReason::Limit), 1);
+    assert!(server.is_closed(large));
+    for client in small {
+        assert_eq!(server.asks(client, "\n"), "pong\n");
+    }
+}

@@ -9,13 +9,15 @@ mod state;
 
 use std::collections::VecDeque;
 
-use super::buffer::{Full, Lent, Pool, length};
+use super::buffer::{Lent, Pool, capacity, length};
 use super::event::Readiness;
 use crate::endpoint::Address;
 use crate::error::CloseReason;
 use crate::limits::Limits;
 use crate::moment::Moment;
-use crate::service::{ConnId, Consumed, Decision, Extent, HIGH_MARK, Input, Peer, Recipient, ServiceId, is_over_limit};
+use crate::service::{
+    ConnId, Consumed, Decision, Extent, HIGH_MARK, Input, Peer, Recipient, ServiceId, Turn, is_over_limit,
+};
 
 pub(super) use state::State;
 use state::{Edge, Receiving, Seen, Sending, TimeLimit};
@@ -29,7 +31,8 @@ const LINGER_BYTES: u32 = 4 << 20;
 #[derive(Debug)]
 pub(super) struct Connection<T> {
     stream: T,
-    serial: u32,
+    /// Given by the table.
+    id: ConnId,
     service: ServiceId,
     /// Timers set for it that have not run out.
     timers: u32,
@@ -47,6 +50,8 @@ pub(super) struct Connection<T> {
     peer: Address,
     edge: Edge,
     receiving: Receiving,
+    /// Bytes that are still read while `Draining`, or thrown away while `Lingering`.
+    allowance: u32,
     sending: Sending,
     seen: Seen,
     /// What `auto` framing has decided.
@@ -106,7 +111,7 @@ impl<T> Connection<T> {
     pub(super) fn dialled(stream: T, service: ServiceId, peer: Address, short_read_drains: bool, now: Moment) -> Self {
         Self {
             stream,
-            serial: 0,
+            id: ConnId::new(0, 0),
             service,
             timers: 0,
             tag: 0,
@@ -118,6 +123,7 @@ impl<T> Connection<T> {
             peer,
             edge: Edge { readable: false, writable: false, short_read_drains, hung_up: None },
             receiving: Receiving::Open,
+            allowance: 0,
             sending: Sending::Open,
             seen: Seen::All,
             decision: Decision::default(),
@@ -134,7 +140,10 @@ impl<T> Connection<T> {
     }
 
     /// Closes the socket and gives the buffers back.
-    pub(super) fn close(mut self, pool: &mut Pool) -> Closed {
+    pub(super) fn close(mut self, pool: &mut Pool, turn: &mut Turn) -> Closed {
+        if self.tx.is_some() {
+            turn.unsent.note(self.id, self.service, 0);
+        }
         pool.take_back(&mut self.rx);
         pool.take_back(&mut self.tx);
         Closed { service: self.service, peer: self.peer, tag: self.tag, timers: self.timers }
@@ -143,13 +152,13 @@ impl<T> Connection<T> {
 
 /// What it is.
 impl<T> Connection<T> {
-    pub(super) fn serial(&self) -> u32 {
-        self.serial
+    pub(super) fn id(&self) -> ConnId {
+        self.id
     }
 
-    /// The table gives it its serial number.
-    pub(super) fn set_serial(&mut self, serial: u32) {
-        self.serial = serial;
+    /// The table gives it its name.
+    pub(super) fn set_id(&mut self, id: ConnId) {
+        self.id = id;
     }
 
     pub(super) fn service(&self) -> ServiceId {
@@ -203,11 +212,11 @@ impl<T> Connection<T> {
     fn wants_read(&self) -> bool {
         match self.state {
             State::Open => {
-                let may_receive = self.edge.readable && self.receiving == Receiving::Open;
-                may_receive && self.is_willing() && !self.has_unseen()
+                let may_receive = matches!(self.receiving, Receiving::Open | Receiving::Draining);
+                self.edge.readable && may_receive && self.is_willing() && !self.has_unseen()
             }
             State::Connecting | State::Finishing(_) => false,
-            State::Lingering { .. } => self.edge.readable && self.receiving != Receiving::Ended,
+            State::Lingering(_) => self.edge.readable && self.receiving != Receiving::Ended,
         }
     }
 
@@ -238,6 +247,16 @@ impl<T> Connection<T> {
         is_left && self.rx.as_ref().is_some_and(|rx| is_over_limit(rx.bytes(), max_message))
     }
 
+    /// The bytes of buffers that it has borrowed.
+    pub(super) fn buffered(&self) -> usize {
+        capacity(&self.rx) + capacity(&self.tx)
+    }
+
+    /// Whether more output waits than may.
+    pub(super) fn is_stalled(&self, max_unsent: usize) -> bool {
+        self.tx.is_some() && length(&self.tx) > max_unsent
+    }
+
     /// Why an open connection is over, if it is: nothing is owed, and nothing more will be asked.
     pub(super) fn verdict(&self) -> Option<CloseReason> {
         let nothing_owed = !self.paused && !self.has_unsent() && !self.wants_service();
@@ -245,7 +264,7 @@ impl<T> Connection<T> {
             return None;
         }
         match self.receiving {
-            Receiving::Open => None,
+            Receiving::Open | Receiving::Draining => None,
             Receiving::Stopped => Some(CloseReason::Shutdown),
             Receiving::Ended => Some(CloseReason::Peer),
         }
@@ -280,7 +299,7 @@ impl<T> Connection<T> {
     pub(super) fn time_limit(&self, limits: &Limits) -> Option<TimeLimit> {
         let limit = |since, length, why| Some(TimeLimit { since, length, why });
         match self.state {
-            State::Lingering { why, .. } => limit(self.active_at, limits.linger, why),
+            State::Lingering(why) => limit(self.active_at, limits.linger, why),
             _ if self.has_unsent() => limit(self.progress_at, limits.stall_timeout, CloseReason::Stall),
             State::Open if !self.paused && !self.wants_service() => {
                 limits.idle_timeout.and_then(|timeout| limit(self.active_at, timeout, CloseReason::Idle))
@@ -349,24 +368,24 @@ impl<T> Connection<T> {
         has_room: bool,
         fresh: &[u8],
         pool: &mut Pool,
-    ) -> Result<bool, Full> {
+    ) -> bool {
         let Offer { mut kept, is_all, is_last, decision } = offer;
         self.decision = consumed.decision;
         if kept.is_some() {
             pool.consume(&mut kept, consumed.taken);
             self.rx = kept;
         } else if consumed.taken < fresh.len() {
-            pool.append(&mut self.rx, &fresh[consumed.taken..])?;
+            pool.append(&mut self.rx, &fresh[consumed.taken..]);
         }
         // Mostly nothing is left.
-        let Some(rx) = &mut self.rx else { return Ok(false) };
+        let Some(rx) = &mut self.rx else { return false };
         rx.note(consumed.scanned, consumed.put_back);
         self.seen = match (has_room && is_all, is_last) {
             (false, _) => Seen::Part,
             (true, false) => Seen::All,
             (true, true) => Seen::Last,
         };
-        Ok(decision != Decision::Waiting && consumed.decision == Decision::Waiting)
+        decision != Decision::Waiting && consumed.decision == Decision::Waiting
     }
 
     /// The wait for the end of a first line is over: what has arrived is a chunk, and so is what follows.
@@ -400,11 +419,26 @@ impl<T> Connection<T> {
         self.state == State::Open && self.sending == Sending::Open
     }
 
-    /// Nothing is read any more. What was left because more was to come is offered once again: no more will come.
-    pub(super) fn stop_receiving(&mut self) {
-        if self.receiving == Receiving::Open {
-            self.receiving = Receiving::Stopped;
+    /// The server is draining: no more is read than the `arrived` bytes that wait in the kernel; `None` where the stream
+    /// has ended.
+    pub(super) fn drain(&mut self, arrived: Option<usize>) {
+        if self.receiving != Receiving::Open {
+            return;
         }
+        match arrived {
+            None => self.receiving = Receiving::Ended,
+            Some(0) => self.stop_receiving(),
+            Some(arrived) => {
+                self.receiving = Receiving::Draining;
+                self.allowance = u32::try_from(arrived).unwrap_or(u32::MAX);
+                self.edge.assume_readable();
+            }
+        }
+    }
+
+    /// Nothing is read any more. What was left because more was to come is offered once again: no more will come.
+    fn stop_receiving(&mut self) {
+        self.receiving = Receiving::Stopped;
         self.decide_raw();
         self.seen = Seen::Part;
     }
@@ -420,7 +454,8 @@ impl<T> Connection<T> {
 
     /// Our FIN has been sent: awaits the peer's.
     pub(super) fn linger(&mut self, why: CloseReason) {
-        self.enter(State::Lingering { why, left: LINGER_BYTES });
+        self.enter(State::Lingering(why));
+        self.allowance = LINGER_BYTES;
         self.sending = Sending::Ended;
         // Whatever was left unread by a short read or by a pause is to be looked at once.
         self.edge.assume_readable();
@@ -434,14 +469,13 @@ impl<T> Connection<T> {
         self.timers -= 1;
     }
 
-    /// Sets `congested` from what waits to be sent. Not where we ask: what is read there makes no output, and not
-    /// reading could make both sides wait for each other.
-    fn weigh_output(&mut self) {
-        if self.is_dialled {
-            return;
-        }
+    /// Notes how much waits to be sent, and whether that is too much for more. Not where we ask: what is read there
+    /// makes no output, and not reading could make both sides wait for each other.
+    fn weigh_output(&mut self, turn: &mut Turn) {
+        let unsent = length(&self.tx);
+        turn.unsent.note(self.id, self.service, unsent);
         let mark = if self.congested { LOW_MARK + 1 } else { HIGH_MARK };
-        self.congested = length(&self.tx) >= mark;
+        self.congested = unsent >= mark && !self.is_dialled;
     }
 }
 

@@ -16,18 +16,14 @@ pub(in crate::engine) enum State {
     Finishing(CloseReason),
     /// Our FIN is out; the peer's is awaited, and what it sends meanwhile is thrown away. Closing with unread input
     /// would make the kernel drop what is still under way to the peer.
-    Lingering {
-        why: CloseReason,
-        /// Bytes that are still thrown away before the peer has sent more than enough.
-        left: u32,
-    },
+    Lingering(CloseReason),
 }
 
 impl State {
     /// Why the connection is being closed, if it is.
     pub(in crate::engine) fn closing(self) -> Option<CloseReason> {
         match self {
-            Self::Finishing(why) | Self::Lingering { why, .. } => Some(why),
+            Self::Finishing(why) | Self::Lingering(why) => Some(why),
             Self::Connecting | Self::Open => None,
         }
     }
@@ -71,7 +67,9 @@ impl Edge {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Receiving {
     Open,
-    /// The server is draining: nothing is read any more.
+    /// The server is draining: what had arrived when that began is still read.
+    Draining,
+    /// The server is draining, and nothing is read any more.
     Stopped,
     /// The peer has finished sending.
     Ended,
