@@ -1,9 +1,13 @@
 //! The datagram budget: how many answers per second one source gets, in a table of fixed size.
 //!
-//! A forged source address must not turn us into somebody's flood. Each source has an allowance that refills at the
-//! budget's rate, up to one second's worth; it is kept as the one moment at which it will be full again (the generic
-//! cell rate algorithm, ITU-T I.371). A full allowance says nothing worth keeping, so its entry may be taken by
-//! another source; when no entry is free, a new source has to wait: an attacker cannot make us forget.
+//! Source addresses can be forged; without a budget the server's answers could be turned into a flood at somebody else.
+//! Each source has an allowance that refills at the budget's rate, up to one second's worth. The table keeps only the
+//! moment at which the allowance will be full again (the generic cell rate algorithm, ITU-T I.371).
+//!
+//! An entry whose allowance is full carries no information, so another source may take it. Where no such entry is
+//! free, a new source gets no answer: many forged sources cannot evict one that has used up its allowance.
+//!
+//! `datagram/screen.rs` asks, `datagram` charges. Nothing here knows of datagrams or sockets.
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -11,25 +15,28 @@ use std::time::Duration;
 
 use crate::moment::Moment;
 
-/// Sources that hash alike share this many entries.
+/// Entries of a set: sources with the same hash share them.
 const WAYS: usize = 8;
+/// Sets in the table.
 const SETS: usize = 1024;
+/// The time in which an empty allowance refills.
 const BURST: Duration = Duration::from_secs(1);
 
-/// What counts as one source: an IPv4 address, or an IPv6 /64, as one host is given.
+/// A source: an IPv4 address, or an IPv6 /64, because a single host is usually given a whole /64.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Source(u64);
 
 impl From<IpAddr> for Source {
     fn from(ip: IpAddr) -> Self {
         match ip.to_canonical() {
-            // No /64 that is in use begins with 32 zero bits.
+            // IPv4 and IPv6 do not collide: no /64 in use begins with 32 zero bits.
             IpAddr::V4(ip) => Self(u64::from(u32::from(ip))),
             IpAddr::V6(ip) => Self((u128::from(ip) >> 64) as u64),
         }
     }
 }
 
+/// One entry. It is free from `full_at` on.
 #[derive(Clone, Copy, Debug, Default)]
 struct Allowance {
     source: Source,
@@ -38,10 +45,11 @@ struct Allowance {
 
 #[derive(Debug)]
 pub(super) struct Budget {
-    /// Time that one answer costs.
+    /// How much later an allowance is full again for each answer.
     cost: Duration,
-    /// Without it sources that share entries could be worked out.
+    /// Mixed into the hash, so that an attacker cannot work out which sources share a set.
     seed: u64,
+    /// `SETS` sets of `WAYS` entries.
     table: Box<[Allowance]>,
 }
 
@@ -64,7 +72,7 @@ impl Budget {
         }
     }
 
-    /// The entry of `source`, or else one whose allowance is full.
+    /// The entry of `source`, or else a free one of its set.
     fn entry(&mut self, source: Source, now: Moment) -> Option<&mut Allowance> {
         let set = (mix(source.0 ^ self.seed) as usize % SETS) * WAYS;
         let entries = &mut self.table[set..set + WAYS];
@@ -76,7 +84,7 @@ impl Budget {
     }
 }
 
-/// Spreads all bits over all bits (the finalizer of SplitMix64, Steele et al. 2014).
+/// Makes each bit depend on all bits (the finalizer of SplitMix64, Steele et al. 2014).
 const fn mix(mut bits: u64) -> u64 {
     bits = (bits ^ bits >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     bits = (bits ^ bits >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -99,7 +107,7 @@ mod tests {
         Moment::default() + Duration::from_millis(millis)
     }
 
-    /// How many of 1,000 questions at this moment get an answer.
+    /// The number of answers that 1,000 questions at this moment get.
     fn answers(budget: &mut Budget, source: Source, now: Moment) -> usize {
         (0..1000).filter(|_| budget.allows(source, now).then(|| budget.charge(source, now)).is_some()).count()
     }

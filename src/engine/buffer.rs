@@ -1,25 +1,26 @@
-//! Buffers that connections borrow for what could not be taken or sent at once.
+//! Buffers that connections borrow for input that a service left and for output that the kernel did not take.
 //!
-//! An idle connection owns none. Emptied buffers go to a small pool; large ones are freed, so that neither ten thousand
-//! slow senders nor one burst holds memory for ever. What all connections hold together is bounded.
+//! An idle connection borrows none. Emptied buffers return to a small pool and large ones are freed, so that neither
+//! ten thousand slow senders nor one burst holds memory for ever. All borrowed buffers together are bounded
+//! ([`Limits::max_buffered`](crate::Limits::max_buffered)). `connection` is the only borrower.
 
 use std::fmt;
 
-/// Spare buffers kept for the next borrower.
+/// Spare buffers kept at most.
 const MAX_SPARES: usize = 64;
 
-/// A buffer larger than this is freed rather than kept.
+/// A returned buffer of more bytes than this is freed.
 const MAX_SPARE_SIZE: usize = 16 << 10;
 
 /// Bytes in order: appended at the end, taken from the front.
 #[derive(Default)]
 pub(super) struct Buffer {
     bytes: Vec<u8>,
-    /// Bytes taken from the front already.
+    /// The bytes held are `bytes[start..]`; those before were taken.
     start: usize,
-    /// The first `scanned` bytes hold no LF.
+    /// The first `scanned` of the bytes held hold no LF.
     scanned: usize,
-    /// The first `put_back` bytes are one message, to be offered alone; 0 for none.
+    /// The first `put_back` of the bytes held are one message, to be offered alone; 0 for none.
     put_back: usize,
 }
 
@@ -28,19 +29,19 @@ impl Buffer {
         &self.bytes[self.start..]
     }
 
-    /// Notes what a service has found: the first `scanned` bytes hold no LF, the first `put_back` are one message.
+    /// Notes what the service found in the bytes held: `scanned` and `put_back`, as the fields are.
     pub(super) fn note(&mut self, scanned: usize, put_back: usize) {
         self.scanned = scanned;
         self.put_back = put_back;
     }
 
-    /// Whether nothing stands behind what is to be offered to the service.
+    /// Whether an offer has all bytes held, not just a message put back with more behind it.
     pub(super) fn offers_all(&self) -> bool {
         self.put_back == 0 || self.put_back == self.bytes().len()
     }
 
-    /// What is to be offered to the service, all or the message that it has put back; and how many bytes of it hold no
-    /// LF.
+    /// The bytes to offer to the service: the message that it put back, or else all. And how many of them, from the
+    /// front, hold no LF.
     pub(super) fn offer(&mut self) -> (&mut [u8], usize) {
         let rest = &mut self.bytes[self.start..];
         let length = if self.put_back == 0 { rest.len() } else { self.put_back };
@@ -54,7 +55,7 @@ impl fmt::Debug for Buffer {
     }
 }
 
-/// A buffer lent to a connection, or none while it needs none. Never lent and empty at once.
+/// A buffer lent to a connection, or `None` while it needs none. A lent buffer is never empty.
 pub(super) type Lent = Option<Box<Buffer>>;
 
 /// The capacity of a lent buffer, in bytes.
@@ -67,14 +68,15 @@ pub(super) fn length(lent: &Lent) -> usize {
     lent.as_ref().map_or(0, |buffer| buffer.bytes().len())
 }
 
-/// Lends buffers and keeps count of what they hold.
+/// Lends buffers, and counts the memory that is lent.
 #[derive(Debug)]
 pub(super) struct Pool {
-    /// Boxed as they are lent, so that lending allocates nothing.
+    /// Boxed as they are lent: lending a spare one allocates nothing.
     #[allow(clippy::vec_box)]
     spares: Vec<Box<Buffer>>,
     /// Capacity of all lent buffers together, in bytes.
     lent: usize,
+    /// The most that `lent` may be.
     limit: usize,
 }
 
@@ -83,7 +85,8 @@ impl Pool {
         Self { spares: Vec::new(), lent: 0, limit }
     }
 
-    /// Appends to `lent`, lending a buffer where there is none. (Mostly there is nothing to append.)
+    /// Appends to `lent`, lending a buffer where there is none. Inlined for the common case, in which `bytes` is empty.
+    /// On `Full` the bytes have been appended nevertheless; the caller closes the connection.
     #[inline]
     pub(super) fn append(&mut self, lent: &mut Lent, bytes: &[u8]) {
         if !bytes.is_empty() {
@@ -99,7 +102,7 @@ impl Pool {
         });
         let before = buffer.bytes.capacity();
         if buffer.bytes.is_empty() {
-            // A rest keeps a vector of its own size; one that goes on growing doubles as usual.
+            // Exactly as large as what is left of a read; a buffer that goes on growing doubles as usual.
             buffer.bytes.reserve_exact(bytes.len());
         } else if buffer.start > buffer.bytes.len() / 2 {
             buffer.bytes.drain(..buffer.start);
@@ -109,7 +112,7 @@ impl Pool {
         self.lent += buffer.bytes.capacity() - before;
     }
 
-    /// Takes `count` bytes off the front; an emptied buffer comes back.
+    /// Takes `count` bytes off the front, and the buffer back if that empties it.
     pub(super) fn consume(&mut self, lent: &mut Lent, count: usize) {
         let Some(buffer) = lent else { return };
         buffer.start += count;
@@ -119,7 +122,7 @@ impl Pool {
         }
     }
 
-    /// Takes a buffer back with whatever is in it.
+    /// Takes a buffer back and discards its bytes.
     pub(super) fn take_back(&mut self, lent: &mut Lent) {
         let Some(mut buffer) = lent.take() else { return };
         self.lent -= buffer.bytes.capacity();
@@ -132,7 +135,7 @@ impl Pool {
         }
     }
 
-    /// Capacity lent at the moment, in bytes.
+    /// Capacity of all lent buffers together, in bytes.
     pub(super) fn lent(&self) -> usize {
         self.lent
     }
@@ -185,7 +188,9 @@ mod tests {
         for (i, lent) in many.iter_mut().enumerate() {
             pool.append(lent, &vec![0; if i % 2 == 0 { 10 } else { 100_000 }]);
         }
-        many.iter_mut().for_each(|lent| pool.take_back(lent));
+        for lent in &mut many {
+            pool.take_back(lent);
+        }
         assert_eq!(pool.spares.len(), MAX_SPARES);
         assert!(pool.spares.iter().all(|spare| spare.bytes.capacity() <= MAX_SPARE_SIZE));
         assert_eq!(pool.lent(), 0);

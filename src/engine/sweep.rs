@@ -1,8 +1,11 @@
 //! Idle, stall and linger limits, without a timer for each connection.
 //!
-//! While any connection has a time limit, the table is swept bit by bit: a pass takes a sixteenth of the shortest limit
-//! that some connection has, in four parts. So a limit is exceeded by a sixteenth at the most, and no part keeps the loop for
-//! long. A pass that finds no limit is the last: an idle server is not woken.
+//! While any connection has a time limit, passes over the whole table look for limits that are over. A pass takes a
+//! sixteenth of the shortest limit in the table, so that a connection outlives its limit by a sixteenth at most. It is
+//! done in four parts, so that a large table does not hold up the loop. A pass that meets no limit is the last one: an
+//! idle server is not woken.
+//!
+//! `turn` schedules a limit when a connection comes under it; `Engine::dispatch` calls `sweep` in each turn.
 
 use std::time::Duration;
 
@@ -11,18 +14,18 @@ use super::net::Net;
 use crate::moment::Moment;
 use crate::service::Service;
 
-/// Parts that one pass is done in.
+/// Parts of a pass.
 const PARTS: u32 = 4;
 
 #[derive(Debug, Default)]
 pub(super) struct Sweep {
-    /// When the next part is due, while there is anything to watch.
+    /// When the next part is due; `None` while no connection has a limit.
     next: Option<Moment>,
-    /// From one part to the next.
+    /// Time from one part to the next.
     interval: Duration,
-    /// The slot at which the next part begins.
+    /// The slot of the table at which the next part begins.
     slot: usize,
-    /// The shortest limit that this pass has met.
+    /// The shortest limit that this pass has met so far.
     shortest: Option<Duration>,
 }
 
@@ -31,7 +34,7 @@ impl Sweep {
         self.next
     }
 
-    /// Some connection has a time limit of this length.
+    /// Has passes made for a connection with a limit of this length, and sooner ones where those under way are too slow.
     pub(super) fn schedule(&mut self, now: Moment, limit: Duration) {
         self.include(limit);
         let interval = interval_for(limit);
@@ -41,11 +44,12 @@ impl Sweep {
         }
     }
 
+    /// Includes a limit in `shortest`.
     fn include(&mut self, limit: Duration) {
         self.shortest = Some(self.shortest.map_or(limit, |shortest| shortest.min(limit)));
     }
 
-    /// A part has ended at this slot, and the pass with it or not.
+    /// Plans the next part, after one that ended before `slot`. `is_last` says whether that ended the pass.
     fn advance(&mut self, now: Moment, slot: usize, is_last: bool) {
         self.slot = if is_last { 0 } else { slot };
         if is_last {
@@ -63,7 +67,7 @@ fn interval_for(limit: Duration) -> Duration {
 }
 
 impl<S: Service, N: Net> Engine<S, N> {
-    /// Does the part of a pass that is due, if one is.
+    /// Does the next part of the pass, if it is due: closes the connections whose limit is over.
     pub(super) fn sweep(&mut self) {
         if self.sweep.next.is_none_or(|next| self.turn.now < next) {
             return;

@@ -1,6 +1,7 @@
-//! The table of connections: slots are used again, serial numbers are not.
+//! The table of connections. Slots are reused, serial numbers are not.
 //!
-//! The one lookup in which stale names die: events of the same batch, timers, sends.
+//! An id has both, so that everything that is addressed to a connection which has closed meanwhile finds nothing here:
+//! later events of the same batch, timers, sends. Nobody else needs to check.
 
 use slab::Slab;
 
@@ -10,7 +11,7 @@ use crate::service::ConnId;
 #[derive(Debug)]
 pub(super) struct Table<T> {
     slab: Slab<Connection<T>>,
-    /// Of the connection inserted last; 0 is never given, it marks other event sources.
+    /// The serial number given last. 0 is never given: in a token it marks sources other than connections.
     serial: u32,
 }
 
@@ -60,7 +61,7 @@ impl<T> Table<T> {
         self.slab.len()
     }
 
-    /// Slots there are, in use or not.
+    /// The number of slots, free ones included.
     pub(super) fn slots(&self) -> usize {
         self.slab.capacity()
     }

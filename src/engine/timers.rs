@@ -1,7 +1,8 @@
-//! Exact timers: delayed answers and schedules. (Timeouts of connections are swept for, see `sweep`.)
+//! Exact timers: delayed answers and schedules. Timeouts of connections are not here but in `sweep`.
 //!
-//! A heap. It is never searched: a timer whose connection has gone stays until it runs out, or until such timers
-//! outnumber the live ones and are all dropped at once. Without that, churn would pile them up.
+//! A heap, ordered by time and never searched. When a connection closes, its timers stay and are stale. They are
+//! dropped when they run out, or all at once as soon as they outnumber the live ones; otherwise connections that come
+//! and go would pile them up. `effects` and `turn` set timers, `Engine::dispatch` runs them.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -9,19 +10,19 @@ use std::collections::BinaryHeap;
 use crate::moment::Moment;
 use crate::service::{ConnId, ServiceId};
 
-/// What is due when a timer has run out.
+/// What a timer is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Due {
-    /// A service is called, for the connection that the timer was set for or for itself.
+    /// `Service::expired` is called with `key`, on behalf of the connection that owns the timer, if one does.
     Service { service: ServiceId, owner: Option<ConnId>, key: u64 },
-    /// A connection with `auto` framing has waited long enough for the end of its first line.
+    /// This connection's `auto` framing stops waiting for the end of the first line.
     FirstLine(ConnId),
     /// The datagram socket with this number tries again to send what waits.
     Resend(u32),
 }
 
 impl Due {
-    /// The connection that the timer ends with.
+    /// The connection whose closing makes the timer stale.
     fn owner(self) -> Option<ConnId> {
         match self {
             Self::Service { owner, .. } => owner,
@@ -34,7 +35,7 @@ impl Due {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Timer {
     at: Moment,
-    /// Timers of the same moment run in the order in which they were set.
+    /// Timers set for the same moment run in the order in which they were set.
     order: u64,
     due: Due,
 }
@@ -44,7 +45,7 @@ pub(super) struct Timers {
     heap: BinaryHeap<Reverse<Timer>>,
     /// Timers set so far.
     set: u64,
-    /// Timers in the heap whose connection has gone.
+    /// Timers in the heap whose connection has closed.
     stale: usize,
 }
 
@@ -59,18 +60,18 @@ impl Timers {
         self.heap.peek().map(|Reverse(timer)| timer.at)
     }
 
-    /// Takes a timer that has run out. It may be stale.
+    /// Takes the next timer out, if its time has come. It may be stale.
     pub(super) fn pop_due(&mut self, now: Moment) -> Option<Due> {
         self.next().filter(|at| *at <= now)?;
         self.heap.pop().map(|Reverse(timer)| timer.due)
     }
 
-    /// Notes that a timer taken out was stale.
+    /// Uncounts a stale timer that has been taken out.
     pub(super) fn forget_stale(&mut self) {
         self.stale -= 1;
     }
 
-    /// Notes that `count` timers have lost their connection, and drops all such when they are the most.
+    /// Counts `count` timers of a closed connection as stale. Drops all stale ones when they outnumber the live ones.
     pub(super) fn abandon(&mut self, count: u32, is_live: impl Fn(ConnId) -> bool) {
         self.stale += count as usize;
         if self.stale * 2 > self.heap.len() {

@@ -1,9 +1,9 @@
-//! What the built-in services' answers look like.
+//! Tells answers of the built-in services from questions.
 //!
-//! An answer that is itself answered would set two responders talking for ever, so `ping` and `hello` leave every
-//! datagram alone that begins as an answer of theirs does. (`echo` cannot tell: what it is sent is what it answers.)
+//! Two servers that answer each other's answers would do so for ever. So `ping` and `hello` do not answer a datagram
+//! that begins like an answer of theirs. `echo` cannot tell: its answers are its questions.
 
-/// Whether a datagram begins as an answer of `ping` or `hello` does, in any case.
+/// Whether a datagram begins like an answer of `ping` or `hello`, in upper or lower case.
 pub(super) fn is_answer(datagram: &[u8]) -> bool {
     [&b"pong"[..], b"Hello, ", b"Welcome!"]
         .iter()

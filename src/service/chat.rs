@@ -1,37 +1,41 @@
-//! The chat service: the operator at the console answers whoever speaks.
+//! The chat service: an operator at the console answers the clients.
 //!
-//! It prints who comes, what is said and who leaves, and takes the operator's lines: an answer, `@2 text`, `@all text`,
-//! `/who`, `/close 2`, `/quit`.
+//! It prints each client's coming, messages and leaving. It takes the operator's lines, which are an answer, `@2 text`,
+//! `@all text`, `/who`, `/close 2` or `/quit`. The console itself is the reactor's: this file sees lines, and prints
+//! through its outbox.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use super::{Framing, Input, Outbox, Peer, Service, Terminator, escaped};
 use crate::error::CloseReason;
 
-/// Conversations of one operator with many clients, who are numbered from 1.
+/// The conversations of one operator with many clients, which are numbered from 1.
+///
+/// The operator's lines arrive by [`Service::line`]. Output goes to the console, by [`Outbox::print`].
 #[derive(Debug)]
 pub struct Chat {
     framing: Framing,
     operator: Operator,
+    /// By number. A connection's tag is its client's number.
     clients: BTreeMap<u64, Client>,
-    /// Clients that have come so far.
+    /// The number given last.
     came: u64,
-    /// Messages that have been said so far: the order among clients.
+    /// Messages received so far. A message's number puts it in order with those of other clients.
     said: u64,
-    /// Lines of a script that wait for somebody to speak.
+    /// Lines of a script that wait until a client has spoken.
     waiting: VecDeque<Vec<u8>>,
     /// The script has no more lines.
     is_over: bool,
 }
 
-/// Who answers.
+/// What kind of operator answers in a [`Chat`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operator {
-    /// Somebody who types and reads.
+    /// A person at a terminal. The end of the lines drains the server.
     Person,
-    /// A pipe or a file: its lines wait until somebody has spoken, and when they are through, chat is over.
+    /// A pipe or a file. Its lines wait until a client has spoken; once the last is delivered, the service retires.
     Script,
-    /// Nobody: clients are served and shown, not answered.
+    /// None. Clients are served and their messages printed, but not answered.
     Nobody,
 }
 
@@ -39,20 +43,21 @@ pub enum Operator {
 struct Client {
     peer: Peer,
     address: String,
-    /// The first of its messages that is not answered.
+    /// The number of its first message that is not answered.
     unanswered: Option<u64>,
-    /// The last of its messages, if it has spoken.
+    /// The number of its last message; `None` before it has spoken.
     spoke: Option<u64>,
-    /// What ends a line to it: as it ends its own.
+    /// Ends each line sent to it: the terminator of its own last message.
     terminator: Terminator,
 }
 
 impl Chat {
-    /// A chat whose operator is of this kind.
+    /// A chat that cuts streams into messages by `framing`, with an operator of this kind.
     pub const fn new(framing: Framing, operator: Operator) -> Self {
         Self { framing, operator, clients: BTreeMap::new(), came: 0, said: 0, waiting: VecDeque::new(), is_over: false }
     }
 
+    /// Carries out a line of the operator's: a command, or an answer.
     fn obey(&mut self, line: &[u8], out: &mut Outbox<'_>) {
         let (word, rest) = match line.iter().position(|byte| *byte == b' ') {
             Some(space) => (&line[..space], &line[space + 1..]),
@@ -85,7 +90,7 @@ impl Chat {
         }
     }
 
-    /// Answers whose first unanswered message is oldest, or else who spoke last.
+    /// Answers the client whose first unanswered message is the oldest, or else the one that spoke last.
     fn answer(&mut self, line: &[u8], out: &mut Outbox<'_>) {
         let oldest = self
             .clients
@@ -115,13 +120,14 @@ impl Chat {
         }
     }
 
+    /// The client with this number, as the operator wrote it.
     fn numbered(&mut self, number: &[u8]) -> Option<&mut Client> {
         let number = std::str::from_utf8(number).ok()?.trim().parse().ok()?;
         self.clients.get_mut(&number)
     }
 
-    /// Says the script's lines that wait, once a client has spoken.
-    fn say_waiting(&mut self, out: &mut Outbox<'_>) {
+    /// Carries out the script's lines that wait, once a client has spoken.
+    fn obey_waiting(&mut self, out: &mut Outbox<'_>) {
         while self.has_listener()
             && let Some(line) = self.waiting.pop_front()
         {
@@ -132,6 +138,7 @@ impl Chat {
         }
     }
 
+    /// Whether a client is here that has spoken.
     fn has_listener(&self) -> bool {
         self.clients.values().any(|client| client.spoke.is_some())
     }
@@ -159,7 +166,7 @@ impl Service for Chat {
                 client.terminator = message.terminator;
             }
         }
-        self.say_waiting(out);
+        self.obey_waiting(out);
     }
 
     fn closed(&mut self, _: Peer, _: CloseReason, out: &mut Outbox<'_>) {
@@ -172,7 +179,7 @@ impl Service for Chat {
         match self.operator {
             Operator::Script => {
                 self.waiting.push_back(text.to_vec());
-                self.say_waiting(out);
+                self.obey_waiting(out);
             }
             Operator::Person | Operator::Nobody => self.obey(text, out),
         }
@@ -183,7 +190,7 @@ impl Service for Chat {
             Operator::Person => out.drain(),
             Operator::Script => {
                 self.is_over = true;
-                self.say_waiting(out);
+                self.obey_waiting(out);
             }
             Operator::Nobody => {}
         }
@@ -191,7 +198,7 @@ impl Service for Chat {
 }
 
 impl Client {
-    /// Sends it a line, which settles all that it has said so far.
+    /// Sends it a line, which answers all its messages so far.
     fn tell(&mut self, text: &[u8], out: &mut Outbox<'_>) {
         out.send(self.peer, &[text, self.terminator.as_bytes()].concat());
         self.unanswered = None;

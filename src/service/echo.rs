@@ -1,8 +1,8 @@
-//! The echo service: every byte back, in order (RFC 862).
+//! The echo service (RFC 862): every byte back, in order.
 
 use super::{Input, Outbox, Peer, Service};
 
-/// Sends back what it gets: each byte of a stream, each datagram, empty ones too.
+/// Sends back every byte of a stream, in order, and every datagram, empty ones too.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Echo;
 

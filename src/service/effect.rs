@@ -1,4 +1,4 @@
-//! What services want done beyond answering the peer at hand, noted for the engine to carry out.
+//! What services ask for beyond an answer, as data: noted by the outbox, carried out by the engine.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -8,16 +8,17 @@ use super::{ConnId, Peer, ServiceId};
 use crate::endpoint::Address;
 use crate::moment::Moment;
 
-/// A far side to dial, and the number that the connection to it carries.
+/// A far side to dial, for [`Outbox::connect`](super::Outbox::connect) and [`Outbox::ask`](super::Outbox::ask).
+///
+/// A plain `&Address` converts into one with no local address and tag 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dial {
     /// The far side.
     pub to: Address,
-    /// The local address to come from, where it matters; its port is the kernel's choice, made when it connects
-    /// (IP_BIND_ADDRESS_NO_PORT, ip(7)), so that one port serves connections to many far sides.
+    /// The local address to connect from; `None` leaves it to the kernel. The kernel picks the port when it connects
+    /// (IP_BIND_ADDRESS_NO_PORT, ip(7)), so that connections to several far sides can share one.
     pub from: Option<IpAddr>,
-    /// The number that this connection carries for its service from the start:
-    /// [`Outbox::tag`](super::Outbox::tag).
+    /// What [`Outbox::tag`](super::Outbox::tag) returns for it at first.
     pub tag: u64,
 }
 
@@ -27,13 +28,13 @@ impl From<&Address> for Dial {
     }
 }
 
-/// One thing that a service wants done.
+/// One request of a service. Each is made by the method of `Outbox` of that name, where it is described.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
     Pause(ConnId),
     Resume(ConnId),
     Close(ConnId),
-    /// The bytes lie in the arena of [`Effects`].
+    /// The range is that of the bytes in [`Effects::bytes`].
     Send(Peer, Range<usize>),
     EndSending(ConnId),
     Connect(Dial),
@@ -41,6 +42,7 @@ pub(crate) enum Effect {
     Retire,
     Drain,
     Stop,
+    /// A timer: of the service's own, or owned by a connection and ending with it.
     After {
         owner: Option<ConnId>,
         at: Moment,
@@ -48,7 +50,7 @@ pub(crate) enum Effect {
     },
 }
 
-/// Effects in the order in which they were noted, the bytes of all in one arena.
+/// Effects in the order in which they were noted, with the bytes of all of them in one arena.
 #[derive(Debug, Default)]
 pub(crate) struct Effects {
     pub(crate) list: VecDeque<(ServiceId, Effect)>,

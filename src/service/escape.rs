@@ -1,9 +1,9 @@
-//! Bytes from the network as text for a terminal or a log.
+//! Escapes bytes from the network before a terminal or a log sees them.
 
 use std::fmt::Write;
 
-/// Text that cannot steer a terminal: what is printable stays as it is; control characters, marks that turn the
-/// direction of writing, and what is not UTF-8 are escaped.
+/// Returns text that cannot control a terminal. Control characters, marks that change the direction of writing
+/// (Unicode UAX #9), and bytes that are not UTF-8 are escaped; all else stays as it is.
 pub fn escaped(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {

@@ -1,29 +1,29 @@
 //! Framing: where a message begins and ends in a stream. A datagram is always one message.
 //!
-//! `auto` decides once for the whole life of a connection. What it has decided is the connection's ([`Decision`]), kept by
-//! the engine beside the bytes; the timer that ends its wait for a line end is the engine's too. A service has neither
-//! to keep nor to forward anything.
+//! `auto` decides once for the whole life of a connection. The engine keeps its [`Decision`] with the connection, and
+//! runs the timer that ends its wait for a line end, so that a service keeps nothing for it and forwards nothing to it.
 
 use std::time::Duration;
 
 use super::{Input, Terminator};
 
-/// How long an `auto` connection waits for an LF when its first bytes are many and hold none.
+/// How long `auto` waits for the LF of a long first line.
 pub(crate) const FIRST_LINE: Duration = Duration::from_millis(200);
 
-/// A first chunk shorter than this without LF is a message of its own: a client that calls `send` and `recv(1024)`.
+/// A first chunk with no LF and fewer bytes than this is a whole message, as clients that call `recv(1024)` send it.
 const SHORT_CHUNK: usize = 1024;
 
 /// How a stream is cut into messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Framing {
-    /// The beginning of a connection decides for its whole life. An LF in the first chunk: lines. No LF, and shorter
-    /// than 1,024 bytes: chunks. No LF, and longer: it waits for the LF, 200 ms at most, then chunks.
+    /// `Line` or `Raw`: the first chunk decides, for the connection's whole life. With an LF in it: `Line`. Without, and
+    /// shorter than 1,024 bytes: `Raw`. Without, and longer: waits for the LF, for 200 ms at most, then `Raw`.
     #[default]
     Auto,
-    /// A message ends with LF; one CR before it belongs to the terminator. At end of stream the rest is a message.
+    /// A message ends with LF; one CR before that belongs to the terminator. At the end of the stream the rest is a
+    /// message too.
     Line,
-    /// Each chunk that one read returns is a message.
+    /// Each chunk that one read returns is a message, without a terminator.
     Raw,
 }
 
@@ -33,18 +33,19 @@ pub(crate) enum Decision {
     /// Nothing has arrived yet.
     #[default]
     Undecided,
-    /// Many bytes without LF have arrived; the engine's timer runs.
+    /// A long first chunk without LF has arrived; the engine's timer runs.
     Waiting,
     Line,
     Raw,
 }
 
-/// One message: its text, and what ended it.
+/// One message, as [`Framing::next`] takes it from the input.
 #[derive(Debug)]
 pub struct Message<'a> {
-    /// Without the terminator.
+    /// The bytes of the message without its terminator. They may be changed and sent back:
+    /// [`Outbox::answer_in_place`](super::Outbox::answer_in_place).
     pub text: &'a mut [u8],
-    /// What ended it; the answer ends likewise.
+    /// What ended it. The built-in services end the answer with the same.
     pub terminator: Terminator,
 }
 
@@ -61,7 +62,7 @@ impl<'a> Message<'a> {
 }
 
 impl Framing {
-    /// Takes the next message from `input`, or nothing while none is complete.
+    /// Takes the next message from `input`; `None` while none is complete.
     pub fn next<'i>(self, input: &'i mut Input<'_>) -> Option<Message<'i>> {
         if input.is_empty() {
             return None;
@@ -82,7 +83,7 @@ impl Framing {
     }
 }
 
-/// What `auto` makes of a connection, now that these bytes have arrived.
+/// Decides how `auto` frames a connection, from the bytes that have arrived, unless it has decided already.
 fn decide(input: &mut Input<'_>) -> Decision {
     let before = input.decision;
     if matches!(before, Decision::Line | Decision::Raw) {

@@ -1,4 +1,7 @@
-//! The hello service: greets, thinks, and greets by name.
+//! The hello service: greets on connect, and answers each name with a greeting after a delay.
+//!
+//! A delayed answer pauses its connection; the message is put back and stays in the engine's buffer meanwhile. The tag
+//! holds when the answer is due, so that the service keeps nothing for each connection.
 
 use std::time::Duration;
 
@@ -6,10 +9,11 @@ use super::answers::is_answer;
 use super::{Framing, Input, Message, Outbox, Peer, Service};
 use crate::moment::Moment;
 
-/// Sends `Welcome!` on connect and answers each message X with `Hello, X!` after a delay: one message of a connection
-/// at a time, in order, as a thread of its own would. `exit` closes the connection when its turn comes.
+/// Sends `Welcome!` on connect and answers each message X with `Hello, X!` after a delay. It takes the messages of a
+/// connection one by one, as a thread for each connection would; connections do not wait for each other. The message
+/// `exit` closes its connection once those before it are answered.
 ///
-/// A datagram is answered at once, unless it is itself an answer.
+/// A datagram is answered at once, unless it looks like an answer itself.
 #[derive(Clone, Copy, Debug)]
 pub struct Hello {
     framing: Framing,
@@ -17,7 +21,7 @@ pub struct Hello {
 }
 
 impl Hello {
-    /// A hello service that cuts its streams so, and thinks for `delay` about each of their messages.
+    /// A hello service that cuts streams into messages by `framing`, and answers each after `delay`.
     pub const fn new(framing: Framing, delay: Duration) -> Self {
         Self { framing, delay }
     }
@@ -55,7 +59,7 @@ impl Service for Hello {
                 return out.close();
             }
             if due.is_none() && !self.delay.is_zero() {
-                // The message stays where it is while we think; the tag says until when.
+                // The message stays in the input until the answer is due.
                 input.put_back();
                 set_due(out, Some(out.now() + self.delay));
                 out.after(self.delay, 0);
@@ -76,8 +80,8 @@ fn greet(message: &Message<'_>, out: &mut Outbox<'_>) {
     out.reply(message.terminator.as_bytes());
 }
 
-/// When the answer that is being thought about is due: the connection's tag, in nanoseconds. 0 stands for no answer;
-/// none is due then, for the question came before it.
+/// When the delayed answer is due: the connection's tag, in nanoseconds. Tag 0 means that no answer is delayed; one that
+/// is, by a delay longer than zero, cannot be due at moment 0.
 fn due(out: &Outbox<'_>) -> Option<Moment> {
     Some(out.tag()).filter(|nanos| *nanos != 0).map(Moment::from_nanos)
 }

@@ -1,7 +1,7 @@
 //! [`Input`]: what has arrived from one peer, for a service to take messages from.
 //!
-//! A view of the engine's read buffer. It tracks what was taken, so that the engine keeps just the rest, and up to where
-//! a line end was looked for, so that a line that trickles in costs linear time.
+//! A view of the engine's read buffer. It remembers how much was taken, so that the engine keeps only the rest, and how
+//! far an LF was searched for, so that a line that arrives byte by byte is scanned once and not once for each byte.
 
 use std::ops::Range;
 
@@ -10,10 +10,11 @@ use memchr::memchr;
 use super::Terminator;
 use super::framing::Decision;
 
-/// The bytes that a peer has sent and that no message has been made of yet.
+/// The bytes that a peer has sent and that its service has not taken yet.
 ///
-/// A service takes messages until none is complete; the engine keeps the rest and offers it again with the bytes that
-/// follow. Messages need not be lines:
+/// A service takes messages until none is complete. The engine keeps the rest, and offers it again with the bytes that
+/// follow; where the rest alone exceeds [`Limits::max_message`](crate::Limits::max_message), it closes the connection
+/// ([`CloseReason::Overflow`](crate::CloseReason::Overflow)). A message need not be a line:
 ///
 /// ```
 /// use pingpong::service::{Input, Outbox, Peer, Service};
@@ -36,13 +37,13 @@ use super::framing::Decision;
 #[derive(Debug)]
 pub struct Input<'a> {
     bytes: &'a mut [u8],
-    /// Bytes taken so far: `bytes[taken..]` is the rest.
+    /// The first `taken` bytes have been taken.
     taken: usize,
-    /// What the last `take` gave.
+    /// Where the message taken last lies in `bytes`.
     message: Range<usize>,
-    /// The length of a message that was put back.
+    /// The length of the message that was put back; 0 for none.
     put_back: usize,
-    /// No line ends before here.
+    /// `bytes[taken..scanned]` holds no LF.
     scanned: usize,
     extent: Extent,
     max_message: usize,
@@ -53,18 +54,18 @@ pub struct Input<'a> {
 /// What follows the bytes at hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Extent {
-    /// The stream goes on.
+    /// More of the stream may follow.
     Partial,
     /// The stream has ended: an unterminated rest is a message.
     Last,
-    /// This is a datagram, not taken yet: one message even when it is empty.
+    /// Nothing: they are a datagram, not taken yet. Even an empty one is a message.
     Datagram,
-    /// This is a datagram, taken.
+    /// Nothing: they are a datagram, which has been taken.
     Taken,
 }
 
 impl<'a> Input<'a> {
-    /// Bytes of a stream, the first `scanned` of which hold no LF.
+    /// The input from a stream. The first `scanned` bytes hold no LF.
     pub(crate) fn stream(
         bytes: &'a mut [u8],
         scanned: usize,
@@ -76,16 +77,17 @@ impl<'a> Input<'a> {
         Self { bytes, taken: 0, message: 0..0, put_back: 0, scanned, extent, max_message, decision }
     }
 
+    /// The input from one datagram.
     pub(crate) fn datagram(bytes: &'a mut [u8]) -> Self {
         Self::stream(bytes, 0, Decision::default(), Extent::Datagram, usize::MAX)
     }
 
-    /// What has not been taken yet.
+    /// The bytes that have not been taken yet. Looking at them takes nothing.
     pub fn rest(&self) -> &[u8] {
         &self.bytes[self.taken..]
     }
 
-    /// Whether nothing is left to take.
+    /// Whether no message is left to take. False for an empty datagram that has not been taken.
     pub fn is_empty(&self) -> bool {
         match self.extent {
             Extent::Datagram => false,
@@ -104,7 +106,7 @@ impl<'a> Input<'a> {
         self.extent != Extent::Partial
     }
 
-    /// Takes the next `len` bytes as one message, or all that are left when they are fewer.
+    /// Takes the next `len` bytes as one message, or all that are left if they are fewer.
     pub fn take(&mut self, len: usize) -> &mut [u8] {
         let end = self.bytes.len().min(self.taken.saturating_add(len));
         if self.extent == Extent::Datagram {
@@ -115,7 +117,8 @@ impl<'a> Input<'a> {
         &mut self.bytes[self.message.clone()]
     }
 
-    /// Gives the message taken last back. It is offered again as it is, alone, once the connection is resumed.
+    /// Puts the message taken last back. It is offered again, alone and with the same bounds, once the connection is
+    /// resumed ([`Outbox::resume`](super::Outbox::resume)): for a service that answers it later.
     pub fn put_back(&mut self) {
         self.taken = self.message.start;
         self.put_back = self.message.len();
@@ -126,10 +129,11 @@ impl<'a> Input<'a> {
         self.take(usize::MAX)
     }
 
-    /// Takes the next line, its LF included; a datagram or the end of a stream ends a line too.
+    /// Takes the next line, its LF included. The end of a datagram or of a stream ends a line too.
     ///
-    /// `None` while the line is not complete, and for one longer than
-    /// [`Limits::max_message`](crate::Limits::max_message): the engine closes that connection.
+    /// Returns `None` while the line is not complete, and for a line longer than
+    /// [`Limits::max_message`](crate::Limits::max_message) bytes, terminator not counted: the engine closes that
+    /// connection.
     pub fn line(&mut self) -> Option<&mut [u8]> {
         if self.is_empty() {
             return None;
@@ -144,7 +148,7 @@ impl<'a> Input<'a> {
         (length - terminator.len() <= self.max_message).then(|| self.take(length))
     }
 
-    /// Where the next line ends, behind its LF. Bytes that hold none are not looked at again.
+    /// The index behind the next LF, if there is one. Bytes searched in vain are not searched again.
     pub(super) fn find_line_end(&mut self) -> Option<usize> {
         let from = self.scanned.max(self.taken);
         let found = memchr(b'\n', &self.bytes[from..]);
@@ -154,12 +158,12 @@ impl<'a> Input<'a> {
         found.map(|found| from + found + 1)
     }
 
-    /// Where the message taken last lies in the bytes given.
+    /// Where the message taken last lies in `bytes`.
     pub(crate) fn message(&self) -> Range<usize> {
         self.message.clone()
     }
 
-    /// All bytes at hand, those taken included.
+    /// All bytes, those taken included.
     pub(crate) fn bytes(&self) -> &[u8] {
         self.bytes
     }
@@ -168,7 +172,7 @@ impl<'a> Input<'a> {
         &self.bytes[range]
     }
 
-    /// What the service made of it.
+    /// What the service has taken and found.
     pub(crate) fn consumed(&self) -> Consumed {
         Consumed {
             taken: self.taken,
@@ -179,26 +183,27 @@ impl<'a> Input<'a> {
     }
 }
 
-/// The bytes of a stream that goes on, for code that takes messages and is tested without an engine.
+/// The bytes of a stream that goes on, so that code which takes messages can be tested without an engine.
 impl<'a> From<&'a mut [u8]> for Input<'a> {
     fn from(bytes: &'a mut [u8]) -> Self {
         Self::stream(bytes, 0, Decision::default(), Extent::Partial, usize::MAX)
     }
 }
 
-/// What a service made of an [`Input`].
+/// What a service has taken of an [`Input`], and what was found in the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Consumed {
     /// Bytes taken off the front.
     pub(crate) taken: usize,
-    /// The first so many bytes of the rest hold no LF.
+    /// The first `scanned` bytes of the rest hold no LF.
     pub(crate) scanned: usize,
-    /// The first so many bytes of the rest are one message, to be offered alone; 0 for none.
+    /// The first `put_back` bytes of the rest are one message, to be offered alone; 0 for none.
     pub(crate) put_back: usize,
     pub(crate) decision: Decision,
 }
 
-/// Whether bytes that no service takes are more than one message may have. A CR at their end may wait for its LF.
+/// Whether the bytes that a service left are more than one message may have. A CR at their end is not counted: it may be
+/// half of a terminator.
 pub(crate) fn is_over_limit(rest: &[u8], max_message: usize) -> bool {
     rest.len() - usize::from(rest.last() == Some(&b'\r')) > max_message
 }

@@ -1,12 +1,12 @@
 //! What bytes mean: the [`Service`] trait and the built-in services.
 //!
-//! A service sees messages and answers them. It owns no socket, reads no clock and names no engine: what it wants
-//! done goes into the [`Outbox`], and its driver carries that out.
+//! A service sees messages and answers them. It owns no socket, reads no clock and knows no engine: what it wants done
+//! goes into the [`Outbox`], and the engine that called it carries that out.
 //!
-//! - [`Service`], [`Input`], [`Outbox`]: the trait, what has arrived, what is to be done; `effect`: the latter, noted
-//! - [`Framing`], [`Terminator`]: where messages begin and end
-//! - [`Ping`], [`Hello`], [`Echo`], [`Chat`]: the built-in services; `answers`: what theirs look like
-//! - [`escaped`]: bytes for a terminal or a log
+//! - [`Service`], [`Input`], [`Outbox`]: the trait, what has arrived, and what is to be done
+//! - [`Framing`], [`Message`], [`Terminator`]: where messages begin and end
+//! - [`Ping`], [`Hello`], [`Echo`], [`Chat`]: the built-in services
+//! - [`escaped`]: bytes from the network as text for a terminal or a log
 
 mod answers;
 mod chat;
@@ -41,10 +41,11 @@ use std::rc::Rc;
 
 use crate::error::CloseReason;
 
-/// What the far side of a socket means to us: TCP, Unix and UDP, accepted and dialled alike.
+/// Answers messages, of TCP, UDP and Unix sockets, accepted and dialled alike.
 ///
-/// One value serves all peers of its endpoints. The crate's first page shows one of fifteen lines; this one keeps
-/// something for each connection, under the number that the connection carries for its service ([`Outbox::tag`]):
+/// One value serves all peers of its endpoints. Its methods are called on the loop's thread, one at a time, and must not
+/// block. The crate's first page shows a service of ten lines. The one below keeps state for each connection, in a slab
+/// under the connection's [tag](Outbox::tag), which belongs to its service alone:
 ///
 /// ```
 /// use pingpong::CloseReason;
@@ -82,45 +83,58 @@ use crate::error::CloseReason;
 /// }
 /// ```
 pub trait Service {
-    /// A connection is there. What is put into `out` greets it.
+    /// A connection was accepted, or what was dialled is connected. A [reply](Outbox::reply) greets it at once.
+    ///
+    /// For datagrams it is called only once a socket to ask from is open ([`Outbox::ask`]).
     fn opened(&mut self, peer: Peer, out: &mut Outbox<'_>) {
         let _ = (peer, out);
     }
 
-    /// Bytes arrived. Take what is complete from `input` and answer into `out`; what is left stays buffered and is
-    /// offered again with the bytes that follow. Stop when [`Outbox::has_room`] says no: you are called again.
+    /// Bytes have arrived. The service takes complete messages from `input` and answers through `out`; what it leaves is
+    /// buffered and offered again with the bytes that follow.
+    ///
+    /// It takes no message while [`Outbox::has_room`] is false: `received` is called again when there is room.
     fn received(&mut self, from: Peer, input: &mut Input<'_>, out: &mut Outbox<'_>);
 
-    /// A connection ended. There is nobody left to answer, but `out` takes what concerns others.
+    /// A connection has ended. A reply goes nowhere, but the outbox still has its address and its tag, and takes what
+    /// concerns others.
     fn closed(&mut self, peer: Peer, why: CloseReason, out: &mut Outbox<'_>) {
         let _ = (peer, why, out);
     }
 
-    /// What was dialled did not come about (`peer` is `None`, [`Outbox::tag`] tells which, and nothing will be
-    /// [`closed`](Self::closed)), or nobody takes the datagrams of this peer.
+    /// A dial has failed, or datagrams to a far side cannot be delivered.
+    ///
+    /// For a dial `peer` is `None`, [`Outbox::tag`] tells which one it was, and [`closed`](Self::closed) is not called.
+    /// For datagrams `peer` is the asking socket, which stays open, and `error` is what the kernel reported, such as
+    /// ECONNREFUSED (udp(7)).
     fn failed(&mut self, peer: Option<Peer>, error: io::Error, out: &mut Outbox<'_>) {
         let _ = (peer, error, out);
     }
 
-    /// A line from the console or from a [`Handle`](crate::Handle), without its end.
+    /// A line has come from the console or from a [`Handle`](crate::Handle), without its terminator. No peer is at hand.
     fn line(&mut self, text: &[u8], out: &mut Outbox<'_>) {
         let _ = (text, out);
     }
 
-    /// There are no more lines.
+    /// The console's lines have ended.
     fn lines_ended(&mut self, out: &mut Outbox<'_>) {
         let _ = out;
     }
 
-    /// A timer set with [`Outbox::after`] has run out. Unless a service does otherwise, the connection that it
-    /// was set for goes on: see [`Outbox::resume`].
+    /// A timer has run out that was set with `key`, by [`Outbox::after`] or [`Outbox::wake_at`]. If a connection owns it,
+    /// that connection is at hand.
+    ///
+    /// By default the connection is [resumed](Outbox::resume).
     fn expired(&mut self, key: u64, out: &mut Outbox<'_>) {
         let _ = key;
         out.resume();
     }
 
-    /// Whether the answer to this datagram can neither set off a loop nor be larger than the question: then it is
-    /// exempt from the datagram budget, and allowed to a far server's port.
+    /// Whether the answer to this datagram is never answered itself and is not longer than the question.
+    ///
+    /// Such an answer is exempt from the budget ([`Limits::udp_budget`](crate::Limits::udp_budget)). It is also given to
+    /// another host whose source port is one that this process serves: other datagrams from such ports are not
+    /// answered, because a server may be behind them. By default no answer is harmless.
     fn is_harmless(&self, datagram: &[u8]) -> bool {
         let _ = datagram;
         false
@@ -161,7 +175,8 @@ impl<S: Service + ?Sized> Service for Box<S> {
     }
 }
 
-/// A service that its owner keeps a hold on, to see what it has come to.
+/// Lets the owner of a reactor keep a second reference to a service, to read its results. A callback borrows it mutably:
+/// the owner must not hold a borrow during a turn.
 impl<S: Service> Service for Rc<RefCell<S>> {
     fn opened(&mut self, peer: Peer, out: &mut Outbox<'_>) {
         self.borrow_mut().opened(peer, out);
@@ -196,7 +211,7 @@ impl<S: Service> Service for Rc<RefCell<S>> {
     }
 }
 
-/// Names a service of one engine or reactor.
+/// Identifies a service within the reactor or engine that it was added to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ServiceId(u16);
 
@@ -210,13 +225,14 @@ impl ServiceId {
     }
 }
 
-/// The far side of a callback.
+/// The far side that a callback is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Peer {
-    /// A connection. It stays addressable until it is closed.
+    /// A connection. [`Outbox::send`] reaches it until it is closed.
     Stream(ConnId),
-    /// On the datagram socket with this number: where we asked, which stays addressable; or else the sender of the
-    /// datagram at hand, who can be answered at once only.
+    /// The far side of the datagram socket with this number. For an asking socket ([`Outbox::ask`]) that is where it
+    /// asks, and [`Outbox::send`] reaches it. For a serving socket it is the sender of the datagram at hand, which only
+    /// a reply in the same callback reaches.
     Datagram(u32),
 }
 
@@ -226,8 +242,10 @@ impl From<ConnId> for Peer {
     }
 }
 
-/// Names one connection for as long as the process runs: its slot is used again, its serial number is not
-/// (not for four thousand million connections).
+/// Identifies one connection, also after it has closed.
+///
+/// It has the connection's slot in the engine's table, which is reused, and a serial number, which is not until 2^32
+/// connections later. As a `u64` it is an event's token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnId {
     slot: u32,
@@ -256,7 +274,7 @@ impl From<ConnId> for u64 {
 
 impl From<u64> for ConnId {
     fn from(bits: u64) -> Self {
-        // The two halves, as packed above.
+        // The lower and the upper half, as packed above.
         Self { slot: bits as u32, serial: (bits >> 32) as u32 }
     }
 }

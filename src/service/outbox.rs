@@ -1,7 +1,7 @@
-//! [`Outbox`]: what a service wants done. Answers to the peer at hand, and effects beyond it.
+//! [`Outbox`]: what a service wants done: an answer to the peer at hand, and effects beyond it.
 //!
-//! Answers are collected here and written by the engine in one call when the service returns. Everything else is
-//! noted as an [`Effect`] and carried out after the callback, in order, so that a service never runs inside another.
+//! The answer is collected, and the engine writes it in one call when the callback returns. Everything else is noted as
+//! an [`Effect`] and carried out after the callback, in order, so that no service runs inside another's callback.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -15,23 +15,27 @@ use crate::endpoint::Address;
 use crate::moment::Moment;
 use crate::stats::Stats;
 
-/// A connection with so many unsent bytes is full: its service is not asked for more.
+/// Unsent bytes at which a connection has no room for answers. An accepted one is then neither read nor served until
+/// they have fallen to a quarter.
 pub(crate) const HIGH_MARK: usize = 64 << 10;
 
-/// The most bytes of one message that a log line shows.
+/// Bytes of a message that a log line shows at most.
 const MAX_SHOWN: usize = 256;
 
-/// Takes a service's answers and wishes. Made anew for each callback.
+/// Takes a service's answers and requests. Each callback gets a new one.
 ///
-/// A service answers the peer at hand with [`reply`](Self::reply), and reaches any other connection by its
-/// [`Peer`], also from a timer:
+/// Most callbacks have a peer at hand: the connection or datagram that they are about. [`reply`](Self::reply),
+/// [`tag`](Self::tag), [`pause`](Self::pause), [`close`](Self::close) and the like concern it; in a callback without
+/// one, such as [`line`](super::Service::line), they do nothing. [`send`](Self::send) reaches any other connection by
+/// its [`Peer`], also from a timer. This service broadcasts what each member says to the others, and pushes the number
+/// of members to all of them once a second:
 ///
 /// ```
 /// use std::time::Duration;
 /// use pingpong::CloseReason;
 /// use pingpong::service::{Input, Outbox, Peer, Service};
 ///
-/// /// Tells every line to all the others, and once a second how many they are.
+/// /// A room, in which every line goes to all other members.
 /// #[derive(Default)]
 /// struct Room {
 ///     members: Vec<Peer>,
@@ -75,38 +79,38 @@ pub struct Outbox<'a> {
     recipient: Option<Recipient<'a>>,
     turn: &'a mut Turn,
     output: &'a mut Output,
-    /// The part of the input that is sent back where it lies, before the replies.
+    /// The part of the input that is sent back from where it lies. It precedes `Output::replies`.
     in_place: Range<usize>,
-    /// Whether there is an answer, be it an empty one.
+    /// There is an answer, perhaps an empty one.
     answered: bool,
 }
 
-/// The service that is being called.
+/// The service that a callback is made to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Caller<'a> {
     pub(crate) id: ServiceId,
     pub(crate) name: &'a str,
 }
 
-/// The peer at hand, as an [`Outbox`] needs to know it.
+/// The peer at hand, as far as an [`Outbox`] needs to know it.
 #[derive(Debug)]
 pub(crate) struct Recipient<'a> {
-    /// `None` when it has gone, or never was there.
+    /// `None` if it has closed, or was never connected.
     pub(crate) peer: Option<Peer>,
     pub(crate) address: &'a Address,
     pub(crate) tag: &'a mut u64,
-    /// Bytes that already wait to be sent to it.
+    /// Unsent bytes for it that wait already.
     pub(crate) waiting: usize,
 }
 
 impl<'a> Recipient<'a> {
-    /// A peer that has gone, or never was there: its service may still look at its address and its tag.
+    /// A peer that has closed or was never connected. Its service can still read its address and its tag.
     pub(crate) fn gone(address: &'a Address, tag: &'a mut u64) -> Self {
         Self { peer: None, address, tag, waiting: 0 }
     }
 }
 
-/// What all callbacks of a turn share: the time, and the counters.
+/// What all callbacks of a turn share: the time and the counters.
 #[derive(Debug, Default)]
 pub(crate) struct Turn {
     pub(crate) now: Moment,
@@ -141,11 +145,13 @@ impl Unsent {
 /// What callbacks leave behind for the engine.
 #[derive(Debug, Default)]
 pub(crate) struct Output {
-    /// What the service at hand answers, before the kernel has taken its share.
+    /// The replies of the last callback, cleared for the next one.
     pub(crate) replies: Vec<u8>,
+    /// The effects that have not been carried out yet.
     pub(crate) effects: Effects,
-    /// For the console.
+    /// Text for the console, until the reactor takes it.
     pub(crate) printed: Vec<u8>,
+    /// A service has said that it takes no more lines.
     pub(crate) ignores_lines: bool,
 }
 
@@ -153,15 +159,15 @@ pub(crate) struct Output {
 #[derive(Debug)]
 pub(crate) struct Answer {
     in_place: Range<usize>,
-    /// Whether there is an answer, be it an empty one.
+    /// There is an answer, perhaps an empty one.
     pub(crate) is_given: bool,
-    /// Whether the service might have answered more.
+    /// There was still room when the service returned: it left its input for another reason.
     pub(crate) has_room: bool,
 }
 
 impl Answer {
-    /// The bytes to send, in one piece so that one call sends them: the part of the `input` that is sent back where it
-    /// lies, then the replies.
+    /// The bytes to send: the part of `input` that is sent back, then the replies. In one piece, so that one call sends
+    /// them; where either is empty, nothing is copied.
     #[inline(always)]
     pub(crate) fn join<'b>(&self, input: &'b [u8], replies: &'b mut Vec<u8>) -> &'b [u8] {
         let in_place = &input[self.in_place.clone()];
@@ -176,7 +182,7 @@ impl Answer {
 }
 
 impl<'a> Outbox<'a> {
-    /// An empty outbox for a callback of this service.
+    /// An empty outbox for a callback to this service.
     pub(crate) fn new(
         caller: Caller<'a>,
         recipient: Option<Recipient<'a>>,
@@ -187,21 +193,22 @@ impl<'a> Outbox<'a> {
         Self { caller, recipient, turn, output, in_place: 0..0, answered: false }
     }
 
-    /// What has been answered. The callback is over.
+    /// Ends the callback: what it has answered.
     pub(crate) fn into_answer(self) -> Answer {
         Answer { has_room: self.has_room(), in_place: self.in_place, is_given: self.answered }
     }
 }
 
 impl Outbox<'_> {
-    /// Appends to the answer to the peer at hand. When it has gone (in [`closed`](super::Service::closed)) it goes nowhere.
+    /// Appends bytes to the answer to the peer at hand. Several replies to a datagram are one datagram; an empty reply is
+    /// an empty one.
     pub fn reply(&mut self, bytes: &[u8]) {
         self.answered = true;
         self.output.replies.extend_from_slice(bytes);
     }
 
-    /// Answers with the message last taken from `input`, as it stands there now: changed in place or not, it is
-    /// sent straight from the read buffer.
+    /// Answers with the message last taken from `input`, as it stands there now, changed in place or not. It is sent
+    /// from the read buffer without being copied.
     pub fn answer_in_place(&mut self, input: &Input<'_>) {
         self.answered = true;
         let message = input.message();
@@ -218,48 +225,52 @@ impl Outbox<'_> {
         }
     }
 
-    /// Whether the bytes waiting for the peer at hand are few enough for more. Look before you take a message.
+    /// Whether unsent bytes for the peer at hand are under the bound, 64 KiB. A service asks before it takes a message,
+    /// so that a peer which does not read its answers makes it buffer no more.
     pub fn has_room(&self) -> bool {
         let waiting = self.recipient.as_ref().map_or(0, |recipient| recipient.waiting);
         waiting + self.in_place.len() + self.output.replies.len() < HIGH_MARK
     }
 
-    /// The time: when this turn of the loop began, or where the loop
-    /// [keeps exact time](crate::Reactor::keep_exact_time), when what is at hand was received or fell due.
+    /// The time: when this turn of the loop began or last ran timers. With
+    /// [exact time](crate::Reactor::keep_exact_time): when what is at hand was received, or its timer ran.
     pub fn now(&self) -> Moment {
         self.turn.now
     }
 
-    /// The number that the connection at hand carries for its service, also when it has just gone or could not be
-    /// made; at first 0, or what [`Dial::tag`] said. A datagram socket that asks has one too, one that serves has none: 0.
+    /// The tag of the connection at hand: a number that is its service's alone, to find what it keeps for the
+    /// connection. At first it is 0, or [`Dial::tag`]. It is there also in [`closed`](super::Service::closed) and
+    /// [`failed`](super::Service::failed).
+    ///
+    /// An asking datagram socket has a tag too; for a serving one, and with no peer at hand, it is 0.
     pub fn tag(&self) -> u64 {
         self.recipient.as_ref().map_or(0, |recipient| *recipient.tag)
     }
 
-    /// Changes [`tag`](Self::tag).
+    /// Sets the [`tag`](Self::tag) of the connection, or asking socket, at hand.
     pub fn set_tag(&mut self, tag: u64) {
         if let Some(recipient) = &mut self.recipient {
             *recipient.tag = tag;
         }
     }
 
-    /// Stops reading from the connection at hand and offering what it sent, until [`resume`](Self::resume): its
-    /// service owes it an answer.
+    /// Pauses the connection at hand: it is not read, and its input not offered, until [`resume`](Self::resume). For a
+    /// service that owes it an answer: a paused connection is not closed for idleness, nor at the end of its stream.
     pub fn pause(&mut self) {
         self.note_for_stream(Effect::Pause);
     }
 
-    /// Lets the connection at hand go on: what it has sent is offered again.
+    /// Resumes the connection at hand: input that was left or put back is offered again.
     pub fn resume(&mut self) {
         self.note_for_stream(Effect::Resume);
     }
 
-    /// Closes the connection at hand, once what it is owed has been sent.
+    /// Closes the connection at hand once its unsent output has been sent. No more of its input is offered.
     pub fn close(&mut self) {
         self.note_for_stream(Effect::Close);
     }
 
-    /// The address of the peer at hand.
+    /// The address of the peer at hand; `None` without one.
     pub fn address(&self) -> Option<&Address> {
         self.recipient.as_ref().map(|recipient| recipient.address)
     }
@@ -281,48 +292,52 @@ impl Outbox<'_> {
         self.note(Effect::Send(to.into(), start..self.output.effects.bytes.len()));
     }
 
-    /// Closes any connection, once what it is owed has been sent.
+    /// Closes any connection once its unsent output has been sent. Does nothing if it has closed meanwhile.
     pub fn close_other(&mut self, other: impl Into<Peer>) {
         if let Peer::Stream(id) = other.into() {
             self.note(Effect::Close(id));
         }
     }
 
-    /// Tells a connection's peer that we have finished sending (shutdown(2)), once what waits has been sent.
+    /// Ends our half of a connection (shutdown(2), SHUT_WR) once its unsent output has been sent. Its input is still
+    /// received.
     pub fn finish_sending(&mut self, to: impl Into<Peer>) {
         if let Peer::Stream(id) = to.into() {
             self.note(Effect::EndSending(id));
         }
     }
 
-    /// Dials (connect(2)): [`opened`](super::Service::opened) or [`failed`](super::Service::failed) tells the outcome.
+    /// Dials a stream (connect(2)). [`opened`](super::Service::opened) or [`failed`](super::Service::failed) tells the
+    /// outcome.
     pub fn connect(&mut self, to: impl Into<Dial>) {
         self.note(Effect::Connect(to.into()));
     }
 
-    /// Opens a datagram socket to ask from: [`opened`](super::Service::opened) or
-    /// [`failed`](super::Service::failed) tells the outcome.
+    /// Opens an asking datagram socket, one that is connected to a far side: [`opened`](super::Service::opened) or
+    /// [`failed`](super::Service::failed) tells the outcome. [`send`](Self::send) asks, and answers are
+    /// [`received`](super::Service::received).
     pub fn ask(&mut self, to: impl Into<Dial>) {
         self.note(Effect::Ask(to.into()));
     }
 
-    /// No more lines are wanted: the console shows no prompt any more.
+    /// Says that lines are not wanted any more: the console shows no further prompt.
     pub fn ignore_lines(&mut self) {
         self.output.ignores_lines = true;
     }
 
-    /// Writes to the console.
+    /// Prints text on the console; it appears at the end of the turn. Without a console it is discarded.
     pub fn print(&mut self, text: &[u8]) {
         self.output.printed.extend_from_slice(text);
     }
 
-    /// Ends this service: nobody is let in any more, and its connections are closed once they have got what they are
-    /// owed. When it was the last one, the server drains.
+    /// Ends this service: its listeners are closed, and its connections too once they are owed nothing. When no service
+    /// listens any more, the server [drains](Self::drain).
     pub fn retire(&mut self) {
         self.note(Effect::Retire);
     }
 
-    /// Shuts the server down, as SIGTERM would.
+    /// Shuts the server down: takes in what has arrived, gives the answers that are owed, for
+    /// [`Limits::drain`](crate::Limits::drain) at most, then ends the loop.
     pub fn drain(&mut self) {
         self.note(Effect::Drain);
     }
@@ -332,20 +347,21 @@ impl Outbox<'_> {
         self.note(Effect::Stop);
     }
 
-    /// Calls [`expired`](super::Service::expired) with `key` after `delay`. With a connection at hand the timer is
-    /// that connection's: the outbox is again its own then, and the timer ends with it.
+    /// Sets a timer: [`expired`](super::Service::expired) is called with `key` after `delay`. With a connection at hand
+    /// the connection owns the timer: it is at hand again then, and the timer ends with it.
     pub fn after(&mut self, delay: Duration, key: u64) {
         let owner = self.stream();
         self.note(Effect::After { owner, at: self.turn.now + delay, key });
     }
 
-    /// Calls [`expired`](super::Service::expired) with `key` at this moment, whoever is at hand now: the timer is the
-    /// service's own.
+    /// Sets a timer of the service's own: [`expired`](super::Service::expired) is called with `key` at this moment, or
+    /// as soon as possible if it has passed, without a peer at hand.
     pub fn wake_at(&mut self, at: Moment, key: u64) {
         self.note(Effect::After { owner: None, at, key });
     }
 
-    /// Counts a message and, where the log shows messages (`-vv`), writes it there with its answer.
+    /// Counts a message ([`Stats::messages`](crate::Stats::messages)). At log level `trace` also logs it with its
+    /// answer, which is only computed then.
     pub fn record(&mut self, question: &[u8], answer: impl FnOnce() -> Vec<u8>) {
         self.turn.stats.messages += 1;
         if log_enabled!(log::Level::Trace) {
@@ -353,7 +369,8 @@ impl Outbox<'_> {
         }
     }
 
-    /// Counts a datagram that the service leaves unanswered because an answer could set off a loop.
+    /// Counts a datagram that the service does not answer because an answer could set off a loop
+    /// ([`Stats::loops`](crate::Stats::loops)).
     pub fn count_unanswered(&mut self) {
         self.turn.stats.loops += 1;
     }
@@ -365,6 +382,7 @@ impl Outbox<'_> {
         log::trace!("{}: {address} received {question}, answered {answer}", self.caller.name);
     }
 
+    /// The connection at hand, if the peer at hand is one.
     fn stream(&self) -> Option<ConnId> {
         match self.recipient.as_ref()?.peer? {
             Peer::Stream(id) => Some(id),
@@ -383,16 +401,13 @@ impl Outbox<'_> {
     }
 }
 
-/// A message as a log line shows it: quoted, escaped, cut where it is long.
+/// A message as a log line shows it: quoted, escaped, and cut after [`MAX_SHOWN`] bytes.
 struct Shown<'a>(&'a [u8]);
 
 impl std::fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (shown, cut) = self.0.split_at(self.0.len().min(MAX_SHOWN));
         write!(f, "\"{}\"", shown.escape_ascii())?;
-        match cut.len() {
-            0 => Ok(()),
-            more => write!(f, " (and {more} bytes more)"),
-        }
+        if cut.is_empty() { Ok(()) } else { write!(f, " (and {} bytes more)", cut.len()) }
     }
 }

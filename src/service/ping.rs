@@ -1,22 +1,23 @@
-//! The ping service: `ping` is answered with `pong`, and so is everything else.
+//! The ping service: answers everything with `pong`, and a `ping` with its own bytes turned into one.
 
 use super::answers::is_answer;
 use super::{Framing, Input, Outbox, Peer, Service};
 
-/// From `i` to `o`, in either case.
+/// The distance from `i` to `o`, in both cases.
 const I_TO_O: u8 = b'o' - b'i';
 
-/// Answers every message. One that is `ping` (in any case), alone or followed by white space and anything, gets its
-/// own bytes back with the `i` turned to `o`: `PING 7 abc` gets `PONG 7 abc`. Anything else gets `pong`.
+/// Answers every message. A message that is `ping`, in upper or lower case, alone or followed by white space and
+/// anything, gets its own bytes back with the `i` turned to `o`: `PING 7 abc` gets `PONG 7 abc`. Anything else gets
+/// `pong`.
 ///
-/// A datagram that is empty or itself an answer stays unanswered.
+/// A datagram that is empty or looks like an answer itself is not answered.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Ping {
     framing: Framing,
 }
 
 impl Ping {
-    /// A ping service that cuts its streams so.
+    /// A ping service that cuts streams into messages by `framing`.
     pub const fn new(framing: Framing) -> Self {
         Self { framing }
     }
@@ -32,7 +33,7 @@ impl Service for Ping {
         {
             if is_ping(message.text) {
                 out.record(message.text, || pong_to(message.text));
-                // As long as the question, so that it goes out from where it lies.
+                // The answer is as long as the question: it is sent from where it lies.
                 message.text[1] += I_TO_O;
                 out.answer_in_place(input);
             } else {
@@ -44,7 +45,7 @@ impl Service for Ping {
         }
     }
 
-    /// A proper `ping` gets an answer of its own length, and no service answers that.
+    /// True of a proper `ping`: its answer has its own length, and no service here answers that.
     fn is_harmless(&self, datagram: &[u8]) -> bool {
         is_ping(datagram)
     }

@@ -1,9 +1,9 @@
-//! What ends a line: the one place that knows.
+//! Line terminators: LF, or CR LF.
 
-/// What ends a line.
+/// What ends a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Terminator {
-    /// Nothing: a chunk, a bare datagram or an unterminated last line.
+    /// Nothing: the message is a chunk, a datagram without LF, or an unterminated last line.
     None,
     /// LF.
     Lf,
@@ -12,7 +12,7 @@ pub enum Terminator {
 }
 
 impl Terminator {
-    /// What ends `line`.
+    /// The terminator at the end of `line`.
     pub const fn of(line: &[u8]) -> Self {
         match line {
             [.., b'\r', b'\n'] => Self::CrLf,
@@ -21,7 +21,7 @@ impl Terminator {
         }
     }
 
-    /// The bytes it is made of.
+    /// The bytes of the terminator; none for [`None`](Self::None).
     pub const fn as_bytes(self) -> &'static [u8] {
         match self {
             Self::None => b"",

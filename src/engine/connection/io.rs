@@ -1,4 +1,8 @@
 //! The calls on a connection's socket, and what their results mean.
+//!
+//! Each call uses up a bit of `edge`: `WouldBlock`, and a short read or write, clear it, and only an event sets it
+//! again. `Interrupted` (EINTR) leaves the bit, so that the call is repeated. Any other error ends this connection and
+//! nothing else.
 
 use std::io::ErrorKind::{BrokenPipe, Interrupted, WouldBlock};
 
@@ -10,7 +14,8 @@ use crate::error::CloseReason;
 use crate::service::{ConnId, Turn};
 
 impl<T> Connection<T> {
-    /// Reads into `scratch`, if it is time to, and keeps that with what was kept before. How many bytes it has read.
+    /// Reads into `scratch`, if the connection wants to read, and returns the number of bytes. Where input was kept
+    /// before, the bytes are appended to it.
     #[inline(always)]
     pub(in crate::engine) fn fill<N: Net<Stream = T>>(
         &mut self,
@@ -70,7 +75,8 @@ impl<T> Connection<T> {
         }
     }
 
-    /// Reads and throws away; whether the peer has finished, is gone, or has sent more than enough.
+    /// Reads once and discards that. Returns whether lingering is over: the peer's stream has ended or broken, or the
+    /// bytes to discard are used up.
     pub(in crate::engine) fn discard<N: Net<Stream = T>>(
         &mut self,
         net: &mut N,
@@ -79,7 +85,7 @@ impl<T> Connection<T> {
     ) -> bool {
         let active = self.active_at;
         let Ok(count) = self.read(net, scratch, turn) else { return true };
-        // What is thrown away prolongs nothing.
+        // Discarded bytes do not prolong the linger limit.
         self.active_at = active;
         self.use_up(count);
         self.allowance == 0 || self.receiving == Receiving::Ended
@@ -97,7 +103,9 @@ impl<T> Connection<T> {
                 Ok(0)
             }
             Ok(count) => {
-                // A short read has emptied the stream: the call that would return WouldBlock can be saved.
+                // A short read has emptied the stream, which saves the call that would return WouldBlock. Not where a
+                // FIN, an error or an urgent mark may stand right behind the data: they share its edge, there is no
+                // second one, and the connection would leak.
                 self.edge.readable = count == scratch.len() || !self.edge.short_read_drains;
                 self.active_at = turn.now;
                 turn.stats.bytes_in += count as u64;
@@ -112,7 +120,7 @@ impl<T> Connection<T> {
         }
     }
 
-    /// Sends what waits, as far as the kernel takes it.
+    /// Sends unsent output, as much as the kernel takes.
     pub(in crate::engine) fn flush<N: Net<Stream = T>>(
         &mut self,
         net: &mut N,
@@ -122,7 +130,7 @@ impl<T> Connection<T> {
         self.write(net, pool, turn, &[])
     }
 
-    /// Sends what waits and then `bytes`, as far as the kernel takes it; keeps the rest.
+    /// Sends unsent output, then `bytes`, as much as the kernel takes. Keeps the rest.
     pub(in crate::engine) fn write<N: Net<Stream = T>>(
         &mut self,
         net: &mut N,
@@ -153,7 +161,7 @@ impl<T> Connection<T> {
         while self.edge.writable {
             match net.send(&mut self.stream, bytes) {
                 Ok(count) => {
-                    // A short write has filled the kernel's buffer: an event says when there is room again.
+                    // A short write has filled the kernel's buffer; an event tells when there is room again.
                     self.edge.writable = count == bytes.len();
                     self.active_at = turn.now;
                     self.progress_at = turn.now;
@@ -176,18 +184,18 @@ impl<T> Connection<T> {
         Ok(())
     }
 
-    /// Has its events reported from now on.
+    /// Has the socket's events reported under `id` from now on.
     pub(in crate::engine) fn register<N: Net<Stream = T>>(&mut self, net: &mut N, id: ConnId) -> std::io::Result<()> {
         net.register_stream(&mut self.stream, id)
     }
 
-    /// Says whether output waits for the socket to become writable.
+    /// Tells the seam whether output waits for the socket to become writable.
     pub(in crate::engine) fn arm<N: Net<Stream = T>>(&mut self, net: &mut N, id: ConnId) -> std::io::Result<()> {
         let output_waits = self.has_unsent();
         net.arm_stream(&mut self.stream, id, output_waits)
     }
 
-    /// Whether a dialled connection is there by now; an error when it never will be.
+    /// Whether the socket is connected by now. Fails when it never will be.
     pub(in crate::engine) fn is_established<N: Net<Stream = T>>(&mut self, net: &mut N) -> std::io::Result<bool> {
         net.established(&mut self.stream)
     }

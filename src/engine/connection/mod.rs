@@ -1,10 +1,14 @@
 //! One connection: its state, the facts beside it, and what follows from them.
 //!
-//! The fields are private; verbs change them, and what can be derived is derived. `state` has the states and what each
-//! half of the conversation has come to, `io` the calls on the socket and what their results mean. `turn` gives a
-//! connection its step and acts on what these functions say.
+//! The fields are private: methods change them, and what can be derived is not stored. A connection decides nothing
+//! about the loop; `turn` calls it in each step and acts on what it says.
+//!
+//! - `state`: the states, what events have told, and what has become of each direction
+//! - `io`: the calls on the socket, and what their results mean
+//! - `offer`: input on its way to the service, and back
 
 mod io;
+mod offer;
 mod state;
 
 use std::collections::VecDeque;
@@ -15,17 +19,15 @@ use crate::endpoint::Address;
 use crate::error::CloseReason;
 use crate::limits::Limits;
 use crate::moment::Moment;
-use crate::service::{
-    ConnId, Consumed, Decision, Extent, HIGH_MARK, Input, Peer, Recipient, ServiceId, Turn, is_over_limit,
-};
+use crate::service::{ConnId, Decision, HIGH_MARK, Peer, Recipient, ServiceId, Turn, is_over_limit};
 
 pub(super) use state::State;
 use state::{Edge, Receiving, Seen, Sending, TimeLimit};
 
-/// Unsent bytes at which a congested connection is read again.
+/// A congested connection whose unsent bytes have fallen to this is read again.
 const LOW_MARK: usize = HIGH_MARK / 4;
 
-/// Bytes thrown away of a peer that sends on after we have closed.
+/// Bytes that a lingering connection discards at most before it is closed.
 const LINGER_BYTES: u32 = 4 << 20;
 
 #[derive(Debug)]
@@ -34,18 +36,18 @@ pub(super) struct Connection<T> {
     /// Given by the table.
     id: ConnId,
     service: ServiceId,
-    /// Timers set for it that have not run out.
+    /// Timers that it owns and that have not run out.
     timers: u32,
-    /// Its service's own number for it.
+    /// A number that belongs to its service: `Outbox::tag`.
     tag: u64,
-    /// What has arrived and was not taken.
+    /// Input that the service has not taken.
     rx: Lent,
-    /// What was answered and not yet sent.
+    /// Output that the kernel has not taken.
     tx: Lent,
     state: State,
-    /// When the last byte came in or went out, those thrown away not counted.
+    /// When a byte last came in or went out, discarded input not counted.
     active_at: Moment,
-    /// When output last moved, or began to wait.
+    /// When the kernel last took output, or output began to wait.
     progress_at: Moment,
     peer: Address,
     edge: Edge,
@@ -56,17 +58,17 @@ pub(super) struct Connection<T> {
     seen: Seen,
     /// What `auto` framing has decided.
     decision: Decision,
-    /// We have made it, to ask; else the peer has.
+    /// Dialled by a service of ours; otherwise accepted.
     is_dialled: bool,
-    /// The service owes an answer and wants nothing until it is given.
+    /// The service owes an answer and takes no input until it has given it.
     paused: bool,
-    /// So much output waits that no more is made, until it has fallen under the low mark.
+    /// Unsent output has reached the high mark and not yet fallen to the low mark: nothing is read or served.
     congested: bool,
-    /// In the run queue.
+    /// It is in the run queue.
     queued: bool,
 }
 
-/// A connection that has been closed: what is left to be told of it.
+/// What is left of a closed connection.
 pub(super) struct Closed {
     pub(super) service: ServiceId,
     pub(super) peer: Address,
@@ -74,31 +76,8 @@ pub(super) struct Closed {
     pub(super) timers: u32,
 }
 
-/// Input on its way to the service and back: what the connection has kept, if anything.
-pub(super) struct Offer {
-    kept: Lent,
-    /// Nothing stands behind it.
-    is_all: bool,
-    /// The stream ends there.
-    is_last: bool,
-    decision: Decision,
-}
-
-impl Offer {
-    /// The input: what was kept, or else the `fresh` bytes themselves.
-    #[inline(always)]
-    pub(super) fn input<'a>(&'a mut self, fresh: &'a mut [u8], max_message: usize) -> Input<'a> {
-        let extent = if self.is_last { Extent::Last } else { Extent::Partial };
-        let (bytes, scanned) = match &mut self.kept {
-            Some(kept) => kept.offer(),
-            None => (fresh, 0),
-        };
-        Input::stream(bytes, scanned, self.decision, extent, max_message)
-    }
-}
-
 impl<T> Connection<T> {
-    /// An accepted connection: writable from the start.
+    /// An accepted connection. Its socket is writable from the start, so that a greeting leaves in the same turn.
     pub(super) fn accepted(stream: T, service: ServiceId, peer: Address, short_read_drains: bool, now: Moment) -> Self {
         let mut accepted = Self::dialled(stream, service, peer, short_read_drains, now);
         accepted.state = State::Open;
@@ -107,7 +86,7 @@ impl<T> Connection<T> {
         accepted
     }
 
-    /// A connection that we have begun to make: it becomes writable when it is there.
+    /// A connection that is being dialled. Its socket becomes writable once it has an outcome (connect(2)).
     pub(super) fn dialled(stream: T, service: ServiceId, peer: Address, short_read_drains: bool, now: Moment) -> Self {
         Self {
             stream,
@@ -134,7 +113,7 @@ impl<T> Connection<T> {
         }
     }
 
-    /// The same, carrying this number for its service.
+    /// The same with this tag.
     pub(super) fn with_tag(self, tag: u64) -> Self {
         Self { tag, ..self }
     }
@@ -150,7 +129,7 @@ impl<T> Connection<T> {
     }
 }
 
-/// What it is.
+/// What a connection is.
 impl<T> Connection<T> {
     pub(super) fn id(&self) -> ConnId {
         self.id
@@ -186,29 +165,30 @@ impl<T> Connection<T> {
     }
 }
 
-/// What follows from its fields.
+/// What follows from a connection's fields.
 impl<T> Connection<T> {
+    /// Whether output waits for the kernel to take it.
     pub(super) fn has_unsent(&self) -> bool {
         self.tx.is_some()
     }
 
-    /// Whether there is input that the service has not been offered, or not yet as the last.
+    /// Whether there is input that the service has not been offered, or not since the stream has ended.
     fn has_unseen(&self) -> bool {
         let most = if self.receiving == Receiving::Ended { Seen::Last } else { Seen::All };
         self.rx.is_some() && self.seen < most
     }
 
-    /// Whether the service may be offered input: it owes no answer, and there is room for the next one.
+    /// Whether the service may be offered input: it owes no answer, and unsent output is under the bound.
     fn is_willing(&self) -> bool {
         self.state == State::Open && !self.paused && !self.congested
     }
 
-    /// Whether what has been read is to be offered to the service.
+    /// Whether input that has been read already is to be offered to the service.
     pub(super) fn wants_service(&self) -> bool {
         self.is_willing() && self.has_unseen()
     }
 
-    /// Whether the next step reads from the socket.
+    /// Whether the next step reads from the socket. A congested connection does not, and so TCP slows its peer down.
     fn wants_read(&self) -> bool {
         match self.state {
             State::Open => {
@@ -220,15 +200,17 @@ impl<T> Connection<T> {
         }
     }
 
-    /// Whether a step now would get anywhere.
+    /// Whether a step now would do something. Such a connection goes into the run queue, because no event may come for
+    /// it: its last step left input in the kernel, or unsent output has fallen to the low mark, so that it may be read
+    /// again.
     pub(super) fn is_runnable(&self) -> bool {
         let has_outcome = self.state == State::Connecting && self.edge.writable;
         let wants_write = self.has_unsent() && self.edge.writable;
         has_outcome || self.wants_read() || self.wants_service() || wants_write
     }
 
-    /// Whether there is nothing to see to before the next event: it is open, its buffers are empty now and its output was
-    /// before, and no time limit begins.
+    /// Whether nothing is to be done before the next event: it is open, both its buffers are empty, the output was
+    /// empty before the step too, and no time limit applies. Implies that `conclude` would change nothing.
     #[inline(always)]
     pub(super) fn is_at_rest(&self, had_unsent: bool, limits: &Limits) -> bool {
         let untouched = self.rx.is_none() && self.tx.is_none() && !self.paused && !self.edge.readable;
@@ -241,7 +223,7 @@ impl<T> Connection<T> {
             && self.receiving == Receiving::Open
     }
 
-    /// Whether the service has been offered the rest of the input, has left it, and it is longer than a message may be.
+    /// Whether the service was offered all input and left more than one message may have.
     pub(super) fn is_over_limit(&self, max_message: usize) -> bool {
         let is_left = self.state == State::Open && self.seen > Seen::Part && !self.paused;
         is_left && self.rx.as_ref().is_some_and(|rx| is_over_limit(rx.bytes(), max_message))
@@ -270,19 +252,20 @@ impl<T> Connection<T> {
         }
     }
 
-    /// Why a connection that an event has told to be broken, or closed on both sides, is to be closed now: no call on
-    /// it would find that out.
+    /// Why a connection is to be closed that an event reported as broken or closed in both directions. Only where no
+    /// step would do anything: otherwise a read or a write finds out itself, after what arrived before. A paused
+    /// connection reads nothing, and would stay for ever.
     pub(super) fn hung_up(&self) -> Option<CloseReason> {
         let why = self.edge.hung_up.filter(|_| !self.is_runnable())?;
         Some(self.state.closing().unwrap_or(why))
     }
 
-    /// Whether the service has said its last and all of it is out: a FIN is due.
+    /// Whether our FIN is due: the service has ended its sending, and all output has been sent.
     pub(super) fn owes_fin(&self) -> bool {
         self.sending == Sending::Ending && self.state == State::Open && !self.has_unsent()
     }
 
-    /// Why the connection is being closed, once its output is out.
+    /// Why a finishing connection is being closed, once all its output has been sent.
     pub(super) fn finished(&self) -> Option<CloseReason> {
         match self.state {
             State::Finishing(why) if !self.has_unsent() => Some(why),
@@ -290,12 +273,12 @@ impl<T> Connection<T> {
         }
     }
 
-    /// Whether the peer has finished sending, so that nothing it sends could be left unread.
+    /// Whether the end of the peer's stream has been read: no input can be left unread.
     pub(super) fn has_ended(&self) -> bool {
         self.receiving == Receiving::Ended
     }
 
-    /// The time limit that applies to it now.
+    /// The time limit that applies now: linger, stall, or idle.
     pub(super) fn time_limit(&self, limits: &Limits) -> Option<TimeLimit> {
         let limit = |since, length, why| Some(TimeLimit { since, length, why });
         match self.state {
@@ -309,25 +292,25 @@ impl<T> Connection<T> {
     }
 }
 
-/// What changes it.
+/// What changes a connection.
 impl<T> Connection<T> {
-    /// Enters a state: the only place where it changes.
+    /// Changes the state, and traces that: no other function does.
     fn enter(&mut self, next: State) {
         log::trace!(target: "pingpong::state", "{}: {:?}, then {next:?}", self.peer, self.state);
         self.state = next;
     }
 
-    /// Takes in what an event says.
+    /// Notes what an event says.
     pub(super) fn apply(&mut self, event: Readiness) {
         self.edge.apply(event);
     }
 
-    /// A dialled connection is there.
+    /// Opens a dialled connection, which is connected now.
     pub(super) fn open(&mut self) {
         self.enter(State::Open);
     }
 
-    /// Puts it into the run queue, if a step would get anywhere and it is not there already.
+    /// Appends it to the run queue, if a step would do something and it is not there already.
     pub(super) fn enqueue(&mut self, id: ConnId, runnable: &mut VecDeque<ConnId>) {
         if self.is_runnable() && !self.queued {
             self.queued = true;
@@ -335,57 +318,19 @@ impl<T> Connection<T> {
         }
     }
 
-    /// It has been taken out of the run queue, if it was there.
+    /// Notes that it is not in the run queue any more.
     pub(super) fn dequeue(&mut self) {
         self.queued = false;
     }
 
-    /// Whether a dial has an outcome is to be found out: a Unix one has it at once, and no event tells.
+    /// Assumes that the socket is writable, though no event said so: the next step asks whether the dial has an outcome.
     pub(super) fn assume_writable(&mut self) {
         self.edge.writable = true;
     }
 
-    /// The dial has no outcome yet.
+    /// Waits for an event to say that the socket is writable.
     pub(super) fn await_writable(&mut self) {
         self.edge.writable = false;
-    }
-
-    /// Its input on the way to the service; [`keep`](Self::keep) brings back what the service leaves of it.
-    #[inline(always)]
-    pub(super) fn offer(&mut self) -> Offer {
-        let kept = self.rx.take();
-        let is_all = kept.as_ref().is_none_or(|kept| kept.offers_all());
-        Offer { is_last: is_all && self.receiving == Receiving::Ended, kept, is_all, decision: self.decision }
-    }
-
-    /// Keeps what the service has not consumed of an offer, which was made of `fresh` where nothing was kept before.
-    /// Whether `auto` framing begins to wait for a line end.
-    #[inline(always)]
-    pub(super) fn keep(
-        &mut self,
-        offer: Offer,
-        consumed: Consumed,
-        has_room: bool,
-        fresh: &[u8],
-        pool: &mut Pool,
-    ) -> bool {
-        let Offer { mut kept, is_all, is_last, decision } = offer;
-        self.decision = consumed.decision;
-        if kept.is_some() {
-            pool.consume(&mut kept, consumed.taken);
-            self.rx = kept;
-        } else if consumed.taken < fresh.len() {
-            pool.append(&mut self.rx, &fresh[consumed.taken..]);
-        }
-        // Mostly nothing is left.
-        let Some(rx) = &mut self.rx else { return false };
-        rx.note(consumed.scanned, consumed.put_back);
-        self.seen = match (has_room && is_all, is_last) {
-            (false, _) => Seen::Part,
-            (true, false) => Seen::All,
-            (true, true) => Seen::Last,
-        };
-        decision != Decision::Waiting && consumed.decision == Decision::Waiting
     }
 
     /// The wait for the end of a first line is over: what has arrived is a chunk, and so is what follows.
@@ -396,18 +341,18 @@ impl<T> Connection<T> {
         }
     }
 
-    /// The service owes an answer.
+    /// Stops reading and serving it, until [`resume`](Self::resume).
     pub(super) fn pause(&mut self) {
         self.paused = self.state == State::Open;
     }
 
-    /// The service goes on: its input is offered again, paused or not.
+    /// Ends a pause, and has the input offered again even without one.
     pub(super) fn resume(&mut self) {
         self.paused = false;
         self.seen = Seen::Part;
     }
 
-    /// The service has said its last.
+    /// Ends our sending: a FIN follows the output that waits.
     pub(super) fn end_sending(&mut self) {
         if self.sending == Sending::Open {
             self.sending = Sending::Ending;
@@ -443,7 +388,7 @@ impl<T> Connection<T> {
         self.seen = Seen::Part;
     }
 
-    /// Begins to close. What it is owed is sent; its input is of no more interest.
+    /// Begins to close an open connection: output is still sent, input is discarded.
     pub(super) fn finish(&mut self, why: CloseReason, pool: &mut Pool) {
         if self.state == State::Open {
             self.enter(State::Finishing(why));
@@ -452,12 +397,12 @@ impl<T> Connection<T> {
         pool.take_back(&mut self.rx);
     }
 
-    /// Our FIN has been sent: awaits the peer's.
+    /// Begins to linger, after our FIN: input is discarded until the peer's FIN.
     pub(super) fn linger(&mut self, why: CloseReason) {
         self.enter(State::Lingering(why));
         self.allowance = LINGER_BYTES;
         self.sending = Sending::Ended;
-        // Whatever was left unread by a short read or by a pause is to be looked at once.
+        // Input that a short read or a pause left in the kernel raises no further edge.
         self.edge.assume_readable();
     }
 

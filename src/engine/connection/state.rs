@@ -1,4 +1,6 @@
-//! The states of a connection, and what each of its halves has come to.
+//! The states of a connection, what events have told of its socket, and what has become of each direction.
+//!
+//! Plain data: `connection` decides what changes it, `io` what calls use up.
 
 use std::time::Duration;
 
@@ -6,13 +8,13 @@ use super::super::event::Readiness;
 use crate::error::CloseReason;
 use crate::moment::Moment;
 
-/// How far a connection has come.
+/// How far a connection has come on its way from dialling to closing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::engine) enum State {
-    /// Dialled: whether the far side is there is not known yet.
+    /// Dialled, without an outcome yet.
     Connecting,
     Open,
-    /// Closing: no more is read, what is owed is still sent.
+    /// Being closed: nothing is read or served any more, unsent output is still sent.
     Finishing(CloseReason),
     /// Our FIN is out; the peer's is awaited, and what it sends meanwhile is thrown away. Closing with unread input
     /// would make the kernel drop what is still under way to the peer.
@@ -29,23 +31,24 @@ impl State {
     }
 }
 
-/// What events have said and calls have used up. Events are edges: each is told once.
+/// What events have told of a socket and calls have not used up yet. Events are edges: each is told once (EPOLLET,
+/// epoll(7)).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Edge {
-    /// There may be something to read.
+    /// A read may return something.
     pub(super) readable: bool,
-    /// There may be room to write.
+    /// A write may find room.
     pub(super) writable: bool,
-    /// A short read has emptied the stream. It has not where a FIN, an error or an urgent mark may stand behind the
-    /// bytes: they may share one edge, and there would be no second one.
+    /// A short read means that the stream is empty. False from the event on that tells of a FIN, an error or an urgent
+    /// mark: these may stand behind the data of the same edge.
     pub(super) short_read_drains: bool,
-    /// The connection is broken, or closed on both sides. Reading or writing shows that where there is something to
-    /// read or to write; else nothing but the event does.
+    /// An event told that the connection is broken, or closed in both directions. A read or a write would find that
+    /// out; a connection that does neither now is closed on account of this.
     pub(super) hung_up: Option<CloseReason>,
 }
 
 impl Edge {
-    /// Takes in what an event says.
+    /// Adds what an event says. Errors and hang-ups set both bits: the next call finds out what has happened.
     pub(super) fn apply(&mut self, event: Readiness) {
         let fatal = event.error || event.write_closed;
         self.readable |= event.readable || event.read_closed || fatal;
@@ -56,14 +59,14 @@ impl Edge {
         }
     }
 
-    /// The next read is to find the end of what has arrived, whatever events have said.
+    /// Assumes that there is something to read, though no event said so, and has reads go on until `WouldBlock`.
     pub(super) fn assume_readable(&mut self) {
         self.readable = true;
         self.short_read_drains = false;
     }
 }
 
-/// What is still to come from the peer.
+/// What has become of the direction from the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Receiving {
     Open,
@@ -71,36 +74,37 @@ pub(super) enum Receiving {
     Draining,
     /// The server is draining, and nothing is read any more.
     Stopped,
-    /// The peer has finished sending.
+    /// The end of the stream has been read.
     Ended,
 }
 
-/// What is still to come from the service.
+/// What has become of the direction to the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sending {
     Open,
-    /// The service has said its last; it is sent as soon as there is room.
+    /// The service has ended it; our FIN follows the unsent output.
     Ending,
-    /// Our FIN is out.
+    /// Our FIN has been sent.
     Ended,
 }
 
-/// How much of what has arrived the service has been offered, with room to answer it.
+/// How much of the input the service has been offered, with room for its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Seen {
     /// Not all of it.
     Part,
     /// All of it.
     All,
-    /// All of it, and that the stream ends there.
+    /// All of it, since the stream has ended.
     Last,
 }
 
-/// How long something may take, and what exceeding it means.
+/// A limit of time on a connection.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::engine) struct TimeLimit {
     pub(super) since: Moment,
     pub(in crate::engine) length: Duration,
+    /// The reason of the close when it is over.
     pub(in crate::engine) why: CloseReason,
 }
 

@@ -1,7 +1,12 @@
 //! Datagrams: received in batches, answered at once.
 //!
-//! `screen` says which may be answered; `socket` has how the answers leave, and what waits for room. One bad datagram,
-//! or one destination that cannot be reached, is never more than a count.
+//! A bad datagram, or a destination that cannot be reached, is counted and never ends anything.
+//!
+//! - `screen`: which datagrams may be answered
+//! - `socket`: one socket, and the answers that wait for room in its send buffer
+//!
+//! `Engine::dispatch` notes events of a socket here, and has `receive_pending` called once a turn; `dial` adds sockets
+//! to ask from, `drain` closes them all.
 
 mod backlog;
 mod screen;
@@ -24,19 +29,20 @@ use crate::service::{Input, Outbox, Peer, Recipient, Service};
 use screen::Silence;
 pub(super) use socket::{Asks, DatagramSocket};
 
-/// Receives per socket and turn; each takes a whole batch.
+/// Receives from one socket in one turn, a batch each: what they leave keeps the loop from sleeping, and other sources
+/// have their turn before it.
 const RECEIVES_PER_TURN: usize = 4;
 
 /// The datagram sockets, and what they share.
 #[derive(Debug)]
 pub(super) struct Datagrams<D> {
-    /// In slots that are not used again while the engine runs: closing them is the last thing it does.
+    /// By number. Numbers are not reused: sockets are closed only by a drain, after which none is added.
     sockets: Slab<DatagramSocket<D>>,
-    /// Sockets that may have something to read.
+    /// The numbers of the sockets that may have something to read.
     arrived: VecDeque<u32>,
     batch: Batch,
     budget: Option<Budget>,
-    /// When it was last logged that a source is over its budget.
+    /// When the last warning about a source over its budget was logged.
     warned: Option<Moment>,
 }
 
@@ -59,11 +65,12 @@ impl<D> Datagrams<D> {
         self.sockets.iter().map(|(_, socket)| &socket.socket)
     }
 
-    /// Whether there are sockets that questions come to.
+    /// Whether any socket serves, rather than asks.
     pub(super) fn has_serving_sockets(&self) -> bool {
         self.sockets.iter().any(|(_, socket)| socket.asks.is_none())
     }
 
+    /// Whether nothing is left to read from, or to send on, any socket.
     pub(super) fn are_idle(&self) -> bool {
         self.sockets.iter().all(|(_, socket)| socket.is_idle())
     }
@@ -73,7 +80,7 @@ impl<D> Datagrams<D> {
         !self.arrived.is_empty()
     }
 
-    /// Every socket is to be read from, whatever events have said.
+    /// Assumes that every socket has something to read, though no event said so.
     pub(super) fn assume_arrivals(&mut self) {
         for (_, socket) in &mut self.sockets {
             socket.note_arrival(&mut self.arrived);
@@ -82,7 +89,8 @@ impl<D> Datagrams<D> {
 }
 
 impl<S: Service, N: Net> Engine<S, N> {
-    /// Adds a datagram socket, bound to `local`, whose messages this service gets.
+    /// Adds a serving datagram socket, bound to `local`, whose datagrams `service` gets. Fails where
+    /// [`Net::register_datagram`] does.
     pub fn bind(&mut self, service: ServiceId, socket: N::Datagram, local: Address) -> io::Result<()> {
         self.add_datagram(service, socket, local, None).map(drop)
     }
@@ -101,7 +109,7 @@ impl<S: Service, N: Net> Engine<S, N> {
         Ok(number)
     }
 
-    /// An event for a datagram socket.
+    /// Notes an event of a datagram socket: queues it for reading, sends what waits for room.
     pub(super) fn datagram_ready(&mut self, number: u32, readable: bool, writable: bool) {
         let is_open = self.is_running();
         let Self { net, datagrams: Datagrams { sockets, arrived, .. }, turn, .. } = self;
@@ -146,7 +154,7 @@ impl<S: Service, N: Net> Engine<S, N> {
         }
     }
 
-    /// Receives from one socket, a bounded number of times; whether more may wait.
+    /// Receives from one socket, up to [`RECEIVES_PER_TURN`] batches. Returns whether more may wait.
     fn receive(&mut self, number: u32, clock: Clock<'_>) -> bool {
         for _ in 0..RECEIVES_PER_TURN {
             let Self { net, datagrams: Datagrams { sockets, batch, .. }, turn, exact, .. } = self;
@@ -155,7 +163,7 @@ impl<S: Service, N: Net> Engine<S, N> {
             let more = match net.receive(&mut socket.socket, batch) {
                 Ok(more) => more,
                 Err(error) if error.kind() == WouldBlock => return false,
-                // An error that an earlier send left on the socket; reading it has cleared it.
+                // An earlier send left this error on the socket (udp(7): ICMP); reporting it has cleared it.
                 Err(error) => {
                     self.tell_asker(number, error);
                     self.settle();
@@ -177,6 +185,7 @@ impl<S: Service, N: Net> Engine<S, N> {
         true
     }
 
+    /// Has one datagram of the batch screened and, if it may be, answered.
     fn serve_datagram(&mut self, number: u32, slot: usize) {
         let Self { services, datagrams, turn, .. } = self;
         turn.stats.datagrams_in += 1;
@@ -196,7 +205,7 @@ impl<S: Service, N: Net> Engine<S, N> {
         }
     }
 
-    /// Has a datagram answered; whether there was an answer.
+    /// Gives one datagram of the batch to its service and sends the answer. Returns whether there was one.
     fn answer_datagram(&mut self, number: u32, slot: usize) -> bool {
         let Self { net, services, datagrams: Datagrams { sockets, batch, .. }, output, turn, .. } = self;
         let socket = &mut sockets[number as usize];
@@ -221,7 +230,7 @@ impl<S: Service, N: Net> Engine<S, N> {
         answer.is_given
     }
 
-    /// Counts what is lost when the datagram sockets close now, and closes them.
+    /// Closes the datagram sockets, or only the idle ones, and counts the datagrams lost with them.
     pub(super) fn close_datagrams(&mut self, only_idle: bool) {
         let Self { net, datagrams: Datagrams { sockets, .. }, turn, .. } = self;
         let closes = |socket: &DatagramSocket<N::Datagram>| !only_idle || socket.is_idle();

@@ -1,7 +1,9 @@
-//! Which datagrams may be answered.
+//! Decides which datagrams may be answered.
 //!
-//! A source address can be forged. So that no packet sets two responders talking for ever, and none gains more than a
-//! few bytes, some are never answered ([`Loop`](Silence::Loop)), and the others only within their source's budget.
+//! A source address can be forged. A forged datagram must not make two responders answer each other for ever, nor make
+//! this server send much more than was sent to it. So datagrams from certain sources are never answered
+//! ([`Silence::Loop`]), and others only while their source's budget lasts ([`Silence::Budget`]). What the bytes mean is
+//! for the service to say ([`Service::is_harmless`](crate::service::Service::is_harmless)).
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -12,8 +14,8 @@ use super::{DatagramSocket, Datagrams};
 use crate::endpoint::Address;
 use crate::moment::Moment;
 
-/// Ports of services that answer whatever they get: echo, daytime, quotd, chargen, time, domain, tftp, ntp, snmp,
-/// ldap, kpasswd, ssdp, mdns, memcached. (See CVE-2024-2169.)
+/// Ports of services that may answer an answer (CVE-2024-2169): echo, daytime, qotd, chargen, time, domain, tftp, ntp,
+/// snmp, ldap, kpasswd, ssdp, mdns, memcached.
 const RESPONDERS: [u16; 14] = [7, 13, 17, 19, 37, 53, 69, 123, 161, 389, 464, 1900, 5353, 11211];
 
 /// Why a datagram is not answered.
@@ -23,13 +25,13 @@ pub(super) enum Silence {
     Loop,
     /// Its source has used up its budget.
     Budget,
-    /// There is no address to answer to.
+    /// Its sender has no address: a Unix socket that is not bound.
     Nowhere,
 }
 
 impl<D> Datagrams<D> {
-    /// Whether this datagram, which waits in the batch, may be answered; and whose budget the answer is taken from, if
-    /// anyone's. Its service says whether the answer is harmless.
+    /// Decides whether the datagram in this slot of the batch may be answered. Returns the source whose budget its
+    /// answer is to be charged to, if it is.
     pub(super) fn screen(
         &mut self,
         number: u32,
@@ -73,13 +75,13 @@ impl<D> Datagrams<D> {
     }
 }
 
-/// Whether a source is neither on loopback nor the address that this socket was asked at.
+/// Whether a source is another host: neither loopback nor the address that the datagram was sent to.
 fn is_far<D>(ip: IpAddr, arrival: &Arrival, socket: &DatagramSocket<D>) -> bool {
     let own = arrival.local.or(socket.local.ip()).map(|local| local.to_canonical());
     !ip.is_loopback() && Some(ip) != own
 }
 
-/// Whether a datagram from here must not be answered, whatever it says.
+/// Whether datagrams from this source are never answered, whatever they say.
 fn is_suspect(source: &SocketAddr, ip: IpAddr) -> bool {
     let unfit = match ip {
         IpAddr::V4(ip) => ip.is_unspecified() || ip.is_multicast() || ip.is_broadcast(),

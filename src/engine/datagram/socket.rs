@@ -31,9 +31,9 @@ pub(in crate::engine) struct DatagramSocket<D> {
     number: u32,
     pub(in crate::engine) service: ServiceId,
     pub(super) local: Address,
-    /// Where it asks, if it does: then what arrives are answers.
+    /// Set where the socket asks: what arrives are answers then.
     pub(in crate::engine) asks: Option<Asks>,
-    /// There may be something to read; then it is in the queue for that.
+    /// There may be something to read, and the socket is in `Datagrams::arrived`.
     pub(super) readable: bool,
     backlog: Backlog,
     retry: Retry,
@@ -49,11 +49,12 @@ enum Retry {
     Set(Duration),
 }
 
-/// What makes a socket one that asks.
+/// What an asking socket has beyond a serving one.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct Asks {
+    /// The far side that it is connected to.
     pub(in crate::engine) to: Arc<Address>,
-    /// What it carries for its service.
+    /// A number that belongs to its service: `Outbox::tag`.
     pub(in crate::engine) tag: u64,
 }
 
@@ -68,12 +69,12 @@ impl<D> DatagramSocket<D> {
         !self.readable && self.backlog.is_empty()
     }
 
-    /// Datagrams that wait to be sent.
+    /// The number of datagrams that wait to be sent.
     pub(super) fn queued(&self) -> usize {
         self.backlog.len()
     }
 
-    /// Puts it into the queue of those to read from, if it is not there already.
+    /// Appends its number to `arrived`, if it is not there already.
     pub(super) fn note_arrival(&mut self, arrived: &mut VecDeque<u32>) {
         if !self.readable {
             self.readable = true;
