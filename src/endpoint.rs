@@ -69,7 +69,7 @@ pub enum EndpointProblem {
 }
 
 /// The address of a socket, as the kernel names it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Address {
     /// The address of a TCP or UDP socket. On a dual-stack socket an IPv4 peer is `::ffff:a.b.c.d` here (ipv6(7)).
     Ip(SocketAddr),

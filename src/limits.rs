@@ -24,7 +24,10 @@ pub struct Limits {
     /// The most bytes of a message in a stream, its terminator not counted. A longer one closes its connection
     /// ([`CloseReason::Overflow`](crate::CloseReason::Overflow)). Default: 64 KiB.
     pub max_message: usize,
-    /// The most bytes in the buffers of all connections together. A connection that needs more is closed
+    /// The most unsent bytes of one connection. A connection with more, because a service sends to it and its peer does
+    /// not read, is closed ([`CloseReason::Stall`](crate::CloseReason::Stall)). Default: 4 MiB.
+    pub max_unsent: usize,
+    /// The most bytes in the buffers of all connections together. Beyond it the connections that hold the most are closed
     /// ([`CloseReason::Limit`](crate::CloseReason::Limit)). Default: 1 GiB.
     pub max_buffered: usize,
     /// How long a connection may go without a byte in either direction. One that is owed an answer is not closed for
@@ -48,6 +51,7 @@ impl Default for Limits {
             max_connections: usize::MAX,
             max_per_ip: None,
             max_message: 64 << 10,
+            max_unsent: 4 << 20,
             max_buffered: 1 << 30,
             idle_timeout: None,
             stall_timeout: Duration::from_secs(60),

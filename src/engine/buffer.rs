@@ -58,7 +58,12 @@ impl fmt::Debug for Buffer {
 /// A buffer lent to a connection, or `None` while it needs none. A lent buffer is never empty.
 pub(super) type Lent = Option<Box<Buffer>>;
 
-/// The number of bytes in a lent buffer; 0 without one.
+/// The capacity of a lent buffer, in bytes.
+pub(super) fn capacity(lent: &Lent) -> usize {
+    lent.as_ref().map_or(0, |buffer| buffer.bytes.capacity())
+}
+
+/// The bytes that a lent buffer holds; none when there is no buffer.
 pub(super) fn length(lent: &Lent) -> usize {
     lent.as_ref().map_or(0, |buffer| buffer.bytes().len())
 }
@@ -75,10 +80,6 @@ pub(super) struct Pool {
     limit: usize,
 }
 
-/// The buffers lent have more memory together than the pool's limit.
-#[derive(Debug)]
-pub(super) struct Full;
-
 impl Pool {
     pub(super) fn new(limit: usize) -> Self {
         Self { spares: Vec::new(), lent: 0, limit }
@@ -87,11 +88,13 @@ impl Pool {
     /// Appends to `lent`, lending a buffer where there is none. Inlined for the common case, in which `bytes` is empty.
     /// On `Full` the bytes have been appended nevertheless; the caller closes the connection.
     #[inline]
-    pub(super) fn append(&mut self, lent: &mut Lent, bytes: &[u8]) -> Result<(), Full> {
-        if bytes.is_empty() { Ok(()) } else { self.extend(lent, bytes) }
+    pub(super) fn append(&mut self, lent: &mut Lent, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.extend(lent, bytes);
+        }
     }
 
-    fn extend(&mut self, lent: &mut Lent, bytes: &[u8]) -> Result<(), Full> {
+    fn extend(&mut self, lent: &mut Lent, bytes: &[u8]) {
         let buffer = lent.get_or_insert_with(|| {
             let buffer = self.spares.pop().unwrap_or_default();
             self.lent += buffer.bytes.capacity();
@@ -107,7 +110,6 @@ impl Pool {
         }
         buffer.bytes.extend_from_slice(bytes);
         self.lent += buffer.bytes.capacity() - before;
-        if self.lent > self.limit { Err(Full) } else { Ok(()) }
     }
 
     /// Takes `count` bytes off the front, and the buffer back if that empties it.
@@ -137,6 +139,11 @@ impl Pool {
     pub(super) fn lent(&self) -> usize {
         self.lent
     }
+
+    /// Whether all lent buffers together hold more than they may.
+    pub(super) fn is_over_limit(&self) -> bool {
+        self.lent > self.limit
+    }
 }
 
 #[cfg(test)]
@@ -146,7 +153,7 @@ mod tests {
     #[test]
     fn a_rest_owns_just_its_size_and_gives_it_back() {
         let (mut pool, mut lent) = (Pool::new(1 << 20), None);
-        pool.append(&mut lent, b"rest").unwrap();
+        pool.append(&mut lent, b"rest");
         assert_eq!(pool.lent(), 4);
         pool.consume(&mut lent, 4);
         assert!(lent.is_none());
@@ -164,7 +171,7 @@ mod tests {
                     sent
                 })
                 .collect();
-            pool.append(&mut lent, &chunk).unwrap();
+            pool.append(&mut lent, &chunk);
             let count = length(&lent).min(round % 11);
             for byte in &lent.as_ref().unwrap().bytes()[..count] {
                 taken = taken.wrapping_add(1);
@@ -179,7 +186,7 @@ mod tests {
         let mut pool = Pool::new(1 << 30);
         let mut many: Vec<Lent> = (0..200).map(|_| None).collect();
         for (i, lent) in many.iter_mut().enumerate() {
-            pool.append(lent, &vec![0; if i % 2 == 0 { 10 } else { 100_000 }]).unwrap();
+            pool.append(lent, &vec![0; if i % 2 == 0 { 10 } else { 100_000 }]);
         }
         for lent in &mut many {
             pool.take_back(lent);
@@ -193,9 +200,11 @@ mod tests {
     fn the_bound_on_all_together_is_told() {
         let mut pool = Pool::new(1000);
         let (mut first, mut second) = (None, None);
-        assert!(pool.append(&mut first, &[0; 800]).is_ok());
-        assert!(pool.append(&mut second, &[0; 300]).is_err());
+        pool.append(&mut first, &[0; 800]);
+        assert!(!pool.is_over_limit());
+        pool.append(&mut second, &[0; 300]);
+        assert!(pool.is_over_limit());
         pool.take_back(&mut first);
-        assert!(pool.append(&mut second, &[0; 100]).is_ok());
+        assert!(!pool.is_over_limit());
     }
 }

@@ -68,7 +68,7 @@ impl<S: Service, N: Net> Engine<S, N> {
             Err(error) => {
                 let Some(connection) = self.table.remove(id) else { return };
                 self.turn.stats.count_close(CloseReason::Reset);
-                let failed = connection.close(&mut self.pool);
+                let failed = connection.close(&mut self.pool, &mut self.turn);
                 self.tell_failed(failed.service, None, &failed.peer, failed.tag, error);
                 self.settle();
             }

@@ -63,14 +63,14 @@ impl<S: Service, N: Net> Engine<S, N> {
         self.acceptor.listeners.retain(|listener| !of(listener.service));
     }
 
-    /// Reads what has arrived for a connection, and ends its reading.
+    /// Has a connection read what has arrived by now, as its output allows, and no more.
     fn drain_connection(&mut self, id: ConnId) {
-        let Self { net, table, pool, scratch, turn, .. } = self;
+        let Self { net, table, .. } = self;
         let Some(connection) = table.get_mut(id) else { return };
-        let outcome = if connection.is_open() { connection.take_in(net, pool, scratch, turn) } else { Ok(()) };
-        connection.stop_receiving();
+        let arrived = connection.arrived(net);
+        connection.drain(arrived);
         let had_unsent = connection.has_unsent();
-        self.end_step(id, had_unsent, outcome);
+        self.end_step(id, had_unsent, Ok(()));
     }
 
     /// Drains one service; with the last serving one, the server.

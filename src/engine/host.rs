@@ -12,6 +12,9 @@ impl<S: Service, N: Net> Engine<S, N> {
         self.turn.now = now;
         let result = self.call_service(service, None, run);
         self.settle();
+        if self.pool.is_over_limit() {
+            self.relieve();
+        }
         result
     }
 
@@ -23,6 +26,11 @@ impl<S: Service, N: Net> Engine<S, N> {
     /// The time that the clock returned last.
     pub(crate) fn now(&self) -> Moment {
         self.turn.now
+    }
+
+    /// Bytes that wait to be sent to all connections of a service together.
+    pub(crate) fn unsent(&self, service: ServiceId) -> usize {
+        self.turn.unsent.of_service(service)
     }
 
     /// Whether services still take lines: no drain has begun, and none has said that it ignores them.

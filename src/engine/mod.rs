@@ -259,6 +259,7 @@ impl<S: Service, N: Net> Engine<S, N> {
                     connection.enqueue(id, &mut self.runnable);
                 }
             },
+            Due::Resend(number) => self.resend(number),
         }
     }
 

@@ -20,20 +20,23 @@ impl<T> Table<T> {
         Self { slab: Slab::new(), serial: 0 }
     }
 
-    /// Inserts a connection, sets its serial number and returns its id.
+    /// Inserts a connection, which learns its name.
     pub(super) fn insert(&mut self, mut connection: Connection<T>) -> ConnId {
         self.serial = self.serial.checked_add(1).unwrap_or(1);
-        connection.set_serial(self.serial);
-        let slot = self.slab.insert(connection);
-        ConnId::new(u32::try_from(slot).expect("descriptors are fewer than 2^32"), self.serial)
+        let entry = self.slab.vacant_entry();
+        let slot = u32::try_from(entry.key()).expect("descriptors are fewer than 2^32");
+        let id = ConnId::new(slot, self.serial);
+        connection.set_id(id);
+        entry.insert(connection);
+        id
     }
 
     pub(super) fn get_mut(&mut self, id: ConnId) -> Option<&mut Connection<T>> {
-        self.slab.get_mut(id.slot()).filter(|connection| connection.serial() == id.serial())
+        self.slab.get_mut(id.slot()).filter(|connection| connection.id() == id)
     }
 
     pub(super) fn contains(&self, id: ConnId) -> bool {
-        self.slab.get(id.slot()).is_some_and(|connection| connection.serial() == id.serial())
+        self.slab.get(id.slot()).is_some_and(|connection| connection.id() == id)
     }
 
     pub(super) fn remove(&mut self, id: ConnId) -> Option<Connection<T>> {
@@ -42,11 +45,16 @@ impl<T> Table<T> {
 
     /// The connection in this slot, if there is one.
     pub(super) fn in_slot(&self, slot: usize) -> Option<(ConnId, &Connection<T>)> {
-        self.slab.get(slot).map(|connection| (ConnId::new(slot as u32, connection.serial()), connection))
+        self.slab.get(slot).map(|connection| (connection.id(), connection))
     }
 
     pub(super) fn ids(&self) -> Vec<ConnId> {
-        self.slab.iter().map(|(slot, connection)| ConnId::new(slot as u32, connection.serial())).collect()
+        self.slab.iter().map(|(_, connection)| connection.id()).collect()
+    }
+
+    /// The connection of which `key` makes the most.
+    pub(super) fn max_by_key(&self, key: impl Fn(&Connection<T>) -> usize) -> Option<ConnId> {
+        self.slab.iter().map(|(_, connection)| connection).max_by_key(|connection| key(connection)).map(Connection::id)
     }
 
     pub(super) fn len(&self) -> usize {

@@ -17,6 +17,8 @@ pub(super) enum Due {
     Service { service: ServiceId, owner: Option<ConnId>, key: u64 },
     /// This connection's `auto` framing stops waiting for the end of the first line.
     FirstLine(ConnId),
+    /// The datagram socket with this number tries again to send what waits.
+    Resend(u32),
 }
 
 impl Due {
@@ -25,6 +27,7 @@ impl Due {
         match self {
             Self::Service { owner, .. } => owner,
             Self::FirstLine(id) => Some(id),
+            Self::Resend(_) => None,
         }
     }
 }

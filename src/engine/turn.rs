@@ -7,8 +7,7 @@
 //! Because the answer is written in the step that made it, nobody has to remember to arm a write: `conclude` compares
 //! the unsent output before and after, and arms or disarms the socket where that changed.
 
-use super::buffer::Full;
-use super::connection::State;
+use super::connection::{Connection, State};
 use super::net::Net;
 use super::timers::Due;
 use super::{Clock, Engine};
@@ -25,7 +24,7 @@ impl<S: Service, N: Net> Engine<S, N> {
             State::Connecting => return self.check_dial(id, clock),
             State::Open => return self.converse(id, had_unsent, clock),
             State::Finishing(why) => self.flush(id).map_err(|_| why),
-            State::Lingering { why, .. } => self.discard(id, why),
+            State::Lingering(why) => self.discard(id, why),
         };
         self.end_step(id, had_unsent, outcome);
     }
@@ -51,6 +50,20 @@ impl<S: Service, N: Net> Engine<S, N> {
         self.settle();
         self.conclude(id, had_unsent);
         self.settle();
+        if self.pool.is_over_limit() {
+            self.relieve();
+        }
+    }
+
+    /// All buffers together hold more than they may: closes the connections that hold the most.
+    #[cold]
+    pub(super) fn relieve(&mut self) {
+        while self.pool.is_over_limit()
+            && let Some(largest) = self.table.max_by_key(Connection::buffered)
+        {
+            self.close(largest, CloseReason::Limit);
+            self.settle();
+        }
     }
 
     /// The step of an open connection: reads once, offers the service what has arrived, writes the answer. Keeps the
@@ -79,18 +92,12 @@ impl<S: Service, N: Net> Engine<S, N> {
         }
         let (answer, consumed) = (out.into_answer(), input.consumed());
         let bytes = answer.join(input.bytes(), &mut output.replies);
-        let written = connection.write(net, pool, turn, bytes);
+        let outcome = connection.write(net, pool, turn, bytes);
 
-        let outcome = match connection.keep(offer, consumed, answer.has_room, &scratch[..fresh], pool) {
-            Ok(waits_for_line) => {
-                if waits_for_line {
-                    timers.set(turn.now + FIRST_LINE, Due::FirstLine(id));
-                    connection.add_timer();
-                }
-                written
-            }
-            Err(Full) => Err(CloseReason::Limit),
-        };
+        if connection.keep(offer, consumed, answer.has_room, &scratch[..fresh], pool) {
+            timers.set(turn.now + FIRST_LINE, Due::FirstLine(id));
+            connection.add_timer();
+        }
         // The common case ends here: all input was answered, all output was sent, and there are no effects.
         let is_done = outcome.is_ok() && output.effects.list.is_empty() && connection.is_at_rest(had_unsent, limits);
         if !is_done {
@@ -128,6 +135,9 @@ impl<S: Service, N: Net> Engine<S, N> {
         if connection.is_over_limit(limits.max_message) {
             return self.finish_connection(id, had_unsent, CloseReason::Overflow);
         }
+        if connection.is_stalled(limits.max_unsent) {
+            return self.close(id, CloseReason::Stall);
+        }
         match connection.verdict() {
             Some(CloseReason::Peer) => return self.close(id, CloseReason::Peer),
             Some(why) => return self.finish_connection(id, had_unsent, why),
@@ -163,7 +173,7 @@ impl<S: Service, N: Net> Engine<S, N> {
     /// Closes a connection now and removes it. Effects of the service's `closed` wait for `settle`.
     pub(super) fn close(&mut self, id: ConnId, why: CloseReason) {
         let Some(connection) = self.table.remove(id) else { return };
-        let closed = connection.close(&mut self.pool);
+        let closed = connection.close(&mut self.pool, &mut self.turn);
         self.turn.stats.count_close(why);
         if closed.timers > 0 {
             self.timers.abandon(closed.timers, |id| self.table.contains(id));

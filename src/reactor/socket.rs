@@ -21,11 +21,13 @@ use crate::service::ConnId;
 pub(super) struct Sockets {
     pub(super) poll: Poll,
     headers: Headers,
+    /// Room to look at what has arrived, made when it is first needed. Its pages are hardly ever touched.
+    room: Option<Box<[u8]>>,
 }
 
 impl Sockets {
     pub(super) fn new(poll: Poll) -> Self {
-        Self { poll, headers: Headers::new() }
+        Self { poll, headers: Headers::new(), room: None }
     }
 }
 
@@ -90,6 +92,12 @@ impl Net for Sockets {
 
     fn recv(&mut self, stream: &mut Stream, buffer: &mut [u8]) -> io::Result<usize> {
         stream.receive(buffer)
+    }
+
+    fn arrived(&mut self, stream: &mut Stream) -> io::Result<usize> {
+        // More than any receive buffer holds (net.ipv4.tcp_rmem).
+        const ROOM: usize = 64 << 20;
+        stream.arrived(self.room.get_or_insert_with(|| vec![0; ROOM].into()))
     }
 
     fn send(&mut self, stream: &mut Stream, bytes: &[u8]) -> io::Result<usize> {

@@ -2,8 +2,10 @@
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr};
+use std::os::fd::AsRawFd;
 
 use mio::net::{TcpStream, UnixStream};
+use nix::sys::socket::{MsgFlags, recv};
 use socket2::{Domain, Socket, Type};
 
 use super::options::bind_without_port;
@@ -33,6 +35,18 @@ impl Stream {
             Address::Unix(Some(path)) => UnixStream::connect(path).map(Self::Unix),
             Address::Unix(None) => Err(io::ErrorKind::InvalidInput.into()),
         }
+    }
+
+    /// How many bytes can be received now; 0 is the end of the stream.
+    ///
+    /// A look that takes nothing (recv(2), MSG_PEEK) tells. With MSG_TRUNC, TCP copies nothing either (tcp(7)), so that
+    /// `room` needs only addresses, no memory.
+    pub(super) fn arrived(&self, room: &mut [u8]) -> io::Result<usize> {
+        let look = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+        Ok(match self {
+            Self::Tcp(stream) => recv(stream.as_raw_fd(), room, look | MsgFlags::MSG_TRUNC)?,
+            Self::Unix(stream) => recv(stream.as_raw_fd(), room, look)?,
+        })
     }
 
     /// Whether it is connected by now; an error when it never will be.

@@ -140,8 +140,8 @@ impl<S: Service> Reactor<S> {
 
     /// How soon the console is to be read; `None` while it has nothing, or too much of what it said is unsent.
     fn console_due(&self) -> Option<Duration> {
-        let (console, _) = self.console.as_ref()?;
-        let has_room = self.engine.usage().buffered < CONSOLE_AHEAD;
+        let (console, service) = self.console.as_ref()?;
+        let has_room = self.engine.unsent(*service) < CONSOLE_AHEAD;
         let due = if console.is_in_background() { FOREGROUND_CHECK } else { Duration::ZERO };
         (console.is_readable() && has_room).then_some(due)
     }

@@ -3,6 +3,7 @@
 //! The answer is collected, and the engine writes it in one call when the callback returns. Everything else is noted as
 //! an [`Effect`] and carried out after the callback, in order, so that no service runs inside another's callback.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -114,6 +115,31 @@ impl<'a> Recipient<'a> {
 pub(crate) struct Turn {
     pub(crate) now: Moment,
     pub(crate) stats: Stats,
+    pub(crate) unsent: Unsent,
+}
+
+/// The bytes that connections have not been sent, of those that have any: mostly there are none.
+#[derive(Debug, Default)]
+pub(crate) struct Unsent(HashMap<ConnId, (ServiceId, usize)>);
+
+impl Unsent {
+    /// Notes how many bytes wait for a connection now.
+    pub(crate) fn note(&mut self, id: ConnId, service: ServiceId, bytes: usize) {
+        if bytes == 0 {
+            self.0.remove(&id);
+        } else {
+            self.0.insert(id, (service, bytes));
+        }
+    }
+
+    fn of(&self, id: ConnId) -> usize {
+        self.0.get(&id).map_or(0, |(_, bytes)| *bytes)
+    }
+
+    /// Bytes that wait for all connections of a service together.
+    pub(crate) fn of_service(&self, service: ServiceId) -> usize {
+        self.0.values().filter(|(of, _)| *of == service).map(|(_, bytes)| bytes).sum()
+    }
 }
 
 /// What callbacks leave behind for the engine.
@@ -249,7 +275,17 @@ impl Outbox<'_> {
         self.recipient.as_ref().map(|recipient| recipient.address)
     }
 
-    /// Sends to any connection, or from an asking datagram socket. Does nothing if that has closed meanwhile.
+    /// Whether the bytes waiting for any connection are few enough for more. Look before you [`send`](Self::send): a
+    /// peer that does not read is closed ([`CloseReason::Stall`](crate::CloseReason::Stall)) once more than
+    /// [`Limits::max_unsent`](crate::Limits::max_unsent) wait for it. What this callback has sent already counts.
+    pub fn has_room_for(&self, to: impl Into<Peer>) -> bool {
+        match to.into() {
+            Peer::Stream(id) => self.turn.unsent.of(id) + self.output.effects.bytes.len() < HIGH_MARK,
+            Peer::Datagram(_) => true,
+        }
+    }
+
+    /// Sends to any connection, or to where a datagram socket asks; nothing happens when it is no longer there.
     pub fn send(&mut self, to: impl Into<Peer>, bytes: &[u8]) {
         let start = self.output.effects.bytes.len();
         self.output.effects.bytes.extend_from_slice(bytes);

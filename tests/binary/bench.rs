@@ -1,11 +1,13 @@
 //! `pingpong bench`: what it counts and what it says, against our own servers and against servers that misbehave.
 //!
-//! Nothing here is about how fast anything is. Where a test needs time to pass for the other side, a server of the test
-//! lets it pass, and figures are compared with that.
+//! No test asserts how fast anything is. Where a test needs an answer to be slow, the test's own server is slow by a
+//! known time, and figures are compared with that.
 //!
-//! - `loads`: every kind of load against servers that behave; `rate`: the open loop, and what a stall does to both loops
-//! - `streams`, `datagrams`: servers that misbehave over TCP and UDP; `peers` has them
-//! - `preflight`: what cannot be, and what is said then; `shown`: what is printed where, and signals
+//! - `loads`: every kind of load against servers that behave
+//! - `rate`: the open loop, and what a stall does to both loops
+//! - `streams`, `datagrams`: servers that misbehave over TCP and UDP (`peers` has them)
+//! - `preflight`: loads that are refused before anything is dialled
+//! - `shown`: what is printed where, and signals
 //! - `files`: HdrHistogram logs, and `bench merge`
 
 mod datagrams;
@@ -21,7 +23,7 @@ use serde_json::Value;
 
 use super::support::{Ended, Launch};
 
-/// What a run comes to, apart from what it was to be; those that are errors or odd are 0 in a run where all is well.
+/// The counters of a run. All but the first two are 0 in a run without a mishap.
 const FACTS: [&str; 15] = [
     "sent",
     "requests",
@@ -40,13 +42,13 @@ const FACTS: [&str; 15] = [
     "kernel_drops",
 ];
 
-/// Runs `pingpong bench` with these words, without a warm-up unless they have one.
+/// Runs `pingpong bench` with these options, without a warm-up unless they ask for one.
 #[track_caller]
 fn bench(endpoint: &str, options: &str) -> Figures {
     Figures::of(&load(endpoint, options).run())
 }
 
-/// `pingpong bench` with these words, its results as JSON on standard output.
+/// `pingpong bench` with these options, its results as JSON on standard output.
 fn load(endpoint: &str, options: &str) -> Launch {
     Launch::new(&words(endpoint, options))
 }
@@ -74,7 +76,7 @@ impl Figures {
         figures
     }
 
-    /// Each request sent is one of seven things, and each time measured is of one that was answered.
+    /// Each request sent has one of seven outcomes, and each measured time is that of an answered one.
     #[track_caller]
     fn add_up(&self) {
         let sum = |names: &[&str]| names.iter().map(|name| self.count(name)).sum::<u64>();
@@ -112,7 +114,7 @@ impl Figures {
         self.not_zero(&FACTS)
     }
 
-    /// The same without what depends on how fast it went; empty where all went well.
+    /// The same without the counts of requests; empty where all went well.
     fn mishaps(&self) -> String {
         self.not_zero(&FACTS[2..])
     }
@@ -137,7 +139,7 @@ impl Figures {
     }
 }
 
-/// Sees that it failed with this code and one line that has all these words.
+/// Asserts that it failed with this code and one line that has all these words.
 #[track_caller]
 fn fails(ended: &Ended, code: i32, words: &[&str]) {
     assert_eq!(ended.code, Some(code), "{ended:?}");

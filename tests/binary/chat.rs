@@ -20,7 +20,7 @@ fn chat(arguments: &str) -> (Talker, Places) {
     (server, places)
 }
 
-/// A client that has come as number so-and-so.
+/// A new client, which the operator sees as this number.
 #[track_caller]
 fn join(server: &mut Talker, places: &Places, number: usize) -> Client {
     let client = Client::tcp(places.tcp());
@@ -60,7 +60,7 @@ fn an_answer_goes_to_the_oldest_unanswered_and_settles_all_that_it_has_said() {
     second.hears("to b\n");
     server.types("to a\n");
     first.hears("to a\n");
-    // All are answered: whoever spoke last.
+    // All are answered: the line goes to the client that spoke last.
     server.types("to b again\n");
     second.hears("to b again\n");
     say(&mut server, &mut first, 1, "a2");
@@ -82,7 +82,7 @@ fn a_client_that_has_left_is_not_answered_in_place_of_the_next() {
     server.sees("[1] disconnected\n");
     server.types("yes\n");
     second.hears("yes\n");
-    // The last one who has spoken leaves: a script waits again, and nothing is lost.
+    // The last client that has spoken leaves: the script waits again, and nothing is lost.
     drop(second);
     server.sees("[2] disconnected\n");
     server.types("later\n");
@@ -101,7 +101,7 @@ fn one_client_is_named_or_all_are() {
     clients[1].hears("only you\neveryone\n");
     clients[2].hears("everyone\n");
     clients[0].hears("everyone\n two spaces\n");
-    // Who was named is answered, who was not is not.
+    // The named client counts as answered, the other does not.
     say(&mut server, &mut clients[1], 2, "I");
     say(&mut server, &mut clients[2], 3, "and I");
     server.types("@2 you\nthe other\n");
@@ -202,7 +202,7 @@ fn the_end_of_a_pipe_ends_chat_once_its_lines_are_delivered() {
     let (mut server, places) = chat(CHAT);
     server.types("hi\nbye");
     server.ends_input();
-    // They are not delivered as long as nobody has spoken.
+    // They are not delivered before a client has spoken.
     let mut client = join(&mut server, &places, 1);
     client.has_heard_nothing();
     client.say("hello\n");
@@ -283,7 +283,7 @@ fn a_large_file_goes_at_the_clients_pace_and_whole() {
     let places = server.ready();
     let mut client = join(&mut server, &places, 1);
     client.say("begin\n");
-    // It does not read yet, and nobody else waits for it.
+    // It does not read yet, and no other client waits for it.
     client.hears(&script[..1000]);
     Client::tcp(places.address(1)).ask("x", "x");
     let rest = client.rest();
@@ -303,7 +303,7 @@ fn an_answer_ends_as_the_clients_last_message_did() {
         server.types("hi\n@1 hi\n@all ho\n");
         client.hears(bare);
         client.hears(bare.replace('i', "o"));
-        // One that has not spoken gets lines, or with --framing raw the bare text.
+        // A client that has not spoken gets lines, or with --framing raw the bare text.
         quiet.hears(bare);
         quiet.hears(bare.replace('i', "o"));
     }
@@ -365,7 +365,7 @@ fn a_signal_ends_it_and_a_second_one_at_once() {
     server.ends_well();
     server.says_error("SIGTERM: shutting down");
 
-    // What another service owes holds the first one up.
+    // What hello owes keeps the server going; a second signal ends it.
     let (mut server, places) = chat(&format!("{CHAT} hello=tcp://127.0.0.1:0 --delay 1m --drain 1m"));
     let mut hello = Client::tcp(places.address(1));
     hello.ask("X\n", "Welcome!");

@@ -14,7 +14,7 @@ use super::talk::{Talk, Talker};
 
 const EVERYWHERE: [&str; 4] = ["tcp", "udp", "unix", "unixgram"];
 
-/// A server of ours with one service on all transports; its endpoints in the order of `EVERYWHERE`.
+/// Our server with one service on all transports; its endpoints in the order of `EVERYWHERE`.
 #[track_caller]
 fn serve(folder: &Folder, service: &str, options: &str) -> (Talker, Vec<String>) {
     let path = |name| folder.file(name).display().to_string();
@@ -197,7 +197,7 @@ fn an_answer_that_takes_too_long_exits_4() {
     let endpoint = format!("udp://{}", socket.local_addr().unwrap());
     let ended = Talk::client(&endpoint, &["--timeout", "50ms", "anybody?"]).run();
     fails(&ended, 4, &["no answer", &endpoint]);
-    // Interactive it is the end of the input that the time counts from.
+    // When interactive, the timeout begins at the end of input.
     let mut client = Talk::client(&endpoint, &["--timeout", "50ms"]).start();
     client.types("anybody?\n");
     client.ends_input();
@@ -224,7 +224,7 @@ fn the_timeout_is_each_answers_own() {
 
 #[test]
 fn a_connection_that_is_not_answered_exits_4() {
-    // Two sit in the queue of a backlog of 0 and one; the kernel drops what else comes.
+    // The queue of backlog 0 holds one connection; the kernel drops further SYNs.
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
     socket.listen(0).unwrap();
@@ -237,28 +237,28 @@ fn a_connection_that_is_not_answered_exits_4() {
     fails(&ended, 4, &[&format!("tcp://{address}"), "timed out", "--timeout"]);
 }
 
-/// Sees that the client, scripted and interactive, finds nobody there, and says so at once.
+/// Asserts that the client, scripted and interactive, finds no server there and says so at once.
 #[track_caller]
 fn finds_nobody(endpoint: &str, word: &str) {
     let words = [endpoint, word, "("];
     fails(&Talk::client(endpoint, &["--timeout", "1m", "hi"]).run(), 3, &words);
     let mut interactive = Talk::client(endpoint, &["--timeout", "1m"]).start();
-    // It may have left before it is typed to.
+    // The client may have ended before anything is typed.
     interactive.may_type("hi\n");
     fails(&interactive.ends(), 3, &words);
 }
 
 #[test]
 fn nobody_there_exits_3() {
-    // Bound, so that nobody else gets the port, but not listening.
+    // Bound, so that no other process gets the port, but not listening.
     let silent = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     silent.bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
     finds_nobody(&format!("tcp://{}", silent.local_addr().unwrap().as_socket().unwrap()), "refused");
-    // A datagram socket that is connected elsewhere hears nobody else.
+    // A datagram socket that is connected elsewhere receives from there alone.
     let deaf = UdpSocket::bind("127.0.0.1:0").unwrap();
     deaf.connect("127.0.0.1:9").unwrap();
     finds_nobody(&format!("udp://{}", deaf.local_addr().unwrap()), "refused");
-    // No label of a name is so long.
+    // A label of a name has 63 bytes at most.
     finds_nobody(&format!("tcp://{}:1", "x".repeat(64)), "resolve");
 }
 
@@ -290,11 +290,11 @@ fn a_conversation_that_breaks_off_exits_1() {
         Socket::from(server).set_linger(Some(Duration::ZERO)).unwrap();
         fails(&client.ends(), 1, &[&endpoint, "reset"]);
     }
-    // The end, and there was more to say.
+    // The server closes before the last message.
     let mut client = Talk::client(&endpoint, &["one", "two"]).start();
     drop(accept(&mut client));
     fails(&client.ends(), 1, &[&endpoint, "closed the connection"]);
-    // The end where the last answer would be.
+    // The server closes where the last answer would come.
     let mut client = Talk::client(&endpoint, &["one"]).start();
     drop(accept(&mut client));
     assert_eq!(client.ends_well(), "");
@@ -313,7 +313,7 @@ fn an_output_that_is_closed_ends_it_quietly() {
     assert_eq!((&*ended.stdout, &*ended.stderr), ("line\n", "ended"));
 }
 
-/// Lines of noise, some long, some empty; none of them is `exit`.
+/// Lines of random bytes, some long, some empty; none of them is `exit`.
 fn noise(bytes: usize) -> Vec<u8> {
     let mut noise = Dice::new(7).bytes(bytes);
     // CR LF would lose its CR: a line of input ends with either.
@@ -322,7 +322,7 @@ fn noise(bytes: usize) -> Vec<u8> {
     noise
 }
 
-/// Sends a file to an echo server and sees that it comes back as it was, from a file and through pipes.
+/// Asserts that a file sent to an echo server comes back unchanged, from a file and through pipes.
 #[track_caller]
 fn comes_back_whole(folder: &Folder, endpoint: &str) {
     let noise = noise(8 << 20);
@@ -359,7 +359,7 @@ fn reads_on_while_it_cannot_send() {
     let mut client = Talk::client(&endpoint, &[]).stdin(file).stdout(Stdio::null()).start();
     let (mut server, _) = listener.accept().unwrap();
     server.set_write_timeout(Some(Duration::from_secs(10))).unwrap();
-    // The server says all that it has to say before it listens.
+    // The server sends all that it has before it reads.
     server.write_all(&noise(16 << 20)).unwrap();
     let mut heard = Vec::new();
     server.read_to_end(&mut heard).unwrap();
@@ -415,7 +415,7 @@ fn client_of_twins(folder: &Folder, scheme: &str, port: u16, messages: &[&str]) 
     Some(Talk::program("unshare", &[&words[..], messages].concat()))
 }
 
-/// Servers of ours for TCP and UDP, at the second of the addresses and at the first: scheme and port.
+/// Our servers for TCP and UDP, one at the second address and one at the first, with scheme and port.
 #[track_caller]
 fn at_one_of_twins() -> Vec<(Talker, [(&'static str, u16); 2])> {
     let at = |address: &str| {
@@ -442,7 +442,7 @@ fn the_next_address_of_a_name_is_tried_where_the_first_refuses() {
         client.ends_input();
         client.ends_well();
     }
-    // Neither is there.
+    // No server at either address.
     let deaf = UdpSocket::bind("127.0.0.1:0").unwrap();
     deaf.connect("127.0.0.1:9").unwrap();
     let port = deaf.local_addr().unwrap().port();
@@ -471,7 +471,7 @@ fn without_scheme_it_is_tcp_and_without_port_8888() {
     let (_server, endpoints) = serve(&folder, "ping", "");
     let ended = Talk::client(endpoints[0].strip_prefix("tcp://").unwrap(), &["ping"]).run();
     assert_eq!(ended.stdout, "pong\n", "{ended:?}");
-    // No label of a name is so long, so that no one is asked for it.
+    // A label of a name has 63 bytes at most: no name server is asked for this one.
     let name = "x".repeat(64);
     fails(&Talk::client(&name, &["ping"]).run(), 3, &[&format!("tcp://{name}:8888")]);
 }

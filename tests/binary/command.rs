@@ -199,7 +199,7 @@ fn a_port_is_shared_with_reuse_port_and_only_then() {
     let places = format!("ping={} ping={}", first.endpoint("ping", "tcp"), first.endpoint("ping", "udp"));
     assert_eq!(Launch::new(&format!("serve {places}")).run().code, Some(3));
     let mut second = Server::start(&format!("--reuse-port {places}"));
-    // The kernel spreads by hash: among so many, some come to each.
+    // The kernel spreads by a hash: of a hundred, each process gets some.
     for _ in 0..100 {
         first.dial("ping").ask("ping", "pong");
         DatagramClient::udp(first.udp("ping")).ask("ping", "pong");
@@ -239,7 +239,7 @@ fn the_counters_are_logged_at_the_interval_asked_for() {
     server.log("accepted=0");
     let mut client = server.dial("ping");
     client.ask("ping", "pong");
-    // Nobody asked for these lines, and nothing else wakes the server.
+    // No signal asks for these lines, and nothing else wakes the server.
     server.log("accepted=1 messages=1");
     let before = server.stderr().len();
     super::support::eventually("three more lines", || (server.stderr().len() >= before + 3).then_some(()));

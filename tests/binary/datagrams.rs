@@ -9,7 +9,7 @@ use super::support::{DatagramClient, Forger, Namespace, Server};
 
 const ALL: &str = "ping=udp://127.0.0.1:0 hello=udp://127.0.0.1:0 echo=udp://127.0.0.1:0";
 
-/// What answers whatever it gets.
+/// Ports of services that answer anything.
 const RESPONDERS: [u16; 14] = [7, 13, 17, 19, 37, 53, 69, 123, 161, 389, 464, 1900, 5353, 11211];
 
 #[test]
@@ -142,7 +142,7 @@ fn an_answer_is_never_answered() {
         client.hears(if service == "ping" { "pong last" } else { "Hello, ping last!" });
     }
     assert_eq!(server.stats()["loop"], 14);
-    // To echo all bytes are alike.
+    // Echo treats all bytes alike.
     let echo = DatagramClient::udp(server.udp("echo"));
     for answer in ["pong", "Hello, X!", "Welcome!"] {
         echo.ask(answer, answer);
@@ -159,7 +159,7 @@ fn a_source_port_that_this_process_serves_is_never_answered() {
             let forger =
                 DatagramClient::udp_from(&format!("127.0.0.2:{}", server.udp(source).port()), server.udp(asked));
             questions.iter().for_each(|question| forger.say(question));
-            // Nothing overtakes on one socket: when this answer is there, the others would be.
+            // A socket answers in order: when this answer is there, the others would be too.
             DatagramClient::udp(server.udp(asked)).ask("ping 2", answer);
             assert!(forger.pending().is_empty(), "{asked} answers {source}'s port");
         }
@@ -204,7 +204,7 @@ fn forged_sources_set_no_two_processes_talking() {
     let mut forged = 0;
     for asked in services {
         for source in services {
-            // One echo cannot tell another from a client: on loopback, where only root could do this, nothing stops it.
+            // Echo cannot tell another echo from a client: on loopback, where only root can forge, nothing stops them.
             if (asked, source) == ("echo", "echo") {
                 continue;
             }
@@ -219,7 +219,7 @@ fn forged_sources_set_no_two_processes_talking() {
         server.rests();
     }
     let [asked, named] = servers.each_ref().map(Server::stats);
-    // To and fro once at the most.
+    // Each forged datagram goes back and forth once at the most.
     assert!(asked["datagrams_in"] <= 2 * forged, "{asked:?}");
     assert!(named["datagrams_in"] <= forged, "{named:?}");
     assert!(asked["datagrams_out"] > 0 && asked["loop"] + named["loop"] > 0, "the forging did work");
@@ -263,7 +263,7 @@ fn a_client_that_has_gone_leaves_no_trouble_behind() {
     for service in ["ping", "hello", "echo"] {
         let here = DatagramClient::udp(server.udp(service));
         for _ in 0..50 {
-            // Its answer finds nobody: ICMP says so.
+            // Its answer finds a closed port: ICMP reports that.
             DatagramClient::udp(server.udp(service)).say("ping");
             here.say("ping");
             here.hear();
@@ -280,7 +280,7 @@ fn datagrams_that_the_kernel_had_no_room_for_are_counted() {
         let to = if to.ip().is_unspecified() { ([127, 0, 0, 1], to.port()).into() } else { to };
         let client = DatagramClient::udp(to);
         server.freeze();
-        // Twice what the largest receive buffer holds that an ordinary system allows.
+        // Twice the content of the largest receive buffer of an ordinary system.
         let (big, count) = (vec![b'x'; 60_000], 400);
         (0..count).for_each(|_| client.say(&big));
         server.thaw();

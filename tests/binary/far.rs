@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::support::{Client, DatagramClient, Namespace};
 
-/// Both addresses of the server's end, in the family of the client's.
+/// Both addresses of the server's end, in the client's address family.
 const ENDS: [(&str, [&str; 2]); 2] =
     [("10.77.0.2:0", ["10.77.0.1", "10.77.0.3"]), ("[fd77::2]:0", ["[fd77::1]", "[fd77::3]"])];
 
@@ -33,7 +33,7 @@ fn answers_to_another_host_are_limited_and_proper_pings_are_not() {
         server.stop();
         let log = server.stderr_all();
         let warnings: Vec<_> = log.iter().filter(|line| line.contains("--udp-budget")).collect();
-        // One at the start says what is exposed; then one, for hundreds of datagrams.
+        // One at the start names what is exposed; then one for hundreds of datagrams.
         assert_eq!(warnings.len(), 2, "{log:#?}");
         assert!(warnings[0].contains(&to.to_string()), "{log:#?}");
         assert!(warnings[1].starts_with("WARN") && warnings[1].contains("10.77.0.2"), "{log:#?}");

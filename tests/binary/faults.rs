@@ -140,7 +140,7 @@ fn an_urgent_byte_neither_closes_nor_loses_what_follows_nor_keeps_the_server_bus
 }
 
 #[test]
-fn who_leaves_while_owed_an_answer_is_noticed_and_costs_nothing() {
+fn client_that_leaves_while_owed_an_answer_is_noticed_and_costs_nothing() {
     let server = Server::start("hello=tcp://127.0.0.1:0 --delay 1h");
     let mut left = server.dial("hello");
     left.ask("X", "Welcome!");
@@ -152,7 +152,7 @@ fn who_leaves_while_owed_an_answer_is_noticed_and_costs_nothing() {
 }
 
 #[test]
-fn who_asks_and_breaks_off_in_one_edge_is_noticed() {
+fn question_and_reset_in_one_edge_are_noticed() {
     let server = Server::start("hello=tcp://127.0.0.1:0 --delay 1h");
     let mut left = server.dial("hello");
     left.hears("Welcome!");
@@ -198,7 +198,7 @@ fn accept_errors_of_one_connection_do_not_keep_the_next_waiting() {
     for error in ["ECONNABORTED", "EINTR", "EPROTO", "EPERM"] {
         let server = Server::start(ALL);
         let Some(strace) = Strace::inject(&server, &format!("accept4:error={error}:when=1..3")) else { return };
-        // Nobody else comes whose coming would wake the listener anew.
+        // No further client comes that would wake the listener again.
         server.dial("ping").ask("ping", "pong");
         assert_eq!(strace.injected(), 3, "{error}");
     }
@@ -215,7 +215,7 @@ fn running_out_of_something_on_accept_makes_clients_wait_and_no_more() {
         known.ask("ping", "pong");
         waiting.hears("Welcome!");
         assert_eq!(strace.injected(), 2, "{error}");
-        // What was logged before the counters has been read with them.
+        // Lines that were logged before the counters have been read with them.
         server.stats();
         let warnings = server.stderr().iter().filter(|line| line.starts_with("WARN")).count();
         assert_eq!(warnings, 1, "{error}: {:#?}", server.stderr());
@@ -271,7 +271,7 @@ fn a_call_that_fails_ends_its_connection_and_no_other() {
         let Some(strace) = Strace::inject(&server, what) else { return };
         let mut unlucky = server.dial("ping");
         unlucky.say("ping");
-        // It ends, be it by RST: bytes may have stayed unread.
+        // The connection ends, perhaps by RST: bytes may have stayed unread.
         let end = std::io::Read::read(&mut unlucky.socket(), &mut [0; 1]);
         assert!(end.is_err() || end.is_ok_and(|count| count == 0), "{what}");
         server.dial("ping").ask("ping", "pong");
@@ -319,7 +319,7 @@ fn an_error_that_waits_on_a_datagram_socket_is_read_over() {
     for (host, call) in [("127.0.0.1", "recvmmsg"), ("0.0.0.0", "recvmsg")] {
         let server = Server::start(&format!("ping=udp://{host}:0"));
         let Some(strace) = Strace::inject(&server, &format!("{call}:error=ECONNREFUSED:when=1..6")) else { return };
-        // One datagram, one event: whoever stops at the error leaves it there.
+        // One datagram, one event: a server that stops at the error leaves the datagram unread.
         DatagramClient::udp(([127, 0, 0, 1], server.udp("ping").port()).into()).ask("ping", "pong");
         assert_eq!(strace.injected(), 6, "{call}");
     }

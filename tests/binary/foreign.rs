@@ -1,5 +1,4 @@
-//! Programs that no one here wrote, on the other side: blocking Python servers, a mail server's manners, netcat, telnet,
-//! Redis.
+//! Foreign programs on the other side: blocking Python servers, the manners of a mail server, netcat, telnet, Redis.
 
 use std::net::TcpListener;
 use std::process::Stdio;
@@ -8,8 +7,8 @@ use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 use super::support::{Folder, tool};
 use super::talk::{Talk, Talker};
 
-/// A free port for a program that cannot say which one the kernel has picked: below those that the kernel picks from,
-/// so that nobody else gets it meanwhile.
+/// A free port for a program that cannot report a port picked by the kernel. It lies below the kernel's own range, so
+/// that no other process gets it meanwhile.
 fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let first = 20_000 + u16::try_from(std::process::id() % 100).unwrap() * 100;
@@ -17,7 +16,7 @@ fn free_port() -> u16 {
     ports.take(1000).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
 }
 
-/// A Python server that does this with `client`, one after the other; it answers without line ends unless it says so.
+/// A Python server that runs this code with each `client`, one after the other.
 #[track_caller]
 fn python_server(serve: &str) -> Option<(Talker, String)> {
     let code = format!(
@@ -89,7 +88,7 @@ fn a_mail_servers_manners() {
     assert_eq!((ended.code, &*ended.stderr), (Some(0), ""), "{ended:?}");
     let lines: Vec<&str> = ended.stdout.lines().map(str::trim_end).collect();
     assert_eq!(lines, ["220 mx.example ESMTP", "250 HELO ok", "250 MAIL ok", "500 what?", "221 bye"]);
-    // It leaves, and there is more to say.
+    // The server closes before the last message.
     let ended = Talk::client(&endpoint, &["--greeting", "QUIT", "HELO me", "HELO again"]).run();
     assert_eq!(ended.code, Some(1), "{ended:?}");
 }
@@ -114,7 +113,7 @@ fn netcat_that_listens() {
         client.types("hello from pingpong\n");
         assert_eq!(ncat.sees("hello from pingpong\n"), "");
         client.types("exit\n");
-        // It hears the end, and ends; so do we.
+        // ncat reads the end of the stream and ends; so does our client.
         assert_eq!(ncat.rest(), "");
         assert_eq!(client.ends_well(), "");
     }

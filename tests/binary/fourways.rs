@@ -1,12 +1,12 @@
-//! Two programs and their two counterparts, four ways: theirs with theirs, their client with our server, our client with
-//! their server, ours with ours. What passes on the wire and what each side prints is compared.
+//! A tutorial's client and server and our two, four ways: theirs with theirs, their client with our server, our client
+//! with their server, ours with ours. What passes on the wire and what each side prints is compared.
 
 use std::net::SocketAddr;
 
 use super::support::tool;
 use super::talk::{Talk, Talker};
 
-/// Who talks to whom: the client first.
+/// Which client talks to which server: the client first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
     TheirsTheirs,
@@ -39,7 +39,7 @@ pub(crate) enum Place {
 
 pub(crate) use Place::{Client, Server, Wire};
 
-/// How a conversation went: what passed, and what each side printed. Addresses are called PEER.
+/// A conversation: what passed on the wire, and what each side printed. Addresses are replaced by PEER.
 pub(crate) struct Talked {
     pub(crate) wire: Vec<String>,
     pub(crate) client: Vec<String>,
@@ -56,7 +56,7 @@ impl Talked {
     }
 }
 
-/// Where we differ from how the tutorial's own programs talk, and why.
+/// A difference between our programs and the tutorial's, and its reason.
 pub(crate) struct Difference {
     pub(crate) ways: &'static [Way],
     pub(crate) place: Place,
@@ -64,7 +64,7 @@ pub(crate) struct Difference {
     pub(crate) because: &'static str,
 }
 
-/// Talks in all four ways, and holds them against how the tutorial's own programs are known to talk.
+/// Runs a conversation in all four ways, and compares each with that of the tutorial's own programs.
 #[track_caller]
 pub(crate) fn compare(talk: impl Fn(Way) -> Option<Talked>, known: [(Place, &[&str]); 3], differences: &[Difference]) {
     for way in Way::ALL {
@@ -81,7 +81,7 @@ pub(crate) fn compare(talk: impl Fn(Way) -> Option<Talked>, known: [(Place, &[&s
 
 pub(crate) const ALL_OURS: &[Way] = &[TheirsOurs, OursOurs];
 
-/// The tutorial's server, or ours with these words; and where it is.
+/// The tutorial's server, or ours with these words; and its address.
 #[track_caller]
 pub(crate) fn server(way: Way, scheme: &str, theirs: (&str, &[&str]), ours: &str) -> Option<(Talker, SocketAddr)> {
     if way.our_server() {
@@ -95,7 +95,7 @@ pub(crate) fn server(way: Way, scheme: &str, theirs: (&str, &[&str]), ours: &str
     Some((server, address))
 }
 
-/// What a client that talks of its own accord prints.
+/// Runs a client that needs no typing; what it prints.
 #[track_caller]
 pub(crate) fn client(way: Way, to: SocketAddr, theirs: &str, ours: (&str, &[&str])) -> Option<Vec<String>> {
     let talk = if way.our_client() {
@@ -106,8 +106,8 @@ pub(crate) fn client(way: Way, to: SocketAddr, theirs: &str, ours: (&str, &[&str
     Some(lines(&talk.start().ends_well()))
 }
 
-/// netcat, or our client, at a keyboard that is a pipe: says each line and sees its answer
-/// before the next; the empty text is not said.
+/// netcat, or our client, with a pipe as its keyboard: each line is typed once the answer to the one before is seen; an
+/// empty line is not typed.
 #[track_caller]
 pub(crate) fn typist(way: Way, scheme: &str, to: SocketAddr, said: &[(&str, &str)], framing: &str) -> Option<Talker> {
     let (host, port) = (to.ip().to_string(), to.port().to_string());
@@ -140,13 +140,13 @@ pub(crate) fn printed(way: Way, mut server: Talker) -> Vec<String> {
     told(&server.stops().join("\n"))
 }
 
-/// What a log of ours tells of connections and messages.
+/// The lines of our log that are about connections and messages.
 pub(crate) fn told(log: &str) -> Vec<String> {
     let told = |line: &String| line.starts_with("DEBUG") || line.starts_with("TRACE");
     lines(log).into_iter().filter(told).map(|line| line.split_once("] ").unwrap().1.to_owned()).collect()
 }
 
-/// Lines, with `127.0.0.1:40112` as PEER.
+/// Lines, with addresses such as `127.0.0.1:40112` replaced by PEER.
 pub(crate) fn lines(text: &str) -> Vec<String> {
     let mut pieces = text.split("127.0.0.1:");
     let mut plain = pieces.next().unwrap_or_default().to_owned();

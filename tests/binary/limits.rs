@@ -1,4 +1,4 @@
-//! Limits: connections, addresses, time, descriptors; and that whoever has gone leaves nothing behind.
+//! Limits: connections, addresses, time, descriptors; and that a closed connection leaves nothing behind.
 
 use std::io::Write;
 use std::net::Shutdown;
@@ -22,7 +22,7 @@ fn beyond_max_connections_the_next_one_waits_until_another_closes() {
     clients.iter_mut().for_each(|client| client.ask("ping", "pong"));
     let mut waiting = [server.dial("ping"), server.dial("ping"), server.dial("echo")];
     waiting.iter_mut().for_each(|client| client.say("ping"));
-    // The others are served while it waits, again and again.
+    // The others are served meanwhile, again and again.
     for _ in 0..3 {
         clients.iter_mut().for_each(|client| client.ask("ping", "pong"));
     }
@@ -45,7 +45,7 @@ fn more_connections_than_descriptors_allow_are_clamped_with_a_warning() {
         Launch::shell("ulimit -n 60; exec \"$0\" \"$@\"", &format!("serve {PING} --max-connections 10k")).start();
     let warning = server.log("--max-connections");
     assert!(warning.starts_with("WARN") && warning.contains("10000") && warning.contains("60"), "{warning}");
-    // It says how many it will be, and so many it is: the next one waits, and no descriptor is ever missing.
+    // The warning names the number that holds: the next connection waits, and no descriptor is ever missing.
     let said = warning.split(|c: char| !c.is_ascii_digit()).filter_map(|word| word.parse().ok());
     let allowed: usize = said.filter(|count| *count < 60).max().expect("a number");
     let mut clients: Vec<Client> = (0..allowed).map(|_| server.dial("ping")).collect();
@@ -105,7 +105,7 @@ fn the_idle_timeout_closes_the_silent_and_not_the_active() {
     silent.hears_end();
     active.ask("ping\n", "pong\n");
     assert_eq!(server.stats()["open"], 1);
-    // When it falls silent too, its time has come, with no event to wake the server.
+    // When it falls silent too it is closed in time, without an event to wake the server.
     let began = Instant::now();
     active.ask("ping\n", "pong\n");
     active.hears_end();
@@ -114,7 +114,7 @@ fn the_idle_timeout_closes_the_silent_and_not_the_active() {
 }
 
 #[test]
-fn who_is_owed_an_answer_is_not_idle() {
+fn a_connection_that_is_owed_an_answer_is_not_idle() {
     let server = Server::start(&format!("{HELLO} --delay 700ms --idle-timeout 100ms"));
     let mut owed = server.dial("hello");
     owed.ask("X\n", "Welcome!");
@@ -128,7 +128,7 @@ fn who_is_owed_an_answer_is_not_idle() {
 }
 
 #[test]
-fn the_stall_timeout_closes_who_never_reads_and_others_are_served_meanwhile() {
+fn the_stall_timeout_closes_a_client_that_never_reads_and_others_are_served_meanwhile() {
     let server = Server::start(&format!("{PING} {ECHO} --stall-timeout 800ms"));
     let mut stalled = [server.dial("echo"), server.dial("ping")];
     let mut other = server.dial("ping");
@@ -161,7 +161,7 @@ fn a_slow_reader_that_makes_progress_has_not_stalled() {
     assert_eq!(server.stats()["stall"], 0);
 }
 
-/// Ends a flood, be it by a panic.
+/// Ends a flood when dropped, also by a panic.
 struct EndOf<'a>(&'a AtomicBool);
 
 impl Drop for EndOf<'_> {
@@ -236,7 +236,7 @@ fn without_a_descriptor_the_next_one_waits_until_another_closes() {
     let warning = server.log("cannot accept");
     assert!(warning.starts_with("WARN") && warning.contains("ulimit"), "{warning}");
 
-    // While it cannot accept it serves, and hardly uses the CPU: hello's delay is the clock.
+    // While it cannot accept, the server serves and hardly uses the CPU; hello's delay is the clock here.
     let before = server.ticks();
     for _ in 0..2 {
         clock.ask("X\n", "Hello, X!\n");
@@ -294,7 +294,7 @@ type Way<'a> = (&'a [&'a str], &'a dyn Fn(&Server));
 #[test]
 fn whatever_way_connections_go_they_leave_nothing_behind() {
     let ways: [Way<'_>; 7] = [
-        // Which of the two depends on whether the answer has come, unread.
+        // A reset if the answer has arrived and is unread, otherwise the end.
         (&["peer", "reset"], &|server| {
             server.dial("ping").say("ping\n");
         }),
@@ -319,7 +319,7 @@ fn whatever_way_connections_go_they_leave_nothing_behind() {
             client.hears_end();
         }),
         (&["reset"], &|server| {
-            // It has asked for an answer that comes in an hour.
+            // The answer would come in an hour.
             let mut client = server.dial("hello");
             client.ask("X", "Welcome!");
             let asked = server.stats()["accepted"];
@@ -327,7 +327,7 @@ fn whatever_way_connections_go_they_leave_nothing_behind() {
             client.reset();
         }),
         (&["reset"], &|server| {
-            // Never accepted before it has gone, perhaps.
+            // It may have gone before it is accepted.
             server.dial("echo").reset();
         }),
     ];
@@ -363,7 +363,7 @@ fn connections_turned_away_or_broken_while_written_to_leave_nothing_behind() {
     assert_eq!(server.descriptors(), descriptors);
     let data = vec![b'x'; 1 << 20];
     for from in (2..52).map(|last| format!("127.0.0.{last}")) {
-        // It owes much output when it is broken off.
+        // Much output waits for this client when it resets.
         let mut greedy = Client::tcp_from(&from, server.tcp("echo"));
         greedy.stuff(&data, 1 << 20);
         greedy.reset();

@@ -30,7 +30,7 @@ fn verbose_shows_each_connection() {
     client.ask("exit", "Welcome!");
     client.hears_end();
     let name = client.name();
-    // Until we finish too it lingers.
+    // The server lingers until the client finishes too.
     drop(client);
     server.log("closed (service)");
     let mut other = server.dial("ping");
@@ -144,7 +144,7 @@ fn a_log_that_nobody_reads_costs_lines_and_no_answer() {
     (0..3000).for_each(|n| client.ask(format!("ping {n}\n"), format!("pong {n}\n")));
     let mut hello = server.dial("hello");
     hello.ask("X\n", "Welcome!Hello, X!\n");
-    // Now somebody does.
+    // Now the pipe is read.
     server.read_stderr(reader);
     eventually("a line gets through again", || {
         server.signal(Signal::SIGUSR1);
@@ -211,7 +211,7 @@ fn an_output_that_takes_nothing_does_no_harm() {
     ];
     for (launch, place) in launches.into_iter().zip(&places) {
         let mut server = launch.spawn();
-        // It cannot say that it is ready; that its file is there says that it is bound, the next moment listening.
+        // It cannot print that it is ready. Once a connect to its file succeeds, it listens.
         eventually("it listens", || std::os::unix::net::UnixStream::connect(place).ok());
         Client::unix(place).ask("ping", "pong");
         server.stop();

@@ -1,7 +1,10 @@
 //! The binary over real sockets: one module per theme.
 //!
-//! Every server picks its own ports and says which; every wait has a deadline. Tests that need a tool (strace, ip, ss,
-//! valgrind, prlimit, root) say that they were skipped, and fail instead where `PINGPONG_REQUIRE_TOOLS=1`.
+//! Every server picks its own ports and says which; every wait has a deadline. A test that lacks root or a tool
+//! (strace, ip, ss, valgrind, prlimit) says so and is skipped; with `PINGPONG_REQUIRE_TOOLS=1` it fails.
+//!
+//! `support` starts the binary and plays its clients, `talk` types to it, `fourways` and `recorder` compare it with the
+//! programs of the tutorials.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so")]
 

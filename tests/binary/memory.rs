@@ -1,10 +1,10 @@
-//! Memory: what a connection costs that is idle or slow, and that requests allocate nothing.
+//! Memory: what an idle or slow connection costs, and that requests allocate nothing.
 
 use nix::sys::signal::Signal;
 
 use super::support::{Client, Launch, Server, raise_descriptor_limit, tool};
 
-/// Connections of which each has asked once.
+/// Connections, each of which has asked once.
 fn crowd(server: &Server, service: &str, count: usize, question: &[u8], answer: &[u8]) -> Vec<Client> {
     let come = |_| {
         let mut client = server.dial(service);
@@ -48,7 +48,7 @@ fn large_messages_leave_no_large_buffers_behind() {
     let mut clients = crowd(&server, "ping", count, b"ping\n", b"pong\n");
     let before = server.memory();
     let half = "x".repeat(30_000);
-    // One after the other, each in two parts, of which the first has to be kept.
+    // Each sends its message in two parts, of which the server has to keep the first.
     for client in &mut clients {
         let arrived = server.stats()["bytes_in"];
         client.say(format!("ping {half}"));
@@ -83,7 +83,7 @@ fn a_ping_allocates_nothing() {
         heap_usage(log.iter().map(String::as_str))
     };
     let (few, many) = (allocations(50), allocations(550));
-    // At its end it reads /proc/net/udp, whose length is not ours to say.
+    // The margin: at its end the server reads /proc/net/udp, which may be of any length.
     assert!(many.abs_diff(few) < 40, "{few} allocations for 50 rounds, {many} for 550");
 }
 
@@ -106,12 +106,12 @@ fn a_request_of_a_load_allocates_nothing() {
             heap_usage(load.stderr.lines())
         };
         let (fewer, more) = (allocations(few), allocations(many));
-        // At its start it reads /proc/net/tcp, whose length is not ours to say.
+        // The margin: at its start the load reads /proc/net/tcp, which may be of any length.
         assert!(more.abs_diff(fewer) < 40, "{scheme}: {fewer} allocations for {few} requests, {more} for {many}");
     }
 }
 
-/// How many allocations valgrind's report tells of.
+/// The number of allocations in valgrind's report.
 #[track_caller]
 fn heap_usage<'a>(mut log: impl Iterator<Item = &'a str>) -> u64 {
     let total = log.find_map(|line| line.split_once("total heap usage: ")).expect("valgrind's report").1;
@@ -123,7 +123,7 @@ fn memcheck_finds_no_error_and_no_leak() {
     if !tool("valgrind") {
         return;
     }
-    // Optimized code may look at an Option's value before its tag, to no effect: no complaints about that.
+    // Optimized code may read an Option's value before its tag, to no effect: such complaints are off.
     let valgrind = ["valgrind", "--leak-check=full", "--undef-value-errors=no", "--error-exitcode=99"];
     let all = "serve ping=127.0.0.1:0 hello=127.0.0.1:0 echo=udp://[::]:0 --delay 10ms --max-message 100";
     let mut server = Launch::within(&valgrind, all).start();

@@ -11,14 +11,14 @@ fn ping(endpoint: &str, options: &str) -> Ended {
     Launch::new(&format!("ping {endpoint} {options}")).run()
 }
 
-/// The line of the summary that counts.
+/// The summary line with the counts.
 #[track_caller]
 fn summary(ended: &Ended) -> &str {
     let found = ended.stdout.lines().find(|line| line.contains(" sent, "));
     found.unwrap_or_else(|| panic!("no summary: {ended:?}"))
 }
 
-/// A UDP server that answers each question as told: some answers, each with whether it comes after the timeout.
+/// A UDP server that answers each question with `answers(sequence)`.
 fn misbehaving_udp(answers: impl Fn(u64) -> Vec<String> + Send + 'static) -> SocketAddr {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback");
     socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
@@ -102,7 +102,7 @@ fn lost_wrong_and_duplicate_answers_are_told_apart_by_their_sequence() {
         sequence => vec![format!("pong {sequence}")],
     });
     let ended = ping(&format!("udp://{address}"), "-c 7 -i 20ms -W 500ms");
-    // The garbage to 6 is the answer to the oldest that has none, which is 2; so 6 is lost.
+    // Garbage counts as the answer to the oldest open question. At 6 that is question 2; so 6 is lost.
     assert_eq!(summary(&ended), "7 sent, 4 received, 1 lost (14%), 0 late, 2 wrong, 2 duplicate");
     assert_eq!(ended.code, Some(5));
     assert!(!ended.stdout.contains('\x1b'), "escaped");
@@ -156,7 +156,7 @@ fn reply_sets_off_no_question() {
         while let Some(Ok(line)) = lines.next() {
             count += 1;
             let answer = line.replace("ping", "pong");
-            // One answer, and many that nobody asked for.
+            // The answer, and three datagrams too many.
             let _ = stream.write_all(format!("{answer}\n{answer}\n{answer}\npong 77\n").as_bytes());
         }
         count

@@ -1,4 +1,4 @@
-//! A wire that notes what passes: it stands between a client and a server, over TCP or UDP, one thread and poll(2).
+//! A relay that records what passes between a client and a server, over TCP or UDP: one thread and poll(2).
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -11,12 +11,12 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::support::PATIENCE;
 
-/// Notes one conversation. What one side says until the other speaks is one entry: `> ping` from the client, `< pong`
-/// from the server. (Where TCP cuts it means nothing.) A datagram is an entry of its own.
+/// Records one conversation. All that one side sends until the other does is one entry, however TCP cuts it: `> ping`
+/// from the client, `< pong` from the server. A datagram is an entry of its own.
 pub(crate) struct Recorder {
     address: SocketAddr,
     thread: JoinHandle<Vec<Noted>>,
-    /// Closed, it ends a record of datagrams, which have no end of their own.
+    /// Closing it ends a record of datagrams, which have no end of their own.
     _open: UnixStream,
 }
 
@@ -54,12 +54,12 @@ impl Recorder {
         Self { address, thread, _open: open }
     }
 
-    /// Where the client finds it.
+    /// The address for the client.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// What has passed: over TCP once both sides have ended, over UDP now.
+    /// The record: over TCP once both sides have ended, over UDP up to now.
     #[track_caller]
     pub(crate) fn notes(self) -> Vec<String> {
         let Self { thread, _open, .. } = self;
@@ -70,7 +70,7 @@ impl Recorder {
     }
 }
 
-/// Passes on what either side says until both have ended.
+/// Relays until both sides have ended.
 fn relay(client: &TcpStream, server: &TcpStream) -> Vec<Noted> {
     let mut notes: Vec<Noted> = Vec::new();
     let sides = [(client, server), (server, client)];
@@ -84,7 +84,7 @@ fn relay(client: &TcpStream, server: &TcpStream) -> Vec<Noted> {
             match from.read(&mut chunk) {
                 Ok(0) | Err(_) => {
                     open[side] = false;
-                    // Who has gone need not be told.
+                    // It fails when that side has gone already.
                     let _ = to.shutdown(Shutdown::Write);
                 }
                 Ok(count) => {
@@ -123,10 +123,10 @@ fn relay_datagrams(near: &UdpSocket, far: &UdpSocket, closed: &UnixStream) -> Ve
     }
 }
 
-/// Waits until one of these is readable; which are.
+/// Waits until some of these are readable; which ones are.
 fn wait(descriptors: &[std::os::fd::BorrowedFd<'_>]) -> Vec<bool> {
     let mut polled: Vec<_> = descriptors.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
-    // Longer than the tests' own patience, which says more about what it waited for.
+    // Longer than a test's own patience, because a test's message says what it waited for.
     let patience = PATIENCE + Duration::from_secs(1);
     let ready = poll(&mut polled, PollTimeout::try_from(patience).expect("not too long")).expect("poll");
     assert!(ready > 0, "nobody said anything");

@@ -1,4 +1,4 @@
-//! Ending: what is owed is given; signals, deadlines and exit codes; the same by `Handle`.
+//! Shutting down: owed answers are given; signals, deadlines and exit codes; the same through `Handle`.
 
 use std::sync::mpsc::channel;
 use std::thread;
@@ -54,7 +54,7 @@ fn what_had_arrived_and_was_not_read_yet_is_answered_too() {
     let mut server = Server::start(&format!("{HELLO} hello=unix://{} --delay 50ms", place.display()));
     let mut clients = [server.dial("hello"), Client::unix(&place)];
     clients.iter_mut().for_each(|client| client.ask("1\n", "Welcome!"));
-    // While it thinks about the first message it reads no more.
+    // While hello thinks about the first message it reads no more.
     server.stats_once("they have been heard", |stats| stats["bytes_in"] == 4);
     server.freeze();
     for client in &mut clients {
@@ -214,13 +214,13 @@ fn what_arrives_while_draining_is_not_read() {
 }
 
 #[test]
-fn who_goes_on_asking_cannot_keep_the_drain_from_ending() {
+fn endless_questions_do_not_keep_the_drain_from_ending() {
     let mut server = Server::start(&format!("{HELLO} {PING} --delay 20ms --drain 1h"));
     let mut client = server.dial("hello");
     client.ask("0\n", "Welcome!");
     server.stats_once("it has been heard", |stats| stats["bytes_in"] == 2);
     server.signal(Signal::SIGTERM);
-    // As long as it is answered it asks again; soon it is not.
+    // The client asks again whenever it is answered; soon it is not.
     for number in 0.. {
         assert!(number < 10, "it is answered for ever");
         let _ = client.socket().send(format!("{}\n", number + 1).as_bytes());
@@ -326,7 +326,7 @@ fn once_ends_with_the_first_connection_accepted() {
     first.ask("ping", "pong");
     let mut second = server.dial("hello");
     second.ask("1\n2\n", "Welcome!");
-    // The end of another one is not the end.
+    // Only the first connection's end counts, not another one's.
     let mut third = server.dial("ping");
     third.ask("ping", "pong");
     third.finish();
@@ -392,7 +392,7 @@ fn a_handle_shuts_down_from_another_thread_and_tells_the_counters() {
     let (ending, stats) = server.join().unwrap();
     assert_eq!(ending, Ending::Drained);
     assert_eq!((stats.messages, stats.open(), stats.closes(CloseReason::Shutdown)), (2, 0, 2));
-    // Nobody is there any more.
+    // The server has gone.
     handle.shutdown();
     assert_eq!(handle.stats(), None);
 }

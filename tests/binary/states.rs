@@ -1,4 +1,4 @@
-//! What ss(8) shows of a conversation, from LISTEN to TIME-WAIT, and what a backlog does to those who wait in it.
+//! What ss(8) shows of a conversation, from LISTEN to TIME-WAIT, and how connections wait in a backlog.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -8,7 +8,7 @@ use socket2::{Domain, Socket, Type};
 use super::support::{Client, Server, eventually, tool};
 use super::talk::Talk;
 
-/// A socket as ss shows it: its state, the queues, its own port and the other one's.
+/// A socket as ss shows it: state, queues, local port, remote port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Row {
     state: String,
@@ -37,8 +37,8 @@ fn ss(port: u16) -> Vec<Row> {
     text.lines().map(row).collect()
 }
 
-/// Waits until the ends of the conversation between the server at `port` and the client at `other` are so: the
-/// server's state, the client's, where there are any.
+/// Waits until the ends of a conversation are in these states: the server's at `port`, the client's at `other`. `None`
+/// is an end that is gone.
 #[track_caller]
 fn are(port: u16, other: u16, server: Option<&str>, client: Option<&str>) {
     let mut last = Vec::new();
@@ -75,12 +75,12 @@ fn a_conversation_that_the_client_ends() {
     client.hears("Welcome!");
     are(port, other, Some("ESTAB"), Some("ESTAB"));
     client.say("Michael\n");
-    // The client has said all; the server still owes an answer.
+    // The client has finished sending; the server still owes an answer.
     client.finish();
     are(port, other, Some("CLOSE-WAIT"), Some("FIN-WAIT-2"));
     client.hears("Hello, Michael!\n");
     client.hears_end();
-    // Who closed first keeps the memory of it.
+    // The end that closed first stays in TIME-WAIT.
     are(port, other, None, Some("TIME-WAIT"));
     assert_eq!(listener(port).state, "LISTEN");
 }
@@ -144,7 +144,7 @@ fn bytes_wait_in_the_queues() {
     client.hears("hello");
 }
 
-/// A connection that has been begun, and need not come about.
+/// A connection that has been begun and may never be established.
 fn begin(to: SocketAddr) -> Socket {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.set_nonblocking(true).unwrap();
@@ -154,7 +154,7 @@ fn begin(to: SocketAddr) -> Socket {
 }
 
 #[test]
-fn whom_the_server_does_not_accept_the_backlog_holds_and_nobody_is_refused() {
+fn the_backlog_holds_connections_that_are_not_accepted_and_none_is_refused() {
     if !tool("ss") {
         return;
     }
@@ -164,7 +164,7 @@ fn whom_the_server_does_not_accept_the_backlog_holds_and_nobody_is_refused() {
     let mut first = server.dial("echo");
     first.ask("x", "x");
     assert_eq!((listener(port).received, listener(port).sent), (0, 10));
-    // Linux holds one more than was asked for. All are connected, and have even said something.
+    // Linux holds one more than the backlog. All are connected and have even sent something.
     let mut waiting: Vec<Client> = (0..11).map(|_| server.dial("echo")).collect();
     waiting.iter_mut().for_each(|client| client.say("hello"));
     eventually("eleven wait", || (listener(port).received == 11).then_some(()));
@@ -173,11 +173,11 @@ fn whom_the_server_does_not_accept_the_backlog_holds_and_nobody_is_refused() {
         client.has_heard_nothing();
     }
     assert_eq!(server.stats()["open"], 1);
-    // The next one is not refused either: its SYN is not answered, and will be sent again.
+    // The next one is not refused: its SYN is not answered, and is sent again.
     let late = begin(address);
     let other = late.local_addr().unwrap().as_socket().unwrap().port();
     are(port, other, None, Some("SYN-SENT"));
-    // One leaves, and the next one is served, in the order in which they came.
+    // Whenever one leaves, the next is served, in the order of their coming.
     let mut served = first;
     for (number, mut next) in waiting.into_iter().enumerate() {
         next.has_heard_nothing();
@@ -185,7 +185,7 @@ fn whom_the_server_does_not_accept_the_backlog_holds_and_nobody_is_refused() {
         served.hears_end();
         next.hears("hello");
         let left = 10 - number as u64;
-        // The one that came late may have got in.
+        // The late one may have entered the queue meanwhile.
         eventually("one less waits", || (listener(port).received <= left + 1).then_some(()));
         served = next;
     }

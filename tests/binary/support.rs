@@ -27,7 +27,7 @@ pub(crate) use world::{Namespace, Strace};
 /// Far longer than anything takes: a wait this long is in vain.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How often to look again for what tells nobody when it happens: another process's state, its counters.
+/// How often to look again for what sends no event: another process's state, its counters.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 /// A folder of its own, removed when dropped.

@@ -1,10 +1,10 @@
-//! The README's table (what the program does, the system call) held against what is really called, in order.
+//! The README's table of system calls, compared with the calls that strace(1) sees, in order.
 
 use std::fs;
 
 use super::support::{Folder, Launch, Server, tool};
 
-/// Set up, watched, a client comes, a message, an answer, the end.
+/// Setting up, waiting, a client, a message, an answer, the end.
 const SERVER_TCP: &[&str] = &[
     "socket(AF_INET, SOCK_STREAM",
     "setsockopt(, SOL_SOCKET, SO_REUSEADDR",
@@ -55,7 +55,7 @@ const CLIENT_UDP: &[&str] = &[
     "write(1, \"pong 1\\n\"",
 ];
 
-/// Whether a call is of this form: its name and what its arguments hold, the descriptor left out.
+/// Whether a call is of this form: its name, and a text that its arguments contain after the descriptor.
 fn is_like(call: &str, form: &str) -> bool {
     let (name, argument) = form.split_once('(').expect("a call");
     let argument = argument.trim_start_matches(", ");
@@ -70,7 +70,7 @@ fn assert_in_order(log: &str, table: &[&str]) {
     }
 }
 
-/// One question over this scheme, both sides traced.
+/// One question over this scheme, with both sides traced.
 #[track_caller]
 fn traced(scheme: &str) -> Option<(String, String)> {
     if !tool("strace") {
@@ -85,11 +85,11 @@ fn traced(scheme: &str) -> Option<(String, String)> {
     let arguments = words(&asked);
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let endpoint = server.endpoint("ping", scheme).to_owned();
-    // Each message is one word for the launcher, so that the message is made of an escape-free word pair by the shell.
+    // By a shell, because a launch splits its arguments at spaces, and the message has one.
     let script = format!("exec {} \"$0\" client {endpoint} 'ping 1'", arguments.join(" "));
     let client = Launch::shell(&script, "").run();
     assert_eq!((client.code, client.stdout.as_str()), (Some(0), "pong 1"), "{}", client.stderr);
-    // strace passes the signal on to whom it traces only when that is the child's: end the traced one.
+    // strace does not pass the signal on: the traced process itself gets it.
     let traced = fs::read_to_string(format!("/proc/{0}/task/{0}/children", server.pid())).expect("strace's child");
     let traced = nix::unistd::Pid::from_raw(traced.trim().parse().expect("one child"));
     nix::sys::signal::kill(traced, nix::sys::signal::Signal::SIGTERM).expect("it is there");

@@ -1,7 +1,6 @@
-//! What the conversations share: programs that are typed to and whose output is read as a person would read it, through
-//! pipes or a terminal.
+//! Programs that a test types to and whose output it reads as a person would, through pipes or a terminal.
 //!
-//! Nothing runs beside the test: output is read when the test looks at it, so that a test can also not look.
+//! Output is read only when the test looks at it, by no thread: so a test can also leave it unread.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
@@ -88,8 +87,8 @@ impl Talk {
         self.stdin(Stdio::null()).start().ends()
     }
 
-    /// Starts it with a terminal of its own for standard input and output (and standard error, if `with_errors`);
-    /// `None` where that cannot be done.
+    /// Starts it on a terminal of its own: standard input, output and, if `with_errors`, standard error too.
+    /// `None` where setsid(1) is missing.
     #[track_caller]
     pub(crate) fn on_terminal(self, with_errors: bool) -> Option<Talker> {
         if !tool("setsid") {
@@ -109,7 +108,7 @@ impl Talk {
     }
 }
 
-/// Both ends of a pseudo-terminal. (Unlike those of openpty(3), no other test's child gets hold of them.)
+/// Both ends of a pseudo-terminal. Unlike those of openpty(3), they are not inherited by another test's child.
 fn pseudo_terminal() -> (File, File) {
     let master = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC).expect("a pseudo-terminal");
     grantpt(&master).expect("its other end");
@@ -138,7 +137,7 @@ impl Talker {
         keyboard.write_all(text.as_ref()).unwrap_or_else(|error| panic!("cannot type: {error}"));
     }
 
-    /// Types it, if it is still there.
+    /// Types it, if the program still reads.
     pub(crate) fn may_type(&mut self, text: &str) {
         if let Some(keyboard) = &mut self.keyboard {
             let _ = keyboard.write_all(text.as_bytes());
@@ -155,26 +154,26 @@ impl Talker {
         self.screen = Screen::default();
     }
 
-    /// Waits until it has written `text`, and gives what it wrote before that since the last time.
+    /// Waits until it has written `text`. Returns what it wrote before that since the last call.
     #[track_caller]
     pub(crate) fn sees(&mut self, text: &str) -> String {
         self.screen.sees(text)
     }
 
-    /// What it writes from now on, until it closes its output.
+    /// All that it writes from here on, until it closes its output.
     #[track_caller]
     pub(crate) fn rest(&mut self) -> String {
         self.terminal = None;
         self.screen.rest()
     }
 
-    /// All that it has written so far, looked at or not.
+    /// All that it has written so far, from the beginning.
     pub(crate) fn written(&mut self) -> String {
         self.screen.catch_up();
         String::from_utf8_lossy(&self.screen.written).into_owned()
     }
 
-    /// Reads on until what has been written so far, from the beginning, is as wanted; `None` if it never is.
+    /// Reads on until all that it has written, from the beginning, is as wanted; `None` if it never is.
     pub(crate) fn written_until(&mut self, mut wanted: impl FnMut(&str) -> bool) -> Option<String> {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -188,7 +187,7 @@ impl Talker {
         }
     }
 
-    /// Takes its terminal away.
+    /// Closes the other end of its terminal.
     pub(crate) fn hangs_up(&mut self) {
         (self.keyboard, self.terminal) = (None, None);
         self.screen = Screen::default();
@@ -210,7 +209,7 @@ impl Talker {
         tcgetpgrp(self.keyboard.as_ref().expect("a terminal")).expect("somebody has it")
     }
 
-    /// Where a server of ours listens: waits until it is ready.
+    /// Where our server listens, once it is ready.
     #[track_caller]
     pub(crate) fn ready(&mut self) -> Places {
         let lines = self.screen.sees(if self.terminal.is_some() { "ready\r\n" } else { "ready\n" });
@@ -218,7 +217,7 @@ impl Talker {
         Places(lines.lines().filter_map(place).collect())
     }
 
-    /// Where a server of the tutorials listens: it writes `tcp port 1234`.
+    /// Where a tutorial's server listens: it writes `tcp port 1234`.
     #[track_caller]
     pub(crate) fn port(&mut self, scheme: &str) -> SocketAddr {
         self.sees(&format!("{scheme} port "));
@@ -256,7 +255,7 @@ impl Talker {
         Ended { code: self.status().code(), stdout, stderr: self.log().join("\n") }
     }
 
-    /// Sees that it ends well, and has nothing to complain of.
+    /// Asserts that it ends with code 0. Returns its standard output.
     #[track_caller]
     pub(crate) fn ends_well(&mut self) -> String {
         let ended = self.ends();
@@ -264,7 +263,7 @@ impl Talker {
         ended.stdout
     }
 
-    /// Asks a server to end, and sees that it does so in good order; its log.
+    /// Asks a server to end, and asserts that it ends with code 0. Returns its log.
     #[track_caller]
     pub(crate) fn stops(&mut self) -> Vec<String> {
         self.signal(Signal::SIGTERM);
@@ -307,7 +306,7 @@ fn last(text: &str) -> &str {
     &text[text.ceil_char_boundary(text.len().saturating_sub(1000))..]
 }
 
-/// Endpoints that a server has told.
+/// The endpoints that a server has printed.
 pub(crate) struct Places(Vec<String>);
 
 impl Places {
@@ -323,7 +322,7 @@ impl Places {
         self.address(0)
     }
 
-    /// The address of the endpoint named so-manieth.
+    /// The address of the endpoint with this index.
     #[track_caller]
     pub(crate) fn address(&self, number: usize) -> SocketAddr {
         let (_, address) = self.0[number].split_once("://").expect("a scheme");
@@ -331,7 +330,7 @@ impl Places {
     }
 }
 
-/// What somebody sees who looks at a program's output.
+/// A program's output as a person reads it.
 #[derive(Default)]
 struct Screen {
     from: Option<File>,
@@ -367,7 +366,7 @@ impl Screen {
         match from.read(&mut chunk) {
             Ok(count @ 1..) => self.written.extend_from_slice(&chunk[..count]),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            // A terminal that its last program has left: EIO.
+            // EIO: a terminal that its last program has left.
             Ok(0) | Err(_) => self.from = None,
         }
         self.from.is_some()
@@ -413,7 +412,7 @@ impl Screen {
     }
 }
 
-/// Whether reads and writes on this open file never wait (O_NONBLOCK), for all who share it.
+/// Whether this open file is non-blocking (O_NONBLOCK), for every process that shares it.
 pub(crate) fn is_nonblocking(file: &impl AsFd) -> bool {
     let flags = fcntl(file, FcntlArg::F_GETFL).expect("its flags");
     OFlag::from_bits_retain(flags).contains(OFlag::O_NONBLOCK)

@@ -1,4 +1,4 @@
-//! Through a real terminal: prompts, Ctrl-C, Ctrl-D, Ctrl-S, what a stranger's bytes may do to it, and how it is left.
+//! On a terminal: prompts, Ctrl-C, Ctrl-D, Ctrl-S, what a client's bytes may do to it, and the state it is left in.
 
 use std::fs;
 
@@ -17,7 +17,7 @@ const CTRL_D: &[u8] = b"\x04";
 const CTRL_Q: &[u8] = b"\x11";
 const CTRL_S: &[u8] = b"\x13";
 
-/// What stands on a terminal after these bytes, in rows. (It knows no more of ECMA-48 than we use.)
+/// The rows of a terminal after these bytes. (It knows only as much of ECMA-48 as we use.)
 fn picture(bytes: &str) -> Vec<String> {
     let mut rows = vec![Vec::new()];
     let mut column = 0;
@@ -42,7 +42,7 @@ fn picture(bytes: &str) -> Vec<String> {
     rows.into_iter().map(|row| row.into_iter().collect::<String>().trim_end().to_owned()).collect()
 }
 
-/// Waits until these are the rows on its terminal, but for where it listens.
+/// Waits until these are the rows on its terminal, apart from the lines about where it listens.
 #[track_caller]
 fn shows(talker: &mut Talker, rows: &[&str]) {
     let shown = |text: &str| {
@@ -127,7 +127,7 @@ fn there_is_no_prompt_where_output_or_input_is_no_terminal() {
     let mut client = Client::tcp(place.parse().unwrap());
     client.say("hi\n");
     eventually("it is shown", || fs::read_to_string(&file).ok().filter(|text| text.contains("client: hi\n")));
-    // The operator is a person all the same: it is a terminal that is typed at.
+    // The operator is a person all the same, because the input is a terminal.
     server.types("hello\n");
     client.hears("hello\n");
     server.types(CTRL_D);
@@ -232,7 +232,7 @@ fn ctrl_d_ends_the_server_and_a_begun_line_is_said_before() {
     let mut client = Client::tcp(places.tcp());
     client.say("hi\n");
     server.sees("client: hi");
-    // The first one only hands over what has been typed, as cat(1) has it too.
+    // The first Ctrl-D only hands over what has been typed, as for cat(1).
     server.types("bye");
     server.types(CTRL_D);
     server.types(CTRL_D);
@@ -300,7 +300,7 @@ fn strangers_cannot_steer_the_terminal() {
     server.sees(&format!("[2] client: {shown}\r\n"));
     picture(&server.written());
 
-    // Nor can a server steer the client's.
+    // Nor can a server steer the terminal of our client.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("tcp://{}", listener.local_addr().unwrap());
     let Some(mut victim) = Talk::client(&endpoint, &[]).on_terminal(false) else { return };
@@ -313,7 +313,7 @@ fn strangers_cannot_steer_the_terminal() {
     client.ends_well();
 }
 
-/// So many lines that no terminal and no queue holds them.
+/// More lines than a terminal and our queue hold.
 #[track_caller]
 fn flood(client: &mut Client) {
     let line = format!("{}\n", "x".repeat(999));
@@ -326,7 +326,7 @@ fn a_stopped_terminal_freezes_nothing() {
         let Some((mut server, places)) = chat("chat=tcp://127.0.0.1:0 echo=tcp://127.0.0.1:0") else { return };
         server.sees("server: ");
         if stop {
-            // As Ctrl-S does; its echo tells that it has come.
+            // The same as Ctrl-S, without a key.
             tcflow(server.terminal(), FlowArg::TCOOFF).unwrap();
         } else {
             server.types(CTRL_S);
@@ -346,7 +346,7 @@ fn a_stopped_terminal_freezes_nothing() {
         } else {
             server.types(CTRL_Q);
         }
-        // What has waited comes.
+        // The lines that waited are written.
         server.sees("[1] client: xxx");
         let stats = stats_at_end(&mut server);
         assert!(stats["console_lost"] > 0, "{stats:?}");
@@ -361,7 +361,7 @@ fn a_terminal_that_nobody_reads_freezes_nothing() {
         let places = server.ready();
         let mut client = Client::tcp(places.tcp());
         let mut echo = Client::tcp(places.address(1));
-        // Lines of many lengths, so that the last one that fits may do so by a byte.
+        // Lines of many lengths, so that some line just fits the last byte of room.
         for length in 1..400 {
             client.say(format!("{}\n", "x".repeat(length)));
             echo.ask("y".repeat(length), "y".repeat(length));
@@ -399,7 +399,7 @@ fn the_terminal_is_left_as_it_was() {
 /// A chat in the background of a shell, which reads a line from `begin`, then brings it to the foreground.
 #[track_caller]
 fn background_chat(begin: &str) -> Option<(Talker, Places, Pid)> {
-    // Job control in a script: what is typed belongs to the shell until fg.
+    // Job control in a script: until fg the shell reads what is typed.
     let script = format!("\"$0\" \"$@\" & echo job $!; {begin}; fg >/dev/null");
     let mut shell = Talk::program("bash", &["-m", "-c", &script, BINARY, "serve", CHAT]).on_terminal(true)?;
     let places = shell.ready();
@@ -457,7 +457,7 @@ fn a_terminal_that_goes_away_takes_the_server_along() {
 }
 
 #[test]
-fn a_terminal_that_goes_away_is_the_end_of_input_to_who_ignores_the_signal() {
+fn a_terminal_that_goes_away_is_the_end_of_input_where_the_signal_is_ignored() {
     let words = ["-c", "trap '' HUP; exec \"$0\" \"$@\"", BINARY, "serve", CHAT];
     let Some(mut server) = Talk::program("sh", &words).on_terminal(false) else { return };
     let mut client = Client::tcp(server.ready().tcp());
@@ -471,7 +471,7 @@ fn a_terminal_that_goes_away_is_the_end_of_input_to_who_ignores_the_signal() {
 
 #[test]
 fn a_terminal_that_is_not_the_controlling_one_is_typed_at_too() {
-    // In a session of its own it has none.
+    // A process in a new session has no controlling terminal.
     let words = ["-c", "setsid --wait \"$0\" \"$@\"", BINARY, "serve", CHAT];
     let Some(mut server) = Talk::program("sh", &words).on_terminal(false) else { return };
     let mut client = Client::tcp(server.ready().tcp());

@@ -1,4 +1,4 @@
-//! What it costs: system calls per request, threads, and the length of the kernel's queue.
+//! Costs: system calls per request, threads, and the length of the listen queue.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -9,7 +9,7 @@ use super::support::{Client, DatagramClient, Folder, Server, Strace, tool};
 
 const ALL: &str = "ping=127.0.0.1:0 hello=127.0.0.1:0 echo=127.0.0.1:0";
 
-/// How often each system call is in the log, those apart that strace's own coming and going makes.
+/// How often each system call is in the log, without those that strace's attaching and detaching causes.
 fn calls(log: &[String]) -> BTreeMap<&str, usize> {
     let mut calls = BTreeMap::new();
     for line in log {
@@ -50,7 +50,7 @@ fn a_batch_of_pings_costs_one_receive_and_one_send() {
     let mut client = server.dial("ping");
     client.ask("ping\n", "pong\n");
     let Some(strace) = Strace::attach(&server, &[]) else { return };
-    // Mirrored ones and others, which are answered from different places.
+    // Proper pings are answered in place, others from a buffer.
     let batch: String = (0..16).map(|n| if n % 3 == 0 { "x\n".to_owned() } else { format!("ping {n}\n") }).collect();
     client.ask(&batch, batch.replace("ping", "pong").replace('x', "pong"));
     let log = strace.detach(&server);
@@ -100,7 +100,7 @@ fn a_request_of_a_load_costs_one_send_and_one_receive_and_a_share_of_a_wait() {
         assert_eq!(calls.remove(receive), Some(requests), "{scheme}: {calls:?}");
         let waits = calls.remove("epoll_wait").unwrap_or_default();
         assert!(waits <= requests + requests / 10, "{scheme}: {waits} waits");
-        // It looks at its own cost, and at overdue answers, some dozens of times a second, however many requests.
+        // The load looks at its own cost and for overdue answers some dozens of times a second, at any rate.
         for rare in ["getrusage", "timerfd_settime"] {
             let times = calls.remove(rare).unwrap_or_default();
             assert!(times <= requests / 10, "{scheme}: {rare} {times} times");
@@ -136,7 +136,7 @@ fn a_ping_over_a_unix_stream_wakes_the_server_once() {
     (0..50).for_each(|n| client.ask(format!("ping {n}\n"), format!("pong {n}\n")));
     let log = strace.detach(&server);
     let mut calls = calls(&log);
-    // Each reading of an answer would wake it once more, if it asked to be told of room to write.
+    // Registered for writability, it would be woken once more by each answer that the peer reads.
     let waits = calls.remove("epoll_wait").unwrap_or_default();
     assert!((49..=52).contains(&waits), "{waits} waits");
     assert_eq!(calls.remove("sendto"), Some(50), "{calls:?}");
@@ -184,7 +184,7 @@ fn the_backlog_is_as_long_as_asked() {
     for (options, asked) in [("", 4096), ("--backlog 7", 7), ("--backlog 1m", 1_000_000)] {
         let server = Server::start(&format!("ping=tcp://127.0.0.1:0 {options}"));
         let line = ss(&["-ltnH"], server.tcp("ping").port());
-        // State, Recv-Q, Send-Q: of a listener the last is its backlog.
+        // State, Recv-Q, Send-Q: a listener's Send-Q is its backlog.
         let backlog: u32 = line.split_whitespace().nth(2).unwrap().parse().unwrap();
         assert_eq!(backlog, asked.min(most), "{options}: {line}");
     }

@@ -1,5 +1,5 @@
-//! Each pair of the tutorials' programs, four ways (see `fourways`): every difference between theirs and ours is listed
-//! here with its reason, and one that is not listed, or is none, fails.
+//! Each pair of the tutorials' programs, four ways (see `fourways`). Every difference between theirs and ours is listed
+//! here with its reason; a difference that is not listed fails a test, and so does a listed one that is not seen.
 
 use super::fourways::{
     ALL_OURS, Client, Difference, OursOurs, OursTheirs, Server, Talked, TheirsOurs, Way, Wire, client, compare, lines,
@@ -258,7 +258,7 @@ fn echo_for_one_client() {
         let recorder = Recorder::tcp(address);
         let words = ["--framing", "raw", "Hello, world"];
         let client = client(way, recorder.address(), "echo_client.py", ("tcp", &words))?;
-        // It ends when its client closes, either of them.
+        // Either server ends when its client closes.
         let ended = server.ends();
         assert_eq!(ended.code, Some(0), "{ended:?}");
         let server = if way.our_server() { told(&ended.stderr) } else { lines(&ended.stdout) };
@@ -315,7 +315,7 @@ fn hello_hi_chat() {
         let wire = recorder.notes();
         server.ends_input();
         server.ends_well();
-        // All but where it listens, which has been looked at.
+        // Without the lines about where it listens.
         let shown = server.written();
         let (_, shown) = shown.split_once(if way.our_server() { "ready\n" } else { "port " }).unwrap();
         let shown = shown.trim_start_matches(|letter: char| letter.is_ascii_digit() || letter == '\n');

@@ -1,4 +1,4 @@
-//! Unix sockets: both kinds, and the files they leave or do not leave.
+//! Unix sockets: streams and datagrams, and the files that they leave or do not leave.
 
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener};
@@ -117,8 +117,8 @@ fn a_receiver_of_unix_datagrams_that_has_no_room_keeps_nobody_else_waiting() {
     assert_eq!((stats["datagrams_out"], stats["dropped"]), (200, 0));
 }
 
-/// Sends so many numbered pings without reading. Not connected: then the kernel holds but a few answers for it. (A
-/// connected client that reads nothing may fill the server's send buffer.)
+/// Sends this many numbered pings without reading. The socket is not connected: then the kernel holds only a few
+/// answers for it. (A connected client that reads nothing may fill the server's send buffer.)
 fn lazy_client(folder: &Folder, place: &Path, pings: u32) -> UnixDatagram {
     let lazy = UnixDatagram::bind(folder.file("lazy")).unwrap();
     lazy.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -181,7 +181,7 @@ fn services_that_are_made_to_talk_over_unix_datagrams_stay_silent() {
     let folder = Folder::new();
     let [ping, echo] = ["p", "e"].map(|name| folder.file(name));
     let server = Server::start(&format!("ping=unixgram://{} echo=unixgram://{}", ping.display(), echo.display()));
-    // Takes the place of a service's file, and so its name: a forged source.
+    // The forger takes the place of a service's file, and so its name as a source.
     fs::rename(&echo, folder.file("moved")).unwrap();
     let forger = DatagramClient::unix(Some(&echo), &ping);
     forger.say("x");

@@ -71,7 +71,7 @@ fn the_beginning_decides_for_each_connection_on_its_own() {
 
 #[test]
 fn auto_takes_1023_bytes_without_line_end_as_raw_at_once() {
-    // One quick answer shows that it need not wait; a slow one would show nothing.
+    // One quick answer shows that the server does not wait; a slow one shows nothing.
     let server = Server::start(PING);
     let is_quick = || {
         let (mut client, began) = (server.dial("ping"), Instant::now());
@@ -83,7 +83,7 @@ fn auto_takes_1023_bytes_without_line_end_as_raw_at_once() {
 
 #[test]
 fn auto_waits_for_the_end_of_a_long_first_line() {
-    // Only where this test was quick enough does it show anything: the server waits for 200 ms.
+    // An attempt shows something only if the test was quicker than the server's 200 ms.
     for _ in 0..20 {
         let (server, mut client) = ping("");
         let (long, began) = ("y".repeat(3000), Instant::now());
@@ -225,7 +225,7 @@ fn hello_answers_one_message_of_a_connection_at_a_time_and_others_never_wait() {
     assert!(began.elapsed() >= Duration::from_millis(500), "each is thought about by itself");
     drop((many, one));
     server.stop();
-    // In the server's own order: this test may have been late to look.
+    // By the order in the server's log: this test may look too late.
     let log = server.stderr_all();
     let line = |text: &str| log.iter().position(|line| line.contains(&format!("received \"{text}\""))).unwrap();
     assert!(line("one") < line("3"), "{log:#?}");
@@ -249,7 +249,7 @@ fn exit_closes_when_its_turn_comes_and_at_once() {
     client.say("A\nexit\nB\n");
     assert_eq!(client.rest(), b"Welcome!Hello, A!\n");
     drop(client);
-    // An exit is not thought about: with this delay its answer would never come.
+    // `exit` closes without the delay, which is an hour here.
     let (mut patient, mut client) = hello("--delay 1h");
     client.say("exit");
     assert_eq!(client.rest(), b"Welcome!");
@@ -367,7 +367,7 @@ fn the_longest_line_is_answered_and_one_byte_more_closes() {
         client.ask(format!("ping {longest}{terminator}"), format!("pong {longest}{terminator}"));
         client.say(format!("ping 1\nping 2\nping y{longest}{terminator}ping 3\n"));
         assert_eq!(client.rest(), b"pong 1\npong 2\n");
-        // Until we finish too it lingers.
+        // The server lingers until the client finishes too.
         drop(client);
         let stats = server.stats_once("it has ended", |stats| stats["open"] == 0);
         assert_eq!((stats["overflow"], stats["accepted"]), (1, 1));
@@ -380,7 +380,7 @@ fn a_line_that_never_ends_closes_its_connection_and_nothing_else() {
     bystander.ask("X\n", "Welcome!\n");
     let mut client = server.dial("ping");
     client.ask("ping\n", "pong\n");
-    // It may close while we are still sending; what we were owed has come before that.
+    // The server may close while the client is still sending; what was owed has come before.
     client.stuff(&[b'z'; 65_537], 65_537);
     client.hears_end();
     drop(client);

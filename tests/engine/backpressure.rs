@@ -182,7 +182,7 @@ fn trickling_line_borrows_no_more_than_twice_its_length() {
 }
 
 #[test]
-fn all_buffers_together_are_bounded_and_whoever_needs_more_is_closed() {
+fn all_buffers_together_are_bounded_and_a_connection_that_needs_more_is_closed() {
     let mut server = Server::limited(Echo, |limits| limits.max_buffered = 1_000_000);
     let greedy: Vec<usize> = (0..20).map(|_| server.open_with_room(1000)).collect();
     for client in &greedy {
@@ -210,4 +210,20 @@ fn partial_lines_count_towards_the_bound_too() {
     server.resets(slow[0]);
     assert_eq!(server.asks(slow[1], "\n"), "pong\n");
     assert_eq!(server.asks(slow[2], "\n"), "pong\n");
+}
+
+#[test]
+fn at_the_bound_on_all_buffers_the_largest_holder_is_closed() {
+    let mut server = Server::limited(Ping::new(Framing::Line), |limits| limits.max_buffered = 100_000);
+    let small: Vec<usize> = (0..10).map(|_| server.open()).collect();
+    let large = server.open();
+    assert_eq!(server.asks(large, vec![b'x'; 60_000]), "");
+    for client in &small {
+        assert_eq!(server.asks(*client, vec![b'x'; 5_000]), "");
+    }
+    assert_eq!(server.stats().closes(CloseReason::Limit), 1);
+    assert!(server.is_closed(large));
+    for client in small {
+        assert_eq!(server.asks(client, "\n"), "pong\n");
+    }
 }

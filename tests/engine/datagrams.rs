@@ -368,9 +368,33 @@ fn full_unix_peer_does_not_hold_up_another() {
     assert_eq!(sent(&server).len(), 4);
 
     server.kernel.borrow_mut().datagram_peer_reads(0, &address("/run/slow"));
-    server.settle();
+    server.pass(SECOND);
     assert_eq!(sent(&server)[4..], ["slow 0", "slow 1", "slow 2"]);
     assert_eq!(server.stats().dropped, 0);
+}
+
+#[test]
+fn unix_peer_that_never_reads_neither_spins_the_loop_nor_takes_the_room_of_others() {
+    let mut server = echo();
+    server.bind("/run/echo");
+    server.kernel.borrow_mut().datagrams[0].full.push(address("/run/deaf"));
+    for number in 0..2000 {
+        server.arrives(0, "/run/deaf", number.to_string());
+    }
+    server.settle();
+    assert!(!server.kernel.borrow().datagrams[0].armed, "an unconnected Unix socket is writable at all times");
+    let turns = server.pass(60 * SECOND);
+    assert!(turns < 300, "{turns} turns in a minute");
+
+    // Another receiver that is slow has room to wait in.
+    server.kernel.borrow_mut().datagrams[0].full.push(address("/run/slow"));
+    server.arrives(0, "/run/slow", "slow");
+    server.arrives(0, "/run/fast", "fast");
+    server.settle();
+    assert_eq!(sent(&server), ["fast"]);
+    server.kernel.borrow_mut().datagram_peer_reads(0, &address("/run/slow"));
+    server.pass(SECOND);
+    assert_eq!(sent(&server), ["fast", "slow"]);
 }
 
 #[test]
@@ -384,7 +408,7 @@ fn two_full_unix_peers_each_get_theirs_when_they_read() {
     server.settle();
     for (peer, so_far) in [("/run/b", 1), ("/run/a", 2)] {
         server.kernel.borrow_mut().datagram_peer_reads(0, &address(peer));
-        server.settle();
+        server.pass(SECOND);
         assert_eq!(sent(&server).len(), so_far);
         assert_eq!(sent(&server).last().map(String::as_str), Some(peer));
     }

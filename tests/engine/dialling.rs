@@ -119,7 +119,7 @@ fn dial_that_fails_at_once_is_told_too() {
 }
 
 #[test]
-fn who_has_finished_sending_still_receives() {
+fn finished_sender_still_receives() {
     let (mut server, far) = connected();
     server.line("last");
     server.line("finish");

@@ -3,7 +3,7 @@
 use fake::server::{Server, Wake};
 use pingpong::CloseReason;
 use pingpong::engine::Usage;
-use pingpong::service::{Framing, Hello, Ping, Service};
+use pingpong::service::{Echo, Framing, Hello, Ping, Service};
 
 use crate::{SECOND, congested_connection_limited, echo, hello, hello_limited, ping, thinking_connection};
 
@@ -70,13 +70,43 @@ fn what_had_arrived_is_answered_though_its_event_was_not_told() {
 }
 
 #[test]
-fn who_sends_on_and_on_is_taken_in_as_far_as_a_kernel_could_hold_it() {
+fn endless_sender_is_answered_what_had_arrived_and_no_more() {
     let mut server = echo();
     let client = server.open();
     server.says(client, vec![b'x'; 10 << 20]);
     server.shut_down();
-    let heard = server.hears_out(client).len();
-    assert!(((8 << 20)..(9 << 20)).contains(&heard), "{heard} bytes");
+    server.says(client, vec![b'y'; 1 << 20]);
+    let heard = server.hears_out(client);
+    assert_eq!((heard.len(), heard.contains('y')), (10 << 20, false));
+}
+
+#[test]
+fn what_had_arrived_is_read_at_the_pace_of_its_answers() {
+    // More than all buffers together may hold, of clients that are owed answers.
+    let mut server = Server::limited(Echo, |limits| limits.max_buffered = 1 << 20);
+    let clients: Vec<usize> = (0..10).map(|_| server.open_with_room(100_000)).collect();
+    for client in &clients {
+        server.says(*client, vec![b'x'; 1 << 20]);
+    }
+    server.shut_down();
+    server.settle();
+    assert!(server.engine.usage().buffered <= 1 << 20, "{:?}", server.engine.usage());
+    for client in clients {
+        assert_eq!(server.hears_out(client).len(), 1 << 20);
+    }
+    server.pass(3 * SECOND);
+    assert_eq!((server.stats().closes(CloseReason::Limit), server.stats().closes(CloseReason::Shutdown)), (0, 10));
+}
+
+#[test]
+fn end_of_the_stream_behind_what_had_arrived_is_seen() {
+    let mut server = ping();
+    let client = server.open();
+    server.says(client, "ping\nping");
+    server.finishes(client);
+    server.shut_down();
+    assert_eq!(server.hears_out(client), "pong\npong");
+    assert_eq!(server.stats().closes(CloseReason::Peer), 1);
 }
 
 #[test]
@@ -148,7 +178,7 @@ fn congested_client_gets_everything_if_it_reads() {
 }
 
 #[test]
-fn deadline_cuts_off_whoever_still_waits() {
+fn deadline_closes_connections_that_still_wait() {
     let mut server = Server::limited(Hello::new(Framing::Line, 60 * SECOND), |limits| limits.drain = 5 * SECOND);
     let client = server.open();
     server.asks(client, "Michael\n");

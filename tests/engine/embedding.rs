@@ -50,6 +50,10 @@ impl Service for Room {
                     return out.pause();
                 }
                 b"twice\n" => out.after(SECOND, 5),
+                b"room\n" => {
+                    let deaf = self.others(id).filter(|other| !out.has_room_for(*other)).count();
+                    out.reply(format!("{deaf} deaf\n").as_bytes());
+                }
                 b"wake\n" => out.after(3600 * SECOND, 4),
                 b"tag\n" => {
                     out.set_tag(out.tag() + 1);
@@ -322,7 +326,7 @@ impl Service for Recluse {
 }
 
 #[test]
-fn service_may_retire_while_a_shutdown_lets_in_those_who_wait() {
+fn service_may_retire_while_a_shutdown_accepts_the_backlog() {
     let mut server = Server::new(Recluse);
     let second = server.engine.net_mut().listener();
     server.engine.listen(server.service, second).expect("the fake kernel registers all");
@@ -330,4 +334,24 @@ fn service_may_retire_while_a_shutdown_lets_in_those_who_wait() {
     server.shut_down();
     server.settle();
     assert!(!server.kernel.borrow().is_listening());
+}
+
+#[test]
+fn member_that_does_not_read_is_seen_and_in_the_end_closed() {
+    let mut server = Server::limited(Room::default(), |limits| limits.max_unsent = 1 << 20);
+    let deaf = server.open_with_room(100);
+    let speaker = server.open();
+    server.hears(speaker);
+    assert_eq!(server.asks(speaker, "room\n"), "0 deaf\n");
+    let line = format!("{}\n", "x".repeat(50_000));
+    server.asks(speaker, &line);
+    server.asks(speaker, &line);
+    assert_eq!(server.asks(speaker, "room\n"), "1 deaf\n");
+    server.assert_open(deaf);
+    for _ in 0..20 {
+        server.asks(speaker, &line);
+    }
+    server.assert_closed(deaf, CloseReason::Stall);
+    assert!(server.asks(speaker, "room\n").ends_with("0 deaf\n"));
+    assert_eq!(server.engine.usage().buffered, 0);
 }

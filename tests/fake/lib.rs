@@ -113,7 +113,7 @@ pub struct Mailbox {
     pub send_error: Option<i32>,
     /// Errors that the next receives return, before any datagram.
     pub receive_errors: VecDeque<i32>,
-    /// Receivers whose buffer is full, as that of a Unix socket which nobody reads.
+    /// Receivers whose buffer is full, as that of a Unix socket which is not read.
     pub full: Vec<Address>,
     /// Datagrams lost for want of room in the receive buffer.
     pub lost: u64,

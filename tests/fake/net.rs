@@ -179,6 +179,17 @@ impl Net for FakeNet {
         Ok(count)
     }
 
+    fn arrived(&mut self, stream: &mut FakeStream) -> io::Result<usize> {
+        let world = self.0.borrow();
+        let connection = &world.connections[stream.number];
+        match connection.inbound.len() {
+            0 if connection.client_reset => Err(ErrorKind::ConnectionReset.into()),
+            0 if connection.client_fin => Ok(0),
+            0 => would_block(),
+            count => Ok(count),
+        }
+    }
+
     fn send(&mut self, stream: &mut FakeStream, bytes: &[u8]) -> io::Result<usize> {
         let mut world = self.0.borrow_mut();
         world.calls.send += 1;

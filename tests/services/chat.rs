@@ -1,4 +1,4 @@
-//! Chat: who is shown what, and whom the operator's lines reach.
+//! Chat: what the operator is shown, and which clients the operator's lines reach.
 
 use pingpong::service::{Chat, Framing, Operator};
 

@@ -9,13 +9,9 @@ use std::io::ErrorKind::{BrokenPipe, Interrupted, WouldBlock};
 use super::super::buffer::Pool;
 use super::super::net::Net;
 use super::Connection;
-use super::state::{Receiving, Sending, State};
+use super::state::{Receiving, Sending};
 use crate::error::CloseReason;
 use crate::service::{ConnId, Turn};
-
-/// Bytes that a drain reads from one connection at most. More than the kernel's receive buffer holds
-/// (net.ipv4.tcp_rmem), and bounded, so that a peer that goes on sending cannot hold up the drain.
-const MAX_TAKEN_IN: usize = 8 << 20;
 
 impl<T> Connection<T> {
     /// Reads into `scratch`, if the connection wants to read, and returns the number of bytes. Where input was kept
@@ -31,30 +27,52 @@ impl<T> Connection<T> {
         if !self.wants_read() {
             return Ok(0);
         }
+        if self.receiving == Receiving::Draining {
+            return self.fill_rest(net, pool, scratch, turn);
+        }
         let count = self.read(net, scratch, turn)?;
         if self.rx.is_some() {
-            pool.append(&mut self.rx, &scratch[..count]).map_err(|_| CloseReason::Limit)?;
+            pool.append(&mut self.rx, &scratch[..count]);
         }
         Ok(count)
     }
 
-    /// Reads until the kernel's buffer is empty, even while the connection is paused or congested. Not just until a
-    /// short read: the event of a FIN or of urgent data may still be on its way.
-    pub(in crate::engine) fn take_in<N: Net<Stream = T>>(
+    /// The same while the server drains: reads no more than had arrived when that began.
+    #[cold]
+    fn fill_rest<N: Net<Stream = T>>(
         &mut self,
         net: &mut N,
         pool: &mut Pool,
         scratch: &mut [u8],
         turn: &mut Turn,
-    ) -> Result<(), CloseReason> {
-        self.edge.assume_readable();
-        let mut taken = 0;
-        while self.edge.readable && self.receiving == Receiving::Open && taken < MAX_TAKEN_IN {
-            let count = self.read(net, scratch, turn)?;
-            taken += count;
-            pool.append(&mut self.rx, &scratch[..count]).map_err(|_| CloseReason::Limit)?;
+    ) -> Result<usize, CloseReason> {
+        let most = scratch.len().min(self.allowance as usize);
+        let count = self.read(net, &mut scratch[..most], turn)?;
+        if self.rx.is_some() {
+            pool.append(&mut self.rx, &scratch[..count]);
         }
-        Ok(())
+        self.use_up(count);
+        if self.allowance == 0 || !self.edge.readable {
+            // The end of the stream may stand right behind.
+            self.receiving = Receiving::Open;
+            let arrived = self.arrived(net).and(Some(0));
+            self.drain(arrived);
+        }
+        Ok(count)
+    }
+
+    fn use_up(&mut self, count: usize) {
+        self.allowance = self.allowance.saturating_sub(u32::try_from(count).unwrap_or(u32::MAX));
+    }
+
+    /// Bytes that wait in the kernel; `None` where the stream has ended.
+    pub(in crate::engine) fn arrived<N: Net<Stream = T>>(&mut self, net: &mut N) -> Option<usize> {
+        match net.arrived(&mut self.stream) {
+            Ok(0) => None,
+            Ok(count) => Some(count),
+            // Nothing, or an error that the next call on it finds.
+            Err(_) => Some(0),
+        }
     }
 
     /// Reads once and discards that. Returns whether lingering is over: the peer's stream has ended or broken, or the
@@ -69,9 +87,8 @@ impl<T> Connection<T> {
         let Ok(count) = self.read(net, scratch, turn) else { return true };
         // Discarded bytes do not prolong the linger limit.
         self.active_at = active;
-        let State::Lingering { left, .. } = &mut self.state else { return false };
-        *left = left.saturating_sub(u32::try_from(count).unwrap_or(u32::MAX));
-        *left == 0 || self.receiving == Receiving::Ended
+        self.use_up(count);
+        self.allowance == 0 || self.receiving == Receiving::Ended
     }
 
     fn read<N: Net<Stream = T>>(
@@ -122,19 +139,19 @@ impl<T> Connection<T> {
         bytes: &[u8],
     ) -> Result<(), CloseReason> {
         if self.has_unsent() {
-            pool.append(&mut self.tx, bytes).map_err(|_| CloseReason::Limit)?;
+            pool.append(&mut self.tx, bytes);
             let mut tx = self.tx.take();
             let sent = tx.as_ref().map_or(Ok(0), |tx| self.send(net, tx.bytes(), turn));
             pool.consume(&mut tx, *sent.as_ref().unwrap_or(&0));
             self.tx = tx;
             sent?;
-            self.update_congestion();
+            self.weigh_output(turn);
         } else if !bytes.is_empty() {
             let sent = self.send(net, bytes, turn)?;
             if sent < bytes.len() {
                 self.progress_at = turn.now;
-                pool.append(&mut self.tx, &bytes[sent..]).map_err(|_| CloseReason::Limit)?;
-                self.update_congestion();
+                pool.append(&mut self.tx, &bytes[sent..]);
+                self.weigh_output(turn);
             }
         }
         Ok(())

@@ -13,13 +13,13 @@ mod state;
 
 use std::collections::VecDeque;
 
-use super::buffer::{Lent, Pool, length};
+use super::buffer::{Lent, Pool, capacity, length};
 use super::event::Readiness;
 use crate::endpoint::Address;
 use crate::error::CloseReason;
 use crate::limits::Limits;
 use crate::moment::Moment;
-use crate::service::{ConnId, Decision, HIGH_MARK, Peer, Recipient, ServiceId, is_over_limit};
+use crate::service::{ConnId, Decision, HIGH_MARK, Peer, Recipient, ServiceId, Turn, is_over_limit};
 
 pub(super) use state::State;
 use state::{Edge, Receiving, Seen, Sending, TimeLimit};
@@ -33,7 +33,8 @@ const LINGER_BYTES: u32 = 4 << 20;
 #[derive(Debug)]
 pub(super) struct Connection<T> {
     stream: T,
-    serial: u32,
+    /// Given by the table.
+    id: ConnId,
     service: ServiceId,
     /// Timers that it owns and that have not run out.
     timers: u32,
@@ -51,6 +52,8 @@ pub(super) struct Connection<T> {
     peer: Address,
     edge: Edge,
     receiving: Receiving,
+    /// Bytes that are still read while `Draining`, or thrown away while `Lingering`.
+    allowance: u32,
     sending: Sending,
     seen: Seen,
     /// What `auto` framing has decided.
@@ -87,7 +90,7 @@ impl<T> Connection<T> {
     pub(super) fn dialled(stream: T, service: ServiceId, peer: Address, short_read_drains: bool, now: Moment) -> Self {
         Self {
             stream,
-            serial: 0,
+            id: ConnId::new(0, 0),
             service,
             timers: 0,
             tag: 0,
@@ -99,6 +102,7 @@ impl<T> Connection<T> {
             peer,
             edge: Edge { readable: false, writable: false, short_read_drains, hung_up: None },
             receiving: Receiving::Open,
+            allowance: 0,
             sending: Sending::Open,
             seen: Seen::All,
             decision: Decision::default(),
@@ -114,8 +118,11 @@ impl<T> Connection<T> {
         Self { tag, ..self }
     }
 
-    /// Closes the socket and returns the buffers to the pool.
-    pub(super) fn close(mut self, pool: &mut Pool) -> Closed {
+    /// Closes the socket and gives the buffers back.
+    pub(super) fn close(mut self, pool: &mut Pool, turn: &mut Turn) -> Closed {
+        if self.tx.is_some() {
+            turn.unsent.note(self.id, self.service, 0);
+        }
         pool.take_back(&mut self.rx);
         pool.take_back(&mut self.tx);
         Closed { service: self.service, peer: self.peer, tag: self.tag, timers: self.timers }
@@ -124,13 +131,13 @@ impl<T> Connection<T> {
 
 /// What a connection is.
 impl<T> Connection<T> {
-    pub(super) fn serial(&self) -> u32 {
-        self.serial
+    pub(super) fn id(&self) -> ConnId {
+        self.id
     }
 
-    /// Sets the serial number: the table's part.
-    pub(super) fn set_serial(&mut self, serial: u32) {
-        self.serial = serial;
+    /// The table gives it its name.
+    pub(super) fn set_id(&mut self, id: ConnId) {
+        self.id = id;
     }
 
     pub(super) fn service(&self) -> ServiceId {
@@ -185,11 +192,11 @@ impl<T> Connection<T> {
     fn wants_read(&self) -> bool {
         match self.state {
             State::Open => {
-                let may_receive = self.edge.readable && self.receiving == Receiving::Open;
-                may_receive && self.is_willing() && !self.has_unseen()
+                let may_receive = matches!(self.receiving, Receiving::Open | Receiving::Draining);
+                self.edge.readable && may_receive && self.is_willing() && !self.has_unseen()
             }
             State::Connecting | State::Finishing(_) => false,
-            State::Lingering { .. } => self.edge.readable && self.receiving != Receiving::Ended,
+            State::Lingering(_) => self.edge.readable && self.receiving != Receiving::Ended,
         }
     }
 
@@ -222,14 +229,24 @@ impl<T> Connection<T> {
         is_left && self.rx.as_ref().is_some_and(|rx| is_over_limit(rx.bytes(), max_message))
     }
 
-    /// Why an open connection is to be closed now, if it is: it owes nothing, and nothing more will be read.
+    /// The bytes of buffers that it has borrowed.
+    pub(super) fn buffered(&self) -> usize {
+        capacity(&self.rx) + capacity(&self.tx)
+    }
+
+    /// Whether more output waits than may.
+    pub(super) fn is_stalled(&self, max_unsent: usize) -> bool {
+        self.tx.is_some() && length(&self.tx) > max_unsent
+    }
+
+    /// Why an open connection is over, if it is: nothing is owed, and nothing more will be asked.
     pub(super) fn verdict(&self) -> Option<CloseReason> {
         let nothing_owed = !self.paused && !self.has_unsent() && !self.wants_service();
         if self.state != State::Open || !nothing_owed {
             return None;
         }
         match self.receiving {
-            Receiving::Open => None,
+            Receiving::Open | Receiving::Draining => None,
             Receiving::Stopped => Some(CloseReason::Shutdown),
             Receiving::Ended => Some(CloseReason::Peer),
         }
@@ -265,7 +282,7 @@ impl<T> Connection<T> {
     pub(super) fn time_limit(&self, limits: &Limits) -> Option<TimeLimit> {
         let limit = |since, length, why| Some(TimeLimit { since, length, why });
         match self.state {
-            State::Lingering { why, .. } => limit(self.active_at, limits.linger, why),
+            State::Lingering(why) => limit(self.active_at, limits.linger, why),
             _ if self.has_unsent() => limit(self.progress_at, limits.stall_timeout, CloseReason::Stall),
             State::Open if !self.paused && !self.wants_service() => {
                 limits.idle_timeout.and_then(|timeout| limit(self.active_at, timeout, CloseReason::Idle))
@@ -317,7 +334,7 @@ impl<T> Connection<T> {
         self.edge.writable = false;
     }
 
-    /// Ends `auto` framing's wait for a line end: what has arrived is a chunk, and so is each later read.
+    /// The wait for the end of a first line is over: what has arrived is a chunk, and so is what follows.
     pub(super) fn decide_raw(&mut self) {
         if self.decision == Decision::Waiting {
             self.decision = Decision::Raw;
@@ -348,11 +365,26 @@ impl<T> Connection<T> {
         self.state == State::Open && self.sending == Sending::Open
     }
 
-    /// Ends the reading. Input that the service left because more was to come is offered once more: no more will come.
-    pub(super) fn stop_receiving(&mut self) {
-        if self.receiving == Receiving::Open {
-            self.receiving = Receiving::Stopped;
+    /// The server is draining: no more is read than the `arrived` bytes that wait in the kernel; `None` where the stream
+    /// has ended.
+    pub(super) fn drain(&mut self, arrived: Option<usize>) {
+        if self.receiving != Receiving::Open {
+            return;
         }
+        match arrived {
+            None => self.receiving = Receiving::Ended,
+            Some(0) => self.stop_receiving(),
+            Some(arrived) => {
+                self.receiving = Receiving::Draining;
+                self.allowance = u32::try_from(arrived).unwrap_or(u32::MAX);
+                self.edge.assume_readable();
+            }
+        }
+    }
+
+    /// Nothing is read any more. What was left because more was to come is offered once again: no more will come.
+    fn stop_receiving(&mut self) {
+        self.receiving = Receiving::Stopped;
         self.decide_raw();
         self.seen = Seen::Part;
     }
@@ -368,7 +400,8 @@ impl<T> Connection<T> {
 
     /// Begins to linger, after our FIN: input is discarded until the peer's FIN.
     pub(super) fn linger(&mut self, why: CloseReason) {
-        self.enter(State::Lingering { why, left: LINGER_BYTES });
+        self.enter(State::Lingering(why));
+        self.allowance = LINGER_BYTES;
         self.sending = Sending::Ended;
         // Input that a short read or a pause left in the kernel raises no further edge.
         self.edge.assume_readable();
@@ -382,14 +415,13 @@ impl<T> Connection<T> {
         self.timers -= 1;
     }
 
-    /// Sets `congested` from the unsent output, with hysteresis. Never for a dialled connection: answers that it reads
-    /// make no output, and two sides that both wait for the other to read would wait for ever.
-    fn update_congestion(&mut self) {
-        if self.is_dialled {
-            return;
-        }
+    /// Notes how much waits to be sent, and whether that is too much for more. Not where we ask: what is read there
+    /// makes no output, and not reading could make both sides wait for each other.
+    fn weigh_output(&mut self, turn: &mut Turn) {
+        let unsent = length(&self.tx);
+        turn.unsent.note(self.id, self.service, unsent);
         let mark = if self.congested { LOW_MARK + 1 } else { HIGH_MARK };
-        self.congested = length(&self.tx) >= mark;
+        self.congested = unsent >= mark && !self.is_dialled;
     }
 }
 

@@ -3,7 +3,7 @@
 //! A step takes the input out of its connection, offers it to the service, and keeps what the service left. Fresh input
 //! is offered where the read put it, in the engine's scratch buffer; only what is left of it is copied.
 
-use super::super::buffer::{Full, Lent, Pool};
+use super::super::buffer::{Lent, Pool};
 use super::Connection;
 use super::state::{Receiving, Seen};
 use crate::service::{Consumed, Decision, Extent, Input};
@@ -51,17 +51,17 @@ impl<T> Connection<T> {
         has_room: bool,
         fresh: &[u8],
         pool: &mut Pool,
-    ) -> Result<bool, Full> {
+    ) -> bool {
         let Offer { mut kept, is_all, is_last, decision } = offer;
         self.decision = consumed.decision;
         if kept.is_some() {
             pool.consume(&mut kept, consumed.taken);
             self.rx = kept;
         } else if consumed.taken < fresh.len() {
-            pool.append(&mut self.rx, &fresh[consumed.taken..])?;
+            pool.append(&mut self.rx, &fresh[consumed.taken..]);
         }
         // In the common case nothing is left.
-        let Some(rx) = &mut self.rx else { return Ok(false) };
+        let Some(rx) = &mut self.rx else { return false };
         rx.note(consumed.scanned, consumed.put_back);
         self.seen = if !(has_room && is_all) {
             Seen::Part
@@ -70,6 +70,6 @@ impl<T> Connection<T> {
         } else {
             Seen::All
         };
-        Ok(decision != Decision::Waiting && consumed.decision == Decision::Waiting)
+        decision != Decision::Waiting && consumed.decision == Decision::Waiting
     }
 }

@@ -18,18 +18,14 @@ pub(in crate::engine) enum State {
     Finishing(CloseReason),
     /// Our FIN has been sent and the peer's is awaited; input is discarded meanwhile. A close(2) with unread input
     /// would make the kernel send a reset and drop the output that is still under way.
-    Lingering {
-        why: CloseReason,
-        /// Bytes that may still be discarded. Then the connection is closed, whatever the peer goes on to send.
-        left: u32,
-    },
+    Lingering(CloseReason),
 }
 
 impl State {
     /// Why the connection is being closed, if it is.
     pub(in crate::engine) fn closing(self) -> Option<CloseReason> {
         match self {
-            Self::Finishing(why) | Self::Lingering { why, .. } => Some(why),
+            Self::Finishing(why) | Self::Lingering(why) => Some(why),
             Self::Connecting | Self::Open => None,
         }
     }
@@ -74,7 +70,9 @@ impl Edge {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Receiving {
     Open,
-    /// Nothing is read any more: the server drains, or the service has retired.
+    /// The server is draining: what had arrived when that began is still read.
+    Draining,
+    /// The server is draining, and nothing is read any more.
     Stopped,
     /// The end of the stream has been read.
     Ended,

@@ -8,6 +8,7 @@
 //! `Engine::dispatch` notes events of a socket here, and has `receive_pending` called once a turn; `dial` adds sockets
 //! to ask from, `drain` closes them all.
 
+mod backlog;
 mod screen;
 mod socket;
 
@@ -19,6 +20,7 @@ use slab::Slab;
 
 use super::budget::Budget;
 use super::net::{Batch, Net};
+use super::timers::Due;
 use super::{Clock, Engine, ServiceId};
 use crate::endpoint::Address;
 use crate::moment::Moment;
@@ -120,7 +122,23 @@ impl<S: Service, N: Net> Engine<S, N> {
         }
     }
 
-    /// Receives and answers what waits, up to [`RECEIVES_PER_TURN`] batches from each socket.
+    /// A socket whose receivers had no room tries again.
+    pub(super) fn resend(&mut self, number: u32) {
+        let Self { net, datagrams, turn, .. } = self;
+        if let Some(socket) = datagrams.get_mut(number) {
+            socket.retry(net, &mut turn.stats);
+        }
+        self.set_retry(number);
+    }
+
+    /// Sets the timer by which a socket tries again, if it is to.
+    fn set_retry(&mut self, number: u32) {
+        if let Some(after) = self.datagrams.get_mut(number).and_then(DatagramSocket::take_retry) {
+            self.timers.set(self.turn.now + after, Due::Resend(number));
+        }
+    }
+
+    /// Receives and answers what waits, a bounded number from each socket.
     pub(super) fn receive_pending(&mut self, clock: Clock<'_>) {
         for count in 1..=self.datagrams.arrived.len() {
             let Some(number) = self.datagrams.arrived.pop_front() else { return };
@@ -159,6 +177,7 @@ impl<S: Service, N: Net> Engine<S, N> {
                 self.serve_datagram(number, slot);
                 self.settle();
             }
+            self.set_retry(number);
             if !more {
                 return false;
             }

@@ -1,7 +1,9 @@
-//! One datagram socket, and the datagrams that wait for room in its send buffer.
+//! One datagram socket: how its answers leave, and how it hears that there is room for those that wait.
 //!
-//! The queue is bounded; what finds no room there is dropped and counted. While it holds anything, the socket is armed
-//! for writability. Nothing here knows why a datagram is sent.
+//! An event tells when a UDP socket, or a connected Unix one, has room again. An unconnected Unix socket is writable at
+//! all times, for its receivers' sakes, and reports that anew for every datagram that a full receiver has refused
+//! (unix(7)): waiting for that event would spin. There a timer tries again, with back-off, and so does the next answer
+//! to the same receiver.
 
 use std::collections::VecDeque;
 use std::io::{
@@ -11,17 +13,17 @@ use std::io::{
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::super::ServiceId;
 use super::super::net::Net;
+use super::backlog::{Backlog, Flushed, Sent, Waiting};
 use crate::endpoint::Address;
 use crate::stats::Stats;
 
-/// Datagrams in a socket's queue at most.
-const MAX_QUEUED: usize = 1024;
-
-/// Bytes in a socket's queue at most.
-const MAX_QUEUED_BYTES: usize = 1 << 20;
+/// How soon a receiver that took nothing is tried again, at first and at the latest.
+const FIRST_RETRY: Duration = Duration::from_millis(1);
+const LAST_RETRY: Duration = Duration::from_millis(256);
 
 #[derive(Debug)]
 pub(in crate::engine) struct DatagramSocket<D> {
@@ -33,8 +35,18 @@ pub(in crate::engine) struct DatagramSocket<D> {
     pub(in crate::engine) asks: Option<Asks>,
     /// There may be something to read, and the socket is in `Datagrams::arrived`.
     pub(super) readable: bool,
-    queue: VecDeque<Queued>,
-    queued_bytes: usize,
+    backlog: Backlog,
+    retry: Retry,
+}
+
+/// The timer that tries again, where no event tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Retry {
+    Idle,
+    /// To be set, to run out after this time.
+    Due(Duration),
+    /// Set, to run out after this time.
+    Set(Duration),
 }
 
 /// What an asking socket has beyond a serving one.
@@ -46,27 +58,20 @@ pub(in crate::engine) struct Asks {
     pub(in crate::engine) tag: u64,
 }
 
-/// A datagram that waits for room in the send buffer.
-#[derive(Debug)]
-struct Queued {
-    to: Address,
-    from: Option<IpAddr>,
-    bytes: Box<[u8]>,
-}
-
 impl<D> DatagramSocket<D> {
     pub(super) fn new(socket: D, number: u32, service: ServiceId, local: Address, asks: Option<Asks>) -> Self {
-        Self { socket, number, service, local, asks, readable: false, queue: VecDeque::new(), queued_bytes: 0 }
+        let backlog = Backlog::default();
+        Self { socket, number, service, local, asks, readable: false, backlog, retry: Retry::Idle }
     }
 
     /// Whether nothing is left to read or to send.
     pub(super) fn is_idle(&self) -> bool {
-        !self.readable && self.queue.is_empty()
+        !self.readable && self.backlog.is_empty()
     }
 
     /// The number of datagrams that wait to be sent.
     pub(super) fn queued(&self) -> usize {
-        self.queue.len()
+        self.backlog.len()
     }
 
     /// Appends its number to `arrived`, if it is not there already.
@@ -91,8 +96,13 @@ impl<D> DatagramSocket<D> {
         }
     }
 
-    /// Sends a datagram, or queues it while the send buffer is full, or drops and counts it while the queue is full
-    /// too. Fails where the kernel refuses it: too long (EMSGSIZE), a forbidden or unreachable destination.
+    /// Whether the lack of room is a receiver's and no event tells when it has passed.
+    fn retries(&self) -> bool {
+        self.asks.is_none() && matches!(self.local, Address::Unix(_))
+    }
+
+    /// Sends a datagram, or keeps it until there is room, or drops and counts it where there is no room to keep it.
+    /// Fails where the kernel will not have it: too long, a forbidden or unreachable destination.
     pub(in crate::engine) fn send_or_queue<N: Net<Datagram = D>>(
         &mut self,
         net: &mut N,
@@ -101,90 +111,89 @@ impl<D> DatagramSocket<D> {
         from: Option<IpAddr>,
         stats: &mut Stats,
     ) -> io::Result<()> {
-        // Queued datagrams go first. On a Unix socket only those to the same receiver: there it is the receiver that
-        // has no room, which must not hold up the others.
-        let is_next = match to {
-            Address::Ip(_) => self.queue.is_empty(),
-            Address::Unix(_) => self.queue.iter().all(|waiting| waiting.to != *to),
-        };
-        let sent = if is_next { send(net, &mut self.socket, bytes, to, from)? } else { Sent::Later };
-        match sent {
-            Sent::Now => stats.datagrams_out += 1,
-            Sent::Later => {
-                let kept = self.enqueue(net, Queued { to: to.clone(), from, bytes: bytes.into() });
-                stats.dropped += u64::from(!kept);
-            }
+        // What waits goes first. The kernel has no room for a UDP socket then; a Unix receiver that asks again may have.
+        if self.retries() && self.backlog.has(to) {
+            self.flush(net, Some(to), stats);
+        }
+        let is_next = if self.retries() { !self.backlog.has(to) } else { self.backlog.is_empty() };
+        if is_next && send(net, &mut self.socket, bytes, to, from)? {
+            stats.datagrams_out += 1;
+        } else {
+            let kept = self.keep(net, to, Waiting { bytes: bytes.into(), from });
+            stats.dropped += u64::from(!kept);
         }
         Ok(())
     }
 
-    /// Appends a datagram to the queue. Returns false where the queue is full or the socket cannot be armed.
-    fn enqueue<N: Net<Datagram = D>>(&mut self, net: &mut N, answer: Queued) -> bool {
-        if self.queue.len() >= MAX_QUEUED || self.queued_bytes + answer.bytes.len() > MAX_QUEUED_BYTES {
+    /// Keeps a datagram until there is room, if the backlog has room itself.
+    fn keep<N: Net<Datagram = D>>(&mut self, net: &mut N, to: &Address, answer: Waiting) -> bool {
+        let retries = self.retries();
+        if !retries && self.backlog.is_empty() && net.arm_datagram(&mut self.socket, self.number, true).is_err() {
             return false;
         }
-        if self.queue.is_empty() && net.arm_datagram(&mut self.socket, self.number, true).is_err() {
-            return false;
+        if retries && self.retry == Retry::Idle {
+            self.retry = Retry::Due(FIRST_RETRY);
         }
-        self.queued_bytes += answer.bytes.len();
-        self.queue.push_back(answer);
-        true
+        self.backlog.push(to, answer, retries)
     }
 
-    /// Sends queued datagrams, now that there is room. Those to one receiver leave in order.
-    ///
-    /// The event of an unconnected Unix socket does not say which receiver has made room, so each is tried. Danger: a
-    /// send that a full receiver refuses makes such a socket writable anew (unix(7), epoll(7)). While a receiver stays
-    /// full, the loop does not sleep.
+    /// There is room in the send buffer again: sends what waits.
     pub(super) fn send_queued<N: Net<Datagram = D>>(&mut self, net: &mut N, stats: &mut Stats) {
-        let mut full: Vec<Address> = Vec::new();
-        for _ in 0..self.queue.len() {
-            let Some(waiting) = self.queue.pop_front() else { return };
-            let sent = if full.contains(&waiting.to) {
-                Ok(Sent::Later)
-            } else {
-                send(net, &mut self.socket, &waiting.bytes, &waiting.to, waiting.from)
-            };
-            match sent {
-                Ok(Sent::Later) if matches!(waiting.to, Address::Unix(_)) => {
-                    if !full.contains(&waiting.to) {
-                        full.push(waiting.to.clone());
-                    }
-                    self.queue.push_back(waiting);
-                    continue;
-                }
-                Ok(Sent::Later) => return self.queue.push_front(waiting),
-                Ok(Sent::Now) => stats.datagrams_out += 1,
-                Err(_) => stats.dropped += 1,
-            }
-            self.queued_bytes -= waiting.bytes.len();
-        }
-        if self.queue.is_empty() {
-            // A failure does no harm: there are more events than needed.
+        self.flush(net, None, stats);
+        if self.backlog.is_empty() && !self.retries() {
+            // Failing to be told less often does no harm.
             let _ = net.arm_datagram(&mut self.socket, self.number, false);
         }
     }
+
+    /// The timer has run out: tries again, and later again while anything waits.
+    pub(super) fn retry<N: Net<Datagram = D>>(&mut self, net: &mut N, stats: &mut Stats) {
+        let Retry::Set(after) = self.retry else { return };
+        let has_sent = self.flush(net, None, stats);
+        self.retry = if self.backlog.is_empty() {
+            Retry::Idle
+        } else if has_sent {
+            Retry::Due(FIRST_RETRY)
+        } else {
+            Retry::Due((after * 2).min(LAST_RETRY))
+        };
+    }
+
+    /// After what time to try again, if a timer is to be set for that; it is taken as set.
+    pub(in crate::engine) fn take_retry(&mut self) -> Option<Duration> {
+        let Retry::Due(after) = self.retry else { return None };
+        self.retry = Retry::Set(after);
+        Some(after)
+    }
+
+    /// Sends what waits, for anybody or for `only` one receiver, as far as there is room; whether any of it went.
+    fn flush<N: Net<Datagram = D>>(&mut self, net: &mut N, only: Option<&Address>, stats: &mut Stats) -> bool {
+        let no_room = if self.retries() { Sent::NoRoom } else { Sent::NoRoomAtAll };
+        let Self { socket, backlog, .. } = self;
+        let flushed = backlog.flush(only, |to, waiting| match send(net, socket, &waiting.bytes, to, waiting.from) {
+            Ok(true) => Sent::Now,
+            Ok(false) => no_room,
+            Err(_) => Sent::Failed,
+        });
+        stats.datagrams_out += flushed.sent;
+        stats.dropped += flushed.failed;
+        flushed != Flushed::default()
+    }
 }
 
-/// What became of a datagram.
-enum Sent {
-    Now,
-    /// There is no room in the send buffer.
-    Later,
-}
-
+/// Sends a datagram; whether there was room for it.
 fn send<N: Net>(
     net: &mut N,
     socket: &mut N::Datagram,
     bytes: &[u8],
     to: &Address,
     from: Option<IpAddr>,
-) -> io::Result<Sent> {
+) -> io::Result<bool> {
     loop {
         match net.send_to(socket, bytes, to, from) {
-            Ok(()) => return Ok(Sent::Now),
+            Ok(()) => return Ok(true),
             Err(error) if error.kind() == Interrupted => {}
-            Err(error) if error.kind() == WouldBlock => return Ok(Sent::Later),
+            Err(error) if error.kind() == WouldBlock => return Ok(false),
             Err(error) => return Err(error),
         }
     }

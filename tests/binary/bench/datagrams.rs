@@ -1,4 +1,4 @@
-//! UDP servers that misbehave, and datagrams that our own kernel drops.
+//! UDP servers that misbehave, and datagrams that the load's own kernel drops.
 
 use std::net::UdpSocket;
 
@@ -6,7 +6,7 @@ use super::super::support::{Namespace, PATIENCE};
 use super::peers::{self, pong};
 use super::{Figures, bench, load, words};
 
-/// Loads a server that answers datagram number so-and-so as told. The first one does not count.
+/// Loads a server that answers each datagram with `reply(number, text)`. The first one does not count.
 #[track_caller]
 fn facts(options: &str, reply: impl FnMut(u64, &str) -> Vec<String> + Send + 'static) -> (Option<i32>, String) {
     let mut reply = reply;
@@ -57,7 +57,7 @@ fn late_ones_are_told_from_lost_ones() {
             vec![]
         }
         7 => vec![],
-        // The other order than they were asked in: the late one is overtaken as well.
+        // Answers in the other order than their questions: the late one is overtaken as well.
         _ => [Some(pong(text)), held.take()].into_iter().flatten().collect(),
     });
     assert_eq!(found, told(0, "sent=12 requests=10 late=1 lost=1 reordered=1"));
@@ -78,7 +78,7 @@ fn wrong_bytes_are_told_and_exit_with_5() {
 #[test]
 fn what_nobody_asked_is_no_answer() {
     let found = facts("-c 1 -n 20 --timeout 150ms", |number, text| match number {
-        // An answer to an earlier question again, and to this one never.
+        // An earlier answer a second time, and none to this question.
         5 => vec![pong(text).replace("000005", "000003")],
         _ => vec![pong(text)],
     });
@@ -91,7 +91,7 @@ fn server_that_leaves_refuses() {
         let address = peers::udp(move |number, text| (number <= answers).then(|| vec![pong(text)]));
         let figures = bench(&format!("udp://{address}"), "-c 1 -d 400ms --timeout 150ms");
         assert_eq!((figures.code, figures.count("requests")), (Some(code), answers - 1), "{}", figures.facts());
-        // The question that made it leave was received, and is lost.
+        // The question that the server received before it left is lost.
         let refused = figures.count("refused");
         assert_eq!(figures.mishaps(), format!("lost=1 refused={refused}"));
         assert!((1..400).contains(&refused), "nobody is there: that is not asked at full speed: {refused}");
@@ -107,7 +107,7 @@ fn silence_is_loss() {
 
 #[test]
 fn loss_of_the_first_one_of_all_stops_nobody() {
-    // It only looks whether anyone is there. Whoever sent it asks like the others.
+    // The first datagram of all only looks whether a server is there; its connection asks like the others.
     let reply = |number, text: &str| if number == 1 { vec![] } else { vec![pong(text)] };
     for options in ["-c 1 -n 10 --timeout 1m", "-c 2 -n 10 --timeout 1m", "-c 1 -r 100 -n 10 --timeout 1m"] {
         assert_eq!(facts(options, reply), told(0, "sent=10 requests=10"), "{options}");
@@ -122,13 +122,13 @@ fn our_kernels_drops_are_told() {
     let endpoint = format!("udp://{}", socket.local_addr().unwrap());
     let mut loading = load(&endpoint, "-c 1 -n 20").spawn();
     let mut buffer = [0; 2048];
-    // The 20 that count, and the one that looks whether anyone is there.
+    // 20 that count, and the one that looks whether a server is there.
     for number in 1..=21 {
         let (length, from) = socket.recv_from(&mut buffer).unwrap();
         let answer = pong(&String::from_utf8_lossy(&buffer[..length]));
         socket.send_to(answer.as_bytes(), from).unwrap();
         if number == 10 {
-            // The same again and again, and far more than any buffer holds.
+            // The same answer again and again, far more than a buffer holds.
             loading.freeze();
             let again = format!("{answer}{}", "x".repeat(50_000));
             (0..FLOOD).for_each(|_| assert!(socket.send_to(again.as_bytes(), from).is_ok()));
@@ -137,7 +137,7 @@ fn our_kernels_drops_are_told() {
     }
     let figures = Figures::of(&loading.ends());
     assert_eq!((figures.code, figures.count("requests")), (Some(0), 20), "{}", figures.facts());
-    // What was too much came in vain or did not come.
+    // Each superfluous answer was dropped by the kernel or counted as a duplicate.
     let [drops, duplicates] = ["kernel_drops", "duplicate"].map(|name| figures.count(name));
     assert!(drops > 0 && drops + duplicates == FLOOD, "{}", figures.facts());
     assert!(figures.warns("rmem_max"));

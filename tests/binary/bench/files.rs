@@ -16,7 +16,7 @@ use super::{FACTS, Figures, bench, fails};
 
 const SHARES: [(f64, &str); 5] = [(50.0, "p50"), (90.0, "p90"), (99.0, "p99"), (99.9, "p999"), (99.99, "p9999")];
 
-/// What a Python program that knows nothing of us reads in a log: all counts of a tag, and its largest value.
+/// A Python program that uses Python's own HdrHistogram library: prints what it finds in a log, by tag.
 const READER: &str = "\
 import sys
 from hdrh.histogram import HdrHistogram
@@ -42,7 +42,7 @@ fn buckets(times: &Histogram<u64>) -> Vec<(u64, u64)> {
     times.iter_recorded().map(|step| (step.value_iterated_to(), step.count_at_value())).collect()
 }
 
-/// All histograms of this tag in a log, added up; and how many they were.
+/// All histograms of this tag in a log, added up; and their number.
 #[track_caller]
 fn in_log(log: &[u8], tag: &str) -> (Histogram<u64>, usize) {
     let (mut sum, mut parts) = (empty(), 0);
@@ -79,7 +79,7 @@ fn from_base64(text: &str) -> Vec<u8> {
     bytes
 }
 
-/// Results of a run against a server that takes so many milliseconds for every tenth answer, in a file.
+/// The results, in a file, of a run against a server that takes `slow` milliseconds for every tenth answer.
 #[track_caller]
 fn results_in(file: &Path, slow: u16, options: &str) -> Figures {
     let address = peers::tcp(move |_| {
@@ -104,7 +104,7 @@ fn merge(arguments: &[&Path]) -> Figures {
     Figures { code: ended.code, whole: serde_json::from_str(&ended.stdout).unwrap() }
 }
 
-/// Sees that these are the figures of one histogram into which all of these were recorded.
+/// Asserts that these figures are those of one histogram with the times of all `runs`.
 #[track_caller]
 fn are_as_one(sum: &Figures, runs: &[&Figures], kind: &str) {
     let mut one = empty();
@@ -126,7 +126,7 @@ fn metrics_are_those_of_the_histograms() {
     let figures = results_in(&folder.file("a"), 3, "-c 2 -r 500 -n 100");
     ["service", "response", "lag"].iter().for_each(|kind| are_as_one(&figures, &[&figures], kind));
     assert_eq!(figures.whole["histograms"]["unit"], "ns");
-    // The tenth that was slow.
+    // Every tenth answer was slow.
     assert!(figures.figure("service_p99_us") >= 3_000.0 && figures.figure("service_max_us") >= 3_000.0);
 }
 
@@ -135,7 +135,7 @@ fn hdr_log_has_all_that_was_measured() {
     let folder = Folder::new();
     let log = folder.file("log.hlog");
     let server = Server::start("ping=127.0.0.1:0");
-    // Parts are a second long each; what came during the warm-up is in none.
+    // The log has a part per second; the warm-up is in none.
     let options = format!("-c 3 -r 500 -d 1100ms --warmup 50ms --hdr {}", log.display());
     let figures = bench(server.endpoint("ping", "tcp"), &options);
     assert_eq!(figures.mishaps(), "");
@@ -209,7 +209,7 @@ fn merged_results_are_those_of_one_run() {
         assert_eq!((&sum.whole["partial"], &sum.whole["schema"]), (&json!(false), &json!(1)));
         assert_eq!(sum.whole["runs"].as_array().map(Vec::len), Some(2));
 
-        // Whatever the order, and however often.
+        // In any order, and one of them twice.
         assert_eq!(merge(&[&b, &a]).whole["metrics"], sum.whole["metrics"]);
         fs::write(&c, sum.whole.to_string()).unwrap();
         let threefold = merge(&[&c, &a]);

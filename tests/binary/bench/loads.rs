@@ -1,4 +1,4 @@
-//! Every kind of load, against servers that behave: what is counted is what the server has seen.
+//! Every kind of load against servers that behave: the counts are those of the server.
 
 use nix::sys::signal::Signal;
 
@@ -48,7 +48,7 @@ fn warmup_is_not_counted_and_the_number_of_requests_is_exact() {
     let figures = bench(server.endpoint("ping", "tcp"), "-c 3 -n 100 --warmup 100ms");
     assert_eq!(figures.facts(), "sent=100 requests=100");
     assert!(server.stats()["messages"] > 100);
-    // Without one nothing else is asked, also where it cannot be shared out evenly.
+    // Without a warm-up the server sees exactly `-n` requests, also where connections cannot share them evenly.
     let before = server.stats()["messages"];
     assert_eq!(bench(server.endpoint("ping", "tcp"), "-c 7 -p 4 -n 101").facts(), "sent=101 requests=101");
     assert_eq!(bench(server.endpoint("ping", "tcp"), "-c 7 -n 3").facts(), "sent=3 requests=3");
@@ -57,7 +57,7 @@ fn warmup_is_not_counted_and_the_number_of_requests_is_exact() {
 
 #[test]
 fn a_pipeline_is_kept_full() {
-    // It answers 16 at once, never fewer.
+    // The server answers 16 questions at once, never fewer.
     let address = peers::tcp(|_| {
         let mut waiting = String::new();
         move |number, line| {
@@ -81,7 +81,7 @@ fn echoes_are_the_same_bytes() {
             assert_eq!((figures.code, &*figures.facts()), (Some(0), "sent=10 requests=10"), "{scheme} {size}");
         }
     }
-    // Who answers pong is no echo, and who echoes does not answer pong.
+    // Pongs are wrong for --echo, and echoes are wrong without it.
     for (service, options) in [("echo", ""), ("ping", "--echo")] {
         for scheme in ["tcp", "udp"] {
             let figures = bench(server.endpoint(service, scheme), &format!("{options} -c 2 -n 10"));
@@ -109,7 +109,7 @@ fn fixed_texts_drive_other_servers() {
     assert_eq!((figures.code, &*figures.facts()), (Some(0), "sent=20 requests=20"));
     let figures = bench(endpoint, r"--send anything\n --expect ping\n -c 2 -p 3 -n 20");
     assert_eq!((figures.code, &*figures.facts()), (Some(5), "sent=20 wrong=20"));
-    // Another length each time, so that the line end has to be found.
+    // The answer has another length than was expected, so that its line end has to be found.
     let figures = bench(endpoint, r"--send anything\n --expect +PONG\r\n -c 2 -p 3 -n 20");
     assert_eq!((figures.code, &*figures.facts()), (Some(5), "sent=20 wrong=20"));
 }
@@ -148,7 +148,7 @@ fn churn_makes_a_connection_for_each_request() {
         let figures = bench(server.endpoint("ping", "tcp"), &format!("--churn {options}"));
         assert_eq!((figures.code, &*figures.facts()), (Some(0), "sent=50 requests=50"), "{options}");
         let stats = server.stop();
-        // One more looked whether anyone is there.
+        // One connection more looked whether a server is there.
         assert_eq!((stats["accepted"], stats["messages"]), (51, 50), "{options}");
     }
 }

@@ -1,4 +1,4 @@
-//! Servers that answer as they are told: each on threads that nobody waits for.
+//! Servers that answer as a test tells them, on threads of their own that end with the test.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
@@ -8,9 +8,9 @@ use socket2::{Domain, Socket, Type};
 
 use super::super::support::Client;
 
-/// A TCP server on a port of its own. `attend` is told the number of each connection, from 1, and gives what then
-/// answers its lines, told their numbers, from 1, and their text. No answer closes the connection, an empty one is
-/// silence.
+/// A TCP server on a port of its own. `attend` gets the number of each connection, from 1, and returns the function
+/// that answers its lines. That gets a line's number, from 1, and its text, and returns the answer; `None` closes the
+/// connection, an empty answer is silence.
 pub(super) fn tcp<R>(attend: impl Fn(u64) -> R + Send + 'static) -> SocketAddr
 where
     R: FnMut(u64, &str) -> Option<String> + Send + 'static,
@@ -34,10 +34,10 @@ where
     address
 }
 
-/// A UDP server on a port of its own. `reply` is told the number of each datagram, from 1, and its text, and gives the
+/// A UDP server on a port of its own. `reply` gets the number of each datagram, from 1, and its text, and returns the
 /// datagrams that answer it; `None` closes the socket.
 ///
-/// The first datagram is the one that looks whether anyone is there, and does not count.
+/// The first datagram, by which the load looks whether a server is there, does not count.
 pub(super) fn udp(mut reply: impl FnMut(u64, &str) -> Option<Vec<String>> + Send + 'static) -> SocketAddr {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback");
     let address = socket.local_addr().expect("bound");
@@ -52,14 +52,14 @@ pub(super) fn udp(mut reply: impl FnMut(u64, &str) -> Option<Vec<String>> + Send
     address
 }
 
-/// The endpoint of a listener whose backlog is full: SYNs are not answered. It stays as long as what is given with it.
+/// The endpoint of a listener whose backlog is full: SYNs are not answered. It lives as long as the second value.
 pub(super) fn full_listener() -> (String, impl Sized) {
     let (endpoint, listener) = listener_for(0);
     let waiting = Client::tcp(endpoint["tcp://".len()..].parse().expect("an address"));
     (endpoint, (listener, waiting))
 }
 
-/// A listener that accepts nobody, and lets one more than this in all the same (listen(2)).
+/// A listener that never accepts. Its queue holds one connection more than `backlog` (listen(2)).
 pub(super) fn listener_for(backlog: i32) -> (String, Socket) {
     let listener = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("loopback");

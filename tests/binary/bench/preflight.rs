@@ -1,4 +1,4 @@
-//! What cannot be: limits of this machine, found before anything is dialled, and endpoints where nobody is.
+//! Loads that cannot be: limits of this machine, found before anything is dialled, and endpoints without a server.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -10,7 +10,7 @@ use super::super::support::{Folder, Launch, Namespace, Server, tool};
 use super::peers::{full_listener, listener_for};
 use super::{Figures, bench, fails, words};
 
-/// A listener, and that nobody has come to it.
+/// A listener that must not see a connection.
 struct Lonely(TcpListener);
 
 impl Lonely {
@@ -30,7 +30,7 @@ impl Lonely {
     }
 }
 
-/// A namespace with so few local ports, and a server in it.
+/// A namespace with these local ports, and a server in it.
 #[track_caller]
 fn world_of_few_ports(range: &str) -> Option<(Namespace, Server)> {
     let namespace = Namespace::new()?;
@@ -56,7 +56,7 @@ fn descriptors_run_out_before_anything_is_dialled() {
         fails(&ended, 6, &["descriptors", "ulimit", "bench merge", needed]);
         lonely.has_seen_nobody();
     }
-    // Up to the wall there is room: it was not drawn too far inside.
+    // A load that just fits the limit runs.
     let server = Server::start("ping=127.0.0.1:0");
     let arguments = words(server.endpoint("ping", "tcp"), "-c 20 --idle 40 -n 60");
     let figures = Figures::of(&Launch::within(&["prlimit", "--nofile=100:100"], &arguments).run());
@@ -99,7 +99,7 @@ fn source_does_not_take_a_port_from_other_targets() {
     // Another server may be dialled from the same ports: together they are 20 connections from 10 ports.
     let figures = bench_in(&namespace, server.endpoint("echo", "tcp"), "--source 127.0.0.2 -c 10 -n 30 --echo");
     assert_eq!((figures.code, &*figures.facts()), (Some(0), "sent=30 requests=30"));
-    // The same server not: its ports are known to be in use.
+    // A second load on the same server is refused: its ports are in use.
     let ended = namespace.launch(&words(server.endpoint("ping", "tcp"), "--source 127.0.0.2 -c 10 -n 1")).run();
     fails(&ended, 6, &["10 local ports", "there are 0", "--source"]);
     first.signal(Signal::SIGINT);
@@ -122,8 +122,8 @@ fn visits_at_a_rate_that_ports_cannot_keep_up_with() {
 fn visits_that_wait_for_ports_are_told() {
     let Some((namespace, server)) = world_of_few_ports("40000 40009") else { return };
     let figures = bench_in(&namespace, server.endpoint("ping", "tcp"), "--churn -c 2 -d 100ms --timeout 200ms");
-    // The ports are used up by ten closed connections, one of which was the first to look; then two wait in vain. (While
-    // that first one is being closed it may be one less.)
+    // Ten closed connections use up the ports, the one that looked for a server among them; then two wait in vain. (One
+    // request less where that first connection is still being closed.)
     assert!(figures.code == Some(0) && figures.count("requests") >= 8, "{}", figures.facts());
     assert!(figures.count("port_waits") > 0 && figures.count("refused") == 0, "{}", figures.facts());
     assert!(figures.warns("local ports ran out") && figures.warns("--source"));
@@ -172,7 +172,7 @@ fn nobody_who_takes_the_connection_is_4() {
 }
 
 #[test]
-fn those_who_are_not_let_in_are_counted_and_the_others_ask() {
+fn failed_connections_are_counted_and_the_others_ask() {
     let (endpoint, _listener) = listener_for(1);
     let figures = bench(&endpoint, "-c 5 -n 2 --timeout 200ms");
     assert_eq!((figures.code, &*figures.facts()), (Some(1), "sent=2 lost=2 connections_failed=3"));

@@ -1,6 +1,6 @@
-//! The open loop: it keeps its schedule whatever the server does, and says what a request's user would have waited.
+//! The open loop: it keeps its schedule whatever the server does, and reports what a request's user would have waited.
 //!
-//! The measure of it is a stall: a server that answers nothing for a third of a second, once. Whoever asks only after
+//! The touchstone is a stall: a server that answers nothing for a third of a second, once. A load that asks only after
 //! the last answer has come hardly sees it; the users of a server do.
 
 use std::net::SocketAddr;
@@ -14,11 +14,11 @@ use super::{Figures, bench, load};
 
 const STALL: Duration = Duration::from_millis(300);
 
-/// In microseconds: more than a stall leaves out of account, and less.
+/// In microseconds: times above `LONG` show the stall, times below `SHORT` do not.
 const LONG: f64 = 200e3;
 const SHORT: f64 = 100e3;
 
-/// A server that answers nobody for [`STALL`] when it has got the hundredth request.
+/// A server that answers nothing for [`STALL`] when it has received request number `at`.
 fn stalling_server(at: u64) -> SocketAddr {
     let served = Arc::new(Mutex::new(0));
     peers::tcp(move |_| {
@@ -51,7 +51,7 @@ fn schedule_is_kept() {
     }
     let figures = bench(server.endpoint("ping", "tcp"), "-c 5 -r 1k -n 50");
     assert_eq!(figures.facts(), "sent=50 requests=50");
-    // Fewer than one to each connection, too.
+    // Also with fewer requests than connections.
     let figures = bench(server.endpoint("ping", "tcp"), "-c 5 -r 10 -d 250ms");
     assert_eq!(figures.facts(), "sent=3 requests=3");
 }
@@ -77,7 +77,7 @@ fn what_waited_for_a_stall_is_in_the_response_times() {
     let address = stalling_server(100);
     let figures = bench(&format!("tcp://{address}"), "-c 4 -r 1000 -d 600ms");
     assert_eq!((figures.code, &*figures.facts()), (Some(0), "sent=600 requests=600"));
-    // Half of all requests were due during the stall. The tenth that was worst off waited for most of it.
+    // Half of all requests were due during the stall; the slowest tenth waited for most of it.
     assert!(figures.figure("response_p90_us") >= LONG, "{:?}", figures.whole["metrics"]);
     assert!(figures.figure("response_max_us") >= 299e3, "{:?}", figures.whole["metrics"]);
 
@@ -91,7 +91,7 @@ fn what_waited_for_a_stall_is_in_the_response_times() {
 
 #[test]
 fn what_could_not_be_sent_during_a_stall_counts_from_when_it_was_due() {
-    // A single visitor is held up by the one answer that does not come; it makes up for the requests afterwards.
+    // The only connection waits for the stalled answer; the requests due meanwhile are sent afterwards.
     let address = stalling_server(20);
     let figures = bench(&format!("tcp://{address}"), "--churn -c 1 -r 200 -d 600ms");
     assert_eq!((figures.code, &*figures.facts()), (Some(0), "sent=120 requests=120"));
@@ -129,7 +129,7 @@ fn what_a_stopped_load_generator_sent_late_counts_from_when_it_was_due() {
 
 #[test]
 fn what_could_never_be_sent_is_told() {
-    // A server that reads nothing: 4 MiB may be under way to it, which is 64 messages.
+    // A server that reads nothing. 4 MiB may be under way to it: 64 messages.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("tcp://{}", listener.local_addr().unwrap());
     let figures = bench(&endpoint, "-c 1 -r 1000 -d 300ms -s 64KiB --timeout 200ms");

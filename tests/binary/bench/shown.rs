@@ -11,7 +11,7 @@ use super::super::talk::{Talk, Talker};
 use super::peers::full_listener;
 use super::{Figures, fails, load, peers};
 
-/// A running server, and `bench` for it with these words.
+/// A running server, and the words of a `bench` against it with these options.
 #[track_caller]
 fn ready(options: &str) -> (Server, String) {
     let server = Server::start("ping=127.0.0.1:0");
@@ -43,7 +43,7 @@ fn report_has_all_that_a_reader_asks_for() {
     assert!(ended.stdout.contains("##"), "bars: {ended:?}");
     assert!(ended.stdout.contains("warning: too few answers for p99 and beyond: 100"), "{ended:?}");
     let last = ended.stdout.lines().last().unwrap();
-    // A second is longer where the last of them was sent late.
+    // The rate varies: the run is longer where the last request was sent late.
     assert!(last.starts_with("result: requests=100 per_second=") && !last.contains("partial"), "{last}");
     assert!(last.contains(" errors=0 lost=0 late=0 wrong=0 ") && last.contains(" response_p99_us="), "{last}");
 
@@ -58,7 +58,7 @@ fn quiet_prints_one_line() {
     let ended = run("-q -c 2 -n 100");
     assert_eq!((ended.code, ended.stdout.lines().count()), (Some(0), 1), "{ended:?}");
     assert!(ended.stdout.starts_with("result: requests=100 "), "{ended:?}");
-    // With what to be warned of beside it.
+    // Warnings go to standard error.
     assert!(ended.stderr.lines().count() == 1 && ended.stderr.contains("too few"), "{ended:?}");
 }
 
@@ -99,7 +99,7 @@ fn progress_is_drawn_on_a_terminal_and_cleared() {
     for part in ["measuring", "2 connected", "0 errors"] {
         assert!(text[..text.rfind("result:").unwrap()].contains(part), "{part}: {text:?}");
     }
-    // A row of it is cleared before the report's first row is written.
+    // The progress row is cleared before the report's first row is written.
     let report = text.find("2 connections, closed loop").unwrap();
     let cleared = text.rfind("\x1b[2K").unwrap();
     assert!(drawn < cleared && cleared < report, "{text:?}");
@@ -159,8 +159,8 @@ fn what_is_unanswered_at_an_interrupt_is_unfinished() {
 }
 
 #[test]
-fn interrupt_while_connecting_does_not_wait_for_who_may_never_come() {
-    // Nobody answers the SYNs of those who are too many for the backlog.
+fn interrupt_while_connecting_does_not_wait_for_connections_that_may_never_come() {
+    // SYNs of connections beyond the backlog are not answered.
     let (endpoint, _full) = full_listener();
     let mut loading = load(&endpoint, "-c 3 -d 1m --timeout 1m").spawn();
     loading.does_not_spin();
@@ -174,7 +174,7 @@ fn interrupt_while_connecting_does_not_wait_for_who_may_never_come() {
 
 #[test]
 fn interrupt_does_not_wait_for_a_server_that_reads_nothing() {
-    let (mut loading, _server) = load_on_who_reads_nothing();
+    let (mut loading, _server) = load_on_a_server_that_reads_nothing();
     let began = Instant::now();
     loading.signal(Signal::SIGINT);
     let figures = Figures::of(&loading.ends());
@@ -183,15 +183,15 @@ fn interrupt_does_not_wait_for_a_server_that_reads_nothing() {
 }
 
 #[test]
-fn who_reads_nothing_does_not_keep_the_load_busy() {
-    let (loading, _server) = load_on_who_reads_nothing();
+fn server_that_reads_nothing_does_not_keep_the_load_busy() {
+    let (loading, _server) = load_on_a_server_that_reads_nothing();
     loading.does_not_spin();
 }
 
 #[test]
 fn second_signal_ends_it_at_once() {
-    let (mut loading, _server) = load_on_who_reads_nothing();
-    // Both have come when it looks.
+    let (mut loading, _server) = load_on_a_server_that_reads_nothing();
+    // Both signals are pending when the load goes on.
     loading.freeze();
     loading.signal(Signal::SIGINT);
     loading.signal(Signal::SIGTERM);
@@ -200,12 +200,12 @@ fn second_signal_ends_it_at_once() {
     assert_eq!((ended.code, &*ended.stdout, &*ended.stderr), (Some(143), "", ""));
 }
 
-/// More than it takes to end, and less than a drain may take.
+/// Longer than ending takes, and shorter than a drain.
 const DRAIN: Duration = Duration::from_secs(4);
 
 /// A load that cannot get its first message through, and the connection on which it tries.
 #[track_caller]
-fn load_on_who_reads_nothing() -> (Server, TcpStream) {
+fn load_on_a_server_that_reads_nothing() -> (Server, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("tcp://{}", listener.local_addr().unwrap());
     let loading = load(&endpoint, "-c 1 -s 16MiB --echo -d 1m --timeout 1m").spawn();

@@ -1,4 +1,4 @@
-//! TCP servers that misbehave: every answer that is not right and in time is told by what was wrong with it.
+//! TCP servers that misbehave: each answer that is not right or not in time is counted by what was wrong with it.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -11,7 +11,7 @@ use super::super::support::Launch;
 use super::peers::{self, pong_line};
 use super::{bench, words};
 
-/// Loads a server that answers line number so-and-so of each connection as told.
+/// Loads a server that answers each line of a connection with `reply(number, line)`.
 #[track_caller]
 fn facts(options: &str, reply: impl Fn(u64, &str) -> Option<String> + Clone + Send + 'static) -> (Option<i32>, String) {
     let address = peers::tcp(move |_| reply.clone());
@@ -59,7 +59,7 @@ fn answer_of_another_length_is_wrong_and_harms_no_other() {
 fn answer_left_out_is_lost() {
     let reply = |number, line: &str| Some(if number % 10 == 0 { String::new() } else { pong_line(line) });
     assert_eq!(facts("-c 1 -n 25 --timeout 150ms", reply), told(0, "sent=25 requests=23 lost=2"));
-    // Those behind it in the pipeline are answered in time.
+    // The requests behind a lost one in the pipeline are answered in time.
     assert_eq!(facts("-c 1 -p 4 -n 25 --timeout 150ms", reply), told(0, "sent=25 requests=23 lost=2"));
     assert_eq!(facts("-c 1 -r 500 -n 25 --timeout 150ms", reply), told(0, "sent=25 requests=23 lost=2"));
 }
@@ -69,7 +69,7 @@ fn answer_after_the_timeout_is_late_and_one_that_never_comes_lost() {
     let address = peers::tcp(|_| {
         let mut held = String::new();
         move |number, line: &str| match number {
-            // Asked once more after the timeout, it answers both; but not what came tenth.
+            // Answered late, together with the next one; and the tenth never.
             3 | 7 => {
                 held = pong_line(line);
                 Some(String::new())
@@ -80,13 +80,13 @@ fn answer_after_the_timeout_is_late_and_one_that_never_comes_lost() {
     });
     let figures = bench(&format!("tcp://{address}"), "-c 1 -n 15 --timeout 150ms");
     assert_eq!((figures.code, &*figures.facts()), (Some(0), "sent=15 requests=12 late=2 lost=1"));
-    // Late ones were answered, and were waited for: their times are among the others.
+    // Late answers were waited for: their times are among the others.
     assert!(figures.figure("service_max_us") >= 150e3);
 }
 
 #[test]
 fn late_answers_alone_are_answers() {
-    // Each comes with the next one's question, the last never.
+    // Each answer comes with the next question, the last one never.
     let address = peers::tcp(|_| {
         let mut held = String::new();
         move |_, line: &str| Some(std::mem::replace(&mut held, pong_line(line)))
@@ -107,7 +107,7 @@ fn greeting_is_not_an_answer() {
         4 => Some(format!("Welcome!\n{}", pong_line(line))),
         _ => Some(pong_line(line)),
     });
-    // The fourth request has got the wrong answer, and then one too many.
+    // The fourth request gets a wrong answer, then a superfluous one.
     assert_eq!(found, told(5, "sent=10 requests=9 wrong=1 duplicate=1"));
 }
 
@@ -133,7 +133,7 @@ fn answers_may_come_in_pieces() {
     let figures = bench(&relayed_in_pieces(address), "-c 1 -p 3 -n 50");
     assert_eq!((figures.code, &*figures.facts()), (Some(0), "sent=50 requests=50"));
 
-    // The byte that is wrong comes after others that are right; then the line's end has to be found.
+    // The wrong byte comes after right ones; from there the line's end has to be found.
     let address = peers::tcp(|_| {
         |number, line: &str| Some(if number % 3 == 0 { pong_line(line).replacen('m', "M", 1) } else { pong_line(line) })
     });
@@ -169,7 +169,7 @@ fn relay(mut from: &TcpStream, mut to: &TcpStream) {
 #[test]
 fn connection_closed_midway_breaks_what_was_asked_on_it() {
     let close_at = |last| move |number, line: &str| (number < last).then(|| pong_line(line));
-    // Nobody is left to ask: no use in waiting for the minute to pass.
+    // No connection is left: the load does not wait for the minute to pass.
     let found = facts("-c 1 -d 1m", close_at(5));
     assert_eq!(found, told(0, "sent=5 requests=4 broken=1 connections_lost=1"));
     let found = facts("-c 1 -p 4 -d 1m", close_at(5));
@@ -195,7 +195,7 @@ fn the_others_go_on_without_a_lost_connection() {
 
 #[test]
 fn lost_idle_connections_are_counted() {
-    // When the one that asks has asked ten times, two of those that never said anything are closed.
+    // After the tenth question two of the idle connections are closed.
     let there = Arc::new((Mutex::new(Vec::<(TcpStream, bool)>::new()), Condvar::new()));
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("tcp://{}", listener.local_addr().unwrap());
@@ -228,7 +228,7 @@ fn lost_idle_connections_are_counted() {
 }
 
 #[test]
-fn who_accepts_and_never_answers() {
+fn server_that_never_answers_loses_every_request() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("tcp://{}", listener.local_addr().unwrap());
     let figures = bench(&endpoint, "-c 3 -n 3 --timeout 150ms");
@@ -238,7 +238,7 @@ fn who_accepts_and_never_answers() {
     assert_eq!((figures.code, &*figures.facts()), (Some(1), "sent=12 lost=12"));
     let figures = bench(&endpoint, "-c 3 --churn -n 3 --timeout 150ms");
     assert_eq!((figures.code, &*figures.facts()), (Some(1), "sent=3 lost=3"));
-    // In the text for people there are figures too.
+    // The report in text has the figures too.
     let ended = Launch::new(&words(&endpoint, "-c 1 -n 1 --timeout 150ms").replace("--json", "")).run();
     assert_eq!(ended.code, Some(1));
     assert!(ended.stdout.contains("no answers") && ended.stdout.contains(" 1 lost"), "{ended:?}");
@@ -249,10 +249,10 @@ fn visits_that_find_no_answer_or_nobody_are_told_apart() {
     // Each connection has one request; every fifth is closed without an answer.
     let address = peers::tcp(|connection| move |_, line: &str| (connection % 5 != 0).then(|| pong_line(line)));
     let figures = bench(&format!("tcp://{address}"), "--churn -c 1 -n 20");
-    // The first connection of all looks whether anyone is there.
+    // The first connection of all only looks whether a server is there.
     assert_eq!((figures.code, &*figures.facts()), (Some(0), "sent=20 requests=16 broken=4"));
 
-    // A server that has gone when its tenth connection gets its answer.
+    // A server that has gone once its tenth connection has its answer.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("tcp://{}", listener.local_addr().unwrap());
     thread::spawn(move || {
@@ -261,7 +261,7 @@ fn visits_that_find_no_answer_or_nobody_are_told_apart() {
             let Some((mut guest, _)) = listener.as_ref().and_then(|listener| listener.accept().ok()) else { return };
             let mut line = String::new();
             BufReader::new(&guest).read_line(&mut line).expect("a line, or the end");
-            // At once, even where another thread's child has not closed its copy yet.
+            // shutdown(2) rather than close: a child of another thread may still hold a copy of the descriptor.
             if let Some(gone) = listener.take_if(|_| number == 10) {
                 Socket::from(gone).shutdown(Shutdown::Both).expect("it listens");
             }

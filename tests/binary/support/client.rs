@@ -1,4 +1,4 @@
-//! Clients: of streams, of datagrams, and one that forges where its datagrams come from.
+//! Clients of streams and of datagrams, and one that forges the source of its datagrams.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::mem::MaybeUninit;
@@ -72,7 +72,7 @@ impl Client {
             match self.0.read(&mut heard[filled..]) {
                 Ok(0) => panic!("the end after {}", shown(&heard[..filled])),
                 Ok(more) => filled += more,
-                // A stopped process's calls with a timeout are, when it goes on (signal(7)).
+                // A call with a timeout is interrupted when a stopped process goes on (signal(7)).
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => panic!("{error} after {}", shown(&heard[..filled])),
             }
@@ -80,7 +80,7 @@ impl Client {
         heard
     }
 
-    /// Sees that exactly these bytes come next.
+    /// Asserts that exactly these bytes come next.
     #[track_caller]
     pub(crate) fn hears(&mut self, expected: impl AsRef<[u8]>) {
         let expected = expected.as_ref();
@@ -102,14 +102,14 @@ impl Client {
         rest
     }
 
-    /// Sees that the server has closed in good order, and that nothing came before that.
+    /// Asserts that the server closes without a reset, and that nothing comes before that.
     #[track_caller]
     pub(crate) fn hears_end(&mut self) {
         let rest = self.rest();
         assert!(rest.is_empty(), "{} before the end", shown(&rest));
     }
 
-    /// Sees that nothing has come up to now.
+    /// Asserts that nothing has come up to now.
     #[track_caller]
     pub(crate) fn has_heard_nothing(&self) {
         let mut peeked = [MaybeUninit::uninit(); 1];
@@ -130,7 +130,7 @@ impl Client {
         self.0.set_linger(Some(Duration::ZERO)).expect("no lingering");
     }
 
-    /// Sends `pattern` over and over without reading, until no more goes in, or `most` bytes. How many have.
+    /// Sends `pattern` over and over without reading, until no more goes in, or `most` bytes. Returns how many went in.
     #[track_caller]
     pub(crate) fn stuff(&mut self, pattern: &[u8], most: usize) -> usize {
         self.0.set_nonblocking(true).expect("non-blocking");
@@ -139,7 +139,7 @@ impl Client {
             match self.0.write(&pattern[sent % pattern.len()..]) {
                 Ok(count) => sent += count,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    // What the server still takes makes room at once; a quarter of a second is for ever.
+                    // A server that still reads makes room at once: after a quarter of a second it does not.
                     let mut polled = [PollFd::new(self.0.as_fd(), PollFlags::POLLOUT)];
                     if poll(&mut polled, 250u16).expect("poll") == 0 {
                         break;
@@ -153,11 +153,11 @@ impl Client {
     }
 }
 
-/// A client of datagrams, UDP or Unix: connected, so that it hears nobody else.
+/// A client of datagrams, UDP or Unix. It is connected: it receives from its server only.
 pub(crate) struct DatagramClient(Socket);
 
 impl DatagramClient {
-    /// From any port of the right loopback address.
+    /// From any port of the loopback address of the server's family.
     #[track_caller]
     pub(crate) fn udp(to: SocketAddr) -> Self {
         Self::udp_from(if to.is_ipv4() { "127.0.0.1:0" } else { "[::1]:0" }, to)
@@ -170,7 +170,7 @@ impl DatagramClient {
         Self::connected(socket, Some(&local.into()), &to.into())
     }
 
-    /// From a file, or from nowhere.
+    /// From the socket's own file, or without a name.
     #[track_caller]
     pub(crate) fn unix(local: Option<&Path>, to: &Path) -> Self {
         let socket = Socket::new(Domain::UNIX, Type::DGRAM, None).expect("a socket");
@@ -226,7 +226,7 @@ impl DatagramClient {
         self.hears(answer);
     }
 
-    /// What has come up to now.
+    /// The datagrams that have come up to now.
     pub(crate) fn pending(&self) -> Vec<Vec<u8>> {
         self.0.set_nonblocking(true).expect("non-blocking");
         let mut heard = vec![0; 1 << 16];
@@ -241,7 +241,7 @@ impl DatagramClient {
 pub(crate) struct Forger(Socket);
 
 impl Forger {
-    /// From this local address; `None` where raw sockets are not allowed.
+    /// A forger at this local address; `None` where raw sockets are not allowed.
     #[track_caller]
     pub(crate) fn at(local: &str) -> Option<Self> {
         let socket = match Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::UDP)) {
@@ -261,7 +261,7 @@ impl Forger {
     }
 }
 
-/// Bytes as a failure shows them.
+/// Bytes for the message of a failure: escaped, and cut where they are many.
 fn shown(bytes: &[u8]) -> String {
     match bytes.len() {
         0..=200 => format!("{:?}", bytes.escape_ascii().to_string()),

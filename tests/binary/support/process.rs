@@ -68,14 +68,13 @@ impl Process {
         self.list("task").count()
     }
 
-    /// Sees that it comes to rest: asleep, and not woken for 30 ms.
+    /// Waits until it has come to rest: asleep, and not woken for 30 ms.
     #[track_caller]
     pub(crate) fn rests(self) {
         self.sleeps_through(15);
     }
 
-    /// Sees that it sleeps for 10 ms at least, now and then: it may have timeouts to watch. A process that spins never
-    /// does.
+    /// Waits until it sleeps for 10 ms: it may have timeouts to watch, but a process that spins never does.
     #[track_caller]
     pub(crate) fn does_not_spin(self) {
         self.sleeps_through(5);

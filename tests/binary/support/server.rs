@@ -48,7 +48,7 @@ impl Launch {
         self
     }
 
-    /// Starts it, and leaves open whether it gets anywhere.
+    /// Starts it, and does not wait for anything.
     #[track_caller]
     pub(crate) fn spawn(mut self) -> Server {
         let mut child = self.0.spawn().expect("the command starts");
@@ -78,7 +78,7 @@ impl Launch {
     }
 }
 
-/// How a command that has ended went.
+/// What is left of a command that has ended.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) code: Option<i32>,
@@ -160,7 +160,7 @@ impl Server {
         Ended { code, stdout: self.stdout.all().join("\n"), stderr: self.stderr.all().join("\n") }
     }
 
-    /// Asks it to end, and sees that it does so in good order.
+    /// Asks it to end, and asserts that it ends with code 0.
     #[track_caller]
     pub(crate) fn stop(&mut self) -> Stats {
         self.signal(Signal::SIGTERM);
@@ -174,7 +174,7 @@ impl Server {
         self.stderr.all().iter().rev().find_map(|line| Stats::parse(line)).expect("counters at the end")
     }
 
-    /// The counters, asked for by SIGUSR1; again where a flood of log lines has left no room for them.
+    /// The counters, asked for by SIGUSR1, several times where a flood of log lines leaves no room for them.
     #[track_caller]
     pub(crate) fn stats(&self) -> Stats {
         eventually("the counters", || {
@@ -185,7 +185,7 @@ impl Server {
         })
     }
 
-    /// The counters, as soon as they are so.
+    /// The counters, once they are as `so` wants them.
     #[track_caller]
     pub(crate) fn stats_once(&self, what: &str, so: impl Fn(&Stats) -> bool) -> Stats {
         let mut last = None;
@@ -267,7 +267,7 @@ impl Index<&str> for Stats {
     }
 }
 
-/// Lines that a thread reads as they come.
+/// Lines of a process's output, which a thread reads as they come.
 #[derive(Clone, Default)]
 pub(crate) struct Lines(Arc<(Mutex<Captured>, Condvar)>);
 
@@ -307,7 +307,7 @@ impl Lines {
         line.unwrap_or_else(|| panic!("no such line in {:#?}", self.now()))
     }
 
-    /// Waits so long at the most, and less when there will be no more lines.
+    /// Waits for `patience` at the most, and no longer once the source has ended.
     fn wait(&self, from: usize, patience: Duration, wanted: impl Fn(&str) -> bool) -> Option<String> {
         let found = |captured: &Captured| captured.lines[from..].iter().find(|line| wanted(line)).cloned();
         let (captured, changed) = &*self.0;
@@ -322,7 +322,7 @@ impl Lines {
         self.0.0.lock().expect("nobody panics with it").lines.clone()
     }
 
-    /// All lines, once there will be no more.
+    /// All lines, once the source has ended.
     #[track_caller]
     pub(crate) fn all(&self) -> Vec<String> {
         let (captured, changed) = &*self.0;

@@ -1,4 +1,4 @@
-//! The world around a server: networks of its own, and strace(1), which sees its system calls or makes them fail.
+//! The world around a server: network namespaces, and strace(1), which sees its system calls or makes them fail.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -14,7 +14,7 @@ use super::{Folder, Launch, Lines, Server, eventually, root, skip, tool, unique}
 pub(crate) struct Namespace(String);
 
 impl Namespace {
-    /// `None` where there can be none.
+    /// `None` without root or ip(8), or where the kernel has none.
     #[track_caller]
     pub(crate) fn new() -> Option<Self> {
         if !root() || !tool("ip") {
@@ -76,7 +76,7 @@ impl Namespace {
         self.launch(&format!("serve {arguments}")).start()
     }
 
-    /// Does something on a thread that is in there. The sockets it makes stay in there.
+    /// Runs something on a thread in there. The sockets that it makes stay in there.
     pub(crate) fn within<T: Send>(&self, action: impl FnOnce() -> T + Send) -> T {
         let file = fs::File::open(format!("/run/netns/{}", self.0)).expect("its file");
         let inside = move || {
@@ -140,7 +140,7 @@ impl Strace {
         fs::read_to_string(&self.log).unwrap_or_default().matches("(INJECTED)").count()
     }
 
-    /// Lets the server go once it rests, and gives what was noted: a line for each call.
+    /// Detaches once the server rests. Returns a line for each call.
     #[track_caller]
     pub(crate) fn detach(mut self, server: &Server) -> Vec<String> {
         server.rests();

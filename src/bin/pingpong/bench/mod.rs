@@ -1,7 +1,6 @@
 //! `pingpong bench`: a load generator that does not flatter.
 //!
-//! The load is a service on dialled connections, in the same loop as the server: what it measures passes through the same
-//! code.
+//! The load is a service on connections that it dials; engine and loop are those of the server.
 //!
 //! - `options`: what may be asked of it; `sources`: local addresses to dial from
 //! - `preflight`: what this machine has too little of, before anything is dialled
@@ -20,23 +19,22 @@ mod sources;
 
 use std::time::{Duration, SystemTime};
 
+use crate::error::Error;
 use pingpong::ServiceId;
 use pingpong::{Ending, Limits, Reactor, Status};
 
-use self::load::Load;
-use self::record::CostMeter;
-use self::report::files::{self, Publisher, ResultFile};
-use self::report::progress::ProgressLine;
-use self::report::{Run, Sum, hdr};
 use crate::descriptors;
-use crate::error::Error;
 use crate::probe::Probe;
 use crate::target;
-
-pub(crate) use self::options::{BenchOptions, Extent, MergeOptions, Output};
-pub(crate) use self::record::Fact;
-pub(crate) use self::report::Report;
-pub(crate) use self::sources::Sources;
+use load::Load;
+pub(crate) use options::{BenchOptions, Extent, MergeOptions, Output};
+use record::CostMeter;
+pub(crate) use record::Fact;
+pub(crate) use report::Report;
+use report::files::{self, Publisher, ResultFile};
+use report::progress::ProgressLine;
+use report::{Run, Sum, hdr};
+pub(crate) use sources::Sources;
 
 /// How a load ended.
 #[derive(Debug)]

@@ -8,6 +8,7 @@ use std::fs;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 
+use crate::error::{Error, Resource};
 use nix::libc::EAFNOSUPPORT;
 use pingpong::{Address, Endpoint};
 
@@ -15,7 +16,6 @@ use super::machine;
 use super::options::BenchOptions;
 use super::sources::Sources;
 use crate::descriptors;
-use crate::error::{Error, Resource};
 
 /// Kernel memory of one end of an idle TCP connection, and our own memory for it, in bytes; both measured.
 const KERNEL_END: u64 = 3_400;

@@ -6,13 +6,14 @@ use std::time::Duration;
 use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use pingpong::Endpoint;
+use pingpong::service::Framing;
 
 use super::arguments::{self, duration, flag, option, required, timeout};
 use super::units::{count_of, duration_of, number_of, size_of};
+
 use crate::bench::{BenchOptions, Extent, MergeOptions, Output, Sources};
 use crate::probe::Probe;
-use pingpong::Endpoint;
-use pingpong::service::Framing;
 
 /// The longest message of UDP over IPv4 (udp(7)).
 const LONGEST_DATAGRAM: usize = 65_507;
@@ -27,13 +28,13 @@ pub(super) fn command() -> Command {
         .arg(option("connections", "N", "Sockets that ask").short('c').default_value("50").value_parser(count_of))
         .arg(timeout("duration", "How long it measures [default: 10s]").short('d'))
         .arg(
-            option("requests", "N", "Measure so many requests instead")
+            option("requests", "N", "Measure this many requests instead")
                 .short('n')
                 .value_parser(number_of)
                 .conflicts_with("duration"),
         )
         .arg(
-            option("rate", "R", "Open loop: so many requests a second, sent on schedule whether or not answers came")
+            option("rate", "R", "Open loop: this many requests a second, sent on schedule whether or not answers came")
                 .short('r')
                 .value_parser(per_second),
         )

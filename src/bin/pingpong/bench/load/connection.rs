@@ -1,24 +1,30 @@
-//! One connection of the load: which of its requests are unanswered, and what the bytes that arrive say to them.
+//! One connection of the load: which of its requests are unanswered, and what arriving bytes are to them.
 //!
-//! Bytes are compared as they come with the answer to the oldest request; from its number on they need not wait for the
-//! rest. When the number differs, the line is looked at as a whole: it may be the right answer to another request.
+//! Bytes are compared with the answer to the oldest request as they come, so that a long answer need not be stored. Only
+//! its beginning, up to the number, has to be there as a whole: where it is another request's number, the line is read
+//! as a whole, for it may be the right answer to that one.
 
-use super::message::Messages;
-use super::pending::Pending;
-use crate::bench::record::Answered;
 use pingpong::service::{Input, Peer};
 
-#[derive(Debug, Default)]
+use super::Lifetime;
+use super::message::Messages;
+use super::pending::Pending;
+use super::wake::Visit;
+use crate::bench::record::Answered;
+
+/// A stream or a datagram socket that asks. Where connections live for one request, this stands for one of them after
+/// another.
+#[derive(Debug)]
 pub(super) struct Connection {
     pub(super) peer: Option<Peer>,
-    /// Which of its connections this is, where it makes a new one for each request.
-    pub(super) visit: u32,
+    /// The latest dial.
+    pub(super) visit: Visit,
     pub(super) pending: Pending,
-    /// Bytes of the oldest answer that have come and were right.
+    /// How many bytes of the oldest answer have come and were right.
     matched: usize,
-    /// The rest of a wrong line is passed over.
+    /// The rest of a wrong line is to be passed over.
     is_skipping: bool,
-    /// Among those that the open loop may ask next.
+    /// Open loop: it waits for its turn to send.
     pub(super) is_queued: bool,
 }
 
@@ -27,35 +33,40 @@ pub(super) struct Connection {
 pub(super) enum Verdict {
     Right(Answered),
     Wrong(Answered),
-    /// Nobody has asked that, or it was answered before.
+    /// No request waits for it.
     Surplus,
 }
 
-impl Verdict {
-    fn of(settled: Option<Answered>, is_right: bool) -> Self {
-        match settled {
-            Some(settled) if is_right => Self::Right(settled),
-            Some(settled) => Self::Wrong(settled),
-            None => Self::Surplus,
+impl Connection {
+    /// A connection that has not been made yet.
+    pub(super) fn new(index: u32) -> Self {
+        Self {
+            peer: None,
+            visit: Visit { index, number: 0 },
+            pending: Pending::default(),
+            matched: 0,
+            is_skipping: false,
+            is_queued: false,
         }
     }
-}
 
-impl Connection {
-    /// Forgets its connection and what was said there.
+    /// Whether a request can be sent: the connection is there, or is made for the request.
+    pub(super) fn is_ready(&self, lifetime: Lifetime) -> bool {
+        match lifetime {
+            Lifetime::WholeRun => self.peer.is_some(),
+            Lifetime::OneRequest => true,
+        }
+    }
+
+    /// Forgets its peer and what has arrived from there.
     pub(super) fn hang_up(&mut self) {
         self.peer = None;
         self.matched = 0;
         self.is_skipping = false;
     }
 
-    /// Takes the next answer from a stream, once it is there as a whole. Requests up to `newest` have been made.
-    pub(super) fn next_answer(
-        &mut self,
-        input: &mut Input<'_>,
-        messages: &mut Messages,
-        newest: u64,
-    ) -> Option<Verdict> {
+    /// Takes the next answer from a stream, once it is there as a whole.
+    pub(super) fn next_answer(&mut self, input: &mut Input<'_>, messages: &mut Messages) -> Option<Verdict> {
         loop {
             let rest = input.rest();
             if rest.is_empty() {
@@ -65,14 +76,14 @@ impl Connection {
                 self.skip(input);
                 continue;
             }
-            let Some(oldest) = self.pending.oldest() else { return self.read_line(input, messages, newest) };
+            let Some(oldest) = self.pending.oldest() else { return self.read_line(input, messages) };
             let expected = &messages.answer(oldest)[self.matched..];
             let count = rest.len().min(expected.len());
             if rest[..count] != expected[..count] {
-                return match messages.is_line() && self.matched == 0 {
-                    true => self.read_line(input, messages, newest),
-                    false => Some(self.reject(input, messages)),
-                };
+                if messages.is_line() && self.matched == 0 {
+                    return self.read_line(input, messages);
+                }
+                return Some(self.reject(input, messages));
             }
             let is_whole = count == expected.len();
             if !is_whole && self.matched + count < messages.identified_at() {
@@ -87,20 +98,20 @@ impl Connection {
         }
     }
 
-    /// Takes a datagram.
-    pub(super) fn take_answer(&mut self, bytes: &[u8], messages: &mut Messages, newest: u64) -> Verdict {
-        let claimed = messages.number_of(bytes, newest).or(self.pending.oldest());
+    /// Takes an answer that has arrived as a whole, in a datagram or as a line.
+    pub(super) fn take_answer(&mut self, bytes: &[u8], messages: &mut Messages) -> Verdict {
+        let claimed = messages.number_of(bytes).or(self.pending.oldest());
         let is_right = claimed.is_some_and(|number| bytes == messages.answer(number));
         Verdict::of(claimed.and_then(|number| self.pending.take(number)), is_right)
     }
 
-    /// Takes a line that is not the oldest request's answer: another's, or a wrong one.
-    fn read_line(&mut self, input: &mut Input<'_>, messages: &mut Messages, newest: u64) -> Option<Verdict> {
+    /// Takes a line that is not the answer to the oldest request: another request's, or a wrong one.
+    fn read_line(&mut self, input: &mut Input<'_>, messages: &mut Messages) -> Option<Verdict> {
         let line: &[u8] = if messages.is_line() { input.line()? } else { input.take_rest() };
-        Some(self.take_answer(line, messages, newest))
+        Some(self.take_answer(line, messages))
     }
 
-    /// Notes that the oldest request's answer is wrong, and passes over the rest of it as far as that can be told.
+    /// Counts the oldest request's answer as wrong, and passes over the rest of it as far as its end can be told.
     fn reject(&mut self, input: &mut Input<'_>, messages: &Messages) -> Verdict {
         if messages.is_line() {
             self.is_skipping = true;
@@ -119,21 +130,41 @@ impl Connection {
     }
 }
 
+impl Verdict {
+    fn of(answered: Option<Answered>, is_right: bool) -> Self {
+        match answered {
+            Some(answered) if is_right => Self::Right(answered),
+            Some(answered) => Self::Wrong(answered),
+            None => Self::Surplus,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::bench::record::Request;
-    use crate::probe::Probe;
     use pingpong::Moment;
     use pingpong::service::Framing;
 
-    /// An connection with requests 1 to `count` under way, 30 bytes each.
+    use super::*;
+    use crate::bench::record::Request;
+    use crate::probe::Probe;
+
+    /// A connection with requests 1 to `count` under way, 30 bytes each.
     fn connection(count: u64) -> (Connection, Messages) {
-        let mut connection = Connection::default();
+        let mut connection = Connection::new(0);
         for number in 1..=count {
             connection.pending.push(Request { number, due: Moment::default(), sent: Moment::default() });
         }
-        (connection, Messages::new(&Probe::Pong(30), Framing::Line, false))
+        (connection, messages(&Probe::Pong(30), Framing::Line))
+    }
+
+    /// Messages of which a thousand have been sent.
+    fn messages(probe: &Probe, framing: Framing) -> Messages {
+        let mut messages = Messages::new(probe, framing, false);
+        for _ in 0..1_000 {
+            messages.next_number();
+        }
+        messages
     }
 
     fn pong(number: u64) -> String {
@@ -146,10 +177,10 @@ mod tests {
         for chunk in text.as_bytes().chunks(chunk) {
             kept.extend_from_slice(chunk);
             let mut input = Input::from(&mut kept[..]);
-            while let Some(verdict) = connection.next_answer(&mut input, messages, 1_000) {
+            while let Some(verdict) = connection.next_answer(&mut input, messages) {
                 verdicts.push(match verdict {
-                    Verdict::Right(settled) => settled.request.number.to_string(),
-                    Verdict::Wrong(settled) => format!("!{}", settled.request.number),
+                    Verdict::Right(answered) => answered.request.number.to_string(),
+                    Verdict::Wrong(answered) => format!("!{}", answered.request.number),
                     Verdict::Surplus => "+".to_owned(),
                 });
             }
@@ -197,7 +228,7 @@ mod tests {
     fn without_line_ends_the_length_tells() {
         let fixed = Probe::Fixed { send: b"a".to_vec(), expect: b"right".to_vec() };
         let (mut connection, _) = connection(3);
-        let mut messages = Messages::new(&fixed, Framing::Raw, false);
+        let mut messages = messages(&fixed, Framing::Raw);
         assert_eq!(heard(&mut connection, &mut messages, "rightwrongright", 100), ["1", "!2", "3"]);
     }
 
@@ -208,10 +239,10 @@ mod tests {
             Verdict::Right(Answered { request, is_overtaken, .. }) => (request.number, is_overtaken),
             other => panic!("{other:?}"),
         };
-        assert_eq!(told(connection.take_answer(pong(2).as_bytes(), &mut messages, 3)), (2, false));
-        assert_eq!(told(connection.take_answer(pong(1).as_bytes(), &mut messages, 3)), (1, true));
-        assert_eq!(connection.take_answer(pong(2).as_bytes(), &mut messages, 3), Verdict::Surplus);
-        assert!(matches!(connection.take_answer(b"what?", &mut messages, 3), Verdict::Wrong(_)));
-        assert_eq!(connection.take_answer(b"", &mut messages, 3), Verdict::Surplus);
+        assert_eq!(told(connection.take_answer(pong(2).as_bytes(), &mut messages)), (2, false));
+        assert_eq!(told(connection.take_answer(pong(1).as_bytes(), &mut messages)), (1, true));
+        assert_eq!(connection.take_answer(pong(2).as_bytes(), &mut messages), Verdict::Surplus);
+        assert!(matches!(connection.take_answer(b"what?", &mut messages), Verdict::Wrong(_)));
+        assert_eq!(connection.take_answer(b"", &mut messages), Verdict::Surplus);
     }
 }

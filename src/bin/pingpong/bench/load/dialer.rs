@@ -1,138 +1,170 @@
-//! Who is to be connected before the start: how many, from where, how fast.
+//! The dialer: which connections are still to be made, where to, where from, and how fast.
 
 use std::collections::VecDeque;
+use std::io;
+use std::mem;
+use std::time::Duration;
+
+use pingpong::service::{Dial, Outbox};
+use pingpong::{Address, Moment};
 
 use super::schedule::Schedule;
-use super::wake::{Tag, Visit};
+use super::wake::{Tag, Visit, Wake};
 use crate::bench::Sources;
-use pingpong::Address;
-use pingpong::Moment;
-use pingpong::service::{Dial, Outbox};
 
-/// Connections being made at once: as fast as answered, without a flood of unanswered SYNs.
+/// Dials under way at once: as many as are answered quickly, without a flood of unanswered SYNs.
 const AT_ONCE: u32 = 128;
 
+/// How long a dial waits for a local port to become free, or for room in a Unix socket's backlog.
+pub(super) const WAIT: Duration = Duration::from_millis(1);
+
+/// Makes the connections of a load.
 #[derive(Debug)]
 pub(super) struct Dialer {
-    /// The addresses that have not been tried, the one that is used first.
-    addresses: VecDeque<Address>,
-    is_datagram: bool,
-    sources: Option<Sources>,
-    /// Dials so far: they take turns with the sources.
-    dials: u64,
-    /// Who is to be dialled: so many that ask, then so many that idle.
+    route: Route,
+    /// How many connections that ask are to be made before the start.
     asking: u32,
+    /// How many are to be made in all: those that ask, then those that idle.
     wanted: u32,
+    /// How many of these have been dialled.
     begun: u32,
-    /// Those to dial once more, by the number they carry.
+    /// Connections to dial once more.
     again: Vec<Tag>,
     /// Dials without an outcome.
     under_way: u32,
-    pace: Option<Schedule>,
-    /// When something last came of a dial, or the first of those under way began.
-    pub(super) progress: Moment,
+    /// When the next dial is due, where a connect rate is asked for.
+    schedule: Option<Schedule>,
+    /// A timer for the next dial is set.
+    timer_is_set: bool,
+    /// When a dial last had an outcome, or when the first of those under way began.
+    quiet_since: Moment,
+}
+
+/// Where connections go to, and where from.
+#[derive(Debug)]
+pub(super) struct Route {
+    /// The addresses of the endpoint's name that have not failed; the first one is used.
+    pub(super) addresses: VecDeque<Address>,
+    pub(super) is_datagram: bool,
+    pub(super) sources: Option<Sources>,
+    /// Dials so far: local addresses take turns.
+    pub(super) dials: u64,
 }
 
 impl Dialer {
-    pub(super) fn new(
-        addresses: Vec<Address>,
-        is_datagram: bool,
-        sources: Option<Sources>,
-        asking: u32,
-        idle: u32,
-    ) -> Self {
+    /// A dialer for `asking` connections that ask and `idle` ones that only stay open.
+    pub(super) fn new(route: Route, asking: u32, idle: u32) -> Self {
         Self {
-            addresses: addresses.into(),
-            is_datagram,
-            sources,
-            dials: 0,
+            route,
             asking,
             wanted: asking + idle,
             begun: 0,
             again: Vec::new(),
             under_way: 0,
-            pace: None,
-            progress: Moment::default(),
+            schedule: None,
+            timer_is_set: false,
+            quiet_since: Moment::default(),
         }
     }
 
-    /// Goes over to the next address; whether there is one.
+    /// The address that is dialled.
+    pub(super) fn address(&self) -> Option<&Address> {
+        self.route.addresses.front()
+    }
+
+    /// Goes over to the next address, and begins anew. False when there is none.
     pub(super) fn try_next_address(&mut self) -> bool {
-        self.addresses.pop_front();
+        self.route.addresses.pop_front();
         self.begun = 0;
         self.under_way = 0;
-        !self.addresses.is_empty()
+        !self.route.addresses.is_empty()
     }
 
-    /// From now on so many a second are dialled.
-    pub(super) fn keep_pace(&mut self, from: Moment, per_second: f64) {
-        self.pace = Some(Schedule::new(from, per_second));
+    /// From now on this many connections a second are dialled.
+    pub(super) fn keep_rate(&mut self, from: Moment, per_second: f64) {
+        self.schedule = Some(Schedule::new(from, per_second));
     }
 
-    /// Dials the first of all, alone, to see whether anyone is there.
+    /// Dials the first of all connections, alone, to see whether a server is there.
     pub(super) fn send_scout(&mut self, out: &mut Outbox<'_>) {
         self.dial_next(out);
     }
 
-    /// Dials as many as may be dialled now; with a pace to keep, when to come back.
-    pub(super) fn dial_more(&mut self, out: &mut Outbox<'_>) -> Option<Moment> {
+    /// Dials as many connections as may be dialled now. Where the connect rate allows no more, a timer is set.
+    pub(super) fn dial_more(&mut self, out: &mut Outbox<'_>) {
         while (self.begun < self.wanted || !self.again.is_empty()) && self.under_way < AT_ONCE {
-            if let Some(pace) = &mut self.pace {
-                if pace.due() > out.now() {
-                    return Some(pace.due());
+            if let Some(schedule) = &mut self.schedule {
+                let due = schedule.due();
+                if due > out.now() {
+                    return self.wake_at(due, out);
                 }
-                pace.advance();
+                schedule.advance();
             }
             self.dial_next(out);
         }
-        None
     }
 
-    fn dial_next(&mut self, out: &mut Outbox<'_>) {
-        if self.under_way == 0 {
-            self.progress = out.now();
-        }
-        let tag = self.again.pop().unwrap_or_else(|| {
-            let index = self.begun;
-            self.begun += 1;
-            if index < self.asking { Tag::Asking(Visit { index, number: 0 }) } else { Tag::Idle }
-        });
-        self.under_way += 1;
-        self.dial(tag, out);
-    }
-
-    /// Makes a connection that carries this number.
+    /// Dials a connection that carries this tag.
     pub(super) fn dial(&mut self, tag: Tag, out: &mut Outbox<'_>) {
-        let Some(to) = self.addresses.front().cloned() else { return };
-        let from = self.sources.map(|sources| sources.nth(self.dials));
-        self.dials += 1;
+        let Route { addresses, is_datagram, sources, dials } = &mut self.route;
+        let Some(to) = addresses.front().cloned() else { return };
+        let from = sources.map(|sources| sources.nth(*dials));
+        *dials += 1;
         let dial = Dial { to, from, tag: tag.into() };
-        if self.is_datagram { out.ask(dial) } else { out.connect(dial) }
+        if *is_datagram { out.ask(dial) } else { out.connect(dial) }
     }
 
     /// A dial has an outcome.
     pub(super) fn note_outcome(&mut self, now: Moment) {
         self.under_way = self.under_way.saturating_sub(1);
-        self.progress = now;
+        self.quiet_since = now;
     }
 
-    /// Has a connection dialled once more, later.
-    pub(super) fn dial_again(&mut self, tag: Tag) {
+    /// Dials a connection once more, a little later.
+    pub(super) fn dial_again(&mut self, tag: Tag, out: &mut Outbox<'_>) {
         self.again.push(tag);
+        self.wake_at(out.now() + WAIT, out);
     }
 
-    /// Whether there are dials without an outcome.
-    pub(super) fn is_waiting(&self) -> bool {
-        self.under_way > 0
+    /// The dialer's timer has run out.
+    pub(super) fn woke(&mut self) {
+        self.timer_is_set = false;
     }
 
-    /// The address that is dialled.
-    pub(super) fn address(&self) -> Option<&Address> {
-        self.addresses.front()
+    /// Whether none of the dials under way has had an outcome for longer than `timeout`.
+    pub(super) fn is_stuck(&self, now: Moment, timeout: Duration) -> bool {
+        self.under_way > 0 && now.since(self.quiet_since) > timeout
     }
 
-    /// Whether every dial has an outcome.
+    /// Whether every connection has been dialled and every dial has an outcome.
     pub(super) fn is_complete(&self) -> bool {
         self.begun == self.wanted && self.under_way == 0 && self.again.is_empty()
     }
+
+    fn dial_next(&mut self, out: &mut Outbox<'_>) {
+        if self.under_way == 0 {
+            self.quiet_since = out.now();
+        }
+        let tag = self.again.pop().unwrap_or_else(|| self.next_new());
+        self.under_way += 1;
+        self.dial(tag, out);
+    }
+
+    fn next_new(&mut self) -> Tag {
+        let index = self.begun;
+        self.begun += 1;
+        if index < self.asking { Tag::Asking(Visit { index, number: 0 }) } else { Tag::Idle }
+    }
+
+    /// Sets the timer, unless it is set: one timer does for all dials.
+    fn wake_at(&mut self, at: Moment, out: &mut Outbox<'_>) {
+        if !mem::replace(&mut self.timer_is_set, true) {
+            out.wake_at(at, Wake::Dial.into());
+        }
+    }
+}
+
+/// Whether a dial failed only for now: a Unix socket's backlog is full (connect(2), EAGAIN).
+pub(super) fn is_for_now(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock
 }

@@ -1,32 +1,35 @@
-//! What is said and which answer is right: one message, with another number in it each time.
+//! What is sent, and which answer is right: one message with another number in it each time.
 //!
-//! `ping 000000000042 abcdefgh…`, as long as the user wants it. The number tells an answer that belongs to another
-//! request, or to another connection, from the right one. Where there is no room for it, or the texts are fixed, only the
-//! order tells.
+//! `ping 000000000042 abcdefgh…`, as long as the user wants it. The number tells the answer to one request from the
+//! answer to another, be it of another connection. Messages that have no room for a number, and fixed texts, are told
+//! by their order only.
 
 use std::ops::Range;
 
-use crate::probe::Probe;
 use pingpong::service::Framing;
 
-/// Digits of the number; 10^12 requests go before it begins anew.
+use crate::probe::Probe;
+
+/// Digits of the number: after 10^12 requests it begins anew.
 const DIGITS: usize = 12;
 
-/// With fewer, an old answer might be taken for a new one.
+/// With fewer digits an old answer might be taken for a new one.
 const LEAST_DIGITS: usize = 6;
 
-/// Before the number.
+/// The text before the number.
 const OPENING: &[u8] = b"ping ";
 
-/// Makes requests and their answers.
+/// Numbers requests, and makes them and their answers.
 #[derive(Debug)]
 pub(super) struct Messages {
     request: Numbered,
     answer: Numbered,
-    /// Where the number stands, in both; empty where there is none.
+    /// Where the number stands, in request and answer alike; empty where there is none.
     digits: Range<usize>,
-    /// After how many numbers it begins anew.
+    /// After this many numbers they begin anew.
     modulus: u64,
+    /// Requests so far: the number of the newest one.
+    newest: u64,
 }
 
 /// A message that shows a number.
@@ -36,21 +39,6 @@ struct Numbered {
     shown: u64,
 }
 
-impl Numbered {
-    /// The message with this number. Mostly it is the next one, and one digit changes.
-    #[inline]
-    fn with(&mut self, number: u64, digits: Range<usize>) -> &[u8] {
-        let places = &mut self.bytes[digits];
-        if number == self.shown + 1 {
-            increment(places);
-        } else if number != self.shown {
-            write_number(places, number);
-        }
-        self.shown = number;
-        &self.bytes
-    }
-}
-
 impl Messages {
     pub(super) fn new(probe: &Probe, framing: Framing, is_datagram: bool) -> Self {
         let (size, is_echo) = match probe {
@@ -58,7 +46,7 @@ impl Messages {
             Probe::Echo(size) => (*size, true),
             Probe::Fixed { send, expect } => {
                 let [request, answer] = [send, expect].map(|bytes| Numbered { bytes: bytes.clone(), shown: 0 });
-                return Self { request, answer, digits: 0..0, modulus: 1 };
+                return Self { request, answer, digits: 0..0, modulus: 1, newest: 0 };
             }
         };
         let terminator: &[u8] = if framing == Framing::Line && !is_datagram { b"\n" } else { b"" };
@@ -71,7 +59,7 @@ impl Messages {
         if width > 0 {
             request.push(b' ');
         }
-        // A pattern, so that bytes that are shifted or swapped are noticed.
+        // A pattern, so that a shifted or swapped byte is noticed.
         request.extend((b'a'..=b'z').cycle().take(body));
         request.truncate(body);
         request.extend_from_slice(terminator);
@@ -81,7 +69,13 @@ impl Messages {
         }
         let digits = if width > 0 { OPENING.len()..OPENING.len() + width } else { 0..0 };
         let [request, answer] = [request, answer].map(|bytes| Numbered { bytes, shown: 0 });
-        Self { request, answer, digits, modulus: 10_u64.pow(width as u32) }
+        Self { request, answer, digits, modulus: 10_u64.pow(width as u32), newest: 0 }
+    }
+
+    /// The number of the next request.
+    pub(super) fn next_number(&mut self) -> u64 {
+        self.newest += 1;
+        self.newest
     }
 
     /// Request number `number`.
@@ -99,9 +93,14 @@ impl Messages {
         self.answer.bytes.len()
     }
 
-    /// Bytes of a request.
-    pub(super) fn request_len(&self) -> usize {
-        self.request.bytes.len()
+    /// Bytes of a request or of an answer, whichever is longer.
+    pub(super) fn longest(&self) -> usize {
+        self.request.bytes.len().max(self.answer.bytes.len())
+    }
+
+    /// Whether an answer ends with a line end, by which the next answer is found after a wrong one.
+    pub(super) fn is_line(&self) -> bool {
+        self.answer.bytes.ends_with(b"\n")
     }
 
     /// Whether messages carry a number.
@@ -109,29 +108,39 @@ impl Messages {
         !self.digits.is_empty()
     }
 
-    /// From how many bytes of an answer on it is known which request it is for.
+    /// How many bytes of an answer tell which request it belongs to.
     pub(super) fn identified_at(&self) -> usize {
         if self.is_numbered() { self.digits.end } else { 0 }
     }
 
-    /// Whether an answer ends with a line end, by which the next one is found after a wrong one.
-    pub(super) fn is_line(&self) -> bool {
-        self.answer.bytes.ends_with(b"\n")
-    }
-
-    /// Which request an answer claims to be for: the last one of that number, of those up to `newest`.
-    pub(super) fn number_of(&self, answer: &[u8], newest: u64) -> Option<u64> {
+    /// The number of the request that an answer claims to belong to: the newest request that shows these digits.
+    pub(super) fn number_of(&self, answer: &[u8]) -> Option<u64> {
         let digits = answer.get(self.digits.clone()).filter(|digits| !digits.is_empty())?;
         let shown = digits.iter().try_fold(0, |number, digit| match digit {
             b'0'..=b'9' => Some(number * 10 + u64::from(digit - b'0')),
             _ => None,
         })?;
-        let since = (newest % self.modulus + self.modulus - shown) % self.modulus;
-        newest.checked_sub(since)
+        let age = (self.newest % self.modulus + self.modulus - shown) % self.modulus;
+        self.newest.checked_sub(age)
     }
 }
 
-/// Makes a number one more; after the last one it begins anew.
+impl Numbered {
+    /// The message with this number. Mostly it is the next one, and one digit changes.
+    #[inline]
+    fn with(&mut self, number: u64, digits: Range<usize>) -> &[u8] {
+        let places = &mut self.bytes[digits];
+        if number == self.shown + 1 {
+            increment(places);
+        } else if number != self.shown {
+            write_number(places, number);
+        }
+        self.shown = number;
+        &self.bytes
+    }
+}
+
+/// Adds one to a number in digits; the highest number is followed by 0.
 fn increment(digits: &mut [u8]) {
     for digit in digits.iter_mut().rev() {
         if *digit != b'9' {
@@ -200,13 +209,15 @@ mod tests {
         let mut messages = pong(12);
         assert_eq!(messages.modulus, 1_000_000);
         for (number, newest) in [(5, 5), (5, 900_000), (999_999, 1_000_003), (3_000_000, 3_000_010)] {
+            messages.newest = newest;
             let answer = messages.answer(number).to_vec();
-            assert_eq!(messages.number_of(&answer, newest), Some(number));
+            assert_eq!(messages.number_of(&answer), Some(number));
         }
-        assert_eq!(messages.number_of(b"pong 000009\n", 8), None, "nobody has asked that yet");
-        assert_eq!(messages.number_of(b"pong 00000x\n", 8), None);
-        assert_eq!(messages.number_of(b"pong\n", 8), None);
-        assert_eq!(pong(5).number_of(b"pong\n", 8), None);
+        messages.newest = 8;
+        assert_eq!(messages.number_of(b"pong 000009\n"), None, "nobody has asked that yet");
+        assert_eq!(messages.number_of(b"pong 00000x\n"), None);
+        assert_eq!(messages.number_of(b"pong\n"), None);
+        assert_eq!(pong(5).number_of(b"pong\n"), None);
     }
 
     #[test]

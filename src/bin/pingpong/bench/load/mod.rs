@@ -1,10 +1,24 @@
 //! The load: a service whose connections ask, and check and time every answer.
 //!
-//! First everyone is connected, then it warms up, then it measures, then it waits for the answers that are still due.
-//! In the closed loop a connection asks again when it has its answer; in the open loop the schedule asks, whether or
-//! not answers came, and what it could not send in time is still counted from when it was due.
+//! It makes its connections, warms up, measures, and waits for the answers that are still due ([`Stage`]). What makes a
+//! connection ask is its [`Pace`], how long a connection lives its [`Lifetime`].
+//!
+//! A request, from being due to being counted:
+//!
+//! - here: a timer runs out, bytes arrive ([`Service`]), and the stage decides what that means
+//! - `open`, `closed`: the two loops decide that a request is due, and which connection sends it
+//! - `ask`: it is sent; its answer, once taken, sets off the next one
+//! - `connection`: arriving bytes are matched with the requests that wait (`pending`), by their text (`message`)
+//! - `record/ledger`: it is counted
+//!
+//! Beside that way: `connect` makes the connections before the start, by the `dialer`; `churn` makes one for each
+//! request; `overdue` finds the answers that did not come; `schedule` says when event k is due; `wake` packs timers and
+//! tags into the engine's numbers.
 
 mod ask;
+mod churn;
+mod closed;
+mod connect;
 mod connection;
 mod dialer;
 mod message;
@@ -17,119 +31,216 @@ mod wake;
 use std::io;
 use std::time::Duration;
 
-use crate::bench::record::Fact;
-use crate::bench::record::Ledger;
-use crate::bench::{BenchOptions, Extent};
 use crate::error::Error;
+use pingpong::service::{Input, Outbox, Peer, Service};
+use pingpong::{Address, CloseReason, Moment};
+
+use super::options::{BenchOptions, Extent};
+use super::record::{Fact, Ledger};
 use connection::Connection;
-use dialer::Dialer;
+use dialer::{Dialer, Route};
 use message::Messages;
 use open::Turns;
-use pingpong::Address;
-use pingpong::CloseReason;
-use pingpong::Moment;
-use pingpong::service::{Input, Outbox, Peer, Service};
-use schedule::Schedule;
 use wake::{Tag, Wake};
 
-/// How long a datagram that looks whether anyone is there waits for an answer.
-const SCOUTING: Duration = Duration::from_millis(250);
-
-/// How long to wait for a local port to become free, or for a Unix socket's backlog to have room.
-const WAIT: Duration = Duration::from_millis(1);
-
-/// Bytes that one connection may have unanswered in the open loop, and the fewest requests whatever their size.
+/// Open loop: the bytes of requests or answers that one connection may have outstanding, and the number of requests that
+/// it may have in any case.
 const WINDOW_BYTES: usize = 4 << 20;
 const LEAST_WINDOW: usize = 16;
 
+/// How far a load has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// One connection looks whether anyone is there.
+    /// One connection looks whether a server is there.
     Scouting,
     /// The others are made.
     Connecting,
     /// Requests are sent; they count from when the warm-up is over.
     Asking,
-    /// Nothing is sent any more; answers are waited for.
+    /// No request is sent any more; answers are waited for.
     Awaiting,
+    /// Every request has its outcome.
     Over,
 }
 
+/// What makes a connection ask.
+#[derive(Debug)]
+enum Pace {
+    /// Closed loop: an answer does. Each connection keeps `depth` requests unanswered. So far the first `begun` of them
+    /// do; the others are to begin in the next turns.
+    Closed { depth: u32, begun: usize },
+    /// Open loop: the schedule does.
+    Open(Turns),
+}
+
+/// How long a connection lives, in either loop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lifetime {
+    /// It is made before the start and stays.
+    WholeRun,
+    /// It is made for one request and closed after the answer (`--churn`).
+    OneRequest,
+}
+
+impl Pace {
+    fn new(options: &BenchOptions, lifetime: Lifetime, longest_message: usize) -> Self {
+        let window = (WINDOW_BYTES / longest_message).max(LEAST_WINDOW);
+        match (options.rate, lifetime) {
+            (None, Lifetime::WholeRun) => Self::Closed { depth: options.pipeline, begun: 0 },
+            (None, Lifetime::OneRequest) => Self::Closed { depth: 1, begun: 0 },
+            (Some(rate), Lifetime::WholeRun) => Self::Open(Turns::new(rate, window)),
+            (Some(rate), Lifetime::OneRequest) => Self::Open(Turns::new(rate, 1)),
+        }
+    }
+}
+
+/// The service of all connections of a load.
 #[derive(Debug)]
 pub(super) struct Load {
     options: BenchOptions,
     pub(super) stage: Stage,
-    messages: Messages,
+    pace: Pace,
+    lifetime: Lifetime,
     dialer: Dialer,
     connections: Vec<Connection>,
-    /// The open loop's.
-    turns: Option<Turns>,
-    /// So many requests of one connection may be unanswered in the open loop.
-    window: usize,
-    /// A timer is set to go on dialling.
-    dials_later: bool,
-    /// Requests so far, all numbered.
-    requests: u64,
-    /// Askers that have begun.
-    begun: usize,
-    /// Where the sweep goes on.
-    swept: usize,
-    /// Askers that have a connection.
-    present: usize,
+    messages: Messages,
     pub(super) ledger: Ledger,
+    /// Connections that ask and are there, where they live for the whole run.
+    present: usize,
     /// Idle connections that are there.
     idle: u64,
-    error: Option<io::Error>,
+    /// The connection at which the next sweep begins.
+    swept: usize,
+    /// Why no server could be reached.
+    unreachable: Option<io::Error>,
 }
 
 impl Load {
     pub(super) fn new(options: BenchOptions, addresses: Vec<Address>, shows_progress: bool) -> Self {
         let is_datagram = options.endpoint.is_datagram();
         let messages = Messages::new(&options.probe, options.framing, is_datagram);
-        let window = (WINDOW_BYTES / messages.request_len().max(messages.answer_len())).max(LEAST_WINDOW);
-        // One that visits makes its connections later.
-        let asking = if options.churn { 1 } else { options.connections };
+        let lifetime = if options.churn { Lifetime::OneRequest } else { Lifetime::WholeRun };
+        // Of connections that live for one request, only the scout is made before the start.
+        let (asked_for, dialled) = match lifetime {
+            Lifetime::WholeRun => (options.connections, options.connections),
+            Lifetime::OneRequest => (0, 1),
+        };
+        let route = Route { addresses: addresses.into(), is_datagram, sources: options.sources, dials: 0 };
+        let mut ledger = Ledger::new(&options, shows_progress);
+        ledger.counts[Fact::ConnectionsRequested] = u64::from(asked_for) + u64::from(options.idle);
         Self {
             stage: Stage::Scouting,
-            dialer: Dialer::new(addresses, is_datagram, options.sources, asking, options.idle),
-            connections: (0..options.connections).map(|_| Connection::default()).collect(),
+            pace: Pace::new(&options, lifetime, messages.longest()),
+            lifetime,
+            dialer: Dialer::new(route, dialled, options.idle),
+            connections: (0..options.connections).map(Connection::new).collect(),
             messages,
-            turns: None,
-            window: if options.churn { 1 } else { window },
-            dials_later: false,
-            requests: 0,
-            begun: 0,
-            swept: 0,
+            ledger,
             present: 0,
-            ledger: Ledger::new(&options, shows_progress),
             idle: 0,
-            error: None,
+            swept: 0,
+            unreachable: None,
             options,
         }
     }
 
-    pub(super) fn is_datagram(&self) -> bool {
-        self.options.endpoint.is_datagram()
-    }
-
-    /// Begins: looks whether anyone is there.
-    pub(super) fn begin(&mut self, out: &mut Outbox<'_>) {
-        self.ledger.begin(out.now());
-        let idle = u64::from(self.options.idle);
-        let asking = if self.options.churn { 0 } else { u64::from(self.options.connections) };
-        self.ledger.counts[Fact::ConnectionsRequested] = asking + idle;
-        self.dialer.send_scout(out);
-        out.wake_at(out.now() + self.sweep_interval(), Wake::Sweep.into());
-    }
-
-    /// Where the far side really is, of the addresses that its name has.
+    /// The address that is loaded, of those that the endpoint's name has.
     pub(super) fn address(&self) -> Option<&Address> {
         self.dialer.address()
     }
 
-    /// Ends the last part, and counts what is still open. Fails where nobody was there.
+    /// Begins: sends the scout.
+    pub(super) fn begin(&mut self, out: &mut Outbox<'_>) {
+        self.ledger.begin(out.now());
+        self.dialer.send_scout(out);
+        self.sweep_later(out);
+    }
+
+    /// Every dial has had its outcome: requests are sent from now on.
+    fn begin_asking(&mut self, out: &mut Outbox<'_>) {
+        if self.stage != Stage::Connecting {
+            return;
+        }
+        self.enter(Stage::Asking);
+        let now = out.now();
+        let from = now + self.options.warmup;
+        let until = match self.options.extent {
+            Extent::Duration(duration) => Some(from + duration),
+            Extent::Requests(_) => None,
+        };
+        self.ledger.measure(now, from, until);
+        // The answer to the scout's request is not waited for.
+        self.connections[0].pending.give_up(now, Duration::ZERO, |_| {});
+        if let Some(until) = until {
+            // The open loop ends by itself once it has sent all that is due, which may be late; this is for one that is
+            // held up.
+            let patience = match self.pace {
+                Pace::Closed { .. } => Duration::ZERO,
+                Pace::Open(_) => self.options.timeout,
+            };
+            out.wake_at(until + patience, Wake::End.into());
+        }
+        match &mut self.pace {
+            Pace::Closed { .. } => out.wake_at(now, Wake::Begin.into()),
+            Pace::Open(turns) => {
+                turns.start(now, self.options.connections);
+                for connection in &mut self.connections {
+                    connection.is_queued = true;
+                }
+                out.wake_at(now, Wake::Send.into());
+            }
+        }
+        if self.present == 0 && self.lifetime == Lifetime::WholeRun {
+            self.stop_asking(out);
+        }
+    }
+
+    /// The far side has ended a connection that asks.
+    fn connection_lost(&mut self, index: usize, out: &mut Outbox<'_>) {
+        self.connections[index].hang_up();
+        self.give_up_all(index, Fact::Broken, out.now());
+        if self.lifetime == Lifetime::OneRequest {
+            return self.ask_next(index, out);
+        }
+        self.ledger.counts[Fact::ConnectionsLost] += 1;
+        self.present -= 1;
+        if self.present == 0 {
+            self.stop_asking(out);
+        } else {
+            self.end_if_complete(out);
+        }
+    }
+
+    /// Sends no request any more.
+    fn stop_asking(&mut self, out: &mut Outbox<'_>) {
+        if self.stage != Stage::Asking {
+            return;
+        }
+        self.enter(Stage::Awaiting);
+        if let (Pace::Open(turns), Some(until)) = (&mut self.pace, self.ledger.until()) {
+            self.ledger.counts[Fact::Unsent] = turns.schedule.skip(self.ledger.from(), until.min(out.now()));
+        }
+        self.ledger.close(out.now());
+        self.end_if_complete(out);
+    }
+
+    /// Stops asking when as many requests have been sent as were asked for; ends when each has its outcome.
+    fn end_if_complete(&mut self, out: &mut Outbox<'_>) {
+        if let Extent::Requests(requests) = self.options.extent
+            && self.stage == Stage::Asking
+            && self.ledger.counts[Fact::Sent] >= requests
+        {
+            return self.stop_asking(out);
+        }
+        if self.stage == Stage::Awaiting && self.ledger.is_complete() {
+            self.enter(Stage::Over);
+            out.stop();
+        }
+    }
+
+    /// Closes the ledger after the run. Fails where no server could be reached.
     pub(super) fn conclude(&mut self, now: Moment, kernel_drops: u64) -> Result<(), Error> {
-        if let Some(source) = self.error.take() {
+        if let Some(source) = self.unreachable.take() {
             return Err(Error::Connect { endpoint: self.options.endpoint.clone(), source });
         }
         self.ledger.end(now);
@@ -140,182 +251,39 @@ impl Load {
         Ok(())
     }
 
-    fn dial_more(&mut self, out: &mut Outbox<'_>) {
-        if let Some(due) = self.dialer.dial_more(out) {
-            self.dial_later(due, out);
-        }
-        if self.dialer.is_complete() {
-            self.start(out);
-        }
+    /// Changes the stage; nothing else does.
+    fn enter(&mut self, stage: Stage) {
+        log::trace!("bench: {:?} -> {stage:?}", self.stage);
+        self.stage = stage;
     }
 
-    /// Goes on dialling at this moment, unless it will anyway.
-    fn dial_later(&mut self, at: Moment, out: &mut Outbox<'_>) {
-        if !std::mem::replace(&mut self.dials_later, true) {
-            out.wake_at(at, Wake::Dial.into());
-        }
+    fn is_datagram(&self) -> bool {
+        self.options.endpoint.is_datagram()
     }
 
-    /// Someone is there: all the others are to come.
-    fn connect_all(&mut self, out: &mut Outbox<'_>) {
-        if self.stage == Stage::Scouting {
-            self.stage = Stage::Connecting;
-            if let Some(rate) = self.options.connect_rate {
-                self.dialer.keep_pace(out.now(), rate);
-            }
-            self.dial_more(out);
-        }
-    }
-
-    /// Everyone is there who will be: the asking begins.
-    pub(super) fn start(&mut self, out: &mut Outbox<'_>) {
-        if self.stage != Stage::Connecting {
-            return;
-        }
-        let now = out.now();
-        self.stage = Stage::Asking;
-        let from = now + self.options.warmup;
-        let until = match self.options.extent {
-            Extent::Duration(duration) => Some(from + duration),
-            Extent::Requests(_) => None,
-        };
-        self.ledger.measure(now, from, until);
-        if let Some(until) = until {
-            // The open loop ends by itself, with the last request that is due; unless it is held up.
-            let patience = if self.options.rate.is_some() { self.options.timeout } else { Duration::ZERO };
-            out.wake_at(until + patience, Wake::End.into());
-        }
-        // The scout's question is nobody's to wait for.
-        self.connections[0].pending.give_up(now, Duration::ZERO, |_| {});
-        match self.options.rate {
-            Some(rate) => {
-                self.turns = Some(Turns::new(Schedule::new(now, rate), self.connections.len() as u32));
-                self.connections.iter_mut().for_each(|connection| connection.is_queued = true);
-                out.wake_at(now, Wake::Send.into());
-            }
-            None => out.wake_at(now, Wake::Begin.into()),
-        }
-        if self.present == 0 && !self.options.churn {
-            self.stop_asking(out);
-        }
-    }
-
-    /// Sends nothing any more.
-    pub(super) fn stop_asking(&mut self, out: &mut Outbox<'_>) {
-        if self.stage != Stage::Asking {
-            return;
-        }
-        self.stage = Stage::Awaiting;
-        if let (Some(turns), Some(until)) = (&mut self.turns, self.ledger.until()) {
-            self.ledger.counts[Fact::Unsent] = turns.schedule.skip(self.ledger.from(), until.min(out.now()));
-        }
-        self.ledger.close(out.now());
-        self.end_if_complete(out);
-    }
-
-    pub(super) fn end_if_complete(&mut self, out: &mut Outbox<'_>) {
-        if let Extent::Requests(requests) = self.options.extent
-            && self.stage == Stage::Asking
-            && self.ledger.counts[Fact::Sent] >= requests
-        {
-            return self.stop_asking(out);
-        }
-        if self.stage == Stage::Awaiting && self.ledger.is_complete() {
-            self.stage = Stage::Over;
-            out.stop();
-        }
-    }
-
-    /// The connection that a connection is of, unless it has another one by now.
+    /// The connection that carries this tag, unless it was dialled anew since.
     fn index_of(&self, tag: u64) -> Option<usize> {
         let Tag::Asking(visit) = tag.into() else { return None };
         let index = visit.index as usize;
-        self.connections.get(index).filter(|connection| connection.visit == visit.number).map(|_| index)
+        self.connections.get(index).filter(|connection| connection.visit == visit).map(|_| index)
     }
 }
 
 impl Service for Load {
     fn opened(&mut self, peer: Peer, out: &mut Outbox<'_>) {
-        let tag = out.tag();
-        let is_idle = Tag::from(tag) == Tag::Idle;
-        if self.stage == Stage::Asking || self.stage == Stage::Awaiting {
-            // For one request, or too late to be waited for.
-            match self.index_of(tag) {
-                Some(index) if self.options.churn => {
-                    let Some(number) = self.connections[index].pending.oldest() else { return out.close() };
-                    self.connections[index].peer = Some(peer);
-                    out.reply(self.messages.request(number));
-                }
-                _ => out.close(),
-            }
-            return;
-        }
-        self.dialer.note_outcome(out.now());
-        if is_idle {
-            self.idle += 1;
-        } else if let Some(index) = self.index_of(tag) {
-            self.connections[index].peer = Some(peer);
-            self.present += 1;
-        }
-        if self.options.churn && !is_idle {
-            // It has found someone; the visits make connections of their own.
-            self.connections[0].hang_up();
-            out.close();
-        } else {
-            self.ledger.counts[Fact::ConnectionsOpened] += 1;
-        }
         match self.stage {
-            Stage::Scouting if self.is_datagram() => {
-                self.ask(0, out.now(), out);
-                out.wake_at(out.now() + SCOUTING, Wake::Scout.into());
-            }
-            Stage::Scouting => self.connect_all(out),
-            _ => self.dial_more(out),
+            Stage::Scouting | Stage::Connecting => self.connected(peer, out),
+            Stage::Asking | Stage::Awaiting | Stage::Over => self.arrived(peer, out),
         }
     }
 
     fn failed(&mut self, peer: Option<Peer>, error: io::Error, out: &mut Outbox<'_>) {
-        let index = self.index_of(out.tag());
-        match (self.stage, peer, index) {
-            (Stage::Scouting, ..) => {
-                if !self.dialer.try_next_address() {
-                    self.error = Some(error);
-                    return out.stop();
-                }
-                self.connections[0] = Connection::default();
-                self.present = 0;
-                self.ledger.counts[Fact::ConnectionsOpened] = 0;
-                self.dialer.send_scout(out);
-            }
-            (Stage::Connecting, None, _) if is_for_now(&error) => {
-                self.dialer.note_outcome(out.now());
-                self.dialer.dial_again(out.tag().into());
-                self.dial_later(out.now() + WAIT, out);
-            }
-            (Stage::Connecting, None, _) => {
-                self.dialer.note_outcome(out.now());
-                self.ledger.connections_failed(&error, 1);
-                self.dial_more(out);
-            }
-            // Nobody takes the datagrams of this one. The sweep has it ask again, not at full speed.
-            (_, Some(_), Some(index)) => {
-                self.give_up_all(index, Fact::Refused, out.now());
-                self.end_if_complete(out);
-            }
-            (Stage::Asking | Stage::Awaiting, None, Some(index)) if is_for_now(&error) || is_portless(&error) => {
-                self.ledger.counts[Fact::PortWaits] += u64::from(is_portless(&error));
-                out.wake_at(out.now() + WAIT, Wake::Redial(self.visit_of(index)).into());
-            }
-            (Stage::Asking | Stage::Awaiting, None, Some(index)) => {
-                let is_refused = error.kind() == io::ErrorKind::ConnectionRefused;
-                self.give_up_all(index, if is_refused { Fact::Refused } else { Fact::Broken }, out.now());
-                self.ledger.refused(&error);
-                if self.turns.is_some() {
-                    self.enqueue(index, out);
-                }
-                self.end_if_complete(out);
-            }
-            _ => {}
+        match (self.stage, peer) {
+            (Stage::Scouting, _) => self.scout_failed(error, out),
+            (Stage::Connecting, None) => self.dial_failed(&error, out),
+            (Stage::Asking | Stage::Awaiting, None) => self.visit_failed(&error, out),
+            (Stage::Over, None) => {}
+            (_, Some(_)) => self.datagrams_refused(out),
         }
     }
 
@@ -325,20 +293,21 @@ impl Service for Load {
             return;
         };
         if input.is_datagram() {
-            let verdict = self.connections[index].take_answer(input.take_rest(), &mut self.messages, self.requests);
+            let verdict = self.connections[index].take_answer(input.take_rest(), &mut self.messages);
             self.answered(index, verdict, out);
             return self.connect_all(out);
         }
-        // An answer may end the connection, and the connection go on with another one.
-        while self.index_of(out.tag()).is_some()
-            && let Some(verdict) = self.connections[index].next_answer(input, &mut self.messages, self.requests)
+        let visit = self.connections[index].visit;
+        // After an answer the connection may be dialled anew: what follows on the old one is of no interest.
+        while self.connections[index].visit == visit
+            && let Some(verdict) = self.connections[index].next_answer(input, &mut self.messages)
         {
             self.answered(index, verdict, out);
         }
     }
 
     fn closed(&mut self, peer: Peer, why: CloseReason, out: &mut Outbox<'_>) {
-        // By ourselves, or interrupted: nothing is lost that way.
+        // Closed by the load itself, or interrupted: nothing is lost that way.
         if matches!(why, CloseReason::Service | CloseReason::Shutdown) {
             return;
         }
@@ -347,51 +316,24 @@ impl Service for Load {
             self.ledger.counts[Fact::ConnectionsLost] += 1;
             return;
         }
-        let Some(index) = self.index_of(out.tag()).filter(|index| self.connections[*index].peer == Some(peer)) else {
-            return;
-        };
-        self.connections[index].hang_up();
-        self.give_up_all(index, Fact::Broken, out.now());
-        if self.options.churn {
-            self.ask_next(index, out);
-            return;
-        }
-        self.ledger.counts[Fact::ConnectionsLost] += 1;
-        self.present -= 1;
-        match self.present {
-            // Nobody is left to ask.
-            0 => self.stop_asking(out),
-            _ => self.end_if_complete(out),
+        let index = self.index_of(out.tag()).filter(|index| self.connections[*index].peer == Some(peer));
+        if let Some(index) = index {
+            self.connection_lost(index, out);
         }
     }
 
-    fn expired(&mut self, index: u64, out: &mut Outbox<'_>) {
-        match Wake::from(index) {
+    fn expired(&mut self, key: u64, out: &mut Outbox<'_>) {
+        match Wake::from(key) {
             Wake::Send => self.keep_schedule(out),
             Wake::End => self.stop_asking(out),
             Wake::Sweep => self.sweep(out),
             Wake::Begin => self.begin_some(out),
             Wake::Dial => {
-                self.dials_later = false;
+                self.dialer.woke();
                 self.dial_more(out);
             }
             Wake::Scout => self.connect_all(out),
-            // Unless it was given up meanwhile.
-            Wake::Redial(visit) => {
-                if let Some(index) = self.index_of(Tag::Asking(visit).into()) {
-                    self.visit(index, out);
-                }
-            }
+            Wake::Redial(visit) => self.redial(visit, out),
         }
     }
-}
-
-/// Whether a dial failed only for now: a Unix socket's backlog is full (connect(2), EAGAIN).
-fn is_for_now(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::WouldBlock
-}
-
-/// Whether a dial failed for want of a local port.
-fn is_portless(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::AddrNotAvailable
 }

@@ -1,22 +1,28 @@
 //! The requests of one connection that have no answer yet, in the order in which they were sent.
 //!
-//! A request whose time is up stays for a while, so that an answer that still comes is told from one that nobody asked for.
-//! On a stream it stays for good: its answer comes before those of later requests, or never.
+//! A request whose time is up stays in the queue for a while, so that its answer, should it come after all, is told from
+//! an answer to nothing. On a stream it stays until its connection ends: its answer comes before those of later
+//! requests, or never.
 
 use std::collections::VecDeque;
+use std::mem;
 use std::time::Duration;
 
-use crate::bench::record::{Answered, Request};
 use pingpong::Moment;
 
+use crate::bench::record::{Answered, Request};
+
+/// What is known of a request's answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Answer {
     Awaited,
+    /// Its time is up.
     Overdue,
-    /// Answered, behind one that is not.
+    /// The request stays in the queue only because an older one is awaited.
     Received,
 }
 
+/// The queue, with the oldest request in front.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     queue: VecDeque<(Request, Answer)>,
@@ -26,53 +32,54 @@ pub(super) struct Pending {
 }
 
 impl Pending {
-    pub(crate) fn push(&mut self, request: Request) {
+    pub(super) fn push(&mut self, request: Request) {
         self.queue.push_back((request, Answer::Awaited));
         self.awaited += 1;
     }
 
-    /// How many wait for an answer whose time is not up.
+    /// How many requests wait for an answer whose time is not up.
     pub(super) fn awaited(&self) -> u32 {
         self.awaited
     }
 
-    /// How many are remembered.
+    /// How many requests are remembered.
     pub(super) fn len(&self) -> usize {
         self.queue.len()
     }
 
-    /// The number of the oldest one without an answer.
+    /// The number of the oldest request without an answer.
     pub(super) fn oldest(&self) -> Option<u64> {
         self.queue.front().map(|(request, _)| request.number)
     }
 
-    /// Takes the oldest one: it is answered.
+    /// Takes the oldest request out: it is answered.
     pub(super) fn take_oldest(&mut self) -> Option<Answered> {
         self.oldest().and_then(|number| self.take(number))
     }
 
-    /// Takes this one: it is answered. `None` where it has been answered, or forgotten, or was never asked.
-    pub(crate) fn take(&mut self, number: u64) -> Option<Answered> {
+    /// Takes this request out: it is answered. `None` where it was answered before, was forgotten or was never sent.
+    pub(super) fn take(&mut self, number: u64) -> Option<Answered> {
         let place = match self.queue.front() {
             Some((request, _)) if request.number == number => 0,
             _ => self.queue.binary_search_by_key(&number, |(request, _)| request.number).ok()?,
         };
         let (request, answer) = &mut self.queue[place];
-        let (request, was) = (*request, std::mem::replace(answer, Answer::Received));
-        if was == Answer::Received {
+        let (request, before) = (*request, mem::replace(answer, Answer::Received));
+        if before == Answer::Received {
             return None;
         }
-        self.awaited -= u32::from(was == Answer::Awaited);
+        self.awaited -= u32::from(before == Answer::Awaited);
         let is_overtaken = number < self.newest_answered;
         self.newest_answered = self.newest_answered.max(number);
         self.drop_received();
-        Some(Answered { request, was_overdue: was == Answer::Overdue, is_overtaken })
+        Some(Answered { request, was_overdue: before == Answer::Overdue, is_overtaken })
     }
 
-    /// Gives up those that have waited for longer than `timeout`, and tells each of them.
-    pub(super) fn give_up(&mut self, now: Moment, timeout: Duration, mut tell: impl FnMut(&Request)) {
-        if self.awaited == 0 {
-            return;
+    /// Gives up the requests that have waited for longer than `timeout`, and tells each of them. Returns how many.
+    pub(super) fn give_up(&mut self, now: Moment, timeout: Duration, mut tell: impl FnMut(&Request)) -> u32 {
+        let before = self.awaited;
+        if before == 0 {
+            return 0;
         }
         for (request, answer) in &mut self.queue {
             if now.since(request.sent) <= timeout {
@@ -84,18 +91,19 @@ impl Pending {
                 tell(request);
             }
         }
+        before - self.awaited
     }
 
-    /// Forgets those that were given up so long ago that no answer is expected any more.
-    pub(super) fn forget(&mut self, now: Moment, after: Duration) {
+    /// Forgets the requests that were sent longer ago than `age`: no answer to them is expected any more.
+    pub(super) fn forget(&mut self, now: Moment, age: Duration) {
         while let Some((request, Answer::Overdue | Answer::Received)) = self.queue.front()
-            && now.since(request.sent) > after
+            && now.since(request.sent) > age
         {
             self.queue.pop_front();
         }
     }
 
-    /// Takes all that wait: no answer will come. Those given up before are forgotten.
+    /// Empties the queue: no answer will come. Tells each request whose time was not up.
     pub(super) fn abandon(&mut self, mut tell: impl FnMut(&Request)) {
         for (request, answer) in self.queue.drain(..) {
             if answer == Answer::Awaited {
@@ -139,8 +147,8 @@ mod tests {
     fn answers_in_order_empty_it() {
         let mut pending = four();
         for number in 1..=4 {
-            let settled = pending.take_oldest().unwrap();
-            assert_eq!((settled.request.number, settled.was_overdue, settled.is_overtaken), (number, false, false));
+            let answered = pending.take_oldest().unwrap();
+            assert_eq!((answered.request.number, answered.was_overdue, answered.is_overtaken), (number, false, false));
         }
         assert_eq!((pending.len(), pending.awaited()), (0, 0));
         assert!(pending.take_oldest().is_none());
@@ -172,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_abandoned_was_still_awaited() {
+    fn what_is_abandoned_was_still_waiting() {
         let mut pending = four();
         given_up(&mut pending, 4);
         pending.take(3);

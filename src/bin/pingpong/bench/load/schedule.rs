@@ -1,8 +1,8 @@
-//! The open loop's schedule: when each request is to be sent, whether or not answers came.
+//! A schedule of events at a fixed rate: the open loop's requests, and dials where a connect rate is asked for.
 
 use pingpong::Moment;
 
-/// Request k is due k intervals after the start. Nothing is added up, so nothing drifts.
+/// Event k is due k intervals after the start. Intervals are not added up, so rounding does not make it drift.
 #[derive(Debug)]
 pub(super) struct Schedule {
     start: Moment,
@@ -15,17 +15,22 @@ impl Schedule {
         Self { start, per_second, next: 0 }
     }
 
-    /// When the next request is due.
+    /// Starts anew.
+    pub(super) fn start(&mut self, now: Moment) {
+        (self.start, self.next) = (now, 0);
+    }
+
+    /// When the next event is due.
     pub(super) fn due(&self) -> Moment {
         self.moment_of(self.next)
     }
 
-    /// The next request has been sent.
+    /// The next event has taken place.
     pub(super) fn advance(&mut self) {
         self.next += 1;
     }
 
-    /// Passes over those due before `until`; how many they were from `from` on.
+    /// Passes over the events due before `until`. Returns how many of them were due at `from` or later.
     pub(super) fn skip(&mut self, from: Moment, until: Moment) -> u64 {
         let mut skipped = 0;
         while self.due() < until {

@@ -14,7 +14,7 @@ pub(crate) enum Fact {
     Wrong,
     /// Answered right, but after the timeout.
     Late,
-    /// Not answered.
+    /// Not answered, neither in time nor late.
     Lost,
     /// Refused by the far host: a port without a server.
     Refused,

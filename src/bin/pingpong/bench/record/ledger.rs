@@ -101,7 +101,7 @@ impl Ledger {
         self.part_began = from;
     }
 
-    /// No request will be sent any more: the measured time ends now, unless it has ended.
+    /// No request will be sent any more: the measured time ends now, if it has not ended before.
     pub(crate) fn close(&mut self, now: Moment) {
         if let Some(measuring) = &mut self.measuring {
             measuring.is_over = true;
@@ -110,7 +110,7 @@ impl Ledger {
     }
 }
 
-/// What happened.
+/// What the load tells it.
 impl Ledger {
     pub(crate) fn sent(&mut self, request: &Request) {
         let Some(measuring) = self.measuring.as_mut().filter(|measuring| request.due >= measuring.from) else { return };
@@ -186,7 +186,7 @@ impl Ledger {
         self.part_began = now;
     }
 
-    /// Whether this request counts; then it has its outcome now.
+    /// A request has its outcome now. Returns whether it counts.
     #[inline]
     fn note_outcome(&mut self, request: &Request, now: Moment) -> bool {
         match &mut self.measuring {
@@ -203,7 +203,7 @@ impl Ledger {
     }
 }
 
-/// What is known of it.
+/// What it knows.
 impl Ledger {
     /// When the measured time began or will begin; at the start of the clock until that is known.
     pub(crate) fn from(&self) -> Moment {

@@ -4,9 +4,10 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
 
+use crate::error::Error;
+
 use super::Report;
 use crate::bench::Output;
-use crate::error::Error;
 
 /// Reads results that `--json` wrote.
 pub(crate) fn read(path: &Path) -> Result<Report, Error> {

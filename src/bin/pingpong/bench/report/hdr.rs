@@ -10,7 +10,7 @@ use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Interv
 
 use crate::bench::record::{Latency, Ledger, Part, histogram};
 
-/// Each line shows its largest value in milliseconds beside the histogram.
+/// Beside each histogram the log shows its largest value, in milliseconds.
 const MAX_DIVISOR: f64 = 1e6;
 
 /// Writes what a load has measured that began at `started` of the wall clock.

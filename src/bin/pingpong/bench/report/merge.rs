@@ -51,7 +51,7 @@ impl Report {
             *self.refusals.entry(why).or_default() += count;
         }
         add(&mut self.service, &other.service);
-        // Response times of some requests only would pass for those of all.
+        // The response times of one load would be taken for those of both.
         self.response = both(self.response.take(), other.response, added);
         self.lag = both(self.lag.take(), other.lag, added);
         self.cost = both(self.cost, other.cost, Cost::plus);
@@ -67,7 +67,7 @@ fn added(mut sum: Histogram<u64>, other: Histogram<u64>) -> Histogram<u64> {
     sum
 }
 
-/// The sum of what both loads have. What only one of them has, the sum has not.
+/// The sum of two figures; none where one of the loads has none.
 fn both<T>(a: Option<T>, b: Option<T>, plus: impl FnOnce(T, T) -> T) -> Option<T> {
     a.zip(b).map(|(a, b)| plus(a, b))
 }

@@ -17,8 +17,6 @@ mod settings;
 mod text;
 mod warnings;
 
-pub(super) use merge::Sum;
-
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
@@ -31,6 +29,7 @@ use super::machine;
 use super::options::BenchOptions;
 use super::record::{Cost, Counts, Fact};
 use crate::budget::may_be_budgeted;
+pub(super) use merge::Sum;
 
 /// Shares of the answers whose time reports show, and the names of these figures.
 const PERCENTILES: [(f64, &str); 5] = [(50.0, "p50"), (90.0, "p90"), (99.0, "p99"), (99.9, "p999"), (99.99, "p9999")];

@@ -3,13 +3,13 @@
 use super::{PERCENTILES, Report};
 use crate::bench::record::Fact;
 
-/// A percentile is told with confidence when this many answers took longer.
+/// The answers that have to lie beyond a percentile for it to mean something.
 const BEYOND: f64 = 10.0;
 
-/// When the schedule lags more than this, in nanoseconds, the lag is a part of the response times to be named.
+/// A lag, in nanoseconds, that is a part of the response times worth naming.
 const LAG: u64 = 100_000;
 
-/// From this share of the time on, the load generator has none to spare.
+/// A share of busy time at which the load generator itself may be the limit.
 const SATURATED: f64 = 0.95;
 
 impl Report {

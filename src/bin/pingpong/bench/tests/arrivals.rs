@@ -1,4 +1,4 @@
-//! The load over the fake kernel: who is connected when, and what becomes of those who are not.
+//! The load over the fake kernel: which connections are made when, and what becomes of those that are not.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ fn connections_that_cannot_be_made_are_counted_and_the_others_ask() {
     server.pass(300 * MILLI);
     assert_eq!(server.load(|load| load.stage), Stage::Asking);
     assert_eq!((server.count(Fact::ConnectionsOpened), server.count(Fact::ConnectionsFailed)), (2, 2));
-    // It comes after all: too late to be counted, and not kept.
+    // The third one comes after all: too late to be counted, and not kept.
     server.kernel.borrow_mut().answers_the_dial(2);
     server.settle();
     assert!(server.is_closed(2));
@@ -59,7 +59,7 @@ fn a_full_backlog_is_waited_for() {
 }
 
 #[test]
-fn a_server_that_keeps_nobody_is_not_loaded_for_long() {
+fn a_server_that_keeps_no_connection_is_not_loaded_for_long() {
     let mut server = dialling(|options| options.connections = 2);
     server.kernel.borrow_mut().answers_the_dial(0);
     server.settle();
@@ -88,7 +88,7 @@ fn at_a_connect_rate_connections_are_made_one_by_one() {
 }
 
 #[test]
-fn however_many_come_about_one_timer_paces_the_dials() {
+fn one_timer_paces_all_dials() {
     let mut server = dialling(|options| {
         options.connections = 200;
         options.connect_rate = Some(1000.0);
@@ -166,18 +166,18 @@ fn each_request_has_its_own_connection_where_that_is_asked_for() {
 }
 
 #[test]
-fn a_visit_that_nobody_answers_is_given_up_and_another_begins() {
+fn a_visit_without_an_answer_is_given_up_and_another_begins() {
     let mut server = asking(|options| options.churn = true);
     server.pass(250 * MILLI);
     assert_eq!(server.count(Fact::Lost), 1);
     assert_eq!(server.kernel.borrow().dialled.len(), 3, "the scout, and two visits");
     server.kernel.borrow_mut().answers_the_dial(2);
     assert_eq!(server.asked(2), [2]);
-    // Behind the answer comes more: it is not the next one's.
+    // What follows the answer is not the next request's.
     server.says(2, "pong 000000000002 abcdefghijk\nand more\n");
     server.settle();
     assert_eq!((server.count(Fact::Requests), server.count(Fact::Wrong)), (1, 0));
-    // Too late: it is closed, and nothing is asked there.
+    // The first visit comes too late: it is closed, and nothing is asked there.
     server.kernel.borrow_mut().answers_the_dial(1);
     server.settle();
     assert!(server.is_closed(1) && server.hears(1).is_empty());

@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use nix::libc::ECONNREFUSED;
+use pingpong::Address;
 
 use super::{MILLI, Rig, asking, dialling, times};
 use crate::bench::load::Stage;
 use crate::bench::record::{Fact, Latency};
 use crate::bench::{BenchOptions, Extent};
 use crate::probe::Probe;
-use pingpong::Address;
 
-/// How many took longer than 5 ms.
+/// How many of the times are longer than 5 ms.
 fn slow(times: &[(u64, u64)]) -> u64 {
     times.iter().filter(|(millis, _)| *millis > 5).map(|(_, count)| count).sum()
 }
@@ -59,7 +59,7 @@ fn a_stall_is_in_every_response_that_had_to_wait_for_it() {
     let response = open.load(|load| times(&load.ledger.response.as_ref().unwrap().total));
     assert!((14..=16).contains(&slow(&response)), "{response:?}");
 
-    // The closed loop sees it once: that is what is wrong with it.
+    // The closed loop sees the same stall once: that is what is wrong with a closed loop.
     let mut closed = asking(|_| {});
     closed.echo_for(0, MILLI, 500 * MILLI);
     closed.echo_for(0, 150 * MILLI, MILLI);
@@ -92,7 +92,7 @@ fn an_answer_after_the_timeout_is_lost_until_it_comes_and_then_late() {
     server.pass(250 * MILLI);
     assert_eq!(server.count(Fact::Lost), 1);
     let next = server.asked(0);
-    assert_eq!(next, [2], "whoever has given up asks again");
+    assert_eq!(next, [2], "a request given up makes room for the next");
     server.answers(0, &[1]);
     server.assert_counts(&[(Fact::Sent, 2), (Fact::Late, 1), (Fact::ConnectionsOpened, 1)]);
     server.answers(0, &[2]);
@@ -110,7 +110,7 @@ fn silence_is_lost_and_ends() {
 }
 
 #[test]
-fn so_many_requests_and_no_more() {
+fn as_many_requests_as_asked_for_and_no_more() {
     for (rate, warmup) in [(None, Duration::ZERO), (None, 50 * MILLI), (Some(1000.0), 50 * MILLI)] {
         let mut server = asking(|options| {
             options.extent = Extent::Requests(70);
@@ -132,7 +132,7 @@ fn fewer_requests_than_a_pipeline_holds() {
 }
 
 #[test]
-fn who_sends_the_last_request_late_has_measured_for_longer() {
+fn a_last_request_sent_late_makes_the_measured_time_longer() {
     let mut server = asking(|options| (options.rate, options.timeout) = (Some(100.0), Duration::from_secs(1)));
     server.echo_for(0, MILLI, 900 * MILLI);
     server.leap(300 * MILLI);

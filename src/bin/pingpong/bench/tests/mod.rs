@@ -9,17 +9,17 @@ mod figures;
 mod storm;
 
 use std::ops::{Deref, DerefMut};
-
 use std::time::Duration;
+
+use fake::server::Server;
+use hdrhistogram::Histogram;
+use pingpong::Address;
+use pingpong::service::Framing;
 
 use crate::bench::load::{Load, Stage};
 use crate::bench::record::{Counts, Fact};
 use crate::bench::{BenchOptions, Extent};
 use crate::probe::Probe;
-use fake::server::Server;
-use hdrhistogram::Histogram;
-use pingpong::Address;
-use pingpong::service::Framing;
 
 const MILLI: Duration = Duration::from_millis(1);
 
@@ -60,7 +60,7 @@ fn dialling(set: impl FnOnce(&mut BenchOptions)) -> Rig {
     Rig(server)
 }
 
-/// A load whose connections are all there, and that asks.
+/// A load whose connections are all made, and that asks.
 fn asking(set: impl FnOnce(&mut BenchOptions)) -> Rig {
     let mut server = dialling(set);
     let mut dialled = 0;
@@ -117,7 +117,7 @@ impl Rig {
         self.settle();
     }
 
-    /// Answers whatever comes, each time after `delay`, until the load is over or so long.
+    /// Answers all requests of a connection, each after `delay`, until the load is over or `time` has passed.
     fn echo_for(&mut self, connection: usize, delay: Duration, time: Duration) {
         let until = self.now() + time;
         while self.now() < until && !self.engine.is_stopped() {

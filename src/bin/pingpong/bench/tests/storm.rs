@@ -1,15 +1,15 @@
 //! The load over the fake kernel when far sides do what they like: right and wrong answers, none, halves and doubles,
-//! resets, connections that never come about. Whatever happens, it ends and its books balance.
+//! resets, connections that never come about. Whatever happens, the load ends and its books balance.
 
 use std::time::Duration;
 
 use fake::Dice;
 use nix::libc::ECONNREFUSED;
+use pingpong::service::Framing;
 
 use super::{MILLI, Rig, dialling};
 use crate::bench::record::{Counts, Fact};
 use crate::bench::{BenchOptions, Extent};
-use pingpong::service::Framing;
 
 fn random_options(dice: &mut Dice) -> impl FnOnce(&mut BenchOptions) {
     let (connections, idle, pipeline) = (1 + dice.below(4) as u32, dice.below(3) as u32, 1 + dice.below(3) as u32);
@@ -31,7 +31,7 @@ fn random_options(dice: &mut Dice) -> impl FnOnce(&mut BenchOptions) {
     }
 }
 
-/// What a far side says to what it was asked: mostly the right thing.
+/// What a far side answers: mostly the right thing.
 fn random_answer(dice: &mut Dice, asked: &str) -> String {
     let mut answer = asked.replace("ping", "pong");
     match dice.below(12) {
@@ -52,30 +52,30 @@ fn disturb(server: &mut Rig, dice: &mut Dice, is_said: &mut Vec<bool>) {
     is_said.resize(dials, false);
     let connection = dice.below(dials);
     match dice.below(10) {
-        0..=2 => server.pass(Duration::from_micros(dice.below(30_000) as u64)),
+        0..=2 => {
+            server.pass(Duration::from_micros(dice.below(30_000) as u64));
+        }
         3 if !is_said[connection] => {
             is_said[connection] = true;
-            match dice.one_in(8) {
-                true => server.kernel.borrow_mut().fails_the_dial(connection, ECONNREFUSED),
-                false => server.kernel.borrow_mut().answers_the_dial(connection),
+            if dice.one_in(8) {
+                server.kernel.borrow_mut().fails_the_dial(connection, ECONNREFUSED);
+            } else {
+                server.kernel.borrow_mut().answers_the_dial(connection);
             }
             server.settle();
-            0
         }
         4 if is_said[connection] && dice.one_in(30) => {
             server.resets(connection);
             server.settle();
-            0
         }
         _ if is_said[connection] && !server.is_closed(connection) => {
             let asked = server.hears(connection);
             let answer = random_answer(dice, &asked);
             server.says(connection, answer);
             server.settle();
-            0
         }
-        _ => 0,
-    };
+        _ => {}
+    }
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn whatever_far_sides_do_it_ends_and_every_request_has_one_outcome() {
             let counts = server.counts();
             assert!(counts[Fact::Sent] >= counts[Fact::Requests] + counts[Fact::Lost], "seed {seed}: {counts:?}");
         }
-        // From now on nobody answers, and no connection comes about.
+        // From now on no far side answers, and no connection comes about.
         server.pass(Duration::from_secs(30));
         assert!(
             server.engine.is_stopped(),
@@ -109,7 +109,7 @@ fn whatever_far_sides_do_it_ends_and_every_request_has_one_outcome() {
         assert_eq!(answers, times, "seed {seed}");
         all.add(&counts);
     }
-    // It was worth something: everything that can happen over streams did.
+    // The dice were good: everything that can happen over streams did.
     let elsewhere =
         [Fact::Unfinished, Fact::Unsent, Fact::Reordered, Fact::IdleHeld, Fact::PortWaits, Fact::KernelDrops];
     for (fact, name) in Fact::ALL {

@@ -1,0 +1,111 @@
+//! From the first dial to the first request.
+//!
+//! One connection, the scout, is made first. It looks whether a server is there, and tries the addresses of a name one
+//! after another; then all the others are made. A stream that comes about is proof enough. A datagram socket always comes
+//! about, so the scout sends a request from it: only a refusal says that no server is there, for a datagram may be lost.
+
+use std::io;
+use std::time::Duration;
+
+use pingpong::service::{Outbox, Peer};
+
+use super::connection::Connection;
+use super::dialer::is_for_now;
+use super::wake::{Tag, Wake};
+use super::{Lifetime, Load, Stage};
+use crate::bench::record::Fact;
+
+/// How long a datagram scout waits for an answer.
+const SCOUTING: Duration = Duration::from_millis(250);
+
+impl Load {
+    /// A connection that was asked for has come about.
+    pub(super) fn connected(&mut self, peer: Peer, out: &mut Outbox<'_>) {
+        self.dialer.note_outcome(out.now());
+        match (Tag::from(out.tag()), self.lifetime) {
+            (Tag::Idle, _) => {
+                self.idle += 1;
+                self.ledger.counts[Fact::ConnectionsOpened] += 1;
+            }
+            (Tag::Asking(visit), Lifetime::WholeRun) => {
+                self.connections[visit.index as usize].peer = Some(peer);
+                self.present += 1;
+                self.ledger.counts[Fact::ConnectionsOpened] += 1;
+            }
+            // The scout has found a server; each request will have a connection of its own.
+            (Tag::Asking(_), Lifetime::OneRequest) => out.close(),
+        }
+        if self.stage == Stage::Connecting {
+            self.dial_more(out);
+        } else if self.is_datagram() {
+            self.ask(0, out.now(), out);
+            out.wake_at(out.now() + SCOUTING, Wake::Scout.into());
+        } else {
+            self.connect_all(out);
+        }
+    }
+
+    /// The scout has done its work: all the other connections are made.
+    pub(super) fn connect_all(&mut self, out: &mut Outbox<'_>) {
+        if self.stage != Stage::Scouting {
+            return;
+        }
+        self.enter(Stage::Connecting);
+        if let Some(rate) = self.options.connect_rate {
+            self.dialer.keep_rate(out.now(), rate);
+        }
+        self.dial_more(out);
+    }
+
+    /// Dials as many connections as may be dialled now. When every dial has its outcome, the asking begins.
+    pub(super) fn dial_more(&mut self, out: &mut Outbox<'_>) {
+        self.dialer.dial_more(out);
+        if self.dialer.is_complete() {
+            self.begin_asking(out);
+        }
+    }
+
+    /// The scout's dial has failed, or its datagram was refused: the next address may do.
+    pub(super) fn scout_failed(&mut self, error: io::Error, out: &mut Outbox<'_>) {
+        if !self.dialer.try_next_address() {
+            self.unreachable = Some(error);
+            return out.stop();
+        }
+        self.connections[0] = Connection::new(0);
+        self.present = 0;
+        self.ledger.counts[Fact::ConnectionsOpened] = 0;
+        self.dialer.send_scout(out);
+    }
+
+    /// A dial has failed after the scout had found a server.
+    pub(super) fn dial_failed(&mut self, error: &io::Error, out: &mut Outbox<'_>) {
+        self.dialer.note_outcome(out.now());
+        if is_for_now(error) {
+            return self.dialer.dial_again(out.tag().into(), out);
+        }
+        self.ledger.connections_failed(error, 1);
+        self.dial_more(out);
+    }
+
+    /// Gives up the dials under way when none of them has had an outcome for longer than the timeout.
+    pub(super) fn give_up_stuck_dials(&mut self, out: &mut Outbox<'_>) {
+        if !self.dialer.is_stuck(out.now(), self.options.timeout) {
+            return;
+        }
+        match self.stage {
+            Stage::Connecting => {
+                let counts = &self.ledger.counts;
+                let outcomes = counts[Fact::ConnectionsOpened] + counts[Fact::ConnectionsFailed];
+                let missing = counts[Fact::ConnectionsRequested].saturating_sub(outcomes);
+                self.ledger.connections_failed(&io::ErrorKind::TimedOut.into(), missing);
+                self.begin_asking(out);
+            }
+            // A datagram scout has a timer of its own.
+            Stage::Scouting if !self.is_datagram() => {
+                self.unreachable = Some(io::ErrorKind::TimedOut.into());
+                out.stop();
+            }
+            _ => {}
+        }
+    }
+}

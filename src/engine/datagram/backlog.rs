@@ -1,0 +1,190 @@
+//! Datagrams that wait for room in a send buffer, or at a Unix receiver that is not read.
+//!
+//! Each receiver has a lane of its own: what waits for one leaves in order, and one that takes nothing cannot use up
+//! the room of the others.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+
+use crate::endpoint::Address;
+
+/// The most datagrams of one socket that wait, and the most bytes of them.
+const MOST: usize = 1024;
+const MOST_BYTES: usize = 1 << 20;
+
+/// Where receivers are to blame for the lack of room, one of them has this part of either at the most.
+const SHARES: usize = 16;
+
+/// What waits, by receiver.
+#[derive(Debug, Default)]
+pub(super) struct Backlog {
+    lanes: HashMap<Address, Lane>,
+    count: usize,
+    bytes: usize,
+}
+
+/// What waits for one receiver. Never empty.
+#[derive(Debug, Default)]
+struct Lane {
+    queue: VecDeque<Waiting>,
+    bytes: usize,
+}
+
+/// A datagram, and the local address that it leaves from.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) bytes: Box<[u8]>,
+    pub(super) from: Option<IpAddr>,
+}
+
+/// What became of a datagram that waited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sent {
+    Now,
+    /// There is no room for this receiver.
+    NoRoom,
+    /// There is no room for anybody.
+    NoRoomAtAll,
+    Failed,
+}
+
+/// What became of all that waited.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Flushed {
+    pub(super) sent: u64,
+    /// The kernel would not have them.
+    pub(super) failed: u64,
+}
+
+impl Backlog {
+    pub(super) fn len(&self) -> usize {
+        self.count
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Whether datagrams wait for this receiver.
+    pub(super) fn has(&self, to: &Address) -> bool {
+        !self.lanes.is_empty() && self.lanes.contains_key(to)
+    }
+
+    /// Keeps a datagram, if there is room for it among all that waits; and in its receiver's share, where it
+    /// `is_shared`.
+    pub(super) fn push(&mut self, to: &Address, waiting: Waiting, is_shared: bool) -> bool {
+        let length = waiting.bytes.len();
+        if self.count >= MOST || self.bytes + length > MOST_BYTES {
+            return false;
+        }
+        if let Some(lane) = self.lanes.get(to).filter(|_| is_shared)
+            && (lane.queue.len() >= MOST / SHARES || lane.bytes + length > MOST_BYTES / SHARES)
+        {
+            return false;
+        }
+        let lane = self.lanes.entry(to.clone()).or_default();
+        lane.bytes += length;
+        lane.queue.push_back(waiting);
+        self.bytes += length;
+        self.count += 1;
+        true
+    }
+
+    /// Sends what waits, each receiver's in order, until there is no room for anybody; or what waits for `only` one.
+    pub(super) fn flush(
+        &mut self,
+        only: Option<&Address>,
+        mut send: impl FnMut(&Address, &Waiting) -> Sent,
+    ) -> Flushed {
+        let mut flushed = Flushed::default();
+        let mut has_room = true;
+        let Self { lanes, count, bytes } = self;
+        lanes.retain(|to, lane| {
+            if only.is_some_and(|only| only != to) {
+                return true;
+            }
+            while has_room && let Some(waiting) = lane.queue.front() {
+                match send(to, waiting) {
+                    Sent::Now => flushed.sent += 1,
+                    Sent::Failed => flushed.failed += 1,
+                    Sent::NoRoom => return true,
+                    Sent::NoRoomAtAll => {
+                        has_room = false;
+                        return true;
+                    }
+                }
+                *count -= 1;
+                *bytes -= waiting.bytes.len();
+                lane.bytes -= waiting.bytes.len();
+                lane.queue.pop_front();
+            }
+            !lane.queue.is_empty()
+        });
+        flushed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn receiver(name: &str) -> Address {
+        Address::Unix(Some(std::path::Path::new(name).into()))
+    }
+
+    fn datagram(text: &str) -> Waiting {
+        Waiting { bytes: text.as_bytes().into(), from: None }
+    }
+
+    #[test]
+    fn one_receiver_has_its_share_and_no_more() {
+        let mut backlog = Backlog::default();
+        let kept = (0..MOST).filter(|_| backlog.push(&receiver("/deaf"), datagram("x"), true)).count();
+        assert_eq!(kept, MOST / SHARES);
+        assert!(backlog.push(&receiver("/other"), datagram("x"), true));
+        let long = "x".repeat(MOST_BYTES / SHARES);
+        assert!(!backlog.push(&receiver("/other"), datagram(&long), true));
+        assert!(backlog.push(&receiver("/deaf"), datagram("x"), false));
+    }
+
+    #[test]
+    fn many_receivers_share_a_bound() {
+        let mut backlog = Backlog::default();
+        let kept = (0..10 * MOST).filter(|i| backlog.push(&receiver(&i.to_string()), datagram("x"), true)).count();
+        assert_eq!((kept, backlog.len()), (MOST, MOST));
+    }
+
+    #[test]
+    fn each_lane_leaves_in_order_past_one_that_takes_nothing() {
+        let mut backlog = Backlog::default();
+        for text in ["1", "2", "3"] {
+            backlog.push(&receiver("/deaf"), datagram(text), true);
+            backlog.push(&receiver("/hears"), datagram(text), true);
+        }
+        let mut heard = Vec::new();
+        let flushed = backlog.flush(None, |to, waiting| {
+            if *to == receiver("/deaf") {
+                return Sent::NoRoom;
+            }
+            heard.extend_from_slice(&waiting.bytes);
+            Sent::Now
+        });
+        assert_eq!((heard, flushed), (b"123".to_vec(), Flushed { sent: 3, failed: 0 }));
+        assert_eq!(backlog.len(), 3);
+        assert!(backlog.has(&receiver("/deaf")) && !backlog.has(&receiver("/hears")));
+    }
+
+    #[test]
+    fn where_there_is_no_room_at_all_nobody_else_is_tried() {
+        let mut backlog = Backlog::default();
+        for name in ["a", "b", "c"] {
+            backlog.push(&receiver(name), datagram("x"), true);
+        }
+        let mut tried = 0;
+        backlog.flush(None, |_, _| {
+            tried += 1;
+            Sent::NoRoomAtAll
+        });
+        assert_eq!((tried, backlog.len()), (1, 3));
+    }
+}
