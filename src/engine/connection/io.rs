@@ -145,13 +145,13 @@ impl<T> Connection<T> {
             pool.consume(&mut tx, *sent.as_ref().unwrap_or(&0));
             self.tx = tx;
             sent?;
-            self.weigh_output(turn);
+            self.update_congestion(turn);
         } else if !bytes.is_empty() {
             let sent = self.send(net, bytes, turn)?;
             if sent < bytes.len() {
                 self.progress_at = turn.now;
                 pool.append(&mut self.tx, &bytes[sent..]);
-                self.weigh_output(turn);
+                self.update_congestion(turn);
             }
         }
         Ok(())

@@ -417,7 +417,7 @@ impl<T> Connection<T> {
 
     /// Notes how much waits to be sent, and whether that is too much for more. Not where we ask: what is read there
     /// makes no output, and not reading could make both sides wait for each other.
-    fn weigh_output(&mut self, turn: &mut Turn) {
+    fn update_congestion(&mut self, turn: &mut Turn) {
         let unsent = length(&self.tx);
         turn.unsent.note(self.id, self.service, unsent);
         let mark = if self.congested { LOW_MARK + 1 } else { HIGH_MARK };

@@ -8,7 +8,7 @@
 //! `Engine::dispatch` notes events of a socket here, and has `receive_pending` called once a turn; `dial` adds sockets
 //! to ask from, `drain` closes them all.
 
-mod backlog;
+mod queue;
 mod screen;
 mod socket;
 
@@ -39,7 +39,7 @@ pub(super) struct Datagrams<D> {
     /// By number. Numbers are not reused: sockets are closed only by a drain, after which none is added.
     sockets: Slab<DatagramSocket<D>>,
     /// The numbers of the sockets that may have something to read.
-    arrived: VecDeque<u32>,
+    ready: VecDeque<u32>,
     batch: Batch,
     budget: Option<Budget>,
     /// When the last warning about a source over its budget was logged.
@@ -50,7 +50,7 @@ impl<D> Datagrams<D> {
     pub(super) fn new(budget: Option<NonZeroU32>, seed: u64) -> Self {
         Self {
             sockets: Slab::new(),
-            arrived: VecDeque::new(),
+            ready: VecDeque::new(),
             batch: Batch::new(),
             budget: budget.map(|rate| Budget::new(rate, seed)),
             warned: None,
@@ -77,13 +77,13 @@ impl<D> Datagrams<D> {
 
     /// Whether any socket may have something to read.
     pub(super) fn has_arrivals(&self) -> bool {
-        !self.arrived.is_empty()
+        !self.ready.is_empty()
     }
 
     /// Assumes that every socket has something to read, though no event said so.
     pub(super) fn assume_arrivals(&mut self) {
         for (_, socket) in &mut self.sockets {
-            socket.note_arrival(&mut self.arrived);
+            socket.note_arrival(&mut self.ready);
         }
     }
 }
@@ -112,10 +112,10 @@ impl<S: Service, N: Net> Engine<S, N> {
     /// Notes an event of a datagram socket: queues it for reading, sends what waits for room.
     pub(super) fn datagram_ready(&mut self, number: u32, readable: bool, writable: bool) {
         let is_open = self.is_running();
-        let Self { net, datagrams: Datagrams { sockets, arrived, .. }, turn, .. } = self;
+        let Self { net, datagrams: Datagrams { sockets, ready, .. }, turn, .. } = self;
         let Some(socket) = sockets.get_mut(number as usize) else { return };
         if readable && is_open {
-            socket.note_arrival(arrived);
+            socket.note_arrival(ready);
         }
         if writable {
             socket.send_queued(net, &mut turn.stats);
@@ -140,14 +140,14 @@ impl<S: Service, N: Net> Engine<S, N> {
 
     /// Receives and answers what waits, a bounded number from each socket.
     pub(super) fn receive_pending(&mut self, clock: Clock<'_>) {
-        for count in 1..=self.datagrams.arrived.len() {
-            let Some(number) = self.datagrams.arrived.pop_front() else { return };
+        for count in 1..=self.datagrams.ready.len() {
+            let Some(number) = self.datagrams.ready.pop_front() else { return };
             let more = self.receive(number, clock);
-            let Datagrams { sockets, arrived, .. } = &mut self.datagrams;
+            let Datagrams { sockets, ready, .. } = &mut self.datagrams;
             if let Some(socket) = sockets.get_mut(number as usize) {
                 socket.readable = false;
                 if more {
-                    socket.note_arrival(arrived);
+                    socket.note_arrival(ready);
                 }
             }
             self.run_overdue(count, clock);

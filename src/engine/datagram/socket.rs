@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use super::super::ServiceId;
 use super::super::net::Net;
-use super::backlog::{Backlog, Flushed, Sent, Waiting};
+use super::queue::{Flushed, SendQueue, Sent, Waiting};
 use crate::endpoint::Address;
 use crate::stats::Stats;
 
@@ -33,9 +33,9 @@ pub(in crate::engine) struct DatagramSocket<D> {
     pub(super) local: Address,
     /// Set where the socket asks: what arrives are answers then.
     pub(in crate::engine) asks: Option<Asks>,
-    /// There may be something to read, and the socket is in `Datagrams::arrived`.
+    /// There may be something to read, and the socket is in `Datagrams::ready`.
     pub(super) readable: bool,
-    backlog: Backlog,
+    queue: SendQueue,
     retry: Retry,
 }
 
@@ -60,25 +60,25 @@ pub(in crate::engine) struct Asks {
 
 impl<D> DatagramSocket<D> {
     pub(super) fn new(socket: D, number: u32, service: ServiceId, local: Address, asks: Option<Asks>) -> Self {
-        let backlog = Backlog::default();
-        Self { socket, number, service, local, asks, readable: false, backlog, retry: Retry::Idle }
+        let queue = SendQueue::default();
+        Self { socket, number, service, local, asks, readable: false, queue, retry: Retry::Idle }
     }
 
     /// Whether nothing is left to read or to send.
     pub(super) fn is_idle(&self) -> bool {
-        !self.readable && self.backlog.is_empty()
+        !self.readable && self.queue.is_empty()
     }
 
     /// The number of datagrams that wait to be sent.
     pub(super) fn queued(&self) -> usize {
-        self.backlog.len()
+        self.queue.len()
     }
 
-    /// Appends its number to `arrived`, if it is not there already.
-    pub(super) fn note_arrival(&mut self, arrived: &mut VecDeque<u32>) {
+    /// Appends its number to `ready`, if it is not there already.
+    pub(super) fn note_arrival(&mut self, ready: &mut VecDeque<u32>) {
         if !self.readable {
             self.readable = true;
-            arrived.push_back(self.number);
+            ready.push_back(self.number);
         }
     }
 
@@ -97,7 +97,7 @@ impl<D> DatagramSocket<D> {
     }
 
     /// Whether the lack of room is a receiver's and no event tells when it has passed.
-    fn retries(&self) -> bool {
+    fn retries_by_timer(&self) -> bool {
         self.asks.is_none() && matches!(self.local, Address::Unix(_))
     }
 
@@ -112,35 +112,35 @@ impl<D> DatagramSocket<D> {
         stats: &mut Stats,
     ) -> io::Result<()> {
         // What waits goes first. The kernel has no room for a UDP socket then; a Unix receiver that asks again may have.
-        if self.retries() && self.backlog.has(to) {
+        if self.retries_by_timer() && self.queue.has(to) {
             self.flush(net, Some(to), stats);
         }
-        let is_next = if self.retries() { !self.backlog.has(to) } else { self.backlog.is_empty() };
+        let is_next = if self.retries_by_timer() { !self.queue.has(to) } else { self.queue.is_empty() };
         if is_next && send(net, &mut self.socket, bytes, to, from)? {
             stats.datagrams_out += 1;
         } else {
-            let kept = self.keep(net, to, Waiting { bytes: bytes.into(), from });
+            let kept = self.enqueue(net, to, Waiting { bytes: bytes.into(), from });
             stats.dropped += u64::from(!kept);
         }
         Ok(())
     }
 
-    /// Keeps a datagram until there is room, if the backlog has room itself.
-    fn keep<N: Net<Datagram = D>>(&mut self, net: &mut N, to: &Address, answer: Waiting) -> bool {
-        let retries = self.retries();
-        if !retries && self.backlog.is_empty() && net.arm_datagram(&mut self.socket, self.number, true).is_err() {
+    /// Keeps a datagram until there is room, if the queue has room itself.
+    fn enqueue<N: Net<Datagram = D>>(&mut self, net: &mut N, to: &Address, answer: Waiting) -> bool {
+        let retries = self.retries_by_timer();
+        if !retries && self.queue.is_empty() && net.arm_datagram(&mut self.socket, self.number, true).is_err() {
             return false;
         }
         if retries && self.retry == Retry::Idle {
             self.retry = Retry::Due(FIRST_RETRY);
         }
-        self.backlog.push(to, answer, retries)
+        self.queue.push(to, answer, retries)
     }
 
     /// There is room in the send buffer again: sends what waits.
     pub(super) fn send_queued<N: Net<Datagram = D>>(&mut self, net: &mut N, stats: &mut Stats) {
         self.flush(net, None, stats);
-        if self.backlog.is_empty() && !self.retries() {
+        if self.queue.is_empty() && !self.retries_by_timer() {
             // Failing to be told less often does no harm.
             let _ = net.arm_datagram(&mut self.socket, self.number, false);
         }
@@ -150,7 +150,7 @@ impl<D> DatagramSocket<D> {
     pub(super) fn retry<N: Net<Datagram = D>>(&mut self, net: &mut N, stats: &mut Stats) {
         let Retry::Set(after) = self.retry else { return };
         let has_sent = self.flush(net, None, stats);
-        self.retry = if self.backlog.is_empty() {
+        self.retry = if self.queue.is_empty() {
             Retry::Idle
         } else if has_sent {
             Retry::Due(FIRST_RETRY)
@@ -168,9 +168,9 @@ impl<D> DatagramSocket<D> {
 
     /// Sends what waits, for anybody or for `only` one receiver, as far as there is room; whether any of it went.
     fn flush<N: Net<Datagram = D>>(&mut self, net: &mut N, only: Option<&Address>, stats: &mut Stats) -> bool {
-        let no_room = if self.retries() { Sent::NoRoom } else { Sent::NoRoomAtAll };
-        let Self { socket, backlog, .. } = self;
-        let flushed = backlog.flush(only, |to, waiting| match send(net, socket, &waiting.bytes, to, waiting.from) {
+        let no_room = if self.retries_by_timer() { Sent::NoRoom } else { Sent::NoRoomAtAll };
+        let Self { socket, queue, .. } = self;
+        let flushed = queue.flush(only, |to, waiting| match send(net, socket, &waiting.bytes, to, waiting.from) {
             Ok(true) => Sent::Now,
             Ok(false) => no_room,
             Err(_) => Sent::Failed,

@@ -9,15 +9,15 @@ use std::net::IpAddr;
 use crate::endpoint::Address;
 
 /// The most datagrams of one socket that wait, and the most bytes of them.
-const MOST: usize = 1024;
-const MOST_BYTES: usize = 1 << 20;
+const MAX_COUNT: usize = 1024;
+const MAX_BYTES: usize = 1 << 20;
 
 /// Where receivers are to blame for the lack of room, one of them has this part of either at the most.
 const SHARES: usize = 16;
 
 /// What waits, by receiver.
 #[derive(Debug, Default)]
-pub(super) struct Backlog {
+pub(super) struct SendQueue {
     lanes: HashMap<Address, Lane>,
     count: usize,
     bytes: usize,
@@ -56,7 +56,7 @@ pub(super) struct Flushed {
     pub(super) failed: u64,
 }
 
-impl Backlog {
+impl SendQueue {
     pub(super) fn len(&self) -> usize {
         self.count
     }
@@ -74,11 +74,11 @@ impl Backlog {
     /// `is_shared`.
     pub(super) fn push(&mut self, to: &Address, waiting: Waiting, is_shared: bool) -> bool {
         let length = waiting.bytes.len();
-        if self.count >= MOST || self.bytes + length > MOST_BYTES {
+        if self.count >= MAX_COUNT || self.bytes + length > MAX_BYTES {
             return false;
         }
         if let Some(lane) = self.lanes.get(to).filter(|_| is_shared)
-            && (lane.queue.len() >= MOST / SHARES || lane.bytes + length > MOST_BYTES / SHARES)
+            && (lane.queue.len() >= MAX_COUNT / SHARES || lane.bytes + length > MAX_BYTES / SHARES)
         {
             return false;
         }
@@ -138,31 +138,31 @@ mod tests {
 
     #[test]
     fn one_receiver_has_its_share_and_no_more() {
-        let mut backlog = Backlog::default();
-        let kept = (0..MOST).filter(|_| backlog.push(&receiver("/deaf"), datagram("x"), true)).count();
-        assert_eq!(kept, MOST / SHARES);
-        assert!(backlog.push(&receiver("/other"), datagram("x"), true));
-        let long = "x".repeat(MOST_BYTES / SHARES);
-        assert!(!backlog.push(&receiver("/other"), datagram(&long), true));
-        assert!(backlog.push(&receiver("/deaf"), datagram("x"), false));
+        let mut queue = SendQueue::default();
+        let kept = (0..MAX_COUNT).filter(|_| queue.push(&receiver("/deaf"), datagram("x"), true)).count();
+        assert_eq!(kept, MAX_COUNT / SHARES);
+        assert!(queue.push(&receiver("/other"), datagram("x"), true));
+        let long = "x".repeat(MAX_BYTES / SHARES);
+        assert!(!queue.push(&receiver("/other"), datagram(&long), true));
+        assert!(queue.push(&receiver("/deaf"), datagram("x"), false));
     }
 
     #[test]
     fn many_receivers_share_a_bound() {
-        let mut backlog = Backlog::default();
-        let kept = (0..10 * MOST).filter(|i| backlog.push(&receiver(&i.to_string()), datagram("x"), true)).count();
-        assert_eq!((kept, backlog.len()), (MOST, MOST));
+        let mut queue = SendQueue::default();
+        let kept = (0..10 * MAX_COUNT).filter(|i| queue.push(&receiver(&i.to_string()), datagram("x"), true)).count();
+        assert_eq!((kept, queue.len()), (MAX_COUNT, MAX_COUNT));
     }
 
     #[test]
     fn each_lane_leaves_in_order_past_one_that_takes_nothing() {
-        let mut backlog = Backlog::default();
+        let mut queue = SendQueue::default();
         for text in ["1", "2", "3"] {
-            backlog.push(&receiver("/deaf"), datagram(text), true);
-            backlog.push(&receiver("/hears"), datagram(text), true);
+            queue.push(&receiver("/deaf"), datagram(text), true);
+            queue.push(&receiver("/hears"), datagram(text), true);
         }
         let mut heard = Vec::new();
-        let flushed = backlog.flush(None, |to, waiting| {
+        let flushed = queue.flush(None, |to, waiting| {
             if *to == receiver("/deaf") {
                 return Sent::NoRoom;
             }
@@ -170,21 +170,21 @@ mod tests {
             Sent::Now
         });
         assert_eq!((heard, flushed), (b"123".to_vec(), Flushed { sent: 3, failed: 0 }));
-        assert_eq!(backlog.len(), 3);
-        assert!(backlog.has(&receiver("/deaf")) && !backlog.has(&receiver("/hears")));
+        assert_eq!(queue.len(), 3);
+        assert!(queue.has(&receiver("/deaf")) && !queue.has(&receiver("/hears")));
     }
 
     #[test]
     fn where_there_is_no_room_at_all_nobody_else_is_tried() {
-        let mut backlog = Backlog::default();
+        let mut queue = SendQueue::default();
         for name in ["a", "b", "c"] {
-            backlog.push(&receiver(name), datagram("x"), true);
+            queue.push(&receiver(name), datagram("x"), true);
         }
         let mut tried = 0;
-        backlog.flush(None, |_, _| {
+        queue.flush(None, |_, _| {
             tried += 1;
             Sent::NoRoomAtAll
         });
-        assert_eq!((tried, backlog.len()), (1, 3));
+        assert_eq!((tried, queue.len()), (1, 3));
     }
 }
