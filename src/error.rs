@@ -81,7 +81,9 @@ pub enum CloseReason {
     Service,
     /// No byte went in or out for [`Limits::idle_timeout`](crate::Limits::idle_timeout).
     Idle,
-    /// The peer took no output that waited for it for [`Limits::stall_timeout`](crate::Limits::stall_timeout).
+    /// The peer did not read: unsent output made no progress for
+    /// [`Limits::stall_timeout`](crate::Limits::stall_timeout), or exceeded
+    /// [`Limits::max_unsent`](crate::Limits::max_unsent).
     Stall,
     /// A message was longer than [`Limits::max_message`](crate::Limits::max_message).
     Overflow,

@@ -129,6 +129,9 @@
 //!   read of the peer, raises an edge ([`Net::arm_stream`](engine::Net::arm_stream)).
 //! - **A step reads, serves and writes**, in this order (`engine/turn.rs`). No write is armed by hand, so that none is
 //!   forgotten.
+//! - **An unconnected Unix datagram socket is always writable**, and reports that anew for every datagram that a full
+//!   receiver refuses. A timer tries again, with back-off; waiting for the event would spin
+//!   (`engine/datagram/socket.rs`).
 //! - **Work is bounded**: one read a step, 16 accepts from a listener and 4 batches from a datagram socket a turn. What
 //!   remains has no further edge; it is queued, and the loop does not sleep before it is done
 //!   ([`Engine::deadline`](engine::Engine::deadline)).

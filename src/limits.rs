@@ -27,8 +27,8 @@ pub struct Limits {
     /// The most unsent bytes of one connection. A connection with more, because a service sends to it and its peer does
     /// not read, is closed ([`CloseReason::Stall`](crate::CloseReason::Stall)). Default: 4 MiB.
     pub max_unsent: usize,
-    /// The most bytes in the buffers of all connections together. Beyond it the connections that hold the most are closed
-    /// ([`CloseReason::Limit`](crate::CloseReason::Limit)). Default: 1 GiB.
+    /// The most bytes in the buffers of all connections together. Beyond it the connections that hold the most are
+    /// closed ([`CloseReason::Limit`](crate::CloseReason::Limit)). Default: 1 GiB.
     pub max_buffered: usize,
     /// How long a connection may go without a byte in either direction. One that is owed an answer is not closed for
     /// that. Default: `None`, for ever.

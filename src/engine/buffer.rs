@@ -58,12 +58,12 @@ impl fmt::Debug for Buffer {
 /// A buffer lent to a connection, or `None` while it needs none. A lent buffer is never empty.
 pub(super) type Lent = Option<Box<Buffer>>;
 
-/// The capacity of a lent buffer, in bytes.
+/// The capacity of a lent buffer, in bytes; 0 without one.
 pub(super) fn capacity(lent: &Lent) -> usize {
     lent.as_ref().map_or(0, |buffer| buffer.bytes.capacity())
 }
 
-/// The bytes that a lent buffer holds; none when there is no buffer.
+/// The number of bytes in a lent buffer; 0 without one.
 pub(super) fn length(lent: &Lent) -> usize {
     lent.as_ref().map_or(0, |buffer| buffer.bytes().len())
 }
@@ -86,7 +86,7 @@ impl Pool {
     }
 
     /// Appends to `lent`, lending a buffer where there is none. Inlined for the common case, in which `bytes` is empty.
-    /// On `Full` the bytes have been appended nevertheless; the caller closes the connection.
+    /// The pool's limit is not checked here: `Engine::relieve` enforces it after a step.
     #[inline]
     pub(super) fn append(&mut self, lent: &mut Lent, bytes: &[u8]) {
         if !bytes.is_empty() {
@@ -140,7 +140,7 @@ impl Pool {
         self.lent
     }
 
-    /// Whether all lent buffers together hold more than they may.
+    /// Whether all lent buffers together have more capacity than the limit.
     pub(super) fn is_over_limit(&self) -> bool {
         self.lent > self.limit
     }

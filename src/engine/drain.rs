@@ -63,7 +63,7 @@ impl<S: Service, N: Net> Engine<S, N> {
         self.acceptor.listeners.retain(|listener| !of(listener.service));
     }
 
-    /// Has a connection read what has arrived by now, as its output allows, and no more.
+    /// Has a connection read what has arrived by now and no more, at the pace at which its peer takes the answers.
     fn drain_connection(&mut self, id: ConnId) {
         let Self { net, table, .. } = self;
         let Some(connection) = table.get_mut(id) else { return };

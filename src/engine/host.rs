@@ -28,7 +28,7 @@ impl<S: Service, N: Net> Engine<S, N> {
         self.turn.now
     }
 
-    /// Bytes that wait to be sent to all connections of a service together.
+    /// The number of unsent bytes of all connections of a service together.
     pub(crate) fn unsent(&self, service: ServiceId) -> usize {
         self.turn.unsent.of_service(service)
     }

@@ -62,8 +62,8 @@ pub trait Net {
     /// Receives into `buffer` (recv(2)). Returns the number of bytes; 0 is the end of the stream.
     fn recv(&mut self, stream: &mut Self::Stream, buffer: &mut [u8]) -> io::Result<usize>;
 
-    /// How many bytes could be received now; receives none (recv(2), MSG_PEEK). 0 is the end of the stream;
-    /// `WouldBlock` when nothing waits.
+    /// Returns how many bytes could be received now, without receiving any (recv(2), MSG_PEEK). 0 is the end of the
+    /// stream; fails with `WouldBlock` when nothing waits.
     fn arrived(&mut self, stream: &mut Self::Stream) -> io::Result<usize>;
 
     /// Sends as much of `bytes` as the kernel takes (send(2), MSG_NOSIGNAL). Returns the number of bytes.

@@ -20,7 +20,7 @@ impl<T> Table<T> {
         Self { slab: Slab::new(), serial: 0 }
     }
 
-    /// Inserts a connection, which learns its name.
+    /// Inserts a connection, sets its id and returns that.
     pub(super) fn insert(&mut self, mut connection: Connection<T>) -> ConnId {
         self.serial = self.serial.checked_add(1).unwrap_or(1);
         let entry = self.slab.vacant_entry();
@@ -52,7 +52,7 @@ impl<T> Table<T> {
         self.slab.iter().map(|(_, connection)| connection.id()).collect()
     }
 
-    /// The connection of which `key` makes the most.
+    /// The id of the connection with the largest `key`.
     pub(super) fn max_by_key(&self, key: impl Fn(&Connection<T>) -> usize) -> Option<ConnId> {
         self.slab.iter().map(|(_, connection)| connection).max_by_key(|connection| key(connection)).map(Connection::id)
     }

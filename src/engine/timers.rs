@@ -17,7 +17,7 @@ pub(super) enum Due {
     Service { service: ServiceId, owner: Option<ConnId>, key: u64 },
     /// This connection's `auto` framing stops waiting for the end of the first line.
     FirstLine(ConnId),
-    /// The datagram socket with this number tries again to send what waits.
+    /// The datagram socket with this number sends its queue again.
     Resend(u32),
 }
 

@@ -55,7 +55,8 @@ impl<S: Service, N: Net> Engine<S, N> {
         }
     }
 
-    /// All buffers together hold more than they may: closes the connections that hold the most.
+    /// Closes the connections with the largest buffers until all buffers together are within
+    /// [`Limits::max_buffered`](crate::Limits::max_buffered).
     #[cold]
     pub(super) fn relieve(&mut self) {
         while self.pool.is_over_limit()

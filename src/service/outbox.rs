@@ -52,8 +52,11 @@ const MAX_SHOWN: usize = 256;
 ///
 ///     fn received(&mut self, from: Peer, input: &mut Input<'_>, out: &mut Outbox<'_>) {
 ///         while let Some(line) = input.line() {
-///             for member in self.members.iter().filter(|member| **member != from) {
-///                 out.send(*member, line);
+///             for member in &self.members {
+///                 // A member that does not read its lines misses some.
+///                 if *member != from && out.has_room_for(*member) {
+///                     out.send(*member, line);
+///                 }
 ///             }
 ///         }
 ///     }
@@ -118,12 +121,12 @@ pub(crate) struct Turn {
     pub(crate) unsent: Unsent,
 }
 
-/// The bytes that connections have not been sent, of those that have any: mostly there are none.
+/// The number of unsent bytes of each connection that has any. Most have none.
 #[derive(Debug, Default)]
 pub(crate) struct Unsent(HashMap<ConnId, (ServiceId, usize)>);
 
 impl Unsent {
-    /// Notes how many bytes wait for a connection now.
+    /// Sets the number of unsent bytes of a connection.
     pub(crate) fn note(&mut self, id: ConnId, service: ServiceId, bytes: usize) {
         if bytes == 0 {
             self.0.remove(&id);
@@ -136,7 +139,7 @@ impl Unsent {
         self.0.get(&id).map_or(0, |(_, bytes)| *bytes)
     }
 
-    /// Bytes that wait for all connections of a service together.
+    /// The number of unsent bytes of all connections of a service together.
     pub(crate) fn of_service(&self, service: ServiceId) -> usize {
         self.0.values().filter(|(of, _)| *of == service).map(|(_, bytes)| bytes).sum()
     }
@@ -275,9 +278,10 @@ impl Outbox<'_> {
         self.recipient.as_ref().map(|recipient| recipient.address)
     }
 
-    /// Whether the bytes waiting for any connection are few enough for more. Look before you [`send`](Self::send): a
-    /// peer that does not read is closed ([`CloseReason::Stall`](crate::CloseReason::Stall)) once more than
-    /// [`Limits::max_unsent`](crate::Limits::max_unsent) wait for it. What this callback has sent already counts.
+    /// Whether the unsent bytes of any connection are under the bound, 64 KiB, like [`has_room`](Self::has_room); those
+    /// that this callback has [sent](Self::send) count too. A service that broadcasts asks before it sends: a peer that
+    /// does not read is closed ([`CloseReason::Stall`](crate::CloseReason::Stall)) once it has more than
+    /// [`Limits::max_unsent`](crate::Limits::max_unsent).
     pub fn has_room_for(&self, to: impl Into<Peer>) -> bool {
         match to.into() {
             Peer::Stream(id) => self.turn.unsent.of(id) + self.output.effects.bytes.len() < HIGH_MARK,
@@ -285,7 +289,7 @@ impl Outbox<'_> {
         }
     }
 
-    /// Sends to any connection, or to where a datagram socket asks; nothing happens when it is no longer there.
+    /// Sends to any connection, or from an asking datagram socket. Does nothing if that has closed meanwhile.
     pub fn send(&mut self, to: impl Into<Peer>, bytes: &[u8]) {
         let start = self.output.effects.bytes.len();
         self.output.effects.bytes.extend_from_slice(bytes);

@@ -37,7 +37,7 @@ impl<T> Connection<T> {
         Ok(count)
     }
 
-    /// The same while the server drains: reads no more than had arrived when that began.
+    /// The same in a drain: reads only what had arrived when the drain began.
     #[cold]
     fn fill_rest<N: Net<Stream = T>>(
         &mut self,
@@ -53,7 +53,7 @@ impl<T> Connection<T> {
         }
         self.use_up(count);
         if self.allowance == 0 || !self.edge.readable {
-            // The end of the stream may stand right behind.
+            // All of that has been read. The end of the stream may stand right behind it.
             self.receiving = Receiving::Open;
             let arrived = self.arrived(net).and(Some(0));
             self.drain(arrived);
@@ -61,16 +61,17 @@ impl<T> Connection<T> {
         Ok(count)
     }
 
+    /// Reduces the allowance.
     fn use_up(&mut self, count: usize) {
         self.allowance = self.allowance.saturating_sub(u32::try_from(count).unwrap_or(u32::MAX));
     }
 
-    /// Bytes that wait in the kernel; `None` where the stream has ended.
+    /// The number of bytes that wait in the kernel; `None` if the end of the stream waits there.
     pub(in crate::engine) fn arrived<N: Net<Stream = T>>(&mut self, net: &mut N) -> Option<usize> {
         match net.arrived(&mut self.stream) {
             Ok(0) => None,
             Ok(count) => Some(count),
-            // Nothing, or an error that the next call on it finds.
+            // Nothing waits, or an error, which the next call on the socket finds.
             Err(_) => Some(0),
         }
     }

@@ -33,7 +33,7 @@ const LINGER_BYTES: u32 = 4 << 20;
 #[derive(Debug)]
 pub(super) struct Connection<T> {
     stream: T,
-    /// Given by the table.
+    /// Set by the table when it inserts the connection.
     id: ConnId,
     service: ServiceId,
     /// Timers that it owns and that have not run out.
@@ -52,7 +52,7 @@ pub(super) struct Connection<T> {
     peer: Address,
     edge: Edge,
     receiving: Receiving,
-    /// Bytes that are still read while `Draining`, or thrown away while `Lingering`.
+    /// Bytes that may still be read while `Receiving::Draining`, or discarded while `State::Lingering`.
     allowance: u32,
     sending: Sending,
     seen: Seen,
@@ -118,7 +118,7 @@ impl<T> Connection<T> {
         Self { tag, ..self }
     }
 
-    /// Closes the socket and gives the buffers back.
+    /// Closes the socket and returns the buffers to the pool.
     pub(super) fn close(mut self, pool: &mut Pool, turn: &mut Turn) -> Closed {
         if self.tx.is_some() {
             turn.unsent.note(self.id, self.service, 0);
@@ -135,7 +135,7 @@ impl<T> Connection<T> {
         self.id
     }
 
-    /// The table gives it its name.
+    /// Sets the id: the table's part.
     pub(super) fn set_id(&mut self, id: ConnId) {
         self.id = id;
     }
@@ -229,17 +229,17 @@ impl<T> Connection<T> {
         is_left && self.rx.as_ref().is_some_and(|rx| is_over_limit(rx.bytes(), max_message))
     }
 
-    /// The bytes of buffers that it has borrowed.
+    /// The capacity of the buffers that it has borrowed, in bytes.
     pub(super) fn buffered(&self) -> usize {
         capacity(&self.rx) + capacity(&self.tx)
     }
 
-    /// Whether more output waits than may.
+    /// Whether it has more unsent output than `max_unsent` bytes.
     pub(super) fn is_stalled(&self, max_unsent: usize) -> bool {
         self.tx.is_some() && length(&self.tx) > max_unsent
     }
 
-    /// Why an open connection is over, if it is: nothing is owed, and nothing more will be asked.
+    /// Why an open connection is to be closed now, if it is: it owes nothing, and nothing more will be read.
     pub(super) fn verdict(&self) -> Option<CloseReason> {
         let nothing_owed = !self.paused && !self.has_unsent() && !self.wants_service();
         if self.state != State::Open || !nothing_owed {
@@ -334,7 +334,7 @@ impl<T> Connection<T> {
         self.edge.writable = false;
     }
 
-    /// The wait for the end of a first line is over: what has arrived is a chunk, and so is what follows.
+    /// Ends `auto` framing's wait for a line end: what has arrived is a chunk, and so is each later read.
     pub(super) fn decide_raw(&mut self) {
         if self.decision == Decision::Waiting {
             self.decision = Decision::Raw;
@@ -365,8 +365,8 @@ impl<T> Connection<T> {
         self.state == State::Open && self.sending == Sending::Open
     }
 
-    /// The server is draining: no more is read than the `arrived` bytes that wait in the kernel; `None` where the stream
-    /// has ended.
+    /// Begins to drain: of the input, only the `arrived` bytes that wait in the kernel are still read. `None` means
+    /// that the end of the stream waits there.
     pub(super) fn drain(&mut self, arrived: Option<usize>) {
         if self.receiving != Receiving::Open {
             return;
@@ -382,7 +382,7 @@ impl<T> Connection<T> {
         }
     }
 
-    /// Nothing is read any more. What was left because more was to come is offered once again: no more will come.
+    /// Ends the reading. Input that the service left because more was to come is offered once more: no more will come.
     fn stop_receiving(&mut self) {
         self.receiving = Receiving::Stopped;
         self.decide_raw();
@@ -415,8 +415,9 @@ impl<T> Connection<T> {
         self.timers -= 1;
     }
 
-    /// Notes how much waits to be sent, and whether that is too much for more. Not where we ask: what is read there
-    /// makes no output, and not reading could make both sides wait for each other.
+    /// Notes the number of unsent bytes, and sets `congested` from it, with hysteresis. A dialled connection is never
+    /// congested: the answers that it reads make no output, and two sides that both wait for the other to read would
+    /// wait for ever.
     fn update_congestion(&mut self, turn: &mut Turn) {
         let unsent = length(&self.tx);
         turn.unsent.note(self.id, self.service, unsent);

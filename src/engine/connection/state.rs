@@ -70,9 +70,9 @@ impl Edge {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Receiving {
     Open,
-    /// The server is draining: what had arrived when that began is still read.
+    /// The server or the service drains: what had arrived when the drain began is still read.
     Draining,
-    /// The server is draining, and nothing is read any more.
+    /// The server or the service drains, and nothing is read any more.
     Stopped,
     /// The end of the stream has been read.
     Ended,

@@ -3,7 +3,7 @@
 //! A bad datagram, or a destination that cannot be reached, is counted and never ends anything.
 //!
 //! - `screen`: which datagrams may be answered
-//! - `socket`: one socket, and the answers that wait for room in its send buffer
+//! - `socket`: one socket, and how it learns that there is room again; `queue`: the datagrams that wait for that
 //!
 //! `Engine::dispatch` notes events of a socket here, and has `receive_pending` called once a turn; `dial` adds sockets
 //! to ask from, `drain` closes them all.
@@ -122,7 +122,7 @@ impl<S: Service, N: Net> Engine<S, N> {
         }
     }
 
-    /// A socket whose receivers had no room tries again.
+    /// Has a socket send again what its receivers had no room for.
     pub(super) fn resend(&mut self, number: u32) {
         let Self { net, datagrams, turn, .. } = self;
         if let Some(socket) = datagrams.get_mut(number) {
@@ -131,7 +131,7 @@ impl<S: Service, N: Net> Engine<S, N> {
         self.set_retry(number);
     }
 
-    /// Sets the timer by which a socket tries again, if it is to.
+    /// Sets the timer that a socket asks for, if it asks for one.
     fn set_retry(&mut self, number: u32) {
         if let Some(after) = self.datagrams.get_mut(number).and_then(DatagramSocket::take_retry) {
             self.timers.set(self.turn.now + after, Due::Resend(number));

@@ -1,21 +1,24 @@
-//! Datagrams that wait for room in a send buffer, or at a Unix receiver that is not read.
+//! The datagrams of one socket that wait for room: in its send buffer, or at a Unix receiver that does not read.
 //!
-//! Each receiver has a lane of its own: what waits for one leaves in order, and one that takes nothing cannot use up
-//! the room of the others.
+//! Each receiver has a lane, whose datagrams leave in order. The queue is bounded; where receivers are to blame for the
+//! lack of room, so is each lane, so that a receiver which never reads cannot use up the room of the others. Nothing
+//! here sends: `socket` does.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 
 use crate::endpoint::Address;
 
-/// The most datagrams of one socket that wait, and the most bytes of them.
+/// Datagrams in a queue at most.
 const MAX_COUNT: usize = 1024;
+
+/// Bytes in a queue at most.
 const MAX_BYTES: usize = 1 << 20;
 
-/// Where receivers are to blame for the lack of room, one of them has this part of either at the most.
+/// A bounded lane has one of this many parts of either.
 const SHARES: usize = 16;
 
-/// What waits, by receiver.
+/// The datagrams that wait, by receiver.
 #[derive(Debug, Default)]
 pub(super) struct SendQueue {
     lanes: HashMap<Address, Lane>,
@@ -23,36 +26,37 @@ pub(super) struct SendQueue {
     bytes: usize,
 }
 
-/// What waits for one receiver. Never empty.
+/// The datagrams that wait for one receiver. Never empty.
 #[derive(Debug, Default)]
 struct Lane {
     queue: VecDeque<Waiting>,
     bytes: usize,
 }
 
-/// A datagram, and the local address that it leaves from.
+/// A datagram that waits.
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub(super) bytes: Box<[u8]>,
+    /// The local address that it leaves from, where the socket has several.
     pub(super) from: Option<IpAddr>,
 }
 
-/// What became of a datagram that waited.
+/// What became of an attempt to send a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sent {
     Now,
-    /// There is no room for this receiver.
+    /// This receiver has no room.
     NoRoom,
-    /// There is no room for anybody.
+    /// The send buffer has no room: no other receiver need be tried.
     NoRoomAtAll,
     Failed,
 }
 
-/// What became of all that waited.
+/// The number of datagrams that left the queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Flushed {
     pub(super) sent: u64,
-    /// The kernel would not have them.
+    /// Refused by the kernel.
     pub(super) failed: u64,
 }
 
@@ -70,8 +74,8 @@ impl SendQueue {
         !self.lanes.is_empty() && self.lanes.contains_key(to)
     }
 
-    /// Keeps a datagram, if there is room for it among all that waits; and in its receiver's share, where it
-    /// `is_shared`.
+    /// Appends a datagram to its receiver's lane. Returns false where the queue is full, or the lane where `is_shared`
+    /// bounds it.
     pub(super) fn push(&mut self, to: &Address, waiting: Waiting, is_shared: bool) -> bool {
         let length = waiting.bytes.len();
         if self.count >= MAX_COUNT || self.bytes + length > MAX_BYTES {
@@ -90,7 +94,8 @@ impl SendQueue {
         true
     }
 
-    /// Sends what waits, each receiver's in order, until there is no room for anybody; or what waits for `only` one.
+    /// Calls `send` for the datagrams that wait, those of each lane in order, or for those of the lane of `only`. Goes
+    /// on to the next lane when a receiver has no room, and ends when the send buffer has none.
     pub(super) fn flush(
         &mut self,
         only: Option<&Address>,

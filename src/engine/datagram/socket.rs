@@ -1,9 +1,9 @@
-//! One datagram socket: how its answers leave, and how it hears that there is room for those that wait.
+//! One datagram socket: how its datagrams leave, and how it learns that there is room for those that wait.
 //!
-//! An event tells when a UDP socket, or a connected Unix one, has room again. An unconnected Unix socket is writable at
-//! all times, for its receivers' sakes, and reports that anew for every datagram that a full receiver has refused
-//! (unix(7)): waiting for that event would spin. There a timer tries again, with back-off, and so does the next answer
-//! to the same receiver.
+//! A UDP socket, or a connected Unix one, is armed for writability while datagrams wait, and an event tells. An
+//! unconnected Unix socket is always writable, because it is a receiver that has no room; and it reports that anew for
+//! every datagram that a full receiver refuses (epoll(7)), so that a loop which waits for the event spins. There a
+//! timer tries again, with back-off, and so does the next answer to the same receiver.
 
 use std::collections::VecDeque;
 use std::io::{
@@ -21,8 +21,10 @@ use super::queue::{Flushed, SendQueue, Sent, Waiting};
 use crate::endpoint::Address;
 use crate::stats::Stats;
 
-/// How soon a receiver that took nothing is tried again, at first and at the latest.
+/// The first time after which a full receiver is tried again. It doubles with each attempt in vain.
 const FIRST_RETRY: Duration = Duration::from_millis(1);
+
+/// The longest time after which a full receiver is tried again.
 const LAST_RETRY: Duration = Duration::from_millis(256);
 
 #[derive(Debug)]
@@ -39,13 +41,14 @@ pub(in crate::engine) struct DatagramSocket<D> {
     retry: Retry,
 }
 
-/// The timer that tries again, where no event tells.
+/// The timer that has the queue sent again, where no event tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Retry {
+    /// Not needed.
     Idle,
-    /// To be set, to run out after this time.
+    /// To be set by the engine, to this time.
     Due(Duration),
-    /// Set, to run out after this time.
+    /// Set, to this time.
     Set(Duration),
 }
 
@@ -96,13 +99,13 @@ impl<D> DatagramSocket<D> {
         }
     }
 
-    /// Whether the lack of room is a receiver's and no event tells when it has passed.
+    /// Whether it is a receiver that has no room, and a timer that tries again, because no event tells.
     fn retries_by_timer(&self) -> bool {
         self.asks.is_none() && matches!(self.local, Address::Unix(_))
     }
 
-    /// Sends a datagram, or keeps it until there is room, or drops and counts it where there is no room to keep it.
-    /// Fails where the kernel will not have it: too long, a forbidden or unreachable destination.
+    /// Sends a datagram, or queues it while there is no room, or drops and counts it while the queue is full too. Fails
+    /// where the kernel refuses it: too long (EMSGSIZE), a forbidden or unreachable destination.
     pub(in crate::engine) fn send_or_queue<N: Net<Datagram = D>>(
         &mut self,
         net: &mut N,
@@ -111,7 +114,8 @@ impl<D> DatagramSocket<D> {
         from: Option<IpAddr>,
         stats: &mut Stats,
     ) -> io::Result<()> {
-        // What waits goes first. The kernel has no room for a UDP socket then; a Unix receiver that asks again may have.
+        // Queued datagrams go first. A UDP socket has no room while any waits; a Unix receiver that asks again may have
+        // made some.
         if self.retries_by_timer() && self.queue.has(to) {
             self.flush(net, Some(to), stats);
         }
@@ -125,7 +129,8 @@ impl<D> DatagramSocket<D> {
         Ok(())
     }
 
-    /// Keeps a datagram until there is room, if the queue has room itself.
+    /// Appends a datagram to the queue, and sees to it that an event or a timer has it sent. Returns false where the
+    /// queue is full or the socket cannot be armed.
     fn enqueue<N: Net<Datagram = D>>(&mut self, net: &mut N, to: &Address, answer: Waiting) -> bool {
         let retries = self.retries_by_timer();
         if !retries && self.queue.is_empty() && net.arm_datagram(&mut self.socket, self.number, true).is_err() {
@@ -137,16 +142,16 @@ impl<D> DatagramSocket<D> {
         self.queue.push(to, answer, retries)
     }
 
-    /// There is room in the send buffer again: sends what waits.
+    /// Sends queued datagrams, after an event that told of room.
     pub(super) fn send_queued<N: Net<Datagram = D>>(&mut self, net: &mut N, stats: &mut Stats) {
         self.flush(net, None, stats);
         if self.queue.is_empty() && !self.retries_by_timer() {
-            // Failing to be told less often does no harm.
+            // A failure does no harm: there are more events than needed.
             let _ = net.arm_datagram(&mut self.socket, self.number, false);
         }
     }
 
-    /// The timer has run out: tries again, and later again while anything waits.
+    /// Sends queued datagrams, after the timer, and asks for another while any wait.
     pub(super) fn retry<N: Net<Datagram = D>>(&mut self, net: &mut N, stats: &mut Stats) {
         let Retry::Set(after) = self.retry else { return };
         let has_sent = self.flush(net, None, stats);
@@ -159,14 +164,15 @@ impl<D> DatagramSocket<D> {
         };
     }
 
-    /// After what time to try again, if a timer is to be set for that; it is taken as set.
+    /// The time of the timer that is to be set, if one is. Notes that it has been.
     pub(in crate::engine) fn take_retry(&mut self) -> Option<Duration> {
         let Retry::Due(after) = self.retry else { return None };
         self.retry = Retry::Set(after);
         Some(after)
     }
 
-    /// Sends what waits, for anybody or for `only` one receiver, as far as there is room; whether any of it went.
+    /// Sends queued datagrams, to all receivers or `only` to one, as many as there is room for. Returns whether any
+    /// left the queue.
     fn flush<N: Net<Datagram = D>>(&mut self, net: &mut N, only: Option<&Address>, stats: &mut Stats) -> bool {
         let no_room = if self.retries_by_timer() { Sent::NoRoom } else { Sent::NoRoomAtAll };
         let Self { socket, queue, .. } = self;
@@ -181,7 +187,7 @@ impl<D> DatagramSocket<D> {
     }
 }
 
-/// Sends a datagram; whether there was room for it.
+/// Sends a datagram. Returns whether there was room for it.
 fn send<N: Net>(
     net: &mut N,
     socket: &mut N::Datagram,
