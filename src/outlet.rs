@@ -1,6 +1,6 @@
 //! Writes to standard output and standard error that never wait for their reader.
 //!
-//! A terminal stopped by Ctrl-S, and a full pipe that nobody reads, block a plain write, and with it the whole loop.
+//! A terminal stopped by Ctrl-S, and a full pipe that is not read, block a plain write, and with it the whole loop.
 //! There are two remedies. [`open_without_waiting`] opens a terminal or a pipe anew, so that a write fails instead of
 //! waiting. [`room`] asks before each write, which is all that can be done for a socket. A regular file never blocks.
 //!

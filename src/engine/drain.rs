@@ -130,7 +130,7 @@ impl<S: Service, N: Net> Engine<S, N> {
         self.stage == Stage::Running
     }
 
-    /// Whether the engine has ended: a further turn does nothing of use.
+    /// Whether the engine has ended and needs no further turn.
     pub fn is_stopped(&self) -> bool {
         self.stage == Stage::Stopped
     }

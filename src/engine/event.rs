@@ -1,11 +1,11 @@
-//! What an [`Engine`](super::Engine) is told: events of sockets, lines from outside, and the wish to end.
+//! What an [`Engine`](super::Engine) is told: events of sockets, lines from outside, the request to drain.
 
 use crate::service::{ConnId, ServiceId};
 
 /// Something that has happened outside of the engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// The stream registered under this id has become ready. An id whose connection has gone is ignored.
+    /// The stream registered under this id has become ready. Ignored if that connection has closed.
     Connection(ConnId, Readiness),
     /// Connections wait in the queue of the listener registered under this number.
     Listener(u32),

@@ -150,8 +150,8 @@ impl<S: Service, N: Net> Engine<S, N> {
         id
     }
 
-    /// Has services see a time of its own for each thing received and each timer ([`Outbox::now`]), at the cost of a
-    /// clock read for each; overdue timers run between events too.
+    /// Reads the clock for each thing received and each timer from now on, so that services see the exact time of each
+    /// ([`Outbox::now`]). Overdue timers run between events too.
     pub fn keep_exact_time(&mut self) {
         self.exact = true;
     }

@@ -34,8 +34,7 @@ impl Sweep {
         self.next
     }
 
-    /// Has passes made for a connection with a limit of this length, and sooner ones where those under way are too
-    /// slow.
+    /// Makes the passes frequent enough for a connection with a limit of this length.
     pub(super) fn schedule(&mut self, now: Moment, limit: Duration) {
         self.include(limit);
         let interval = interval_for(limit);

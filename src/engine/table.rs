@@ -1,7 +1,7 @@
 //! The table of connections. Slots are reused, serial numbers are not.
 //!
 //! An id has both, so that everything that is addressed to a connection which has closed meanwhile finds nothing here:
-//! later events of the same batch, timers, sends. Nobody else needs to check.
+//! later events of the same batch, timers, sends. No other code needs to check.
 
 use slab::Slab;
 

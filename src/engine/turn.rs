@@ -4,8 +4,9 @@
 //! that no connection keeps the others waiting for longer than one read's worth of work. `Engine::dispatch` gives a
 //! connection its step; the calls on the socket are `connection/io.rs`.
 //!
-//! Because the answer is written in the step that made it, nobody has to remember to arm a write: `conclude` compares
-//! the unsent output before and after, and arms or disarms the socket where that changed.
+//! Because the answer is written in the step that made it, no code has to arm a write: `conclude` compares the unsent
+//! output before and after, and arms or disarms the socket where that changed. (A write that is not armed, while no
+//! event comes, stalls its connection for ever.)
 
 use super::connection::{Connection, State};
 use super::net::Net;

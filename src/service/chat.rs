@@ -1,8 +1,8 @@
 //! The chat service: an operator at the console answers the clients.
 //!
-//! It prints each client's coming, messages and leaving. It takes the operator's lines, which are an answer, `@2 text`,
-//! `@all text`, `/who`, `/close 2` or `/quit`. The console itself is the reactor's: this file sees lines, and prints
-//! through its outbox.
+//! It prints when a client connects, speaks or disconnects, and carries out the operator's lines: an answer, `@2 text`,
+//! `@all text`, `/who`, `/close 2`, `/quit`. The console itself is the reactor's: lines come by `line`, and text leaves
+//! by the outbox.
 
 use std::collections::{BTreeMap, VecDeque};
 

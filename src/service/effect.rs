@@ -28,7 +28,7 @@ impl From<&Address> for Dial {
     }
 }
 
-/// One request of a service. Each is made by the method of `Outbox` of that name, where it is described.
+/// One request of a service. The methods of `Outbox` make them, and describe what they do.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
     Pause(ConnId),

@@ -16,8 +16,8 @@ const SHORT_CHUNK: usize = 1024;
 /// How a stream is cut into messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Framing {
-    /// `Line` or `Raw`: the first chunk decides, for the connection's whole life. With an LF in it: `Line`. Without,
-    /// and shorter than 1,024 bytes: `Raw`. Without, and longer: waits for the LF, for 200 ms at most, then `Raw`.
+    /// `Line` or `Raw`, decided by the first chunk for the connection's whole life. With an LF in it: `Line`. With none
+    /// and fewer than 1,024 bytes: `Raw`. With none and more bytes: `Line` if the LF comes within 200 ms, else `Raw`.
     #[default]
     Auto,
     /// A message ends with LF; one CR before that belongs to the terminator. At the end of the stream the rest is a

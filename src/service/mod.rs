@@ -41,7 +41,7 @@ use std::rc::Rc;
 
 use crate::error::CloseReason;
 
-/// Answers messages, of TCP, UDP and Unix sockets, accepted and dialled alike.
+/// Answers messages from TCP, UDP and Unix sockets, accepted and dialled alike.
 ///
 /// One value serves all peers of its endpoints. Its methods are called on the loop's thread, one at a time, and must
 /// not block. The crate's first page shows a short service. The one below keeps state for each connection, in a
@@ -245,8 +245,8 @@ impl From<ConnId> for Peer {
 
 /// Identifies one connection, also after it has closed.
 ///
-/// It has the connection's slot in the engine's table, which is reused, and a serial number, which is not until 2^32
-/// connections later. As a `u64` it is an event's token.
+/// It has the connection's slot in the engine's table, which is reused, and a serial number, which repeats only after
+/// 2^32 connections. As a `u64` it is an event's token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnId {
     slot: u32,

@@ -210,8 +210,8 @@ impl Outbox<'_> {
         self.output.replies.extend_from_slice(bytes);
     }
 
-    /// Answers with the message last taken from `input`, as it stands there now, changed in place or not. It is sent
-    /// from the read buffer without being copied.
+    /// Answers with the message last taken from `input`, as it stands there now, changed in place or not. Consecutive
+    /// messages answered so are sent straight from the read buffer, without being copied.
     pub fn answer_in_place(&mut self, input: &Input<'_>) {
         self.answered = true;
         let message = input.message();

@@ -29,8 +29,8 @@ use crate::service::{Input, Outbox, Peer, Recipient, Service};
 use screen::Silence;
 pub(super) use socket::{Asks, DatagramSocket};
 
-/// Receives from one socket in one turn, a batch each: what they leave keeps the loop from sleeping, and other sources
-/// have their turn before it.
+/// Batches received from one socket in one turn. A socket with more stays ready for the next turn, so that it does not
+/// hold up the other sources.
 const RECEIVES_PER_TURN: usize = 4;
 
 /// The datagram sockets, and what they share.

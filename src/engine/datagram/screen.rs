@@ -30,8 +30,8 @@ pub(super) enum Silence {
 }
 
 impl<D> Datagrams<D> {
-    /// Decides whether the datagram in this slot of the batch may be answered. Returns the source whose budget its
-    /// answer is to be charged to, if it is.
+    /// Decides whether the datagram in this slot of the batch may be answered. Returns the source whose budget an
+    /// answer is charged to, if to any.
     pub(super) fn screen(
         &mut self,
         number: u32,
