@@ -52,11 +52,8 @@ const MAX_SHOWN: usize = 256;
 ///
 ///     fn received(&mut self, from: Peer, input: &mut Input<'_>, out: &mut Outbox<'_>) {
 ///         while let Some(line) = input.line() {
-///             for member in &self.members {
-///                 // A member that does not read its lines misses some.
-///                 if *member != from && out.has_room_for(*member) {
-///                     out.send(*member, line);
-///                 }
+///             for member in self.members.iter().filter(|member| **member != from) {
+///                 out.send(*member, line);
 ///             }
 ///         }
 ///     }
@@ -278,9 +275,11 @@ impl Outbox<'_> {
         self.recipient.as_ref().map(|recipient| recipient.address)
     }
 
-    /// Whether the unsent bytes of any connection are under the bound, 64 KiB, like [`has_room`](Self::has_room); those
-    /// that this callback has [sent](Self::send) count too. A service that broadcasts asks before it sends: a peer that
-    /// does not read is closed ([`CloseReason::Stall`](crate::CloseReason::Stall)) once it has more than
+    /// Whether the unsent bytes of any connection are under the bound, 64 KiB, like [`has_room`](Self::has_room). All
+    /// bytes that this callback has [sent](Self::send), to whichever connection, count too.
+    ///
+    /// For a service that sends much on its own account: a peer that does not read is closed
+    /// ([`CloseReason::Stall`](crate::CloseReason::Stall)) once it has more unsent bytes than
     /// [`Limits::max_unsent`](crate::Limits::max_unsent).
     pub fn has_room_for(&self, to: impl Into<Peer>) -> bool {
         match to.into() {
