@@ -30,6 +30,8 @@ pub struct Stats {
     pub over_budget: u64,
     /// Datagrams lost: no room in the kernel's receive buffer, no way to answer, or a send that failed.
     pub dropped: u64,
+    /// Connections that wait in the listeners' queues to be accepted, as far as the kernel tells (TCP).
+    pub waiting: u64,
     /// Log lines that the process's logger could not write; 0 where the reactor was not told of its count
     /// ([`Reactor::count_lost_log_lines`](crate::Reactor::count_lost_log_lines)).
     pub log_lost: u64,
@@ -72,8 +74,8 @@ impl fmt::Display for Stats {
         }
         write!(
             f,
-            " loop={} budget={} dropped={} log_lost={} console_lost={}",
-            self.loops, self.over_budget, self.dropped, self.log_lost, self.console_lost
+            " loop={} budget={} dropped={} waiting={} log_lost={} console_lost={}",
+            self.loops, self.over_budget, self.dropped, self.waiting, self.log_lost, self.console_lost
         )
     }
 }
