@@ -31,6 +31,8 @@ pub struct Stats {
     /// Datagrams lost: dropped by the kernel from a full receive buffer, without an address to answer to, or answered
     /// by a send that failed or found no room.
     pub dropped: u64,
+    /// Connections that wait in the queues of the TCP listeners at the time of the snapshot (TCP_INFO, tcp(7)).
+    pub waiting: u64,
     /// Log lines that the process's logger lost; 0 unless
     /// [`Reactor::count_lost_log_lines`](crate::Reactor::count_lost_log_lines) was called.
     pub log_lost: u64,
@@ -74,8 +76,8 @@ impl fmt::Display for Stats {
         }
         write!(
             f,
-            " loop={} budget={} dropped={} log_lost={} console_lost={}",
-            self.loops, self.over_budget, self.dropped, self.log_lost, self.console_lost
+            " loop={} budget={} dropped={} waiting={} log_lost={} console_lost={}",
+            self.loops, self.over_budget, self.dropped, self.waiting, self.log_lost, self.console_lost
         )
     }
 }

@@ -25,6 +25,9 @@ use crate::service::{ConnId, Service};
 /// not hold up open connections.
 const ACCEPTS_PER_TURN: usize = 16;
 
+/// The longest queue of a listener that is accepted from when it closes, where the kernel does not tell its length.
+const LONGEST_QUEUE: usize = 65_536;
+
 /// How long accepting pauses after an error, unless a connection closes before.
 const RETRY_AFTER: Duration = Duration::from_millis(100);
 
@@ -48,6 +51,8 @@ pub(super) struct Listener<L> {
     pub(super) service: ServiceId,
     /// Connections may wait in the queue: an event said so, and accept has not returned `WouldBlock` since.
     readable: bool,
+    /// It is to close, once the connections that wait in its queue have been accepted: how many they still are.
+    closing: Option<usize>,
 }
 
 /// Whether the server drains when the first connection that it accepts has ended.
@@ -93,6 +98,15 @@ impl<L> Acceptor<L> {
         }
     }
 
+    /// Whether a warning may be written now: not too soon after the last one. It is taken as written.
+    fn may_warn(&mut self, now: Moment) -> bool {
+        let may_warn = self.warned.is_none_or(|warned| now >= warned + WARN_EVERY);
+        if may_warn {
+            self.warned = Some(now);
+        }
+        may_warn
+    }
+
     /// Counts a new connection of this source, unless that has as many as it may. Returns whether it was counted.
     fn count_in(&mut self, peer: &Address, max_per_ip: Option<u32>) -> bool {
         let (Some(most), Some(ip)) = (max_per_ip, peer.ip()) else { return true };
@@ -103,12 +117,25 @@ impl<L> Acceptor<L> {
     }
 }
 
+impl<L> Listener<L> {
+    fn note_accepted(&mut self) {
+        self.closing = self.closing.map(|left| left.saturating_sub(1));
+        self.readable &= self.closing != Some(0);
+    }
+
+    /// Its queue is empty.
+    fn note_empty(&mut self) {
+        self.readable = false;
+        self.closing = self.closing.map(|_| 0);
+    }
+}
+
 impl<S: Service, N: Net> Engine<S, N> {
     /// Adds a listener, whose connections `service` gets. Fails where [`Net::register_listener`] does.
     pub fn listen(&mut self, service: ServiceId, mut socket: N::Listener) -> std::io::Result<()> {
         let number = self.acceptor.listeners.last().map_or(0, |last| last.number + 1);
         self.net.register_listener(&mut socket, number)?;
-        self.acceptor.listeners.push(Listener { socket, number, service, readable: false });
+        self.acceptor.listeners.push(Listener { socket, number, service, readable: false, closing: None });
         Ok(())
     }
 
@@ -126,29 +153,33 @@ impl<S: Service, N: Net> Engine<S, N> {
 
     /// Accepts from each listener where connections wait, up to [`ACCEPTS_PER_TURN`].
     pub(super) fn accept_pending(&mut self) {
-        if self.can_accept() {
-            for listener in 0..self.acceptor.listeners.len() {
-                self.accept(listener, ACCEPTS_PER_TURN);
-            }
+        for listener in 0..self.acceptor.listeners.len() {
+            self.accept(listener, ACCEPTS_PER_TURN);
         }
     }
 
     /// Accepts up to `budget` connections from one listener, until its queue is empty or a limit is reached.
-    pub(super) fn accept(&mut self, index: usize, budget: usize) {
+    fn accept(&mut self, index: usize, budget: usize) {
         for _ in 0..budget {
-            let Some(listener) = self.acceptor.listeners.get_mut(index) else { return };
-            let pauses = self.acceptor.retry_at.is_some_and(|at| self.turn.now < at);
-            if !listener.readable || pauses || self.table.len() >= self.limits.max_connections {
+            let Some(listener) = self.acceptor.listeners.get_mut(index).filter(|listener| listener.readable) else {
+                return;
+            };
+            if self.table.len() >= self.limits.max_connections {
+                return self.warn_of_limit();
+            }
+            if self.acceptor.retry_at.is_some_and(|at| self.turn.now < at) {
                 return;
             }
             match self.net.accept(&mut listener.socket) {
                 Ok((stream, peer)) => {
                     self.acceptor.retry_at = None;
                     let service = listener.service;
-                    self.admit(service, stream, peer);
+                    let is_closing = listener.closing.is_some();
+                    listener.note_accepted();
+                    self.admit(service, stream, peer, is_closing);
                 }
                 Err(error) => match error.kind() {
-                    WouldBlock => listener.readable = false,
+                    WouldBlock => listener.note_empty(),
                     // The peer of this connection gave up while it waited; the next one is not affected.
                     Interrupted | ConnectionAborted => {}
                     _ => self.pause_accepting(&error),
@@ -157,9 +188,40 @@ impl<S: Service, N: Net> Engine<S, N> {
         }
     }
 
+    /// Closes the listeners of these services once the connections that wait there now have been accepted: closing
+    /// would reset them. Those that wait when the drain's time is up are reset.
+    pub(super) fn close_listeners(&mut self, of: impl Fn(ServiceId) -> bool) {
+        let Self { net, acceptor, .. } = self;
+        for listener in acceptor.listeners.iter_mut().filter(|listener| of(listener.service)) {
+            listener.closing = Some(net.waiting(&mut listener.socket).unwrap_or(LONGEST_QUEUE));
+            listener.readable = true;
+        }
+        // By number, because the list may change: an accepted connection may make its service retire.
+        let listeners = self.acceptor.listeners.iter().filter(|listener| listener.closing.is_some());
+        let numbers: Vec<u32> = listeners.map(|listener| listener.number).collect();
+        for number in numbers {
+            let found = self.acceptor.listeners.iter().position(|listener| listener.number == number);
+            if let Some(index) = found {
+                self.accept(index, LONGEST_QUEUE);
+            }
+        }
+        self.close_empty_listeners();
+    }
+
+    /// Closes the listeners that are to close and whose queues are empty.
+    pub(super) fn close_empty_listeners(&mut self) {
+        self.acceptor.listeners.retain(|listener| listener.closing != Some(0));
+    }
+
+    /// Connections that wait in the listeners' queues, as far as the kernel tells.
+    pub(super) fn waiting(&mut self) -> usize {
+        let Self { net, acceptor, .. } = self;
+        acceptor.listeners.iter_mut().filter_map(|listener| net.waiting(&mut listener.socket)).sum()
+    }
+
     /// Makes a connection of an accepted stream, or closes the stream where a limit forbids it. The service's greeting
     /// leaves at once: an accepted socket is writable from the start.
-    fn admit(&mut self, service: ServiceId, stream: N::Stream, peer: Address) {
+    fn admit(&mut self, service: ServiceId, stream: N::Stream, peer: Address, is_closing: bool) {
         self.turn.stats.accepted += 1;
         if !self.acceptor.count_in(&peer, self.limits.max_per_ip) {
             self.turn.stats.count_close(CloseReason::Limit);
@@ -176,12 +238,21 @@ impl<S: Service, N: Net> Engine<S, N> {
             self.acceptor.once = Once::Accepted(id);
         }
         self.call(id, |service, peer, out| service.opened(peer, out));
+        if is_closing {
+            self.drain_connection(id);
+        }
+    }
+
+    fn warn_of_limit(&mut self) {
+        if self.acceptor.may_warn(self.turn.now) {
+            let most = self.limits.max_connections;
+            log::warn!("{most} connections are open, as many as may be: the backlog holds new ones until one closes");
+        }
     }
 
     fn pause_accepting(&mut self, error: &std::io::Error) {
         self.acceptor.retry_at = Some(self.turn.now + RETRY_AFTER);
-        if self.acceptor.warned.is_none_or(|warned| self.turn.now >= warned + WARN_EVERY) {
-            self.acceptor.warned = Some(self.turn.now);
+        if self.acceptor.may_warn(self.turn.now) {
             let hint = if is_exhaustion(error) { "; raise 'ulimit -n' or allow fewer connections" } else { "" };
             log::warn!("cannot accept: {error}; the backlog holds new connections until it can{hint}");
         }

@@ -6,29 +6,40 @@
 //!
 //! The backlogs come first because closing a listener resets the connections in its queue.
 
+use std::time::Duration;
+
 use super::accept::Once;
+use super::connection::State;
 use super::net::Net;
 use super::{Engine, ServiceId};
 use crate::error::CloseReason;
 use crate::moment::Moment;
 use crate::service::{ConnId, Service};
 
+/// How soon a draining server looks whether connections may be closed, at first and at the latest.
+const FIRST_LOOK: Duration = Duration::from_millis(5);
+const LAST_LOOK: Duration = Duration::from_millis(80);
+
 /// How far the server has come on its way to the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
     Running,
-    /// What is still owed at this moment is dropped.
     Draining {
+        /// What is still owed at this moment is dropped.
         until: Moment,
+        /// When to look again which connections may be closed.
+        look_at: Moment,
+        /// How long after the look before.
+        look_after: Duration,
     },
     Stopped,
 }
 
 impl Stage {
-    /// When a drain ends, whatever is owed.
-    pub(super) fn until(self) -> Option<Moment> {
+    /// When a drain has to see to something.
+    pub(super) fn next(self) -> Option<Moment> {
         match self {
-            Self::Draining { until } => Some(until),
+            Self::Draining { until, look_at, .. } => Some(until.min(look_at)),
             Self::Running | Self::Stopped => None,
         }
     }
@@ -40,31 +51,18 @@ impl<S: Service, N: Net> Engine<S, N> {
         if self.stage != Stage::Running {
             return;
         }
-        self.stage = Stage::Draining { until: self.turn.now + self.limits.drain };
+        let now = self.turn.now;
+        self.stage =
+            Stage::Draining { until: now + self.limits.drain, look_at: now + FIRST_LOOK, look_after: FIRST_LOOK };
         self.close_listeners(|_| true);
-        self.datagrams.assume_arrivals();
+        self.datagrams.drain();
         for id in self.table.ids() {
             self.drain_connection(id);
         }
     }
 
-    /// Accepts what waits at the listeners of these services, then closes them.
-    fn close_listeners(&mut self, of: impl Fn(ServiceId) -> bool) {
-        let listeners = self.acceptor.listeners.iter().filter(|listener| of(listener.service));
-        // By number, because the list may change: an accepted connection may make its service retire.
-        let numbers: Vec<u32> = listeners.map(|listener| listener.number).collect();
-        for number in numbers {
-            self.acceptor.note_waiting(number);
-            let found = self.acceptor.listeners.iter().position(|listener| listener.number == number);
-            if let Some(index) = found {
-                self.accept(index, usize::MAX);
-            }
-        }
-        self.acceptor.listeners.retain(|listener| !of(listener.service));
-    }
-
     /// Has a connection read what has arrived by now and no more, at the pace at which its peer takes the answers.
-    fn drain_connection(&mut self, id: ConnId) {
+    pub(super) fn drain_connection(&mut self, id: ConnId) {
         let Self { net, table, .. } = self;
         let Some(connection) = table.get_mut(id) else { return };
         let arrived = connection.arrived(net);
@@ -86,6 +84,21 @@ impl<S: Service, N: Net> Engine<S, N> {
         }
     }
 
+    /// Closes the connections that have got all that they were owed, as soon as their peers' kernels say so: waiting for
+    /// a peer's own FIN would keep the server for as long as the peer likes, or for the linger limit.
+    fn leave(&mut self) {
+        for id in self.table.ids() {
+            let Self { net, table, .. } = self;
+            let Some(connection) = table.get_mut(id) else { continue };
+            if let State::Lingering(why) = connection.state()
+                && connection.may_leave(net)
+            {
+                self.close(id, why);
+            }
+        }
+        self.settle();
+    }
+
     /// Ends the loop after this turn, whatever is owed.
     pub(crate) fn stop(&mut self) {
         self.stage = Stage::Stopped;
@@ -94,7 +107,7 @@ impl<S: Service, N: Net> Engine<S, N> {
     /// Ends a drain when nothing is owed any more or its time is up; begins one when the first connection has ended
     /// and that was asked for.
     pub(super) fn check_drain(&mut self) {
-        let Stage::Draining { until } = self.stage else {
+        let Stage::Draining { until, look_at, look_after } = self.stage else {
             if let Once::Accepted(first) = self.acceptor.once
                 && self.stage == Stage::Running
                 && !self.table.contains(first)
@@ -103,8 +116,15 @@ impl<S: Service, N: Net> Engine<S, N> {
             }
             return;
         };
+        self.close_empty_listeners();
         self.close_datagrams(true);
+        if self.turn.now >= look_at {
+            self.leave();
+            let look_after = (look_after * 2).min(LAST_LOOK);
+            self.stage = Stage::Draining { until, look_at: self.turn.now + look_after, look_after };
+        }
         if self.turn.now >= until {
+            self.acceptor.listeners.clear();
             let late = self.table.ids();
             if !late.is_empty() && !self.limits.drain.is_zero() {
                 log::warn!("shutting down with {} connections still open: the drain's time is up", late.len());
@@ -123,7 +143,7 @@ impl<S: Service, N: Net> Engine<S, N> {
     /// Whether a drain has nothing left to wait for.
     pub(super) fn is_drained(&self) -> bool {
         let is_draining = matches!(self.stage, Stage::Draining { .. });
-        is_draining && self.table.len() == 0 && self.datagrams.are_idle()
+        is_draining && self.table.len() == 0 && self.acceptor.listeners.is_empty() && self.datagrams.are_idle()
     }
 
     pub(super) fn is_running(&self) -> bool {

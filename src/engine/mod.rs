@@ -55,6 +55,10 @@ const SCRATCH: usize = 64 << 10;
 /// The shortest time between two log lines of one warning that any packet could cause.
 const WARN_EVERY: Duration = Duration::from_secs(10);
 
+/// Bytes that the steps of one turn move, in and out together, before the rest waits for the next turn: the listeners and
+/// the datagrams are not to wait for long.
+const TURN_BYTES: u64 = 1 << 20;
+
 /// With exact time: events, or datagram sockets, between two runs of overdue timers.
 const TIMERS_EVERY: usize = 4;
 
@@ -83,6 +87,8 @@ pub struct Engine<S, N: Net> {
     datagrams: Datagrams<N::Datagram>,
     /// The run queue: connections whose step left something that no further event will tell of.
     runnable: VecDeque<ConnId>,
+    /// Bytes moved, in and out together, when the turn began.
+    spent: u64,
     timers: Timers,
     sweep: Sweep,
     stage: Stage,
@@ -133,6 +139,7 @@ impl<S: Service, N: Net> Engine<S, N> {
             acceptor: Acceptor::default(),
             datagrams: Datagrams::new(limits.udp_budget, seed),
             runnable: VecDeque::new(),
+            spent: 0,
             timers: Timers::default(),
             sweep: Sweep::default(),
             stage: Stage::Running,
@@ -164,15 +171,22 @@ impl<S: Service, N: Net> Engine<S, N> {
     pub fn dispatch(&mut self, events: impl IntoIterator<Item = Event>, clock: Clock<'_>) -> bool {
         self.began = clock();
         self.turn.now = self.began;
+        self.sweep.may_judge = true;
+        self.spent = self.turn.stats.bytes_in + self.turn.stats.bytes_out;
+        // Connections that the last turn left to do come first.
+        let is_behind = !self.runnable.is_empty();
         let mut count = 0;
         for event in events {
-            self.deliver(event, clock);
+            self.deliver(event, is_behind, clock);
             count += 1;
             self.run_overdue(count, clock);
         }
         // Timers come before the run queue: a connection that a timer resumes has its step in this turn.
         let was_due = self.expire(clock);
         for _ in 0..self.runnable.len() {
+            if self.has_spent_enough() {
+                break;
+            }
             if let Some(id) = self.runnable.pop_front() {
                 self.step(id, clock);
             }
@@ -185,13 +199,16 @@ impl<S: Service, N: Net> Engine<S, N> {
     }
 
     #[inline(always)]
-    fn deliver(&mut self, event: Event, clock: Clock<'_>) {
+    fn deliver(&mut self, event: Event, is_behind: bool, clock: Clock<'_>) {
         match event {
             Event::Connection(id, readiness) => {
                 // None: the event is stale, its connection has been closed.
+                let has_to_wait = is_behind || self.has_spent_enough();
                 let Some(connection) = self.table.get_mut(id) else { return };
                 connection.apply(readiness);
-                if !connection.is_queued() {
+                if has_to_wait {
+                    connection.enqueue(id, &mut self.runnable);
+                } else if !connection.is_queued() {
                     self.step(id, clock);
                 }
             }
@@ -199,8 +216,14 @@ impl<S: Service, N: Net> Engine<S, N> {
             Event::Datagram { number, readable, writable } => self.datagram_ready(number, readable, writable),
             Event::Line(service, text) => self.with(service, self.turn.now, |service, out| service.line(&text, out)),
             Event::LinesEnded(service) => self.with(service, self.turn.now, |service, out| service.lines_ended(out)),
+            Event::More => self.sweep.may_judge = false,
             Event::Drain => self.drain(),
         }
+    }
+
+    /// Whether steps have moved so many bytes in this turn that listeners, datagrams and the poll are to come first.
+    fn has_spent_enough(&self) -> bool {
+        self.turn.stats.bytes_in + self.turn.stats.bytes_out > self.spent + TURN_BYTES
     }
 
     /// With exact time: runs overdue timers now, bounded, so that reads are not starved. `count` is the number of
@@ -271,13 +294,14 @@ impl<S: Service, N: Net> Engine<S, N> {
         if !self.runnable.is_empty() || self.can_accept() || self.datagrams.has_arrivals() || self.is_drained() {
             return Some(self.turn.now);
         }
-        let moments = [self.timers.next(), self.sweep.next(), self.acceptor.retry_at(), self.stage.until()];
+        let moments = [self.timers.next(), self.sweep.next(), self.acceptor.retry_at(), self.stage.next()];
         moments.into_iter().flatten().min()
     }
 
     /// The counters as of now, with the datagrams that the kernel has dropped.
     pub fn stats(&mut self) -> Stats {
         let mut stats = self.turn.stats;
+        stats.waiting = self.waiting() as u64;
         stats.dropped += self.net.kernel_drops(self.datagrams.sockets());
         stats
     }

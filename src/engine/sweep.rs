@@ -27,6 +27,10 @@ pub(super) struct Sweep {
     slot: usize,
     /// The shortest limit that this pass has met so far.
     shortest: Option<Duration>,
+    /// All events are known: what waits in the kernel unseen would speak for a connection.
+    pub(super) may_judge: bool,
+    /// The next part is overdue, and one turn has been let by since.
+    is_late: bool,
 }
 
 impl Sweep {
@@ -69,9 +73,14 @@ fn interval_for(limit: Duration) -> Duration {
 impl<S: Service, N: Net> Engine<S, N> {
     /// Does the next part of the pass, if it is due: closes the connections whose limit is over.
     pub(super) fn sweep(&mut self) {
-        if self.sweep.next.is_none_or(|next| self.turn.now < next) {
+        let Some(next) = self.sweep.next.filter(|next| *next <= self.turn.now) else { return };
+        // After a stop of the process, or a long turn, connections look idle whose bytes wait in the kernel: one poll
+        // comes first.
+        let was_late = std::mem::replace(&mut self.sweep.is_late, self.turn.now.since(next) > self.sweep.interval);
+        if !self.sweep.may_judge || self.sweep.is_late && !was_late {
             return;
         }
+        self.sweep.is_late = false;
         let slots = self.table.slots();
         let end = (self.sweep.slot + slots.div_ceil(PARTS as usize)).min(slots);
         for slot in self.sweep.slot..end {

@@ -66,6 +66,7 @@ pub struct Handle {
 #[derive(Debug)]
 pub(super) enum Request {
     Shutdown,
+    Stop,
     Stats(Sender<Stats>),
     Line(ServiceId, Vec<u8>),
 }
@@ -74,6 +75,11 @@ impl Handle {
     /// Shuts the reactor down as SIGTERM would: answers that are owed are given first.
     pub fn shutdown(&self) {
         self.ask(Request::Shutdown);
+    }
+
+    /// Ends the reactor at once, after the turn that it is in, whatever is owed.
+    pub fn stop(&self) {
+        self.ask(Request::Stop);
     }
 
     /// The counters, as of the reactor's next turn; `None` when the reactor has gone. It waits for that turn: on the

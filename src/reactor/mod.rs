@@ -23,6 +23,7 @@ mod signals;
 mod socket;
 mod socket_file;
 mod stream;
+mod tcp_info;
 mod token;
 mod turn;
 
@@ -80,7 +81,8 @@ pub struct Reactor<S> {
     clock: Clock,
     engine: Engine<S, Sockets>,
     handle: Handle,
-    requests: Receiver<Request>,
+    /// What handles ask for; `None` once the reactor has ended.
+    requests: Option<Receiver<Request>>,
     signals: Option<Signals>,
     console: Option<(Console, ServiceId)>,
     /// Events from signals, handles and the console, for the engine.
@@ -134,7 +136,7 @@ impl<S: Service> Reactor<S> {
             clock: Clock::start(),
             engine: Engine::new(Sockets::new(poll), limits, seed),
             handle,
-            requests,
+            requests: Some(requests),
             signals: None,
             console: None,
             own_events: Vec::new(),
@@ -287,5 +289,15 @@ mod tests {
         lost.fetch_add(1, Relaxed);
         assert_eq!(snapshot.to_string(), printed);
         assert_eq!(reactor.stats().log_lost, 4);
+    }
+
+    #[test]
+    fn handle_of_a_reactor_that_has_ended_is_not_kept_waiting() {
+        let mut reactor = Reactor::<Echo>::new(Limits::default()).unwrap();
+        let handle = reactor.handle();
+        handle.stop();
+        assert_eq!(reactor.run().unwrap(), Ending::Drained);
+        assert!(handle.stats().is_none());
+        handle.shutdown();
     }
 }

@@ -11,6 +11,7 @@ use mio::{Interest, Poll};
 use super::datagram::{self, Datagram, Headers};
 use super::listener::Listener;
 use super::stream::Stream;
+use super::tcp_info;
 use super::token::Token;
 use crate::endpoint::Address;
 use crate::engine::{Batch, Net};
@@ -38,6 +39,22 @@ impl Net for Sockets {
 
     fn accept(&mut self, listener: &mut Listener) -> io::Result<(Stream, Address)> {
         listener.accept()
+    }
+
+    fn waiting(&mut self, listener: &mut Listener) -> Option<usize> {
+        match listener {
+            Listener::Tcp(socket) => tcp_info::waiting(socket).ok(),
+            Listener::Unix { .. } => None,
+        }
+    }
+
+    fn is_acknowledged(&mut self, stream: &mut Stream) -> bool {
+        match stream {
+            // A connection that is broken has nobody to harm.
+            Stream::Tcp(stream) => tcp_info::is_acknowledged(stream).unwrap_or(true),
+            // What was sent is in the receiver's queue already (unix(7)).
+            Stream::Unix(_) => true,
+        }
     }
 
     fn connect(&mut self, to: &Address, from: Option<IpAddr>) -> io::Result<Stream> {

@@ -4,7 +4,7 @@
 //! a drain takes in all that arrived before it.
 
 use std::io;
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{Receiver, Sender};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -12,7 +12,7 @@ use nix::sys::signal::Signal;
 use super::handle::Request;
 use super::signals::Signals;
 use super::token::Token;
-use super::{Ending, Reactor, Status};
+use super::{EVENTS, Ending, Reactor, Status};
 use crate::engine::{Event, Readiness};
 use crate::error::Error;
 use crate::service::Service;
@@ -47,7 +47,12 @@ impl<S: Service> Reactor<S> {
         self.relay(own);
         self.answer_stats();
         self.print();
-        Ok(self.status())
+        let status = self.status();
+        if status != Status::Running {
+            // A handle that asks for something now is not to wait for it.
+            self.requests = None;
+        }
+        Ok(status)
     }
 
     fn poll(&mut self, wait: Option<Duration>) -> Result<(), Error> {
@@ -67,7 +72,9 @@ impl<S: Service> Reactor<S> {
     fn dispatch(&mut self) -> OwnSources {
         let Self { engine, events, clock, .. } = self;
         let mut own = OwnSources::default();
-        let was_busy = engine.dispatch(events.iter().filter_map(|event| own.route(event)), &|| clock.now());
+        let more = (events.iter().count() == EVENTS).then_some(Event::More);
+        let found = events.iter().filter_map(|event| own.route(event)).chain(more);
+        let was_busy = engine.dispatch(found, &|| clock.now());
         let began = engine.began();
         if !events.is_empty() {
             self.last_event = began;
@@ -114,9 +121,10 @@ impl<S: Service> Reactor<S> {
     }
 
     fn take_requests(&mut self) {
-        while let Ok(request) = self.requests.try_recv() {
+        while let Some(Ok(request)) = self.requests.as_ref().map(Receiver::try_recv) {
             match request {
                 Request::Shutdown => self.own_events.push(Event::Drain),
+                Request::Stop => self.engine.stop(),
                 Request::Line(service, text) => self.own_events.push(Event::Line(service, text)),
                 Request::Stats(reply) => self.stats_requests.push(StatsRequest::Reply(reply)),
             }

@@ -227,3 +227,28 @@ fn at_the_bound_on_all_buffers_the_largest_holder_is_closed() {
         assert_eq!(server.asks(client, "\n"), "pong\n");
     }
 }
+
+#[test]
+fn many_that_flood_leave_room_in_each_turn_for_a_newcomer() {
+    let mut server = ping();
+    let clients: Vec<usize> = (0..300).map(|_| server.open_with_room(2_000)).collect();
+    for client in &clients {
+        server.says(*client, "ping\n".repeat(13_000));
+    }
+    let newcomer = server.connect();
+    server.says(newcomer, "ping\n");
+    let before = server.stats();
+    let mut turns = 0;
+    while server.hears(newcomer).is_empty() {
+        server.turn();
+        turns += 1;
+        let moved = server.stats().bytes_in - before.bytes_in;
+        assert!(moved <= turns * (2 << 20), "{moved} bytes in {turns} turns");
+    }
+    // Its turn comes after those that were there before, and no later.
+    assert!(turns <= 30, "{turns} turns");
+    for client in clients {
+        server.settle();
+        assert!(!server.hears(client).is_empty());
+    }
+}

@@ -5,7 +5,11 @@ use pingpong::CloseReason;
 use pingpong::engine::Usage;
 use pingpong::service::{Echo, Framing, Hello, Ping, Service};
 
+use std::time::Duration;
+
 use crate::{SECOND, congested_connection_limited, echo, hello, hello_limited, ping, thinking_connection};
+
+const MILLI: Duration = Duration::from_millis(1);
 
 #[track_caller]
 fn assert_stopped<S: Service>(server: &mut Server<S>) {
@@ -38,6 +42,7 @@ fn pipelined_and_delayed_answers_are_given_first() {
     let mut server = hello();
     let client = server.open();
     server.says(client, "Michael\nTracy\nBob\n");
+    server.kernel.borrow_mut().connections[client].is_slow = true;
     server.shut_down();
     server.settle();
     server.pass(3 * SECOND);
@@ -301,4 +306,71 @@ fn answers_that_could_not_be_sent_in_time_are_counted_as_lost() {
     server.pass(SECOND);
     assert_eq!(server.stats().dropped, 2);
     assert_stopped(&mut server);
+}
+
+#[test]
+fn clients_that_are_owed_nothing_are_left_at_once() {
+    let mut server = echo();
+    let (quiet, recent, slow) = (server.open(), server.open(), server.open());
+    assert_eq!(server.asks(recent, "x"), "x");
+    assert_eq!(server.asks(slow, "x"), "x");
+    server.kernel.borrow_mut().connections[slow].is_slow = true;
+    server.shut_down();
+    assert!(server.is_closed(quiet) && server.is_closed(recent));
+    // The last bytes are under way: closing could destroy them.
+    server.pass(30 * MILLI);
+    server.assert_open(slow);
+    server.kernel.borrow_mut().connections[slow].is_slow = false;
+    server.pass(50 * MILLI);
+    assert!(server.is_closed(slow));
+    assert_stopped(&mut server);
+}
+
+#[test]
+fn client_that_speaks_after_the_shutdown_is_not_reset() {
+    let mut server = echo();
+    let client = server.open();
+    server.kernel.borrow_mut().connections[client].is_slow = true;
+    server.shut_down();
+    server.says(client, "too late");
+    server.kernel.borrow_mut().connections[client].is_slow = false;
+    server.pass(SECOND);
+    assert!(server.is_closed(client));
+    assert!(!server.kernel.borrow().connections[client].client_was_reset);
+}
+
+#[test]
+fn backlog_beyond_the_limit_is_accepted_as_places_become_free() {
+    let mut server = Server::limited(Hello::new(Framing::Line, SECOND), |limits| limits.max_connections = 2);
+    let clients: Vec<usize> = (0..6).map(|_| server.connect()).collect();
+    for client in &clients {
+        server.says(*client, "X\n");
+    }
+    server.settle();
+    assert_eq!(server.stats().waiting, 4);
+    server.shut_down();
+    for pair in clients.chunks(2) {
+        server.pass(SECOND);
+        for client in pair {
+            assert_eq!(server.hears_out(*client), "Welcome!\nHello, X!\n");
+        }
+    }
+    assert_stopped(&mut server);
+    assert_eq!(server.stats().accepted, 6);
+}
+
+#[test]
+fn flood_of_datagrams_does_not_keep_a_draining_server() {
+    let mut server = echo();
+    server.bind("127.0.0.1:50007");
+    server.shut_down();
+    let mut turns = 0;
+    while !server.engine.is_stopped() {
+        for _ in 0..200 {
+            server.arrives(0, "127.0.0.1:4000", "x");
+        }
+        server.turn();
+        turns += 1;
+        assert!(turns < 1000, "it receives for ever");
+    }
 }

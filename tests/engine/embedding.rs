@@ -229,8 +229,9 @@ fn paused_connection_is_offered_its_rest_again_when_it_goes_on() {
 
 #[test]
 fn paused_connection_is_offered_nothing_by_a_shutdown_either() {
-    let (mut server, first, _) = room_with_two();
+    let (mut server, first, second) = room_with_two();
     server.asks(first, "wait\ntag\n");
+    server.kernel.borrow_mut().connections[second].is_slow = true;
     server.shut_down();
     server.settle();
     assert_eq!(server.hears(first), "");

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use fake::server::Server;
-use pingpong::service::{Echo, Framing, Hello, Service};
+use pingpong::engine::Event;
+use pingpong::service::{Echo, Framing, Hello, Ping, Service};
 use pingpong::{CloseReason, Limits, Moment};
 
 use crate::{SECOND, congested_connection_limited, hello, hello_limited, ping, thinking_connection};
@@ -224,4 +225,42 @@ fn short_limit_beside_a_long_one_is_kept_in_time() {
     assert_closed_in_time(&mut server, idle, Duration::ZERO);
     assert!(server.pass(20 * LIMIT) <= 16, "and then the long one alone counts");
     server.assert_open(slow);
+}
+
+#[test]
+fn talkers_whose_bytes_wait_in_the_kernel_are_not_idle() {
+    let mut server = Server::limited(Ping::new(Framing::Line), |limits| limits.idle_timeout = Some(2 * SECOND));
+    let clients: Vec<usize> = (0..100).map(|_| server.open()).collect();
+    for client in &clients {
+        assert_eq!(server.asks(*client, "ping\n"), "pong\n");
+    }
+    // The process is stopped while they speak. Events come in batches, and the clock has leapt.
+    for client in &clients {
+        server.says(*client, "ping\n");
+    }
+    server.leap(3 * SECOND);
+    let mut events = server.kernel.borrow_mut().poll(|| true);
+    while !events.is_empty() {
+        let batch: Vec<Event> = events.drain(..events.len().min(10)).collect();
+        let more = (!events.is_empty()).then_some(Event::More);
+        server.dispatch(batch.into_iter().chain(more).collect());
+    }
+    server.settle();
+    for client in clients {
+        assert_eq!(server.hears(client), "pong\n");
+    }
+    assert_eq!(server.stats().closes(CloseReason::Idle), 0);
+}
+
+#[test]
+fn stop_of_the_process_within_a_turn_makes_nobody_idle() {
+    let mut server = Server::limited(Ping::new(Framing::Line), |limits| limits.idle_timeout = Some(2 * SECOND));
+    let client = server.open();
+    assert_eq!(server.asks(client, "ping\n"), "pong\n");
+    server.leap(3 * SECOND);
+    // The clock has leapt after the poll, which found nothing.
+    server.dispatch(Vec::new());
+    assert_eq!(server.asks(client, "ping\n"), "pong\n");
+    server.pass(3 * SECOND);
+    server.assert_closed(client, CloseReason::Idle);
 }

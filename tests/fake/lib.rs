@@ -92,6 +92,8 @@ pub struct Connection {
     pub reads: usize,
     /// For a connection that the engine has dialled.
     outcome: Option<Outcome>,
+    /// The client's kernel has not acknowledged what was sent.
+    pub is_slow: bool,
 }
 
 /// What has become of a dialled connection.
@@ -187,6 +189,7 @@ impl World {
             boundary: usize::MAX,
             reads: 0,
             outcome: None,
+            is_slow: false,
         });
         number
     }
@@ -205,6 +208,9 @@ impl World {
     pub fn client_sends_urgent(&mut self, client: usize, bytes: &[u8]) {
         self.client_sends(client, bytes);
         let connection = &mut self.connections[client];
+        if connection.server_closed {
+            return;
+        }
         connection.mark = Some(connection.inbound.len() - 1);
         connection.urgent = true;
     }

@@ -84,6 +84,14 @@ impl Net for FakeNet {
         Ok((FakeStream { kernel: self.0.clone(), number }, address))
     }
 
+    fn waiting(&mut self, _: &mut FakeListener) -> Option<usize> {
+        Some(self.0.borrow().backlog.len())
+    }
+
+    fn is_acknowledged(&mut self, stream: &mut FakeStream) -> bool {
+        !self.0.borrow().connections[stream.number].is_slow
+    }
+
     fn connect(&mut self, to: &Address, _: Option<IpAddr>) -> io::Result<FakeStream> {
         let mut world = self.0.borrow_mut();
         world.dialled.push(to.clone());

@@ -178,6 +178,12 @@ impl<T> Connection<T> {
         Ok(0)
     }
 
+    /// Whether closing it now destroys nothing and surprises nobody: the peer's kernel has all that was sent, and nothing
+    /// waits unread.
+    pub(in crate::engine) fn may_leave<N: Net<Stream = T>>(&mut self, net: &mut N) -> bool {
+        net.is_acknowledged(&mut self.stream) && self.arrived(net).unwrap_or(0) == 0
+    }
+
     /// Sends our FIN behind what has been sent.
     pub(in crate::engine) fn shut_down<N: Net<Stream = T>>(&mut self, net: &mut N) -> std::io::Result<()> {
         net.shutdown_write(&mut self.stream)?;

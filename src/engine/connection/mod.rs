@@ -284,7 +284,7 @@ impl<T> Connection<T> {
         match self.state {
             State::Lingering(why) => limit(self.active_at, limits.linger, why),
             _ if self.has_unsent() => limit(self.progress_at, limits.stall_timeout, CloseReason::Stall),
-            State::Open if !self.paused && !self.wants_service() => {
+            State::Open if !self.paused && !self.is_runnable() => {
                 limits.idle_timeout.and_then(|timeout| limit(self.active_at, timeout, CloseReason::Idle))
             }
             State::Connecting | State::Open | State::Finishing(_) => None,

@@ -19,7 +19,7 @@ use std::num::NonZeroU32;
 use slab::Slab;
 
 use super::budget::Budget;
-use super::net::{Batch, Net};
+use super::net::{BATCH, Batch, Net};
 use super::timers::Due;
 use super::{Clock, Engine, ServiceId};
 use crate::endpoint::Address;
@@ -32,6 +32,10 @@ pub(super) use socket::{Asks, DatagramSocket};
 /// Batches received from one socket in one turn. A socket with more stays ready for the next turn, so that it does not
 /// hold up the other sources.
 const RECEIVES_PER_TURN: usize = 4;
+
+/// Receives per socket while the server drains: more than a receive buffer of 8 MiB holds of the smallest datagrams, each
+/// of which takes 768 bytes of it at least.
+const RECEIVES_PER_DRAIN: usize = (8 << 20) / 768 / BATCH + 1;
 
 /// The datagram sockets, and what they share.
 #[derive(Debug)]
@@ -80,9 +84,11 @@ impl<D> Datagrams<D> {
         !self.ready.is_empty()
     }
 
-    /// Assumes that every socket has something to read, though no event said so.
-    pub(super) fn assume_arrivals(&mut self) {
+    /// The server drains: every socket is read once more, though no event said so, and for no longer than a full receive
+    /// buffer lasts.
+    pub(super) fn drain(&mut self) {
         for (_, socket) in &mut self.sockets {
+            socket.receives_left = RECEIVES_PER_DRAIN;
             socket.note_arrival(&mut self.ready);
         }
     }
@@ -158,7 +164,10 @@ impl<S: Service, N: Net> Engine<S, N> {
     fn receive(&mut self, number: u32, clock: Clock<'_>) -> bool {
         for _ in 0..RECEIVES_PER_TURN {
             let Self { net, datagrams: Datagrams { sockets, batch, .. }, turn, exact, .. } = self;
-            let Some(socket) = sockets.get_mut(number as usize) else { return false };
+            let Some(socket) = sockets.get_mut(number as usize).filter(|socket| socket.receives_left > 0) else {
+                return false;
+            };
+            socket.receives_left -= 1;
             batch.clear();
             let more = match net.receive(&mut socket.socket, batch) {
                 Ok(more) => more,

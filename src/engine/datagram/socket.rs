@@ -37,6 +37,8 @@ pub(in crate::engine) struct DatagramSocket<D> {
     pub(in crate::engine) asks: Option<Asks>,
     /// There may be something to read, and the socket is in `Datagrams::ready`.
     pub(super) readable: bool,
+    /// Batches that are still received: without end, until the server drains.
+    pub(super) receives_left: usize,
     queue: SendQueue,
     retry: Retry,
 }
@@ -64,7 +66,17 @@ pub(in crate::engine) struct Asks {
 impl<D> DatagramSocket<D> {
     pub(super) fn new(socket: D, number: u32, service: ServiceId, local: Address, asks: Option<Asks>) -> Self {
         let queue = SendQueue::default();
-        Self { socket, number, service, local, asks, readable: false, queue, retry: Retry::Idle }
+        Self {
+            socket,
+            number,
+            service,
+            local,
+            asks,
+            readable: false,
+            receives_left: usize::MAX,
+            queue,
+            retry: Retry::Idle,
+        }
     }
 
     /// Whether nothing is left to read or to send.
