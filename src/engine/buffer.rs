@@ -6,16 +6,19 @@
 
 use std::fmt;
 
+use super::store::{MAX_SMALL, Store};
+
 /// Spare buffers kept at most.
 const MAX_SPARES: usize = 64;
 
-/// A returned buffer of more bytes than this is freed.
-const MAX_SPARE_SIZE: usize = 16 << 10;
+/// Of these so many may be large. One that is larger still is freed.
+const MAX_LARGE_SPARES: usize = 8;
+const MAX_SPARE_SIZE: usize = 128 << 10;
 
 /// Bytes in order: appended at the end, taken from the front.
 #[derive(Default)]
 pub(super) struct Buffer {
-    bytes: Vec<u8>,
+    bytes: Store,
     /// The bytes held are `bytes[start..]`; those before were taken.
     start: usize,
     /// The first `scanned` of the bytes held hold no LF.
@@ -43,7 +46,7 @@ impl Buffer {
     /// The bytes to offer to the service: the message that it put back, or else all. And how many of them, from the
     /// front, hold no LF.
     pub(super) fn offer(&mut self) -> (&mut [u8], usize) {
-        let rest = &mut self.bytes[self.start..];
+        let rest = &mut self.bytes.as_mut_slice()[self.start..];
         let length = if self.put_back == 0 { rest.len() } else { self.put_back };
         (&mut rest[..length], self.scanned)
     }
@@ -74,6 +77,9 @@ pub(super) struct Pool {
     /// Boxed as they are lent: lending a spare one allocates nothing.
     #[allow(clippy::vec_box)]
     spares: Vec<Box<Buffer>>,
+    /// Those with a mapping of their own.
+    #[allow(clippy::vec_box)]
+    large_spares: Vec<Box<Buffer>>,
     /// Capacity of all lent buffers together, in bytes.
     lent: usize,
     /// The most that `lent` may be.
@@ -82,7 +88,7 @@ pub(super) struct Pool {
 
 impl Pool {
     pub(super) fn new(limit: usize) -> Self {
-        Self { spares: Vec::new(), lent: 0, limit }
+        Self { spares: Vec::new(), large_spares: Vec::new(), lent: 0, limit }
     }
 
     /// Appends to `lent`, lending a buffer where there is none. Inlined for the common case, in which `bytes` is empty.
@@ -96,19 +102,17 @@ impl Pool {
 
     fn extend(&mut self, lent: &mut Lent, bytes: &[u8]) {
         let buffer = lent.get_or_insert_with(|| {
-            let buffer = self.spares.pop().unwrap_or_default();
+            let spares = if bytes.len() > MAX_SMALL { &mut self.large_spares } else { &mut self.spares };
+            let buffer = spares.pop().unwrap_or_default();
             self.lent += buffer.bytes.capacity();
             buffer
         });
         let before = buffer.bytes.capacity();
-        if buffer.bytes.is_empty() {
-            // Exactly as large as what is left of a read; a buffer that goes on growing doubles as usual.
-            buffer.bytes.reserve_exact(bytes.len());
-        } else if buffer.start > buffer.bytes.len() / 2 {
-            buffer.bytes.drain(..buffer.start);
+        if buffer.start > buffer.bytes.len() / 2 {
+            buffer.bytes.drop_front(buffer.start);
             buffer.start = 0;
         }
-        buffer.bytes.extend_from_slice(bytes);
+        buffer.bytes.extend(bytes);
         self.lent += buffer.bytes.capacity() - before;
     }
 
@@ -126,12 +130,17 @@ impl Pool {
     pub(super) fn take_back(&mut self, lent: &mut Lent) {
         let Some(mut buffer) = lent.take() else { return };
         self.lent -= buffer.bytes.capacity();
-        if self.spares.len() < MAX_SPARES && buffer.bytes.capacity() <= MAX_SPARE_SIZE {
+        let (spares, most) = match buffer.bytes.capacity() {
+            ..=MAX_SMALL => (&mut self.spares, MAX_SPARES),
+            ..=MAX_SPARE_SIZE => (&mut self.large_spares, MAX_LARGE_SPARES),
+            _ => return,
+        };
+        if spares.len() < most {
             buffer.bytes.clear();
             buffer.start = 0;
             buffer.scanned = 0;
             buffer.put_back = 0;
-            self.spares.push(buffer);
+            spares.push(buffer);
         }
     }
 

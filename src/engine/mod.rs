@@ -23,6 +23,7 @@ mod effects;
 mod event;
 mod host;
 mod net;
+mod store;
 mod sweep;
 mod table;
 mod timers;

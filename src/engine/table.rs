@@ -8,6 +8,9 @@ use slab::Slab;
 use super::connection::Connection;
 use crate::service::ConnId;
 
+/// Slots that an empty table keeps.
+const MAX_SPARE_SLOTS: usize = 1024;
+
 #[derive(Debug)]
 pub(super) struct Table<T> {
     slab: Slab<Connection<T>>,
@@ -40,7 +43,12 @@ impl<T> Table<T> {
     }
 
     pub(super) fn remove(&mut self, id: ConnId) -> Option<Connection<T>> {
-        self.contains(id).then(|| self.slab.remove(id.slot()))
+        let removed = self.contains(id).then(|| self.slab.remove(id.slot()));
+        if self.slab.is_empty() && self.slab.capacity() > MAX_SPARE_SLOTS {
+            // A burst is over: its memory goes back.
+            self.slab = Slab::new();
+        }
+        removed
     }
 
     /// The connection in this slot, if there is one.
