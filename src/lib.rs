@@ -127,7 +127,7 @@
 //!   ([`Net::short_read_drains`](engine::Net::short_read_drains), `engine/connection/io.rs`).
 //! - **Writability is watched only while output waits** on UDP and Unix sockets: otherwise each datagram sent, or each
 //!   read of the peer, raises an edge ([`Net::arm_stream`](engine::Net::arm_stream)).
-//! - **A step reads, serves and writes**, in this order (`engine/turn.rs`). No write is armed by hand, so that none is
+//! - **A step reads, serves and writes**, in this order (`engine/step.rs`). No write is armed by hand, so that none is
 //!   forgotten.
 //! - **An unconnected Unix datagram socket is always writable**, and reports that anew for every datagram that a full
 //!   receiver refuses. A timer tries again, with back-off; waiting for the event would spin

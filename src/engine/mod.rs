@@ -4,7 +4,7 @@
 //! leaves to its services what bytes mean. `reactor` drives it with mio and CLOCK_MONOTONIC; tests drive it with
 //! scripted sockets and a virtual clock. It knows no poll and no concrete service.
 //!
-//! - `turn`: a connection's step: read, serve, write; `connection`: its state, and what follows from the state
+//! - `step`: one step of a connection: read, serve, write; `connection`: its state, and what follows from the state
 //! - `effects`: carries out what services ask for beyond an answer; `host`: calls for the engine's owner between turns
 //! - `accept`, `dial`, `datagram`, `drain`, `sweep`: the other work of a turn
 //! - `table`, `buffer`, `timers`, `budget`: the data that this work is done on
@@ -23,10 +23,10 @@ mod effects;
 mod event;
 mod host;
 mod net;
+mod step;
 mod sweep;
 mod table;
 mod timers;
-mod turn;
 
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -5,7 +5,7 @@
 //! done in four parts, so that a large table does not hold up the loop. A pass that meets no limit is the last one: an
 //! idle server is not woken.
 //!
-//! `turn` schedules a limit when a connection comes under it; `Engine::dispatch` calls `sweep` in each turn.
+//! `step` schedules a limit when a connection comes under it; `Engine::dispatch` calls `sweep` in each turn.
 
 use std::time::Duration;
 
