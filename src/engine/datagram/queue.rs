@@ -1,22 +1,20 @@
 //! The datagrams of one socket that wait for room: in its send buffer, or at a Unix receiver that does not read.
 //!
-//! Each receiver has a lane, whose datagrams leave in order. The queue is bounded; where receivers are to blame for the
-//! lack of room, so is each lane, so that a receiver which never reads cannot use up the room of the others. Nothing
-//! here sends: `socket` does.
+//! Each receiver has a lane, whose datagrams leave in order. The queue is bounded, and each lane to a share of it, so that
+//! a receiver which never reads cannot use up the room of the others. Nothing here sends: `socket` does.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 
 use crate::endpoint::Address;
 
-/// Datagrams in a queue at most.
-const MAX_COUNT: usize = 1024;
+/// Datagrams in a lane at most, and their bytes.
+const LANE_COUNT: usize = 1024;
+const LANE_BYTES: usize = 1 << 20;
 
-/// Bytes in a queue at most.
-const MAX_BYTES: usize = 1 << 20;
-
-/// A bounded lane has one of this many parts of either.
-const SHARES: usize = 16;
+/// Datagrams in a queue at most, and their bytes: those of eight full lanes.
+const MAX_COUNT: usize = 8 * LANE_COUNT;
+const MAX_BYTES: usize = 8 * LANE_BYTES;
 
 /// The datagrams that wait, by receiver.
 #[derive(Debug, Default)]
@@ -74,15 +72,14 @@ impl SendQueue {
         !self.lanes.is_empty() && self.lanes.contains_key(to)
     }
 
-    /// Appends a datagram to its receiver's lane. Returns false where the queue is full, or the lane where `is_shared`
-    /// bounds it.
-    pub(super) fn push(&mut self, to: &Address, waiting: Waiting, is_shared: bool) -> bool {
+    /// Appends a datagram to its receiver's lane. Returns false where the queue or the lane is full.
+    pub(super) fn push(&mut self, to: &Address, waiting: Waiting) -> bool {
         let length = waiting.bytes.len();
         if self.count >= MAX_COUNT || self.bytes + length > MAX_BYTES {
             return false;
         }
-        if let Some(lane) = self.lanes.get(to).filter(|_| is_shared)
-            && (lane.queue.len() >= MAX_COUNT / SHARES || lane.bytes + length > MAX_BYTES / SHARES)
+        if let Some(lane) = self.lanes.get(to)
+            && (lane.queue.len() >= LANE_COUNT || lane.bytes + length > LANE_BYTES)
         {
             return false;
         }
@@ -144,18 +141,17 @@ mod tests {
     #[test]
     fn one_receiver_has_its_share_and_no_more() {
         let mut queue = SendQueue::default();
-        let kept = (0..MAX_COUNT).filter(|_| queue.push(&receiver("/deaf"), datagram("x"), true)).count();
-        assert_eq!(kept, MAX_COUNT / SHARES);
-        assert!(queue.push(&receiver("/other"), datagram("x"), true));
-        let long = "x".repeat(MAX_BYTES / SHARES);
-        assert!(!queue.push(&receiver("/other"), datagram(&long), true));
-        assert!(queue.push(&receiver("/deaf"), datagram("x"), false));
+        let kept = (0..MAX_COUNT).filter(|_| queue.push(&receiver("/deaf"), datagram("x"))).count();
+        assert_eq!(kept, LANE_COUNT);
+        assert!(queue.push(&receiver("/other"), datagram("x")));
+        let long = "x".repeat(LANE_BYTES);
+        assert!(!queue.push(&receiver("/other"), datagram(&long)));
     }
 
     #[test]
     fn many_receivers_share_a_bound() {
         let mut queue = SendQueue::default();
-        let kept = (0..10 * MAX_COUNT).filter(|i| queue.push(&receiver(&i.to_string()), datagram("x"), true)).count();
+        let kept = (0..10 * MAX_COUNT).filter(|i| queue.push(&receiver(&i.to_string()), datagram("x"))).count();
         assert_eq!((kept, queue.len()), (MAX_COUNT, MAX_COUNT));
     }
 
@@ -163,8 +159,8 @@ mod tests {
     fn each_lane_leaves_in_order_past_one_that_takes_nothing() {
         let mut queue = SendQueue::default();
         for text in ["1", "2", "3"] {
-            queue.push(&receiver("/deaf"), datagram(text), true);
-            queue.push(&receiver("/hears"), datagram(text), true);
+            queue.push(&receiver("/deaf"), datagram(text));
+            queue.push(&receiver("/hears"), datagram(text));
         }
         let mut heard = Vec::new();
         let flushed = queue.flush(None, |to, waiting| {
@@ -183,7 +179,7 @@ mod tests {
     fn where_there_is_no_room_at_all_nobody_else_is_tried() {
         let mut queue = SendQueue::default();
         for name in ["a", "b", "c"] {
-            queue.push(&receiver(name), datagram("x"), true);
+            queue.push(&receiver(name), datagram("x"));
         }
         let mut tried = 0;
         queue.flush(None, |_, _| {

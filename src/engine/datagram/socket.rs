@@ -151,7 +151,7 @@ impl<D> DatagramSocket<D> {
         if retries && self.retry == Retry::Idle {
             self.retry = Retry::Due(FIRST_RETRY);
         }
-        self.queue.push(to, answer, retries)
+        self.queue.push(to, answer)
     }
 
     /// Sends queued datagrams, after an event that told of room.
