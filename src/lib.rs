@@ -127,14 +127,14 @@
 //!   ([`Net::short_read_drains`](engine::Net::short_read_drains), `engine/connection/io.rs`).
 //! - **Writability is watched only while output waits** on UDP and Unix sockets: otherwise each datagram sent, or each
 //!   read of the peer, raises an edge ([`Net::arm_stream`](engine::Net::arm_stream)).
-//! - **A step reads, serves and writes**, in this order (`engine/turn.rs`). No write is armed by hand, so that none is
+//! - **A step reads, serves and writes**, in this order (`engine/step.rs`). No write is armed by hand, so that none is
 //!   forgotten.
 //! - **An unconnected Unix datagram socket is always writable**, and reports that anew for every datagram that a full
 //!   receiver refuses. A timer tries again, with back-off; waiting for the event would spin
 //!   (`engine/datagram/socket.rs`).
-//! - **Work is bounded**: one read a step, 16 accepts from a listener and 4 batches from a datagram socket a turn. What
-//!   remains has no further edge; it is queued, and the loop does not sleep before it is done
-//!   ([`Engine::deadline`](engine::Engine::deadline)).
+//! - **Work is bounded**: one read a step; in a turn 1 MiB moved by steps, 16 accepts from a listener and 4 batches
+//!   from a datagram socket. What remains has no further edge; it is queued, and the loop does not sleep before it is
+//!   done ([`Engine::deadline`](engine::Engine::deadline)).
 //! - **A peer that does not read its answers is not read.** Once its unsent output has fallen to the low mark it is
 //!   read again without an event (`engine/connection/mod.rs`).
 //! - **Closing with unread input makes the kernel drop output** that is still under way. So a close sends a FIN first

@@ -25,7 +25,7 @@ use crate::service::{ConnId, Service};
 /// not hold up open connections.
 const ACCEPTS_PER_TURN: usize = 16;
 
-/// The longest queue of a listener that is accepted from when it closes, where the kernel does not tell its length.
+/// Connections accepted from a closing listener at most, where the kernel does not tell how many wait.
 const LONGEST_QUEUE: usize = 65_536;
 
 /// How long accepting pauses after an error, unless a connection closes before.
@@ -37,7 +37,7 @@ pub(super) struct Acceptor<L> {
     pub(super) listeners: Vec<Listener<L>>,
     /// While accepting pauses after an error: when it is tried again.
     retry_at: Option<Moment>,
-    /// When the last warning about such an error was logged.
+    /// When the last warning about such an error, or about the connection limit, was logged.
     warned: Option<Moment>,
     /// Open connections by source; empty unless `max_per_ip` is set.
     per_source: HashMap<Source, u32>,
@@ -51,7 +51,7 @@ pub(super) struct Listener<L> {
     pub(super) service: ServiceId,
     /// Connections may wait in the queue: an event said so, and accept has not returned `WouldBlock` since.
     readable: bool,
-    /// It is to close, once the connections that wait in its queue have been accepted: how many they still are.
+    /// Set when the listener is to close: the connections in its queue that are still to be accepted before.
     closing: Option<usize>,
 }
 
@@ -98,7 +98,7 @@ impl<L> Acceptor<L> {
         }
     }
 
-    /// Whether a warning may be written now: not too soon after the last one. It is taken as written.
+    /// Whether a warning may be logged now, [`WARN_EVERY`] after the last one. Notes that it has been.
     fn may_warn(&mut self, now: Moment) -> bool {
         let may_warn = self.warned.is_none_or(|warned| now >= warned + WARN_EVERY);
         if may_warn {
@@ -118,12 +118,13 @@ impl<L> Acceptor<L> {
 }
 
 impl<L> Listener<L> {
+    /// Notes that a connection of its queue has been accepted.
     fn note_accepted(&mut self) {
         self.closing = self.closing.map(|left| left.saturating_sub(1));
         self.readable &= self.closing != Some(0);
     }
 
-    /// Its queue is empty.
+    /// Notes that its queue is empty.
     fn note_empty(&mut self) {
         self.readable = false;
         self.closing = self.closing.map(|_| 0);
@@ -188,8 +189,8 @@ impl<S: Service, N: Net> Engine<S, N> {
         }
     }
 
-    /// Closes the listeners of these services once the connections that wait there now have been accepted: closing
-    /// would reset them. Those that wait when the drain's time is up are reset.
+    /// Closes the listeners of these services once the connections in their queues now have been accepted: closing a
+    /// listener resets them. At the connection limit that takes until others close, or the drain's time is up.
     pub(super) fn close_listeners(&mut self, of: impl Fn(ServiceId) -> bool) {
         let Self { net, acceptor, .. } = self;
         for listener in acceptor.listeners.iter_mut().filter(|listener| of(listener.service)) {
@@ -208,12 +209,12 @@ impl<S: Service, N: Net> Engine<S, N> {
         self.close_empty_listeners();
     }
 
-    /// Closes the listeners that are to close and whose queues are empty.
+    /// Closes the listeners that are to close and have nothing left to accept.
     pub(super) fn close_empty_listeners(&mut self) {
         self.acceptor.listeners.retain(|listener| listener.closing != Some(0));
     }
 
-    /// Connections that wait in the listeners' queues, as far as the kernel tells.
+    /// The number of connections in the listeners' queues, as far as the kernel tells.
     pub(super) fn waiting(&mut self) -> usize {
         let Self { net, acceptor, .. } = self;
         acceptor.listeners.iter_mut().filter_map(|listener| net.waiting(&mut listener.socket)).sum()

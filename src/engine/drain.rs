@@ -16,9 +16,11 @@ use crate::error::CloseReason;
 use crate::moment::Moment;
 use crate::service::{ConnId, Service};
 
-/// How soon a draining server looks whether connections may be closed, at first and at the latest.
-const FIRST_LOOK: Duration = Duration::from_millis(5);
-const LAST_LOOK: Duration = Duration::from_millis(80);
+/// The first time after which a drain checks for connections to close. It doubles with each check.
+const FIRST_CHECK: Duration = Duration::from_millis(5);
+
+/// The longest time between two such checks.
+const LAST_CHECK: Duration = Duration::from_millis(80);
 
 /// How far the server has come on its way to the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,19 +29,19 @@ pub(super) enum Stage {
     Draining {
         /// What is still owed at this moment is dropped.
         until: Moment,
-        /// When to look again which connections may be closed.
-        look_at: Moment,
-        /// How long after the look before.
-        look_after: Duration,
+        /// When to check next for connections to close: no event tells of an acknowledgement.
+        check_at: Moment,
+        /// The time between the last check and the next.
+        check_after: Duration,
     },
     Stopped,
 }
 
 impl Stage {
-    /// When a drain has to see to something.
+    /// When a drain has something to do without an event.
     pub(super) fn next(self) -> Option<Moment> {
         match self {
-            Self::Draining { until, look_at, .. } => Some(until.min(look_at)),
+            Self::Draining { until, check_at, .. } => Some(until.min(check_at)),
             Self::Running | Self::Stopped => None,
         }
     }
@@ -53,7 +55,7 @@ impl<S: Service, N: Net> Engine<S, N> {
         }
         let now = self.turn.now;
         self.stage =
-            Stage::Draining { until: now + self.limits.drain, look_at: now + FIRST_LOOK, look_after: FIRST_LOOK };
+            Stage::Draining { until: now + self.limits.drain, check_at: now + FIRST_CHECK, check_after: FIRST_CHECK };
         self.close_listeners(|_| true);
         self.datagrams.drain();
         for id in self.table.ids() {
@@ -84,14 +86,14 @@ impl<S: Service, N: Net> Engine<S, N> {
         }
     }
 
-    /// Closes the connections that have got all that they were owed, as soon as their peers' kernels say so: waiting for
-    /// a peer's own FIN would keep the server for as long as the peer likes, or for the linger limit.
-    fn leave(&mut self) {
+    /// Closes the lingering connections whose peer's kernel has acknowledged everything. To wait for each peer's FIN
+    /// would make the server last as long as its idlest client, or the linger limit.
+    fn close_acknowledged(&mut self) {
         for id in self.table.ids() {
             let Self { net, table, .. } = self;
             let Some(connection) = table.get_mut(id) else { continue };
             if let State::Lingering(why) = connection.state()
-                && connection.may_leave(net)
+                && connection.closes_cleanly(net)
             {
                 self.close(id, why);
             }
@@ -107,7 +109,7 @@ impl<S: Service, N: Net> Engine<S, N> {
     /// Ends a drain when nothing is owed any more or its time is up; begins one when the first connection has ended
     /// and that was asked for.
     pub(super) fn check_drain(&mut self) {
-        let Stage::Draining { until, look_at, look_after } = self.stage else {
+        let Stage::Draining { until, check_at, check_after } = self.stage else {
             if let Once::Accepted(first) = self.acceptor.once
                 && self.stage == Stage::Running
                 && !self.table.contains(first)
@@ -118,10 +120,10 @@ impl<S: Service, N: Net> Engine<S, N> {
         };
         self.close_empty_listeners();
         self.close_datagrams(true);
-        if self.turn.now >= look_at {
-            self.leave();
-            let look_after = (look_after * 2).min(LAST_LOOK);
-            self.stage = Stage::Draining { until, look_at: self.turn.now + look_after, look_after };
+        if self.turn.now >= check_at {
+            self.close_acknowledged();
+            let check_after = (check_after * 2).min(LAST_CHECK);
+            self.stage = Stage::Draining { until, check_at: self.turn.now + check_after, check_after };
         }
         if self.turn.now >= until {
             self.acceptor.listeners.clear();

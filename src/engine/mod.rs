@@ -4,7 +4,7 @@
 //! leaves to its services what bytes mean. `reactor` drives it with mio and CLOCK_MONOTONIC; tests drive it with
 //! scripted sockets and a virtual clock. It knows no poll and no concrete service.
 //!
-//! - `turn`: a connection's step: read, serve, write; `connection`: its state, and what follows from the state
+//! - `step`: one step of a connection: read, serve, write; `connection`: its state, and what follows from the state
 //! - `effects`: carries out what services ask for beyond an answer; `host`: calls for the engine's owner between turns
 //! - `accept`, `dial`, `datagram`, `drain`, `sweep`: the other work of a turn
 //! - `table`, `buffer`, `timers`, `budget`: the data that this work is done on
@@ -23,11 +23,11 @@ mod effects;
 mod event;
 mod host;
 mod net;
+mod step;
 mod store;
 mod sweep;
 mod table;
 mod timers;
-mod turn;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -56,8 +56,8 @@ const SCRATCH: usize = 64 << 10;
 /// The shortest time between two log lines of one warning that any packet could cause.
 const WARN_EVERY: Duration = Duration::from_secs(10);
 
-/// Bytes that the steps of one turn move, in and out together, before the rest waits for the next turn: the listeners and
-/// the datagrams are not to wait for long.
+/// Bytes that the steps of one turn move at most, in and out together, so that listeners, datagrams and the poll do not
+/// wait for long. Connections left over come first in the next turn.
 const TURN_BYTES: u64 = 1 << 20;
 
 /// With exact time: events, or datagram sockets, between two runs of overdue timers.
@@ -88,8 +88,8 @@ pub struct Engine<S, N: Net> {
     datagrams: Datagrams<N::Datagram>,
     /// The run queue: connections whose step left something that no further event will tell of.
     runnable: VecDeque<ConnId>,
-    /// Bytes moved, in and out together, when the turn began.
-    spent: u64,
+    /// Bytes that steps had moved, in and out together, when the turn began.
+    moved_before: u64,
     timers: Timers,
     sweep: Sweep,
     stage: Stage,
@@ -140,7 +140,7 @@ impl<S: Service, N: Net> Engine<S, N> {
             acceptor: Acceptor::default(),
             datagrams: Datagrams::new(limits.udp_budget, seed),
             runnable: VecDeque::new(),
-            spent: 0,
+            moved_before: 0,
             timers: Timers::default(),
             sweep: Sweep::default(),
             stage: Stage::Running,
@@ -172,9 +172,9 @@ impl<S: Service, N: Net> Engine<S, N> {
     pub fn dispatch(&mut self, events: impl IntoIterator<Item = Event>, clock: Clock<'_>) -> bool {
         self.began = clock();
         self.turn.now = self.began;
-        self.sweep.may_judge = true;
-        self.spent = self.turn.stats.bytes_in + self.turn.stats.bytes_out;
-        // Connections that the last turn left to do come first.
+        self.sweep.has_all_events = true;
+        self.moved_before = self.turn.stats.bytes_in + self.turn.stats.bytes_out;
+        // Connections left over from the last turn come first.
         let is_behind = !self.runnable.is_empty();
         let mut count = 0;
         for event in events {
@@ -185,7 +185,7 @@ impl<S: Service, N: Net> Engine<S, N> {
         // Timers come before the run queue: a connection that a timer resumes has its step in this turn.
         let was_due = self.expire(clock);
         for _ in 0..self.runnable.len() {
-            if self.has_spent_enough() {
+            if self.has_moved_enough() {
                 break;
             }
             if let Some(id) = self.runnable.pop_front() {
@@ -204,7 +204,7 @@ impl<S: Service, N: Net> Engine<S, N> {
         match event {
             Event::Connection(id, readiness) => {
                 // None: the event is stale, its connection has been closed.
-                let has_to_wait = is_behind || self.has_spent_enough();
+                let has_to_wait = is_behind || self.has_moved_enough();
                 let Some(connection) = self.table.get_mut(id) else { return };
                 connection.apply(readiness);
                 if has_to_wait {
@@ -217,14 +217,14 @@ impl<S: Service, N: Net> Engine<S, N> {
             Event::Datagram { number, readable, writable } => self.datagram_ready(number, readable, writable),
             Event::Line(service, text) => self.with(service, self.turn.now, |service, out| service.line(&text, out)),
             Event::LinesEnded(service) => self.with(service, self.turn.now, |service, out| service.lines_ended(out)),
-            Event::More => self.sweep.may_judge = false,
+            Event::More => self.sweep.has_all_events = false,
             Event::Drain => self.drain(),
         }
     }
 
-    /// Whether steps have moved so many bytes in this turn that listeners, datagrams and the poll are to come first.
-    fn has_spent_enough(&self) -> bool {
-        self.turn.stats.bytes_in + self.turn.stats.bytes_out > self.spent + TURN_BYTES
+    /// Whether the steps of this turn have moved [`TURN_BYTES`].
+    fn has_moved_enough(&self) -> bool {
+        self.turn.stats.bytes_in + self.turn.stats.bytes_out > self.moved_before + TURN_BYTES
     }
 
     /// With exact time: runs overdue timers now, bounded, so that reads are not starved. `count` is the number of

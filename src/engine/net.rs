@@ -23,10 +23,10 @@ pub trait Net {
     /// Takes one connection from the queue (accept4(2)). Returns the stream and its peer's address.
     fn accept(&mut self, listener: &mut Self::Listener) -> io::Result<(Self::Stream, Address)>;
 
-    /// How many connections wait in the listener's queue (tcp(7), TCP_INFO); `None` where the kernel does not tell.
+    /// The number of connections in the listener's queue (TCP_INFO, tcp(7)); `None` where the kernel does not tell.
     fn waiting(&mut self, listener: &mut Self::Listener) -> Option<usize>;
 
-    /// Whether the peer's kernel has acknowledged all that was sent, so that closing destroys none of it.
+    /// Whether the peer's kernel has acknowledged all that was sent, so that a close loses none of it.
     fn is_acknowledged(&mut self, stream: &mut Self::Stream) -> bool;
 
     /// Begins to connect a stream (connect(2)), from the local address `from` if one is given.

@@ -5,7 +5,7 @@
 //! done in four parts, so that a large table does not hold up the loop. A pass that meets no limit is the last one: an
 //! idle server is not woken.
 //!
-//! `turn` schedules a limit when a connection comes under it; `Engine::dispatch` calls `sweep` in each turn.
+//! `step` schedules a limit when a connection comes under it; `Engine::dispatch` calls `sweep` in each turn.
 
 use std::time::Duration;
 
@@ -27,9 +27,9 @@ pub(super) struct Sweep {
     slot: usize,
     /// The shortest limit that this pass has met so far.
     shortest: Option<Duration>,
-    /// All events are known: what waits in the kernel unseen would speak for a connection.
-    pub(super) may_judge: bool,
-    /// The next part is overdue, and one turn has been let by since.
+    /// The turn has all events that there are. Otherwise a connection whose event is still to come would look idle.
+    pub(super) has_all_events: bool,
+    /// The next part is overdue by more than an interval, and has been put off once.
     is_late: bool,
 }
 
@@ -74,10 +74,10 @@ impl<S: Service, N: Net> Engine<S, N> {
     /// Does the next part of the pass, if it is due: closes the connections whose limit is over.
     pub(super) fn sweep(&mut self) {
         let Some(next) = self.sweep.next.filter(|next| *next <= self.turn.now) else { return };
-        // After a stop of the process, or a long turn, connections look idle whose bytes wait in the kernel: one poll
-        // comes first.
+        // After a stop of the process (SIGSTOP), or a long turn, connections whose bytes wait in the kernel look idle:
+        // a poll comes first.
         let was_late = std::mem::replace(&mut self.sweep.is_late, self.turn.now.since(next) > self.sweep.interval);
-        if !self.sweep.may_judge || self.sweep.is_late && !was_late {
+        if !self.sweep.has_all_events || self.sweep.is_late && !was_late {
             return;
         }
         self.sweep.is_late = false;

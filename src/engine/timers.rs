@@ -2,7 +2,7 @@
 //!
 //! A heap, ordered by time and never searched. When a connection closes, its timers stay and are stale. They are
 //! dropped when they run out, or all at once as soon as they outnumber the live ones; otherwise connections that come
-//! and go would pile them up. `effects` and `turn` set timers, `Engine::dispatch` runs them.
+//! and go would pile them up. `effects` and `step` set timers, `Engine::dispatch` runs them.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

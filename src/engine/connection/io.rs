@@ -178,9 +178,8 @@ impl<T> Connection<T> {
         Ok(0)
     }
 
-    /// Whether closing it now destroys nothing and surprises nobody: the peer's kernel has all that was sent, and nothing
-    /// waits unread.
-    pub(in crate::engine) fn may_leave<N: Net<Stream = T>>(&mut self, net: &mut N) -> bool {
+    /// Whether a close(2) now loses nothing: the peer's kernel has acknowledged all output, and no input waits unread.
+    pub(in crate::engine) fn closes_cleanly<N: Net<Stream = T>>(&mut self, net: &mut N) -> bool {
         net.is_acknowledged(&mut self.stream) && self.arrived(net).unwrap_or(0) == 0
     }
 

@@ -1,7 +1,7 @@
 //! One connection: its state, the facts beside it, and what follows from them.
 //!
 //! The fields are private: methods change them, and what can be derived is not stored. A connection decides nothing
-//! about the loop; `turn` calls it in each step and acts on what it says.
+//! about the loop; `step` calls it and acts on what it says.
 //!
 //! - `state`: the states, what events have told, and what has become of each direction
 //! - `io`: the calls on the socket, and what their results mean

@@ -33,8 +33,8 @@ pub(super) use socket::{Asks, DatagramSocket};
 /// hold up the other sources.
 const RECEIVES_PER_TURN: usize = 4;
 
-/// Receives per socket while the server drains: more than a receive buffer of 8 MiB holds of the smallest datagrams, each
-/// of which takes 768 bytes of it at least.
+/// Batches received from one socket in a drain: what a full receive buffer of 8 MiB holds. A datagram takes at least
+/// 768 bytes of it.
 const RECEIVES_PER_DRAIN: usize = (8 << 20) / 768 / BATCH + 1;
 
 /// The datagram sockets, and what they share.
@@ -84,7 +84,7 @@ impl<D> Datagrams<D> {
         !self.ready.is_empty()
     }
 
-    /// The server drains: every socket is read once more, though no event said so, and for no longer than a full receive
+    /// Begins to drain: every socket is read once more, though no event said so, but no longer than a full receive
     /// buffer lasts.
     pub(super) fn drain(&mut self) {
         for (_, socket) in &mut self.sockets {

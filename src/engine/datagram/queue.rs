@@ -1,7 +1,7 @@
 //! The datagrams of one socket that wait for room: in its send buffer, or at a Unix receiver that does not read.
 //!
-//! Each receiver has a lane, whose datagrams leave in order. The queue is bounded, and each lane to a share of it, so that
-//! a receiver which never reads cannot use up the room of the others. Nothing here sends: `socket` does.
+//! Each receiver has a lane, whose datagrams leave in order. The queue is bounded, and each lane to a share of it, so
+//! that a receiver which never reads cannot use up the room of the others. Nothing here sends: `socket` does.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn where_there_is_no_room_at_all_nobody_else_is_tried() {
+    fn full_send_buffer_ends_the_flush_at_once() {
         let mut queue = SendQueue::default();
         for name in ["a", "b", "c"] {
             queue.push(&receiver(name), datagram("x"));

@@ -37,7 +37,7 @@ pub(in crate::engine) struct DatagramSocket<D> {
     pub(in crate::engine) asks: Option<Asks>,
     /// There may be something to read, and the socket is in `Datagrams::ready`.
     pub(super) readable: bool,
-    /// Batches that are still received: without end, until the server drains.
+    /// Batches that may still be received: bounded once the server drains.
     pub(super) receives_left: usize,
     queue: SendQueue,
     retry: Retry,

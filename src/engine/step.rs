@@ -154,8 +154,9 @@ impl<S: Service, N: Net> Engine<S, N> {
         if let Some(why) = connection.finished() {
             // Without lingering close(2) sends the FIN. After the end of the peer's stream no input can be left unread,
             // which would make the kernel drop what is still under way.
-            let may_leave = why == CloseReason::Shutdown && connection.may_leave(net);
-            if may_leave || connection.has_ended() || limits.linger.is_zero() || connection.shut_down(net).is_err() {
+            let closes_cleanly = why == CloseReason::Shutdown && connection.closes_cleanly(net);
+            if closes_cleanly || connection.has_ended() || limits.linger.is_zero() || connection.shut_down(net).is_err()
+            {
                 return self.close(id, why);
             }
             connection.linger(why);
