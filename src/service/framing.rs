@@ -62,6 +62,12 @@ impl<'a> Message<'a> {
 }
 
 impl Framing {
+    /// Whether a stream is cut into lines, as far as that is decided.
+    pub(super) fn takes_lines(self, input: &Input<'_>) -> bool {
+        let is_line = self == Self::Line || self == Self::Auto && input.decision == Decision::Line;
+        is_line && !input.is_datagram()
+    }
+
     /// Takes the next message from `input`; `None` while none is complete.
     pub fn next<'i>(self, input: &'i mut Input<'_>) -> Option<Message<'i>> {
         if input.is_empty() {

@@ -148,6 +148,26 @@ impl<'a> Input<'a> {
         (length - terminator.len() <= self.max_message).then(|| self.take(length))
     }
 
+    /// Takes a run of lines as one message: those that `answer` turns into their own answers, one after the other, until
+    /// it returns false for one or the run has `most` bytes. Returns how many lines they are. Lines that may be too long
+    /// are left to [`line`](Self::line).
+    pub(super) fn take_run(&mut self, most: usize, mut answer: impl FnMut(&mut [u8]) -> bool) -> u64 {
+        let (start, mut end, mut count) = (self.taken, self.taken, 0);
+        while end - start < most
+            && let Some(length) = memchr(b'\n', &self.bytes[end..])
+            && length <= self.max_message
+            && answer(&mut self.bytes[end..=end + length])
+        {
+            end += length + 1;
+            count += 1;
+        }
+        if count > 0 {
+            self.message = start..end;
+            self.taken = end;
+        }
+        count
+    }
+
     /// The index behind the next LF, if there is one. Bytes searched in vain are not searched again.
     pub(super) fn find_line_end(&mut self) -> Option<usize> {
         let from = self.scanned.max(self.taken);

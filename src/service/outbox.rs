@@ -228,8 +228,13 @@ impl Outbox<'_> {
     /// Whether unsent bytes for the peer at hand are under the bound, 64 KiB. A service asks before it takes a message,
     /// so that a peer which does not read its answers makes it buffer no more.
     pub fn has_room(&self) -> bool {
+        self.room() > 0
+    }
+
+    /// The bytes that may still be answered before the peer at hand has no room.
+    pub(super) fn room(&self) -> usize {
         let waiting = self.recipient.as_ref().map_or(0, |recipient| recipient.waiting);
-        waiting + self.in_place.len() + self.output.replies.len() < HIGH_MARK
+        HIGH_MARK.saturating_sub(waiting + self.in_place.len() + self.output.replies.len())
     }
 
     /// The time: when this turn of the loop began or last ran timers. With
@@ -275,15 +280,15 @@ impl Outbox<'_> {
         self.recipient.as_ref().map(|recipient| recipient.address)
     }
 
-    /// Whether the unsent bytes of any connection are under the bound, 64 KiB, like [`has_room`](Self::has_room). All
-    /// bytes that this callback has [sent](Self::send), to whichever connection, count too.
+    /// Whether the unsent bytes of any connection are under the bound, 64 KiB, like [`has_room`](Self::has_room). Bytes
+    /// that this callback has [sent](Self::send) do not count yet.
     ///
     /// For a service that sends much on its own account: a peer that does not read is closed
     /// ([`CloseReason::Stall`](crate::CloseReason::Stall)) once it has more unsent bytes than
     /// [`Limits::max_unsent`](crate::Limits::max_unsent).
     pub fn has_room_for(&self, to: impl Into<Peer>) -> bool {
         match to.into() {
-            Peer::Stream(id) => self.turn.unsent.of(id) + self.output.effects.bytes.len() < HIGH_MARK,
+            Peer::Stream(id) => self.turn.unsent.of(id) < HIGH_MARK,
             Peer::Datagram(_) => true,
         }
     }
@@ -361,6 +366,16 @@ impl Outbox<'_> {
     /// as soon as possible if it has passed, without a peer at hand.
     pub fn wake_at(&mut self, at: Moment, key: u64) {
         self.note(Effect::After { owner: None, at, key });
+    }
+
+    /// Whether the log shows messages ([`record`](Self::record)).
+    pub(super) fn shows_messages(&self) -> bool {
+        log_enabled!(log::Level::Trace)
+    }
+
+    /// Counts messages that the log does not show.
+    pub(super) fn count_messages(&mut self, messages: u64) {
+        self.turn.stats.messages += messages;
     }
 
     /// Counts a message ([`Stats::messages`](crate::Stats::messages)). At log level `trace` also logs it with its
