@@ -22,9 +22,6 @@ pub enum Event {
     Line(ServiceId, Vec<u8>),
     /// No more lines will come for a service.
     LinesEnded(ServiceId),
-    /// The poll returned as many events as it had room for, and there may be more. Until those are known, no connection
-    /// is closed as idle.
-    More,
     /// The server is to drain: [`Outbox::drain`](crate::service::Outbox::drain). A second time changes nothing.
     Drain,
 }

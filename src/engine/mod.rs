@@ -164,6 +164,12 @@ impl<S: Service, N: Net> Engine<S, N> {
         self.exact = true;
     }
 
+    /// The poll returned as many events as it had room for: there may be further ones than the next turn is told of. That
+    /// turn finds no connection idle.
+    pub fn expect_more_events(&mut self) {
+        self.sweep.has_all_events = false;
+    }
+
     /// Runs one turn: the events, then everything that is to be done without a further event: timers, the run queue,
     /// accepting, datagrams, the sweep, the drain. Returns whether there was an event or a due timer.
     ///
@@ -172,7 +178,6 @@ impl<S: Service, N: Net> Engine<S, N> {
     pub fn dispatch(&mut self, events: impl IntoIterator<Item = Event>, clock: Clock<'_>) -> bool {
         self.began = clock();
         self.turn.now = self.began;
-        self.sweep.has_all_events = true;
         self.moved_before = self.turn.stats.bytes_in + self.turn.stats.bytes_out;
         // Connections left over from the last turn come first.
         let is_behind = !self.runnable.is_empty();
@@ -196,6 +201,7 @@ impl<S: Service, N: Net> Engine<S, N> {
         self.receive_pending(clock);
         self.sweep();
         self.check_drain();
+        self.sweep.has_all_events = true;
         was_due || count > 0
     }
 
@@ -217,7 +223,6 @@ impl<S: Service, N: Net> Engine<S, N> {
             Event::Datagram { number, readable, writable } => self.datagram_ready(number, readable, writable),
             Event::Line(service, text) => self.with(service, self.turn.now, |service, out| service.line(&text, out)),
             Event::LinesEnded(service) => self.with(service, self.turn.now, |service, out| service.lines_ended(out)),
-            Event::More => self.sweep.has_all_events = false,
             Event::Drain => self.drain(),
         }
     }

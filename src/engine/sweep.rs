@@ -17,7 +17,7 @@ use crate::service::Service;
 /// Parts of a pass.
 const PARTS: u32 = 4;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Sweep {
     /// When the next part is due; `None` while no connection has a limit.
     next: Option<Moment>,
@@ -31,6 +31,12 @@ pub(super) struct Sweep {
     pub(super) has_all_events: bool,
     /// The next part is overdue by more than an interval, and has been put off once.
     is_late: bool,
+}
+
+impl Default for Sweep {
+    fn default() -> Self {
+        Self { next: None, interval: Duration::ZERO, slot: 0, shortest: None, has_all_events: true, is_late: false }
+    }
 }
 
 impl Sweep {

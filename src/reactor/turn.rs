@@ -72,9 +72,10 @@ impl<S: Service> Reactor<S> {
     fn dispatch(&mut self) -> OwnSources {
         let Self { engine, events, clock, .. } = self;
         let mut own = OwnSources::default();
-        let more = (events.iter().count() == EVENTS).then_some(Event::More);
-        let found = events.iter().filter_map(|event| own.route(event)).chain(more);
-        let was_busy = engine.dispatch(found, &|| clock.now());
+        if events.iter().count() == EVENTS {
+            engine.expect_more_events();
+        }
+        let was_busy = engine.dispatch(events.iter().filter_map(|event| own.route(event)), &|| clock.now());
         let began = engine.began();
         if !events.is_empty() {
             self.last_event = began;
