@@ -40,7 +40,7 @@ use datagram::Datagrams;
 use drain::Stage;
 pub use event::{Event, Readiness};
 pub(crate) use net::BATCH;
-pub use net::{Arrival, Batch, Net};
+pub use net::{Arrival, Batch, LocalAddress, Net};
 use sweep::Sweep;
 use table::Table;
 use timers::{Due, Timers};

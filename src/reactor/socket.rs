@@ -13,7 +13,7 @@ use super::listener::Listener;
 use super::stream::Stream;
 use super::token::Token;
 use crate::endpoint::Address;
-use crate::engine::{Batch, Net};
+use crate::engine::{Batch, LocalAddress, Net};
 use crate::service::ConnId;
 
 /// The poll, and what sockets need beside it.
@@ -104,7 +104,13 @@ impl Net for Sockets {
         self.headers.receive(socket, batch)
     }
 
-    fn send_to(&mut self, socket: &mut Datagram, bytes: &[u8], to: &Address, from: Option<IpAddr>) -> io::Result<()> {
+    fn send_to(
+        &mut self,
+        socket: &mut Datagram,
+        bytes: &[u8],
+        to: &Address,
+        from: Option<LocalAddress>,
+    ) -> io::Result<()> {
         self.headers.send_to(socket, bytes, to, from)
     }
 

@@ -205,6 +205,16 @@ fn proper_pings_are_exempt_from_the_budget_and_do_not_use_it_up() {
 }
 
 #[test]
+fn proper_pings_to_a_broadcast_address_use_up_the_budget() {
+    let mut server = ping_at("0.0.0.0:8888", Some(10));
+    for _ in 0..15 {
+        server.kernel.borrow_mut().broadcast_arrives(0, address("192.0.2.1:4000"), b"ping 1");
+    }
+    server.settle();
+    assert_eq!((server.stats().datagrams_out, server.stats().over_budget), (10, 5));
+}
+
+#[test]
 fn what_is_not_answered_costs_nothing() {
     let mut server = ping_at("10.0.0.1:8888", Some(10));
     for _ in 0..100 {
@@ -404,6 +414,6 @@ fn answer_leaves_from_the_address_that_was_asked_also_when_it_had_to_wait() {
     server.kernel.borrow_mut().datagram_room(0, 10);
     server.settle();
     let kernel = server.kernel.borrow();
-    let from: Vec<_> = kernel.datagrams[0].sent.iter().map(|(_, from, _)| *from).collect();
+    let from: Vec<_> = kernel.datagrams[0].sent.iter().map(|(_, from, _)| from.map(|from| from.ip)).collect();
     assert_eq!(from, [Some(asked[0]), Some(asked[1]), Some(asked[0]), Some(asked[1])]);
 }

@@ -5,12 +5,11 @@ use std::io::{
     self,
     ErrorKind::{Interrupted, WouldBlock},
 };
-use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::super::ServiceId;
-use super::super::net::Net;
+use super::super::net::{LocalAddress, Net};
 use crate::endpoint::Address;
 use crate::stats::Stats;
 
@@ -44,7 +43,7 @@ pub(in crate::engine) struct Asks {
 #[derive(Debug)]
 struct Queued {
     to: Address,
-    from: Option<IpAddr>,
+    from: Option<LocalAddress>,
     bytes: Box<[u8]>,
 }
 
@@ -92,7 +91,7 @@ impl<D> DatagramSocket<D> {
         net: &mut N,
         bytes: &[u8],
         to: &Address,
-        from: Option<IpAddr>,
+        from: Option<LocalAddress>,
         stats: &mut Stats,
     ) -> io::Result<()> {
         // What waits goes first. (A Unix socket waits for one receiver, which is no reason to make others wait.)
@@ -168,7 +167,7 @@ fn send<N: Net>(
     socket: &mut N::Datagram,
     bytes: &[u8],
     to: &Address,
-    from: Option<IpAddr>,
+    from: Option<LocalAddress>,
 ) -> io::Result<Sent> {
     loop {
         match net.send_to(socket, bytes, to, from) {

@@ -138,9 +138,10 @@ impl Family {
 
 /// Has each datagram come with the local address that it was sent to (IP_PKTINFO, ip(7); IPV6_RECVPKTINFO, ipv6(7)).
 fn ask_for_local_address(socket: &Socket, address: SocketAddr) -> io::Result<()> {
-    if address.is_ipv4() {
-        setsockopt(socket, sockopt::Ipv4PacketInfo, &true)?;
-    } else {
+    // Also on a dual-stack socket: IPV6_RECVPKTINFO tells of IPv4 where a datagram was sent to, but where that was a
+    // broadcast address, not which address to answer from.
+    setsockopt(socket, sockopt::Ipv4PacketInfo, &true)?;
+    if address.is_ipv6() {
         setsockopt(socket, sockopt::Ipv6RecvPacketInfo, &true)?;
     }
     Ok(())
