@@ -253,6 +253,7 @@ impl<S: Service, N: Net> Engine<S, N> {
                     connection.enqueue(id, &mut self.runnable);
                 }
             },
+            Due::Receive(number) => self.datagrams.retry(number),
         }
     }
 

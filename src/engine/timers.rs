@@ -16,6 +16,8 @@ pub(super) enum Due {
     Service { service: ServiceId, owner: Option<ConnId>, key: u64 },
     /// A connection with `auto` framing has waited long enough for the end of its first line.
     FirstLine(ConnId),
+    /// A datagram socket whose receives failed is to be tried again.
+    Receive(u32),
 }
 
 impl Due {
@@ -24,6 +26,7 @@ impl Due {
         match self {
             Self::Service { owner, .. } => owner,
             Self::FirstLine(id) => Some(id),
+            Self::Receive(_) => None,
         }
     }
 }

@@ -315,6 +315,26 @@ fn datagrams_that_find_no_room_in_the_send_buffer_leave_later_and_in_order() {
 }
 
 #[test]
+fn receives_that_always_fail_are_warned_about_and_keep_nobody_busy() {
+    for (host, call) in [("127.0.0.1", "recvmmsg"), ("0.0.0.0", "recvmsg")] {
+        for error in ["EPERM", "ENOSYS"] {
+            let server = Server::start(&format!("ping=udp://{host}:0 ping=tcp://127.0.0.1:0"));
+            let Some(strace) = Strace::inject(&server, &format!("{call}:error={error}")) else { return };
+            let client = DatagramClient::udp(([127, 0, 0, 1], server.udp("ping").port()).into());
+            client.say("ping");
+            server.log("ping: cannot receive datagrams: ");
+            server.does_not_spin();
+            server.dial("ping").ask("ping", "pong");
+            // The datagram has waited.
+            drop(strace);
+            client.hears("pong");
+            let warnings = server.stderr().iter().filter(|line| line.contains("cannot receive datagrams")).count();
+            assert_eq!(warnings, 1, "{error}: {:#?}", server.stderr());
+        }
+    }
+}
+
+#[test]
 fn an_error_that_waits_on_a_datagram_socket_is_read_over() {
     for (host, call) in [("127.0.0.1", "recvmmsg"), ("0.0.0.0", "recvmsg")] {
         let server = Server::start(&format!("ping=udp://{host}:0"));

@@ -7,14 +7,19 @@ mod screen;
 mod socket;
 
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind::WouldBlock};
+use std::io::{
+    self,
+    ErrorKind::{Interrupted, WouldBlock},
+};
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 use slab::Slab;
 
 use super::budget::Budget;
 use super::net::{Batch, Net};
-use super::{Clock, Engine, ServiceId};
+use super::timers::Due;
+use super::{Clock, Engine, SELDOM, ServiceId};
 use crate::endpoint::Address;
 use crate::moment::Moment;
 use crate::service::{Input, Outbox, Peer, Recipient, Service};
@@ -24,6 +29,9 @@ pub(super) use socket::{Asks, DatagramSocket};
 
 /// Receives per socket and turn; each takes a whole batch.
 const RECEIVES: usize = 4;
+
+/// How soon a socket whose receives fail is tried again.
+const RETRY: Duration = Duration::from_millis(100);
 
 /// The datagram sockets, and what they share.
 #[derive(Debug)]
@@ -36,6 +44,8 @@ pub(super) struct Datagrams<D> {
     budget: Option<Budget>,
     /// When it was last logged that a source is over its budget.
     warned: Option<Moment>,
+    /// When it was last logged that receives fail.
+    warned_of_failures: Option<Moment>,
 }
 
 impl<D> Datagrams<D> {
@@ -46,6 +56,7 @@ impl<D> Datagrams<D> {
             batch: Batch::new(),
             budget: budget.map(|rate| Budget::new(rate, seed)),
             warned: None,
+            warned_of_failures: None,
         }
     }
 
@@ -69,6 +80,14 @@ impl<D> Datagrams<D> {
     /// Whether any socket may have something to read.
     pub(super) fn has_arrivals(&self) -> bool {
         !self.arrived.is_empty()
+    }
+
+    /// A socket that rests because its receives failed is tried once more.
+    pub(super) fn retry(&mut self, number: u32) {
+        if let Some(socket) = self.sockets.get_mut(number as usize) {
+            socket.failures -= 1;
+            socket.note_arrival(&mut self.arrived);
+        }
     }
 
     /// Every socket is to be read from, whatever events have said.
@@ -132,18 +151,17 @@ impl<S: Service, N: Net> Engine<S, N> {
     fn receive(&mut self, number: u32, clock: Clock<'_>) -> bool {
         for _ in 0..RECEIVES {
             let Self { net, datagrams: Datagrams { sockets, batch, .. }, turn, exact, .. } = self;
-            let Some(socket) = sockets.get_mut(number as usize) else { return false };
+            let Some(socket) = sockets.get_mut(number as usize).filter(|socket| !socket.rests()) else { return false };
             batch.clear();
             let more = match net.receive(&mut socket.socket, batch) {
                 Ok(more) => more,
-                Err(error) if error.kind() == WouldBlock => return false,
-                // An error that an earlier send left on the socket; reading it has cleared it.
+                Err(error) if error.kind() == WouldBlock => false,
                 Err(error) => {
-                    self.tell_asker(number, error);
-                    self.settle();
+                    self.note_failure(number, error);
                     continue;
                 }
             };
+            socket.failures = 0;
             if *exact {
                 turn.now = clock();
             }
@@ -156,6 +174,27 @@ impl<S: Service, N: Net> Engine<S, N> {
             }
         }
         true
+    }
+
+    /// A receive has failed: with an error that an earlier send left on the socket, which has taken it off, or because
+    /// something forbids the call (a seccomp filter, say). In that case the socket rests, or else it would keep the loop
+    /// busy. EINTR is no failure that an asker should hear of.
+    fn note_failure(&mut self, number: u32, error: io::Error) {
+        let Self { services, datagrams, timers, turn, .. } = self;
+        let Some(socket) = datagrams.sockets.get_mut(number as usize) else { return };
+        socket.failures += 1;
+        if socket.rests() {
+            timers.set(turn.now + RETRY, Due::Receive(number));
+            if datagrams.warned_of_failures.is_none_or(|warned| turn.now >= warned + SELDOM) {
+                datagrams.warned_of_failures = Some(turn.now);
+                let name = &services.0[socket.service.index()].name;
+                log::warn!("{name}: cannot receive datagrams: {error}; trying again every {RETRY:?}");
+            }
+        }
+        if error.kind() != Interrupted {
+            self.tell_asker(number, error);
+            self.settle();
+        }
     }
 
     fn serve_datagram(&mut self, number: u32, slot: usize) {

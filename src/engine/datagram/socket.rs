@@ -17,6 +17,10 @@ use crate::stats::Stats;
 const QUEUED: usize = 1024;
 const QUEUED_BYTES: usize = 1 << 20;
 
+/// Receives that fail in a row until the socket is left alone for a while. ICMP leaves one error on a socket at a time,
+/// and a receive takes it off; a call that fails again and again will do so the next time, too.
+const FAILURES: u32 = 16;
+
 #[derive(Debug)]
 pub(in crate::engine) struct DatagramSocket<D> {
     pub(super) socket: D,
@@ -27,6 +31,8 @@ pub(in crate::engine) struct DatagramSocket<D> {
     pub(in crate::engine) asks: Option<Asks>,
     /// There may be something to read; then it is in the queue for that.
     pub(super) readable: bool,
+    /// Receives that have failed since one had a result.
+    pub(super) failures: u32,
     queue: VecDeque<Queued>,
     queued_bytes: usize,
 }
@@ -49,7 +55,8 @@ struct Queued {
 
 impl<D> DatagramSocket<D> {
     pub(super) fn new(socket: D, number: u32, service: ServiceId, local: Address, asks: Option<Asks>) -> Self {
-        Self { socket, number, service, local, asks, readable: false, queue: VecDeque::new(), queued_bytes: 0 }
+        let queue = VecDeque::new();
+        Self { socket, number, service, local, asks, readable: false, failures: 0, queue, queued_bytes: 0 }
     }
 
     /// Whether nothing is left to read or to send.
@@ -62,9 +69,14 @@ impl<D> DatagramSocket<D> {
         self.queue.len()
     }
 
+    /// Whether it is left alone because its receives fail.
+    pub(super) fn rests(&self) -> bool {
+        self.failures >= FAILURES
+    }
+
     /// Puts it into the queue of those to read from, if it is not there already.
     pub(super) fn note_arrival(&mut self, arrived: &mut VecDeque<u32>) {
-        if !self.readable {
+        if !self.readable && !self.rests() {
             self.readable = true;
             arrived.push_back(self.number);
         }
