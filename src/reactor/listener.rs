@@ -21,9 +21,9 @@ pub(super) enum Listener {
     Tcp(TcpListener),
     /// unix(7)
     Unix {
-        socket: UnixListener,
-        /// Dropped, and so removed, after the socket.
+        /// Dropped, and so removed, before the socket.
         _file: SocketFile,
+        socket: UnixListener,
     },
 }
 
@@ -47,9 +47,9 @@ impl Listener {
 
     /// Listens at a path.
     pub(super) fn unix(path: &Path, options: &ListenOptions) -> Result<Self, Refusal> {
-        let (socket, file) = SocketFile::bind(path, Type::STREAM)?;
+        let (file, socket) = SocketFile::bind(path, Type::STREAM)?;
         socket.listen(options.backlog)?;
-        Ok(Self::Unix { socket: UnixListener::from_std(socket.into()), _file: file })
+        Ok(Self::Unix { _file: file, socket: UnixListener::from_std(socket.into()) })
     }
 
     /// accept4(2). The stream does not block, and TCP's has been set up already, by inheritance.

@@ -1,13 +1,14 @@
 //! The files of Unix sockets: stale ones, those in use, and what is left of them.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
 
 use nix::sys::signal::Signal;
 
-use super::support::{Client, DatagramClient, Folder, Launch, Server};
+use super::support::{Client, DatagramClient, Folder, Launch, Server, Strace, eventually, tool};
 
 fn is_socket(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket())
@@ -26,6 +27,118 @@ fn a_stale_socket_is_replaced() {
     let _server = Server::start(&places);
     Client::unix(&stream).ask("ping", "pong");
     DatagramClient::unix(Some(&folder.file("me")), &gram).ask("ping", "pong");
+}
+
+/// The file of a socket that nobody serves any more.
+fn leave_stale_socket(path: &Path) {
+    drop(UnixListener::bind(path).unwrap());
+}
+
+#[test]
+fn of_two_starts_that_both_meet_a_stale_socket_one_serves_and_the_other_says_why_not() {
+    if !tool("strace") {
+        return;
+    }
+    for scheme in ["unix", "unixgram"] {
+        let folder = Folder::new();
+        let (place, log) = (folder.file("ping"), folder.file("log"));
+        leave_stale_socket(&place);
+        let command = format!("serve ping={scheme}://{}", place.display());
+        // It looks at the file, and takes its time to remove it.
+        let slow = "inject=unlink,unlinkat:delay_enter=300000";
+        let slow = Launch::within(&strace(&log, "trace=connect,unlink,unlinkat", slow), &command).spawn();
+        eventually("it has looked", || fs::read_to_string(&log).ok()?.contains("connect(").then_some(()));
+        let second = Launch::new(&command).run();
+        assert_eq!(second.code, Some(3), "{second:?}");
+        assert!(second.stderr.contains(": address in use ("), "{second:?}");
+        eventually("the first is ready", || slow.stdout().contains(&"ready".to_owned()).then_some(()));
+        ask(scheme, &place);
+    }
+}
+
+#[test]
+fn of_many_starts_at_once_one_serves_and_the_others_say_why_not() {
+    for (round, scheme) in ["unix", "unixgram", "unix", "unixgram"].into_iter().enumerate() {
+        let folder = Folder::new();
+        let place = folder.file("ping");
+        if round < 2 {
+            leave_stale_socket(&place);
+        }
+        let start = |_| Launch::new(&format!("serve ping={scheme}://{}", place.display())).spawn();
+        let mut servers: Vec<Server> = (0..16).map(start).collect();
+        let is_ready = |server: &Server| server.stdout().contains(&"ready".to_owned());
+        for server in &servers {
+            eventually("it is ready or gives up", || (is_ready(server) || server.state() == 'Z').then_some(()));
+        }
+        let (ready, refused): (Vec<&mut Server>, Vec<_>) = servers.iter_mut().partition(|server| is_ready(server));
+        assert_eq!(ready.len(), 1);
+        for refused in refused {
+            let refused = refused.ends();
+            assert_eq!(refused.code, Some(3), "{refused:?}");
+            assert!(refused.stderr.contains(": address in use ("), "{refused:?}");
+        }
+        ask(scheme, &place);
+    }
+}
+
+/// Has the server at this path answer.
+#[track_caller]
+fn ask(scheme: &str, place: &Path) {
+    match scheme {
+        "unix" => Client::unix(place).ask("ping", "pong"),
+        _ => DatagramClient::unix(Some(&place.with_extension("client")), place).ask("ping", "pong"),
+    }
+}
+
+/// strace(1) for a command that it starts, which stays our child (-D).
+fn strace<'a>(log: &'a Path, trace: &'a str, inject: &'a str) -> [&'a str; 9] {
+    let log = log.to_str().expect("a temporary folder has a plain name");
+    ["strace", "-D", "-qq", "-o", log, "-e", trace, "-e", inject]
+}
+
+#[test]
+fn a_socket_that_may_not_be_written_to_is_no_server_that_answers() {
+    if !tool("strace") {
+        return;
+    }
+    let folder = Folder::new();
+    let (place, log) = (folder.file("ping"), folder.file("log"));
+    leave_stale_socket(&place);
+    // The kernel asks nothing of root, as whom tests may run.
+    let strace = strace(&log, "trace=connect", "inject=connect:error=EACCES");
+    let refused = Launch::within(&strace, &format!("serve ping=unix://{}", place.display())).run();
+    assert_eq!(refused.code, Some(3), "{refused:?}");
+    assert!(refused.stderr.contains(": permission denied ("), "{refused:?}");
+    assert!(is_socket(&place));
+}
+
+#[test]
+fn a_locked_folder_keeps_nobody_from_starting() {
+    let folder = Folder::new();
+    let place = folder.file("ping");
+    leave_stale_socket(&place);
+    let lock = fs::File::open(place.parent().unwrap()).unwrap();
+    lock.lock().unwrap();
+    let _server = Server::start(&format!("ping=unix://{}", place.display()));
+    Client::unix(&place).ask("ping", "pong");
+}
+
+#[test]
+fn no_client_finds_a_file_whose_listener_has_gone() {
+    let folder = Folder::new();
+    let place = folder.file("ping");
+    let mut server = Server::start(&format!("ping=unix://{}", place.display()));
+    let Some(_strace) = Strace::inject(&server, "unlink,unlinkat:delay_enter=200000") else { return };
+    server.signal(Signal::SIGTERM);
+    server.log("shutting down");
+    eventually("the file has gone", || match UnixStream::connect(&place) {
+        Ok(_) => None,
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::NotFound, "the file is there, the listener is not");
+            Some(())
+        }
+    });
+    assert_eq!(server.exit_code(), Some(0));
 }
 
 #[test]
