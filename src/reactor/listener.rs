@@ -47,7 +47,7 @@ impl Listener {
 
     /// Listens at a path.
     pub(super) fn unix(path: &Path, options: &ListenOptions) -> Result<Self, Refusal> {
-        let (file, socket) = SocketFile::bind(path, Type::STREAM)?;
+        let (file, socket) = SocketFile::bind(path, Type::STREAM, options.unix_mode)?;
         socket.listen(options.backlog)?;
         Ok(Self::Unix { _file: file, socket: UnixListener::from_std(socket.into()) })
     }

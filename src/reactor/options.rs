@@ -16,11 +16,14 @@ pub struct ListenOptions {
     pub backlog: i32,
     /// Whether several processes may share the port (SO_REUSEPORT, socket(7)). Default: no.
     pub reuse_port: bool,
+    /// Permissions of Unix sockets' files (chmod(2)): write permission is what a client needs (unix(7)). Default: what
+    /// the umask leaves.
+    pub unix_mode: Option<u32>,
 }
 
 impl Default for ListenOptions {
     fn default() -> Self {
-        Self { backlog: 4096, reuse_port: false }
+        Self { backlog: 4096, reuse_port: false, unix_mode: None }
     }
 }
 

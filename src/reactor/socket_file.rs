@@ -5,14 +5,15 @@
 //! bound. rename(2) over the stale file would exclude nobody: it replaces a live socket's file, too. It would also make
 //! the name before the renaming the one that clients see (getpeername(2), the source of datagrams, ss(8)).
 
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::libc;
+use nix::sys::stat::{Mode, fchmod};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::error::Occupant;
@@ -40,15 +41,22 @@ pub(super) enum Refusal {
 
 impl SocketFile {
     /// A socket of this type, bound to `path` (unix(7)), and the file that came with it. The file of a stale socket
-    /// there is replaced.
-    pub(super) fn bind(path: &Path, kind: Type) -> Result<(Self, Socket), Refusal> {
+    /// there is replaced. Its permissions are `mode`, or what the umask leaves.
+    pub(super) fn bind(path: &Path, kind: Type, mode: Option<u32>) -> Result<(Self, Socket), Refusal> {
         let address = SockAddr::unix(path)?;
         let socket = Socket::new(Domain::UNIX, kind.nonblocking(), None)?;
+        if let Some(mode) = mode {
+            // bind(2) gives the file the socket's own permissions, less the umask: at no time are there more.
+            fchmod(&socket, Mode::from_bits_truncate(mode)).map_err(io::Error::from)?;
+        }
         let _lock = lock_folder_of(path);
         remove_stale(path, &address)?;
         socket.bind(&address)?;
         let metadata = fs::symlink_metadata(path)?;
         let file = Self { path: path.to_owned(), device: metadata.dev(), inode: metadata.ino() };
+        if let Some(mode) = mode {
+            fs::set_permissions(path, Permissions::from_mode(mode))?;
+        }
         Ok((file, socket))
     }
 

@@ -79,8 +79,8 @@ impl Datagram {
     }
 
     /// A Unix socket that serves at a path.
-    pub(super) fn unix(path: &Path) -> Result<Self, Refusal> {
-        let (file, socket) = SocketFile::bind(path, Type::DGRAM)?;
+    pub(super) fn unix(path: &Path, options: &ListenOptions) -> Result<Self, Refusal> {
+        let (file, socket) = SocketFile::bind(path, Type::DGRAM, options.unix_mode)?;
         let socket = UnixDatagram::from_std(socket.into());
         Ok(Self { _file: Some(file), family: Family::Unix(socket), reach: Reach::Specific })
     }
