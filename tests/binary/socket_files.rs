@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
 
@@ -45,8 +45,8 @@ fn of_two_starts_that_both_meet_a_stale_socket_one_serves_and_the_other_says_why
         leave_stale_socket(&place);
         let command = format!("serve ping={scheme}://{}", place.display());
         // It looks at the file, and takes its time to remove it.
-        let slow = "inject=unlink,unlinkat:delay_enter=300000";
-        let slow = Launch::within(&strace(&log, "trace=connect,unlink,unlinkat", slow), &command).spawn();
+        let strace = strace(&log, &["trace=connect,unlink,unlinkat", "inject=unlink,unlinkat:delay_enter=300000"]);
+        let slow = Launch::within(&strace, &command).spawn();
         eventually("it has looked", || fs::read_to_string(&log).ok()?.contains("connect(").then_some(()));
         let second = Launch::new(&command).run();
         assert_eq!(second.code, Some(3), "{second:?}");
@@ -91,9 +91,10 @@ fn ask(scheme: &str, place: &Path) {
 }
 
 /// strace(1) for a command that it starts, which stays our child (-D).
-fn strace<'a>(log: &'a Path, trace: &'a str, inject: &'a str) -> [&'a str; 9] {
+fn strace<'a>(log: &'a Path, options: &[&'a str]) -> Vec<&'a str> {
     let log = log.to_str().expect("a temporary folder has a plain name");
-    ["strace", "-D", "-qq", "-o", log, "-e", trace, "-e", inject]
+    let options = options.iter().flat_map(|option| ["-e", option]);
+    ["strace", "-D", "-qq", "-o", log].into_iter().chain(options).collect()
 }
 
 #[test]
@@ -105,7 +106,7 @@ fn a_socket_that_may_not_be_written_to_is_no_server_that_answers() {
     let (place, log) = (folder.file("ping"), folder.file("log"));
     leave_stale_socket(&place);
     // The kernel asks nothing of root, as whom tests may run.
-    let strace = strace(&log, "trace=connect", "inject=connect:error=EACCES");
+    let strace = strace(&log, &["trace=connect", "inject=connect:error=EACCES"]);
     let refused = Launch::within(&strace, &format!("serve ping=unix://{}", place.display())).run();
     assert_eq!(refused.code, Some(3), "{refused:?}");
     assert!(refused.stderr.contains(": permission denied ("), "{refused:?}");
@@ -181,6 +182,42 @@ fn a_live_socket_of_the_other_kind_or_with_a_full_backlog_is_live_too() {
         assert_eq!(second.code, Some(3), "{second:?}");
         assert!(is_socket(place));
     }
+}
+
+#[test]
+fn permissions_are_those_that_were_asked_for_whatever_the_umask() {
+    let folder = Folder::new();
+    for (umask, option, expected) in [
+        ("022", "", 0o755),
+        ("077", "", 0o700),
+        ("000", "--unix-mode 0660", 0o660),
+        ("077", "--unix-mode 0666", 0o666),
+        ("022", "--unix-mode 600", 0o600),
+    ] {
+        let (stream, gram) = (folder.file("stream"), folder.file("gram"));
+        let places = format!("ping=unix://{} ping=unixgram://{} {option}", stream.display(), gram.display());
+        let mut server =
+            Launch::shell(&format!("umask {umask}; exec \"$0\" \"$@\""), &format!("serve {places}")).start();
+        for place in [&stream, &gram] {
+            let mode = fs::symlink_metadata(place).unwrap().permissions().mode() & 0o7777;
+            assert_eq!(mode, expected, "{mode:o} instead of {expected:o} with umask {umask} {option}");
+        }
+        server.stop();
+    }
+}
+
+#[test]
+fn nobody_gets_in_before_the_permissions_are_there() {
+    if !tool("strace") {
+        return;
+    }
+    let folder = Folder::new();
+    let (place, log) = (folder.file("ping"), folder.file("log"));
+    let strace = strace(&log, &["trace=fchmod,bind,chmod,fchmodat,listen"]);
+    let _server = Launch::within(&strace, &format!("serve ping=unix://{} --unix-mode 0660", place.display())).start();
+    let calls = fs::read_to_string(&log).unwrap();
+    let names: Vec<&str> = calls.lines().filter_map(|line| line.split('(').next()).collect();
+    assert_eq!(names, ["fchmod", "bind", "chmod", "listen"], "{calls}");
 }
 
 #[test]
