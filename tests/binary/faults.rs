@@ -194,6 +194,24 @@ fn a_long_stop_delays_answers_and_loses_none() {
 }
 
 #[test]
+fn signals_that_cannot_be_read_end_the_server_all_the_same() {
+    for error in ["EIO", "EPERM"] {
+        let mut server = Server::start(ALL);
+        let Some(_strace) = Strace::inject(&server, &format!("read:error={error}")) else { return };
+        server.signal(Signal::SIGUSR1);
+        server.log("signals cannot be read");
+        server.dial("ping").ask("ping", "pong");
+        server.signal(Signal::SIGTERM);
+        assert_eq!(server.exit_code(), None, "SIGTERM killed it");
+    }
+    // An interruption is no reason to end without draining.
+    let mut server = Server::start(ALL);
+    let Some(_strace) = Strace::inject(&server, "read:error=EINTR:when=1..3") else { return };
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.exit_code(), Some(0));
+}
+
+#[test]
 fn accept_errors_of_one_connection_do_not_keep_the_next_waiting() {
     for error in ["ECONNABORTED", "EINTR", "EPROTO", "EPERM"] {
         let server = Server::start(ALL);
