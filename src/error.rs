@@ -200,7 +200,10 @@ fn way_out(endpoint: &Endpoint, error: &io::Error) -> &'static str {
             " (no interface here has that address; see 'ip addr')"
         }
         (Endpoint::Tcp(_) | Endpoint::Udp(_), PermissionDenied) => " (low ports need privileges; try one from 1024 on)",
-        (Endpoint::Unix(_) | Endpoint::UnixGram(_), PermissionDenied) => " (may you write in that folder?)",
+        (Endpoint::Unix(_) | Endpoint::UnixGram(_), AddrInUse) => " (another server there? try another path)",
+        (Endpoint::Unix(_) | Endpoint::UnixGram(_), PermissionDenied) => {
+            " (may you write in that folder, and to the socket if there is one?)"
+        }
         (Endpoint::Unix(_) | Endpoint::UnixGram(_), NotFound) => " (its folder must exist)",
         (Endpoint::Unix(_) | Endpoint::UnixGram(_), InvalidInput) => " (a path of at most 107 bytes, please)",
         _ => "",

@@ -44,7 +44,7 @@ use datagram::Datagrams;
 use drain::Stage;
 pub use event::{Event, Readiness};
 pub(crate) use net::BATCH;
-pub use net::{Arrival, Batch, Net};
+pub use net::{Arrival, Batch, LocalAddress, Net};
 use sweep::Sweep;
 use table::Table;
 use timers::{Due, Timers};
@@ -289,6 +289,7 @@ impl<S: Service, N: Net> Engine<S, N> {
                 }
             },
             Due::Resend(number) => self.resend(number),
+            Due::Receive(number) => self.datagrams.retry(number),
         }
     }
 

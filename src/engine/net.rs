@@ -89,7 +89,7 @@ pub trait Net {
         socket: &mut Self::Datagram,
         bytes: &[u8],
         to: &Address,
-        from: Option<IpAddr>,
+        from: Option<LocalAddress>,
     ) -> io::Result<()>;
 
     /// Says whether output waits for this socket to become writable. Called at each change: watched for that all the
@@ -126,8 +126,26 @@ pub struct Arrival {
     pub length: usize,
     /// The sender's address.
     pub source: Address,
-    /// The local address it was sent to, where the socket is bound to several.
-    pub local: Option<IpAddr>,
+    /// The local address that its answer leaves from, where the socket has several.
+    pub local: Option<LocalAddress>,
+    /// Whether it was sent to a broadcast address or a multicast group, as far as the kernel tells.
+    pub to_many: bool,
+}
+
+/// An address of this machine that a datagram leaves from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LocalAddress {
+    /// The address; where it is unspecified the kernel picks one of the interface's.
+    pub ip: IpAddr,
+    /// The index of the interface (if_nametoindex(3)) that the datagram leaves through; 0 leaves that to the routing
+    /// table. A link-local address has no meaning without its interface.
+    pub interface: u32,
+}
+
+impl From<IpAddr> for LocalAddress {
+    fn from(ip: IpAddr) -> Self {
+        Self { ip, interface: 0 }
+    }
 }
 
 impl Batch {

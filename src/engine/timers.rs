@@ -19,6 +19,8 @@ pub(super) enum Due {
     FirstLine(ConnId),
     /// The datagram socket with this number sends its queue again.
     Resend(u32),
+    /// The datagram socket with this number, whose receives failed, is tried again.
+    Receive(u32),
 }
 
 impl Due {
@@ -27,7 +29,7 @@ impl Due {
         match self {
             Self::Service { owner, .. } => owner,
             Self::FirstLine(id) => Some(id),
-            Self::Resend(_) => None,
+            Self::Resend(_) | Self::Receive(_) => None,
         }
     }
 }

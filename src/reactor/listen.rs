@@ -105,7 +105,7 @@ impl<S: Service> Reactor<S> {
         options: &ListenOptions,
     ) -> Result<(), Refusal> {
         if is_datagram {
-            self.engine.bind(service, Datagram::unix(path)?, Address::Unix(Some(path.into())))?;
+            self.engine.bind(service, Datagram::unix(path, options)?, Address::Unix(Some(path.into())))?;
         } else {
             self.engine.listen(service, Listener::unix(path, options)?)?;
         }

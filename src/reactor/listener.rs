@@ -9,7 +9,7 @@ use mio::event::Source;
 use mio::net::{TcpListener, UnixListener};
 use socket2::{Domain, Socket, Type};
 
-use super::options::{ListenOptions, dual_stack};
+use super::options::{ListenOptions, dual_stack, keep_alive};
 use super::socket_file::{Refusal, SocketFile};
 use super::stream::Stream;
 use crate::endpoint::Address;
@@ -21,9 +21,9 @@ pub(super) enum Listener {
     Tcp(TcpListener),
     /// unix(7)
     Unix {
-        socket: UnixListener,
-        /// Dropped, and so removed, after the socket.
+        /// Dropped, and so removed, before the socket.
         _file: SocketFile,
+        socket: UnixListener,
     },
 }
 
@@ -35,8 +35,9 @@ impl Listener {
         // A restart need not wait for connections in TIME_WAIT; two live listeners still exclude each other.
         socket.set_reuse_address(true)?;
         options.share_port(&socket)?;
-        // Accepted sockets inherit it (tcp(7)), which saves a call for each.
+        // Accepted sockets inherit both, which saves five calls for each.
         socket.set_tcp_nodelay(true)?;
+        keep_alive(&socket)?;
         dual_stack(&socket, address)?;
         socket.bind(&address.into())?;
         socket.listen(options.backlog)?;
@@ -47,9 +48,9 @@ impl Listener {
 
     /// Listens at a path.
     pub(super) fn unix(path: &Path, options: &ListenOptions) -> Result<Self, Refusal> {
-        let (socket, file) = SocketFile::bind(path, Type::STREAM)?;
+        let (file, socket) = SocketFile::bind(path, Type::STREAM, options.unix_mode)?;
         socket.listen(options.backlog)?;
-        Ok(Self::Unix { socket: UnixListener::from_std(socket.into()), _file: file })
+        Ok(Self::Unix { _file: file, socket: UnixListener::from_std(socket.into()) })
     }
 
     /// accept4(2). The stream does not block, and TCP's has been set up already, by inheritance.
@@ -66,6 +67,35 @@ impl Listener {
         match self {
             Self::Tcp(socket) => socket,
             Self::Unix { socket, .. } => socket,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+    use std::os::fd::AsFd;
+    use std::time::Duration;
+
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    use socket2::SockRef;
+
+    use super::*;
+
+    #[test]
+    fn accepted_sockets_inherit_what_the_listener_has_set() {
+        for host in ["127.0.0.1:0", "[::1]:0"] {
+            let (listener, local) = Listener::tcp(host.parse().unwrap(), &ListenOptions::default()).unwrap();
+            let _client = TcpStream::connect(local).unwrap();
+            let Listener::Tcp(socket) = &listener else { panic!("it is a TCP listener") };
+            poll(&mut [PollFd::new(socket.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE).unwrap();
+            let (Stream::Tcp(accepted), _) = listener.accept().unwrap() else { panic!("it accepts TCP") };
+            let accepted = SockRef::from(&accepted);
+            assert!(accepted.tcp_nodelay().unwrap());
+            assert!(accepted.keepalive().unwrap());
+            assert_eq!(accepted.tcp_keepalive_time().unwrap(), Duration::from_secs(120));
+            assert_eq!(accepted.tcp_keepalive_interval().unwrap(), Duration::from_secs(30));
+            assert_eq!(accepted.tcp_keepalive_retries().unwrap(), 4);
         }
     }
 }

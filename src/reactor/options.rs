@@ -4,9 +4,10 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use nix::sys::socket::{setsockopt, sockopt};
-use socket2::Socket;
+use socket2::{Socket, TcpKeepalive};
 
 /// How sockets listen; the default is what `pingpong serve` does.
 #[derive(Clone, Debug)]
@@ -16,11 +17,14 @@ pub struct ListenOptions {
     pub backlog: i32,
     /// Whether several processes may share the port (SO_REUSEPORT, socket(7)). Default: no.
     pub reuse_port: bool,
+    /// Permissions of Unix sockets' files (chmod(2)): write permission is what a client needs (unix(7)). Default: what
+    /// the umask leaves.
+    pub unix_mode: Option<u32>,
 }
 
 impl Default for ListenOptions {
     fn default() -> Self {
-        Self { backlog: 4096, reuse_port: false }
+        Self { backlog: 4096, reuse_port: false, unix_mode: None }
     }
 }
 
@@ -29,6 +33,13 @@ impl ListenOptions {
     pub(super) fn share_port(&self, socket: &Socket) -> io::Result<()> {
         if self.reuse_port { socket.set_reuse_port(true) } else { Ok(()) }
     }
+}
+
+/// Has a far side that vanished noticed within 4 minutes (tcp(7), SO_KEEPALIVE): after 2 minutes without a word from it
+/// the kernel sends the first of 4 probes, one every 30 seconds. (The system's own default is to wait 2 hours.)
+pub(super) fn keep_alive(socket: &Socket) -> io::Result<()> {
+    let silence = TcpKeepalive::new().with_time(Duration::from_secs(120));
+    socket.set_tcp_keepalive(&silence.with_interval(Duration::from_secs(30)).with_retries(4))
 }
 
 /// Has `[::]` take IPv4 too (IPV6_V6ONLY, ipv6(7)), whatever net.ipv6.bindv6only says.

@@ -10,10 +10,11 @@
 
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 
+use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
-use crate::error::Error;
+use crate::error::{Error, describe};
 
 #[derive(Debug)]
 pub(super) struct Signals(SignalFd);
@@ -35,7 +36,26 @@ impl Signals {
 
     /// The next signal that has arrived.
     pub(super) fn next(&self) -> Option<Signal> {
-        let info = self.0.read_signal().ok().flatten()?;
-        Signal::try_from(i32::try_from(info.ssi_signo).ok()?).ok()
+        loop {
+            match self.0.read_signal() {
+                Ok(info) => return Signal::try_from(i32::try_from(info?.ssi_signo).ok()?).ok(),
+                Err(Errno::EINTR) => {}
+                Err(errno) => {
+                    give_back(errno);
+                    return None;
+                }
+            }
+        }
     }
+}
+
+/// Unblocks SIGINT and SIGTERM, because they cannot be read: they end the process at once, as by default. Blocked, they
+/// would be lost, and only SIGKILL would end it. SIGUSR1 stays blocked: by default it would end the process, too.
+fn give_back(errno: Errno) {
+    let cause = describe(&errno.into());
+    // First, because one of them may be waiting to be delivered.
+    log::warn!("signals cannot be read ({cause}): SIGINT and SIGTERM now end at once, without draining");
+    let ending: SigSet = [Signal::SIGINT, Signal::SIGTERM].into_iter().collect();
+    // Fails for no set of signals (pthread_sigmask(3)).
+    let _ = ending.thread_unblock();
 }

@@ -14,7 +14,7 @@ use super::stream::Stream;
 use super::tcp_info;
 use super::token::Token;
 use crate::endpoint::Address;
-use crate::engine::{Batch, Net};
+use crate::engine::{Batch, LocalAddress, Net};
 use crate::service::ConnId;
 
 /// The poll, and what sockets need beside it.
@@ -129,7 +129,13 @@ impl Net for Sockets {
         self.headers.receive(socket, batch)
     }
 
-    fn send_to(&mut self, socket: &mut Datagram, bytes: &[u8], to: &Address, from: Option<IpAddr>) -> io::Result<()> {
+    fn send_to(
+        &mut self,
+        socket: &mut Datagram,
+        bytes: &[u8],
+        to: &Address,
+        from: Option<LocalAddress>,
+    ) -> io::Result<()> {
         self.headers.send_to(socket, bytes, to, from)
     }
 

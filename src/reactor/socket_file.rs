@@ -1,15 +1,30 @@
 //! Unix sockets' files: a stale one is replaced, one that is in use is left alone, our own is removed in the end.
+//!
+//! Of several servers that start at one path at the same time exactly one gets it. To see that a file is stale and to
+//! replace it takes several calls, during which the folder is locked (flock(2)); the others then find a socket that is
+//! bound. rename(2) over the stale file would exclude nobody: it replaces a live socket's file, too. It would also make
+//! the name before the renaming the one that clients see (getpeername(2), the source of datagrams, ss(8)).
 
-use std::fs::{self, Metadata};
-use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::fs::{self, File, Metadata, OpenOptions, Permissions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
+use nix::libc;
+use nix::sys::stat::{Mode, fchmod};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::error::Occupant;
 
+/// How long to wait for the lock on a folder. Each start holds it for less than a millisecond.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+
 /// The file of a bound Unix socket: removed when dropped, unless another has taken its place.
+///
+/// To be dropped before its socket. Otherwise a client could find a file that nobody listens behind any more; and the
+/// inode, which the socket keeps, could belong to another server's file by then.
 #[derive(Debug)]
 pub(super) struct SocketFile {
     path: PathBuf,
@@ -26,14 +41,23 @@ pub(super) enum Refusal {
 
 impl SocketFile {
     /// A socket of this type, bound to `path` (unix(7)), and the file that came with it. The file of a stale socket
-    /// there is replaced.
-    pub(super) fn bind(path: &Path, kind: Type) -> Result<(Socket, Self), Refusal> {
+    /// there is replaced. Its permissions are `mode`, or what the umask leaves.
+    pub(super) fn bind(path: &Path, kind: Type, mode: Option<u32>) -> Result<(Self, Socket), Refusal> {
         let address = SockAddr::unix(path)?;
-        remove_stale(path, &address)?;
         let socket = Socket::new(Domain::UNIX, kind.nonblocking(), None)?;
+        if let Some(mode) = mode {
+            // bind(2) gives the file the socket's own permissions, less the umask: at no time are there more.
+            fchmod(&socket, Mode::from_bits_truncate(mode)).map_err(io::Error::from)?;
+        }
+        let _lock = lock_folder_of(path);
+        remove_stale(path, &address)?;
         socket.bind(&address)?;
         let metadata = fs::symlink_metadata(path)?;
-        Ok((socket, Self { path: path.to_owned(), device: metadata.dev(), inode: metadata.ino() }))
+        let file = Self { path: path.to_owned(), device: metadata.dev(), inode: metadata.ino() };
+        if let Some(mode) = mode {
+            fs::set_permissions(path, Permissions::from_mode(mode))?;
+        }
+        Ok((file, socket))
     }
 
     fn is(&self, metadata: &Metadata) -> bool {
@@ -56,16 +80,44 @@ impl From<io::Error> for Refusal {
     }
 }
 
+/// Locks the folder that a path is in, until the file is dropped.
+///
+/// `None` where there is no lock to be had: a folder that may not be read, a file system without locks, or a lock that
+/// somebody else holds for long (`flock FOLDER pingpong serve …`). None of these is a reason not to start: only starts
+/// at the same moment could then still collide.
+fn lock_folder_of(path: &Path) -> Option<File> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(folder).ok()?;
+    let deadline = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match folder.try_lock() {
+            Ok(()) => return Some(folder),
+            Err(fs::TryLockError::WouldBlock) if Instant::now() < deadline => thread::sleep(Duration::from_millis(1)),
+            Err(_) => return None,
+        }
+    }
+}
+
 /// Removes the file of a socket that nobody serves any more: a server that is killed leaves one behind.
 fn remove_stale(path: &Path, address: &SockAddr) -> Result<(), Refusal> {
     let Ok(metadata) = fs::symlink_metadata(path) else { return Ok(()) };
     if !metadata.file_type().is_socket() {
         return Err(Refusal::Occupied(Occupant::File));
     }
-    // A stale socket refuses connect(2). We connect with a type of socket that is served nowhere here: so a live one
+    // A stale socket refuses connect(2). We connect with a type of socket that is served nowhere here: so a bound one
     // answers EPROTOTYPE, and its server never sees a connection.
-    match Socket::new(Domain::UNIX, Type::SEQPACKET.nonblocking(), None)?.connect(address) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(fs::remove_file(path)?),
-        _ => Err(Refusal::Occupied(Occupant::Server)),
+    let Err(error) = Socket::new(Domain::UNIX, Type::SEQPACKET.nonblocking(), None)?.connect(address) else {
+        return Err(Refusal::Occupied(Occupant::Server));
+    };
+    match error.kind() {
+        ErrorKind::ConnectionRefused => match fs::remove_file(path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
+        },
+        // Its server has removed it meanwhile.
+        ErrorKind::NotFound => Ok(()),
+        ErrorKind::WouldBlock => Err(Refusal::Occupied(Occupant::Server)),
+        _ if error.raw_os_error() == Some(libc::EPROTOTYPE) => Err(Refusal::Occupied(Occupant::Server)),
+        _ => Err(error.into()),
     }
 }

@@ -6,9 +6,9 @@ use std::os::fd::AsRawFd;
 
 use mio::net::{TcpStream, UnixStream};
 use nix::sys::socket::{MsgFlags, recv};
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 
-use super::options::bind_without_port;
+use super::options::{bind_without_port, keep_alive};
 use crate::endpoint::Address;
 
 /// A connection's socket.
@@ -30,6 +30,7 @@ impl Stream {
                     Some(from) => connect_from(*to, from)?,
                 };
                 stream.set_nodelay(true)?;
+                keep_alive(&SockRef::from(&stream))?;
                 Ok(Self::Tcp(stream))
             }
             Address::Unix(Some(path)) => UnixStream::connect(path).map(Self::Unix),
@@ -106,5 +107,25 @@ fn connect_from(to: SocketAddr, from: IpAddr) -> io::Result<TcpStream> {
     match socket.connect(&to.into()) {
         Err(error) if error.raw_os_error() != Some(nix::libc::EINPROGRESS) => Err(error),
         _ => Ok(TcpStream::from_std(socket.into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn dialled_stream_notices_that_its_server_has_vanished() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let to = Address::Ip(listener.local_addr().unwrap());
+        for from in [None, Some("127.0.0.2".parse().unwrap())] {
+            let Stream::Tcp(dialled) = Stream::connect(&to, from).unwrap() else { panic!("it is a TCP address") };
+            let dialled = SockRef::from(&dialled);
+            assert!(dialled.keepalive().unwrap());
+            assert_eq!(dialled.tcp_keepalive_time().unwrap(), Duration::from_secs(120));
+        }
     }
 }

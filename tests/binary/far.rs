@@ -1,8 +1,11 @@
 //! Peers on another host, played by a second network namespace: the datagram budget, and cables that are cut.
 
+use std::net::{IpAddr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::time::Instant;
 
-use super::support::{Client, DatagramClient, Namespace};
+use nix::net::if_::if_nametoindex;
+
+use super::support::{Client, DatagramClient, Namespace, PATIENCE};
 
 /// Both addresses of the server's end, in the client's address family.
 const ENDS: [(&str, [&str; 2]); 2] =
@@ -109,6 +112,54 @@ fn a_wildcard_answers_from_the_address_that_was_asked_over_a_wire_too() {
                 echo.ask("where from?", "where from?");
                 ping.ask("ping 1", "pong 1");
             }
+        }
+    }
+}
+
+#[test]
+fn a_link_local_address_answers_a_global_source_over_the_same_wire() {
+    let Some((here, there)) = Namespace::pair() else { return };
+    here.ip("address add fe80::77/64 dev wire nodad");
+    let server = here.serve("echo=udp://[::]:0");
+    let client = there.within(|| {
+        let wire = if_nametoindex("wire").expect("our end of the wire");
+        let to = format!("[fe80::77%{wire}]:{}", server.udp("echo").port());
+        DatagramClient::udp_from("[fd77::2]:0", to.parse().unwrap())
+    });
+    client.ask("who is there?", "who is there?");
+    assert_eq!(server.stats()["dropped"], 0);
+}
+
+#[test]
+fn a_question_to_all_hosts_is_answered_from_an_address_of_ours_within_the_budget() {
+    let Some((here, there)) = Namespace::pair() else { return };
+    for (local, hosts, all) in [
+        ("10.77.0.2:0", ["0.0.0.0", "[::]"], ["10.77.0.255", "255.255.255.255"]),
+        ("[fd77::2]:0", ["[::]", "[::]"], ["ff02::1", "ff02::1"]),
+    ] {
+        for (host, all) in hosts.into_iter().flat_map(|host| all.map(|all| (host, all))) {
+            let server = here.serve(&format!("ping=udp://{host}:0 --udp-budget 3/s"));
+            let (client, to) = there.within(|| {
+                let wire = if_nametoindex("wire").expect("our end of the wire");
+                let client = UdpSocket::bind(local).unwrap();
+                client.set_read_timeout(Some(PATIENCE)).unwrap();
+                client.set_broadcast(true).unwrap();
+                let to: SocketAddr = match all.parse().unwrap() {
+                    IpAddr::V4(all) => (all, server.udp("ping").port()).into(),
+                    IpAddr::V6(all) => SocketAddrV6::new(all, server.udp("ping").port(), 0, wire).into(),
+                };
+                (client, to)
+            });
+            // All in one turn: no time passes for the budget.
+            server.freeze();
+            (0..20).for_each(|_| assert_eq!(client.send_to(b"ping 1", to).unwrap(), 6));
+            server.thaw();
+            let mut heard = [0; 16];
+            let (count, from): (usize, SocketAddr) = client.recv_from(&mut heard).unwrap();
+            assert_eq!(&heard[..count], b"pong 1", "{host} asked at {all}");
+            assert!(ENDS.iter().any(|(_, ours)| ours.iter().any(|host| from.to_string().starts_with(host))), "{from}");
+            let stats = server.stats_once("all have arrived", |stats| stats["datagrams_in"] == 20);
+            assert_eq!((stats["datagrams_out"], stats["budget"], stats["dropped"]), (3, 17, 0), "{all}");
         }
     }
 }

@@ -194,6 +194,24 @@ fn a_long_stop_delays_answers_and_loses_none() {
 }
 
 #[test]
+fn signals_that_cannot_be_read_end_the_server_all_the_same() {
+    for error in ["EIO", "EPERM"] {
+        let mut server = Server::start(ALL);
+        let Some(_strace) = Strace::inject(&server, &format!("read:error={error}")) else { return };
+        server.signal(Signal::SIGUSR1);
+        server.log("signals cannot be read");
+        server.dial("ping").ask("ping", "pong");
+        server.signal(Signal::SIGTERM);
+        assert_eq!(server.exit_code(), None, "SIGTERM killed it");
+    }
+    // An interruption is no reason to end without draining.
+    let mut server = Server::start(ALL);
+    let Some(_strace) = Strace::inject(&server, "read:error=EINTR:when=1..3") else { return };
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.exit_code(), Some(0));
+}
+
+#[test]
 fn accept_errors_of_one_connection_do_not_keep_the_next_waiting() {
     for error in ["ECONNABORTED", "EINTR", "EPROTO", "EPERM"] {
         let server = Server::start(ALL);
@@ -311,6 +329,26 @@ fn datagrams_that_find_no_room_in_the_send_buffer_leave_later_and_in_order() {
         assert_eq!((stats["dropped"], stats["datagrams_out"]), (0, 20));
         strace.detach(&server);
         server.rests();
+    }
+}
+
+#[test]
+fn receives_that_always_fail_are_warned_about_and_keep_nobody_busy() {
+    for (host, call) in [("127.0.0.1", "recvmmsg"), ("0.0.0.0", "recvmsg")] {
+        for error in ["EPERM", "ENOSYS"] {
+            let server = Server::start(&format!("ping=udp://{host}:0 ping=tcp://127.0.0.1:0"));
+            let Some(strace) = Strace::inject(&server, &format!("{call}:error={error}")) else { return };
+            let client = DatagramClient::udp(([127, 0, 0, 1], server.udp("ping").port()).into());
+            client.say("ping");
+            server.log("ping: cannot receive datagrams: ");
+            server.does_not_spin();
+            server.dial("ping").ask("ping", "pong");
+            // The datagram has waited.
+            drop(strace);
+            client.hears("pong");
+            let warnings = server.stderr().iter().filter(|line| line.contains("cannot receive datagrams")).count();
+            assert_eq!(warnings, 1, "{error}: {:#?}", server.stderr());
+        }
     }
 }
 

@@ -24,6 +24,7 @@ mod memory;
 mod probing;
 mod recorder;
 mod shutdown;
+mod socket_files;
 mod states;
 mod support;
 mod table;

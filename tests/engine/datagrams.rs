@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 
 use fake::server::{Server, address};
-use nix::libc::{EACCES, ECONNREFUSED, EINVAL, EMSGSIZE};
+use nix::libc::{EACCES, ECONNREFUSED, EINVAL, EMSGSIZE, ENOSYS, EPERM};
 use pingpong::service::{Echo, Framing, Ping, Service};
 
 use crate::{SECOND, echo, hello, ping};
@@ -205,6 +205,16 @@ fn proper_pings_are_exempt_from_the_budget_and_do_not_use_it_up() {
 }
 
 #[test]
+fn proper_pings_to_a_broadcast_address_use_up_the_budget() {
+    let mut server = ping_at("0.0.0.0:8888", Some(10));
+    for _ in 0..15 {
+        server.kernel.borrow_mut().broadcast_arrives(0, address("192.0.2.1:4000"), b"ping 1");
+    }
+    server.settle();
+    assert_eq!((server.stats().datagrams_out, server.stats().over_budget), (10, 5));
+}
+
+#[test]
 fn what_is_not_answered_costs_nothing() {
     let mut server = ping_at("10.0.0.1:8888", Some(10));
     for _ in 0..100 {
@@ -251,6 +261,46 @@ fn error_that_an_earlier_send_left_does_not_stop_receiving() {
     let mut server = ping_at("127.0.0.1:8888", None);
     server.kernel.borrow_mut().datagrams[0].receive_errors.extend([ECONNREFUSED; 10]);
     assert_answered(&mut server, "127.0.0.1:4000", "ping");
+}
+
+#[test]
+fn socket_whose_receives_always_fail_rests_and_is_tried_again() {
+    let mut server = ping_at("127.0.0.1:8888", None);
+    server.bind("127.0.0.1:8889");
+    let failing = 1000;
+    server.kernel.borrow_mut().datagrams[0].receive_errors.extend([EPERM; 1000]);
+    let calls = |server: &Server<Ping>| failing - server.kernel.borrow().datagrams[0].receive_errors.len();
+    server.arrives(0, "127.0.0.1:4000", "ping 1");
+    server.settle();
+    assert!(calls(&server) < 20, "{} calls before it rests", calls(&server));
+    let before = calls(&server);
+    server.pass(SECOND);
+    assert!((8..=12).contains(&(calls(&server) - before)), "{} calls a second", calls(&server) - before);
+    // New datagrams do not wake it, and other sockets are served.
+    let before = calls(&server);
+    for _ in 0..50 {
+        assert!(server.datagram(1, "127.0.0.1:4000", "ping").is_some());
+        server.arrives(0, "127.0.0.1:4000", "ping 2");
+        server.settle();
+    }
+    assert_eq!(calls(&server), before);
+
+    server.kernel.borrow_mut().datagrams[0].receive_errors.clear();
+    server.pass(SECOND);
+    assert_eq!(sent(&server).len(), 51);
+    server.arrives(0, "127.0.0.1:4000", "ping 3");
+    server.settle();
+    assert_eq!(sent(&server).len(), 52);
+}
+
+#[test]
+fn drain_does_not_wait_for_a_socket_whose_receives_fail() {
+    let mut server = ping_at("127.0.0.1:8888", None);
+    server.kernel.borrow_mut().datagrams[0].receive_errors.extend([ENOSYS; 1000]);
+    server.arrives(0, "127.0.0.1:4000", "ping");
+    server.shut_down();
+    server.settle();
+    assert!(server.engine.is_stopped());
 }
 
 #[test]
@@ -428,6 +478,6 @@ fn answer_leaves_from_the_address_that_was_asked_also_when_it_had_to_wait() {
     server.kernel.borrow_mut().datagram_room(0, 10);
     server.settle();
     let kernel = server.kernel.borrow();
-    let from: Vec<_> = kernel.datagrams[0].sent.iter().map(|(_, from, _)| *from).collect();
+    let from: Vec<_> = kernel.datagrams[0].sent.iter().map(|(_, from, _)| from.map(|from| from.ip)).collect();
     assert_eq!(from, [Some(asked[0]), Some(asked[1]), Some(asked[0]), Some(asked[1])]);
 }

@@ -3,7 +3,7 @@
 use std::io;
 
 use fake::server::Server;
-use nix::libc::{ECONNREFUSED, ENETUNREACH};
+use nix::libc::{ECONNREFUSED, EINTR, ENETUNREACH};
 use pingpong::service::{Input, Outbox, Peer, Service};
 use pingpong::{Address, CloseReason};
 
@@ -170,6 +170,17 @@ fn asker_is_told_that_nobody_is_there() {
     server.kernel.borrow_mut().datagrams[0].send_error = Some(ECONNREFUSED);
     server.line("ping");
     assert_eq!(server.log(), ["asking failed: ConnectionRefused"]);
+}
+
+#[test]
+fn asker_is_not_told_of_a_receive_that_was_interrupted() {
+    let mut server = caller();
+    server.line("ask");
+    server.log();
+    server.kernel.borrow_mut().datagrams[0].receive_errors.extend([EINTR; 5]);
+    server.kernel.borrow_mut().datagram_arrives(0, far(), None, b"pong");
+    server.settle();
+    assert_eq!(server.log(), ["received pong"]);
 }
 
 #[test]

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use pingpong::Address;
 use pingpong::Moment;
-use pingpong::engine::{Event, Readiness};
+use pingpong::engine::{Arrival, Event, LocalAddress, Readiness};
 use pingpong::service::ConnId;
 
 pub use dice::Dice;
@@ -107,8 +107,8 @@ enum Outcome {
 /// One datagram socket of the server, seen from outside.
 #[derive(Default)]
 pub struct Mailbox {
-    pub arrivals: VecDeque<(Address, Option<IpAddr>, Vec<u8>)>,
-    pub sent: Vec<(Address, Option<IpAddr>, Vec<u8>)>,
+    pub arrivals: VecDeque<(Arrival, Vec<u8>)>,
+    pub sent: Vec<(Address, Option<LocalAddress>, Vec<u8>)>,
     /// How many sends succeed before the buffer is full.
     pub room: usize,
     /// The error that sends fail with.
@@ -284,8 +284,18 @@ impl World {
     }
 
     pub fn datagram_arrives(&mut self, number: usize, from: Address, to: Option<IpAddr>, bytes: &[u8]) {
+        let local = to.map(LocalAddress::from);
+        self.deliver(number, Arrival { length: bytes.len(), source: from, local, to_many: false }, bytes);
+    }
+
+    /// A datagram arrives that was sent to a broadcast address or a multicast group.
+    pub fn broadcast_arrives(&mut self, number: usize, from: Address, bytes: &[u8]) {
+        self.deliver(number, Arrival { length: bytes.len(), source: from, local: None, to_many: true }, bytes);
+    }
+
+    pub fn deliver(&mut self, number: usize, arrival: Arrival, bytes: &[u8]) {
         let mailbox = &mut self.datagrams[number];
-        mailbox.arrivals.push_back((from, to, bytes.to_vec()));
+        mailbox.arrivals.push_back((arrival, bytes.to_vec()));
         mailbox.woken = true;
     }
 

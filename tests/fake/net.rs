@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind};
 use std::net::IpAddr;
 
 use pingpong::Address;
-use pingpong::engine::{Arrival, Batch, Net};
+use pingpong::engine::{Batch, LocalAddress, Net};
 use pingpong::service::ConnId;
 
 use super::{Kernel, Mailbox, Outcome};
@@ -239,9 +239,9 @@ impl Net for FakeNet {
         }
         let (slots, arrivals) = batch.split();
         for slot in slots {
-            let Some((source, local, bytes)) = mailbox.arrivals.pop_front() else { break };
+            let Some((arrival, bytes)) = mailbox.arrivals.pop_front() else { break };
             slot[..bytes.len()].copy_from_slice(&bytes);
-            arrivals.push(Arrival { length: bytes.len(), source, local });
+            arrivals.push(arrival);
         }
         Ok(!mailbox.arrivals.is_empty())
     }
@@ -251,7 +251,7 @@ impl Net for FakeNet {
         socket: &mut FakeDatagram,
         bytes: &[u8],
         to: &Address,
-        from: Option<IpAddr>,
+        from: Option<LocalAddress>,
     ) -> io::Result<()> {
         let mut world = self.0.borrow_mut();
         let mailbox = &mut world.datagrams[socket.number];

@@ -13,15 +13,19 @@ mod screen;
 mod socket;
 
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind::WouldBlock};
+use std::io::{
+    self,
+    ErrorKind::{Interrupted, WouldBlock},
+};
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 use slab::Slab;
 
 use super::budget::Budget;
 use super::net::{BATCH, Batch, Net};
 use super::timers::Due;
-use super::{Clock, Engine, ServiceId};
+use super::{Clock, Engine, ServiceId, WARN_EVERY};
 use crate::endpoint::Address;
 use crate::moment::Moment;
 use crate::service::{Input, Outbox, Peer, Recipient, Service};
@@ -37,6 +41,9 @@ const RECEIVES_PER_TURN: usize = 4;
 /// 768 bytes of it.
 const RECEIVES_PER_DRAIN: usize = (8 << 20) / 768 / BATCH + 1;
 
+/// How soon a socket whose receives fail is tried again.
+const RETRY: Duration = Duration::from_millis(100);
+
 /// The datagram sockets, and what they share.
 #[derive(Debug)]
 pub(super) struct Datagrams<D> {
@@ -48,6 +55,8 @@ pub(super) struct Datagrams<D> {
     budget: Option<Budget>,
     /// When the last warning about a source over its budget was logged.
     warned: Option<Moment>,
+    /// When it was last logged that receives fail.
+    warned_of_failures: Option<Moment>,
 }
 
 impl<D> Datagrams<D> {
@@ -58,6 +67,7 @@ impl<D> Datagrams<D> {
             batch: Batch::new(),
             budget: budget.map(|rate| Budget::new(rate, seed)),
             warned: None,
+            warned_of_failures: None,
         }
     }
 
@@ -82,6 +92,14 @@ impl<D> Datagrams<D> {
     /// Whether any socket may have something to read.
     pub(super) fn has_arrivals(&self) -> bool {
         !self.ready.is_empty()
+    }
+
+    /// Has a socket that rests because its receives failed tried once more.
+    pub(super) fn retry(&mut self, number: u32) {
+        if let Some(socket) = self.sockets.get_mut(number as usize) {
+            socket.failures -= 1;
+            socket.note_arrival(&mut self.ready);
+        }
     }
 
     /// Begins to drain: every socket is read once more, though no event said so, but no longer than a full receive
@@ -164,21 +182,22 @@ impl<S: Service, N: Net> Engine<S, N> {
     fn receive(&mut self, number: u32, clock: Clock<'_>) -> bool {
         for _ in 0..RECEIVES_PER_TURN {
             let Self { net, datagrams: Datagrams { sockets, batch, .. }, turn, exact, .. } = self;
-            let Some(socket) = sockets.get_mut(number as usize).filter(|socket| socket.receives_left > 0) else {
+            let Some(socket) =
+                sockets.get_mut(number as usize).filter(|socket| socket.receives_left > 0 && !socket.rests())
+            else {
                 return false;
             };
             socket.receives_left -= 1;
             batch.clear();
             let more = match net.receive(&mut socket.socket, batch) {
                 Ok(more) => more,
-                Err(error) if error.kind() == WouldBlock => return false,
-                // An earlier send left this error on the socket (udp(7): ICMP); reporting it has cleared it.
+                Err(error) if error.kind() == WouldBlock => false,
                 Err(error) => {
-                    self.tell_asker(number, error);
-                    self.settle();
+                    self.note_failure(number, error);
                     continue;
                 }
             };
+            socket.failures = 0;
             if *exact {
                 turn.now = clock();
             }
@@ -192,6 +211,27 @@ impl<S: Service, N: Net> Engine<S, N> {
             }
         }
         true
+    }
+
+    /// A receive has failed: with an error that an earlier send left on the socket (udp(7): ICMP), which reporting it has
+    /// cleared, or because something forbids the call (a seccomp filter, say). In that case the socket rests, or else it
+    /// would keep the loop busy. EINTR is no failure that an asker should hear of.
+    fn note_failure(&mut self, number: u32, error: io::Error) {
+        let Self { services, datagrams, timers, turn, .. } = self;
+        let Some(socket) = datagrams.sockets.get_mut(number as usize) else { return };
+        socket.failures += 1;
+        if socket.rests() {
+            timers.set(turn.now + RETRY, Due::Receive(number));
+            if datagrams.warned_of_failures.is_none_or(|warned| turn.now >= warned + WARN_EVERY) {
+                datagrams.warned_of_failures = Some(turn.now);
+                let name = &services.0[socket.service.index()].name;
+                log::warn!("{name}: cannot receive datagrams: {error}; trying again every {RETRY:?}");
+            }
+        }
+        if error.kind() != Interrupted {
+            self.tell_asker(number, error);
+            self.settle();
+        }
     }
 
     /// Has one datagram of the batch screened and, if it may be, answered.

@@ -4,8 +4,8 @@
 //! that a receiver which never reads cannot use up the room of the others. Nothing here sends: `socket` does.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::IpAddr;
 
+use super::super::net::LocalAddress;
 use crate::endpoint::Address;
 
 /// Datagrams in a lane at most, and their bytes.
@@ -36,7 +36,7 @@ struct Lane {
 pub(super) struct Waiting {
     pub(super) bytes: Box<[u8]>,
     /// The local address that it leaves from, where the socket has several.
-    pub(super) from: Option<IpAddr>,
+    pub(super) from: Option<LocalAddress>,
 }
 
 /// What became of an attempt to send a datagram.

@@ -61,7 +61,8 @@ impl<D> Datagrams<D> {
         if is_served_here && !(is_harmless && is_far(ip, arrival, socket)) {
             return Err(Silence::Loop);
         }
-        if is_harmless || ip.is_loopback() {
+        // A question to many hosts has an answer from each of them: that alone is a gain, however short the answers.
+        if is_harmless && !arrival.to_many || ip.is_loopback() {
             return Ok(None);
         }
         if self.budget.as_mut().is_none_or(|budget| budget.allows(ip.into(), now)) {
@@ -77,7 +78,7 @@ impl<D> Datagrams<D> {
 
 /// Whether a source is another host: neither loopback nor the address that the datagram was sent to.
 fn is_far<D>(ip: IpAddr, arrival: &Arrival, socket: &DatagramSocket<D>) -> bool {
-    let own = arrival.local.or(socket.local.ip()).map(|local| local.to_canonical());
+    let own = arrival.local.map(|local| local.ip).or(socket.local.ip()).map(|local| local.to_canonical());
     !ip.is_loopback() && Some(ip) != own
 }
 

@@ -10,13 +10,12 @@ use std::io::{
     self,
     ErrorKind::{Interrupted, WouldBlock},
 };
-use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::ServiceId;
-use super::super::net::Net;
+use super::super::net::{LocalAddress, Net};
 use super::queue::{Flushed, SendQueue, Sent, Waiting};
 use crate::endpoint::Address;
 use crate::stats::Stats;
@@ -26,6 +25,10 @@ const FIRST_RETRY: Duration = Duration::from_millis(1);
 
 /// The longest time after which a full receiver is tried again.
 const LAST_RETRY: Duration = Duration::from_millis(256);
+
+/// Receives that fail in a row until the socket is left alone for a while. ICMP leaves one error on a socket at a time,
+/// and a receive takes it off; a call that fails again and again will do so the next time, too.
+const FAILURES: u32 = 16;
 
 #[derive(Debug)]
 pub(in crate::engine) struct DatagramSocket<D> {
@@ -39,6 +42,8 @@ pub(in crate::engine) struct DatagramSocket<D> {
     pub(super) readable: bool,
     /// Batches that may still be received: bounded once the server drains.
     pub(super) receives_left: usize,
+    /// Receives that have failed since one had a result.
+    pub(super) failures: u32,
     queue: SendQueue,
     retry: Retry,
 }
@@ -74,6 +79,7 @@ impl<D> DatagramSocket<D> {
             asks,
             readable: false,
             receives_left: usize::MAX,
+            failures: 0,
             queue,
             retry: Retry::Idle,
         }
@@ -89,9 +95,14 @@ impl<D> DatagramSocket<D> {
         self.queue.len()
     }
 
+    /// Whether it is left alone because its receives fail.
+    pub(super) fn rests(&self) -> bool {
+        self.failures >= FAILURES
+    }
+
     /// Appends its number to `ready`, if it is not there already.
     pub(super) fn note_arrival(&mut self, ready: &mut VecDeque<u32>) {
-        if !self.readable {
+        if !self.readable && !self.rests() {
             self.readable = true;
             ready.push_back(self.number);
         }
@@ -123,7 +134,7 @@ impl<D> DatagramSocket<D> {
         net: &mut N,
         bytes: &[u8],
         to: &Address,
-        from: Option<IpAddr>,
+        from: Option<LocalAddress>,
         stats: &mut Stats,
     ) -> io::Result<()> {
         // Queued datagrams go first. A UDP socket has no room while any waits; a Unix receiver that asks again may have
@@ -205,7 +216,7 @@ fn send<N: Net>(
     socket: &mut N::Datagram,
     bytes: &[u8],
     to: &Address,
-    from: Option<IpAddr>,
+    from: Option<LocalAddress>,
 ) -> io::Result<bool> {
     loop {
         match net.send_to(socket, bytes, to, from) {

@@ -23,7 +23,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-use mio::net::{UdpSocket, UnixDatagram};
+use mio::net::UnixDatagram;
 use nix::libc;
 use nix::sys::socket::{
     ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrIn, SockaddrIn6, SockaddrLike,
@@ -32,7 +32,7 @@ use nix::sys::socket::{
 
 use super::{Datagram, Family, Reach};
 use crate::endpoint::Address;
-use crate::engine::{Arrival, BATCH, Batch};
+use crate::engine::{Arrival, BATCH, Batch, LocalAddress};
 
 /// What the calls need beside the socket, allocated once for all sockets.
 pub(in crate::reactor) struct Headers {
@@ -68,11 +68,11 @@ impl Headers {
             }
             (Family::Unix(socket), Reach::Connected) => one_by_one(batch, |slot| {
                 // It hears from one sender only, and the engine knows which.
-                Ok(Arrival { length: socket.recv(slot)?, source: Address::Unix(None), local: None })
+                Ok(Arrival { length: socket.recv(slot)?, source: Address::Unix(None), local: None, to_many: false })
             }),
             (Family::Unix(socket), _) => one_by_one(batch, |slot| {
                 let (length, source) = socket.recv_from(slot)?;
-                Ok(Arrival { length, source: unix_address(&source), local: None })
+                Ok(Arrival { length, source: unix_address(&source), local: None, to_many: false })
             }),
         }
     }
@@ -84,7 +84,7 @@ impl Headers {
         socket: &Datagram,
         bytes: &[u8],
         to: &Address,
-        from: Option<IpAddr>,
+        from: Option<LocalAddress>,
     ) -> io::Result<()> {
         if socket.reach == Reach::Connected {
             return send_connected(&socket.family, bytes);
@@ -92,28 +92,31 @@ impl Headers {
         match (&socket.family, to) {
             (Family::Ipv4(socket) | Family::Ipv6(socket), Address::Ip(to)) => match from {
                 None => socket.send_to(bytes, *to).map(drop),
-                Some(from) => self.send_from(socket, bytes, *to, from),
+                Some(from) => self.send_from(socket.as_raw_fd(), bytes, *to, from),
             },
             (Family::Unix(socket), Address::Unix(Some(path))) => send_unix(socket, bytes, path),
             _ => Err(io::ErrorKind::InvalidInput.into()),
         }
     }
 
-    fn send_from(&mut self, socket: &UdpSocket, bytes: &[u8], to: SocketAddr, from: IpAddr) -> io::Result<()> {
-        let fd = socket.as_raw_fd();
-        match (to, from) {
-            (SocketAddr::V4(to), IpAddr::V4(from)) => {
-                let from = libc::in_addr { s_addr: u32::from(from).to_be() };
-                let info = libc::in_pktinfo { ipi_ifindex: 0, ipi_spec_dst: from, ipi_addr: from };
+    fn send_from(&mut self, fd: RawFd, bytes: &[u8], to: SocketAddr, from: LocalAddress) -> io::Result<()> {
+        match (to, from.ip) {
+            (SocketAddr::V4(to), IpAddr::V4(ip)) => {
+                let ip = libc::in_addr { s_addr: u32::from(ip).to_be() };
+                let info = libc::in_pktinfo { ipi_ifindex: from.interface as i32, ipi_spec_dst: ip, ipi_addr: ip };
                 send_one(fd, &mut self.send_v4, bytes, to.into(), ControlMessage::Ipv4PacketInfo(&info))
             }
-            (SocketAddr::V6(to), IpAddr::V6(from)) => {
-                let from = libc::in6_addr { s6_addr: from.octets() };
-                let info = libc::in6_pktinfo { ipi6_addr: from, ipi6_ifindex: 0 };
+            (SocketAddr::V6(to), ip) => {
+                let ip = match ip {
+                    IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+                    IpAddr::V6(ip) => ip,
+                };
+                let ip = libc::in6_addr { s6_addr: ip.octets() };
+                let info = libc::in6_pktinfo { ipi6_addr: ip, ipi6_ifindex: from.interface };
                 send_one(fd, &mut self.send_v6, bytes, to.into(), ControlMessage::Ipv6PacketInfo(&info))
             }
-            // Not met: all addresses of one socket are of one family (IPv4 over a dual-stack socket looks like IPv6).
-            _ => socket.send_to(bytes, to).map(drop),
+            // An IPv4 socket has no IPv6 address.
+            (SocketAddr::V4(_), IpAddr::V6(_)) => Err(io::ErrorKind::InvalidInput.into()),
         }
     }
 }
@@ -140,7 +143,12 @@ fn receive_batch<A: SockaddrLike + Copy>(
         std::array::from_fn(|_| [IoSliceMut::new(slots.next().unwrap_or_default())]);
     let received = recvmmsg(fd, headers, slices.iter_mut(), MsgFlags::MSG_DONTWAIT, None)?;
     arrivals.extend(received.filter_map(|message| {
-        Some(Arrival { length: message.bytes, source: Address::Ip(address(message.address?)), local: None })
+        Some(Arrival {
+            length: message.bytes,
+            source: Address::Ip(address(message.address?)),
+            local: None,
+            to_many: false,
+        })
     }));
     Ok(arrivals.len() == BATCH)
 }
@@ -165,17 +173,37 @@ fn receive_with_info(fd: RawFd, control: &mut [u8], slot: &mut [u8]) -> io::Resu
         let v4 = source.as_sockaddr_in().map(|v4| SocketAddr::V4((*v4).into()));
         v4.or_else(|| source.as_sockaddr_in6().map(|v6| SocketAddr::V6((*v6).into())))
     });
-    let local = message.cmsgs()?.find_map(|info| match info {
-        // ipi_spec_dst is the address to answer from; ipi_addr, where it was sent to, may be a broadcast address
-        // (ip(7)).
-        ControlMessageOwned::Ipv4PacketInfo(info) => {
-            Some(IpAddr::V4(Ipv4Addr::from(u32::from_be(info.ipi_spec_dst.s_addr))))
-        }
-        ControlMessageOwned::Ipv6PacketInfo(info) => Some(IpAddr::V6(Ipv6Addr::from(info.ipi6_addr.s6_addr))),
-        _ => None,
-    });
+    let (local, to_many) = message.cmsgs()?.find_map(local_address).unzip();
     let source = source.ok_or(io::ErrorKind::InvalidData)?;
-    Ok(Arrival { length: message.bytes, source: Address::Ip(source), local })
+    Ok(Arrival { length: message.bytes, source: Address::Ip(source), local, to_many: to_many.unwrap_or_default() })
+}
+
+/// The address to answer from, of a datagram that came with this packet info; and whether it was sent to many hosts.
+///
+/// The interface is passed on only where the address has no meaning without it: all else leaves as it is routed.
+fn local_address(info: ControlMessageOwned) -> Option<(LocalAddress, bool)> {
+    match info {
+        // ipi_addr is where it was sent to; where that is a broadcast address or a multicast group, ipi_spec_dst is
+        // the address of ours to answer from (ip(7)).
+        ControlMessageOwned::Ipv4PacketInfo(info) => {
+            let ip = Ipv4Addr::from(u32::from_be(info.ipi_spec_dst.s_addr));
+            Some((IpAddr::V4(ip).into(), info.ipi_spec_dst.s_addr != info.ipi_addr.s_addr))
+        }
+        ControlMessageOwned::Ipv6PacketInfo(info) => {
+            let sent_to = Ipv6Addr::from(info.ipi6_addr.s6_addr);
+            let interface = info.ipi6_ifindex;
+            match sent_to {
+                // IPv4 over a dual-stack socket: the other control message tells more.
+                _ if sent_to.to_ipv4_mapped().is_some() => None,
+                _ if sent_to.is_multicast() => {
+                    Some((LocalAddress { ip: Ipv6Addr::UNSPECIFIED.into(), interface }, true))
+                }
+                _ if sent_to.is_unicast_link_local() => Some((LocalAddress { ip: sent_to.into(), interface }, false)),
+                _ => Some((IpAddr::V6(sent_to).into(), false)),
+            }
+        }
+        _ => None,
+    }
 }
 
 fn send_connected(family: &Family, bytes: &[u8]) -> io::Result<()> {

@@ -31,10 +31,10 @@ const RECEIVE_BUFFER: usize = 4 << 20;
 /// A datagram socket.
 #[derive(Debug)]
 pub(super) struct Datagram {
+    /// Of a Unix socket that is bound to a path. Dropped, and so removed, before the socket.
+    _file: Option<SocketFile>,
     family: Family,
     reach: Reach,
-    /// Of a Unix socket that is bound to a path. Dropped, and so removed, after the socket.
-    _file: Option<SocketFile>,
 }
 
 #[derive(Debug)]
@@ -75,14 +75,14 @@ impl Datagram {
         socket.bind(&address.into())?;
         let socket = UdpSocket::from_std(socket.into());
         let local = socket.local_addr()?;
-        Ok((Self { family: Family::of(socket, local), reach, _file: None }, local))
+        Ok((Self { _file: None, family: Family::of(socket, local), reach }, local))
     }
 
     /// A Unix socket that serves at a path.
-    pub(super) fn unix(path: &Path) -> Result<Self, Refusal> {
-        let (socket, file) = SocketFile::bind(path, Type::DGRAM)?;
+    pub(super) fn unix(path: &Path, options: &ListenOptions) -> Result<Self, Refusal> {
+        let (file, socket) = SocketFile::bind(path, Type::DGRAM, options.unix_mode)?;
         let socket = UnixDatagram::from_std(socket.into());
-        Ok(Self { family: Family::Unix(socket), reach: Reach::Specific, _file: Some(file) })
+        Ok(Self { _file: Some(file), family: Family::Unix(socket), reach: Reach::Specific })
     }
 
     /// A socket to ask from.
@@ -106,7 +106,7 @@ impl Datagram {
             }
             Address::Unix(None) => return Err(io::ErrorKind::InvalidInput.into()),
         };
-        Ok(Self { family, reach: Reach::Connected, _file: None })
+        Ok(Self { _file: None, family, reach: Reach::Connected })
     }
 
     /// What epoll(7) watches.
@@ -138,9 +138,10 @@ impl Family {
 
 /// Has each datagram come with the local address that it was sent to (IP_PKTINFO, ip(7); IPV6_RECVPKTINFO, ipv6(7)).
 fn ask_for_local_address(socket: &Socket, address: SocketAddr) -> io::Result<()> {
-    if address.is_ipv4() {
-        setsockopt(socket, sockopt::Ipv4PacketInfo, &true)?;
-    } else {
+    // Also on a dual-stack socket: IPV6_RECVPKTINFO tells of IPv4 where a datagram was sent to, but where that was a
+    // broadcast address, not which address to answer from.
+    setsockopt(socket, sockopt::Ipv4PacketInfo, &true)?;
+    if address.is_ipv6() {
         setsockopt(socket, sockopt::Ipv6RecvPacketInfo, &true)?;
     }
     Ok(())

@@ -55,6 +55,10 @@ pub(super) fn command() -> Command {
                 .default_value("60s"),
         )
         .arg(count("backlog", "How many connections may wait to be accepted, per listener").default_value("4096"))
+        .arg(
+            option("unix-mode", "MODE", "Permissions of Unix sockets' files, like 0660 [default: by umask]")
+                .value_parser(mode_of),
+        )
         .arg(flag("reuse-port", "Several processes share a port, the kernel spreads the load (SO_REUSEPORT)"))
         .arg(
             option("udp-budget", "RATE", "Datagram answers per second to one far address, 'none' for no limit")
@@ -118,6 +122,7 @@ impl ServeOptions {
         let mut listen = ListenOptions::default();
         listen.backlog = i32::try_from(required::<u32>(options, "backlog")).unwrap_or(i32::MAX);
         listen.reuse_port = options.get_flag("reuse-port");
+        listen.unix_mode = options.get_one("unix-mode").copied();
         Self {
             services: services(options),
             framing: options.get_one("framing").copied().unwrap_or_default(),
@@ -165,6 +170,12 @@ fn kind(name: &str) -> Result<Kind, String> {
     found.ok_or_else(|| format!("there is no service '{name}' (there are ping, hello, echo and chat)"))
 }
 
+/// `0660`, `600`: permissions as chmod(1) takes them in digits.
+fn mode_of(text: &str) -> Result<u32, String> {
+    let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777 && !text.starts_with('+'));
+    mode.ok_or_else(|| "write it in octal digits, like 0660 (owner and group) or 0600 (owner alone)".to_owned())
+}
+
 /// Without the brackets in which an IPv6 address may be written.
 fn unbracketed(host: &str) -> &str {
     host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
@@ -206,6 +217,17 @@ mod tests {
         assert_eq!(serve.delay, Duration::from_secs(1));
         assert_eq!(serve.listen.backlog, 4096);
         assert_eq!(serve.limits.max_message, 64 << 10);
+    }
+
+    #[test]
+    fn permissions_are_octal() {
+        assert_eq!(serve("").listen.unix_mode, None);
+        assert_eq!(serve("--unix-mode 0660").listen.unix_mode, Some(0o660));
+        assert_eq!(serve("--unix-mode 600").listen.unix_mode, Some(0o600));
+        for wrong in ["", "+600", "-600", "0680", "1777", "rw", "0o660"] {
+            let mistake = mode_of(wrong).expect_err(wrong);
+            assert!(mistake.contains("0660"), "{mistake}");
+        }
     }
 
     #[test]
