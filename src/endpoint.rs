@@ -93,9 +93,15 @@ impl Endpoint {
 }
 
 impl HostPort {
-    /// Looks the host up, by getaddrinfo(3): every address it has, in order.
+    /// Looks the host up, by getaddrinfo(3): every address it has, in order, each once. (hosts(5) may name one twice.)
     pub fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
-        Ok((self.host.as_str(), self.port).to_socket_addrs()?.collect())
+        let mut addresses = Vec::new();
+        for address in (self.host.as_str(), self.port).to_socket_addrs()? {
+            if !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
+        Ok(addresses)
     }
 }
 
