@@ -20,12 +20,13 @@ pub(super) fn duration_of(text: &str) -> Result<Duration, String> {
 /// Ten years: longer than any wait, and short enough that no sum of durations overflows.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
-/// `512`, `64KiB`, `1MiB`.
+/// `512`, `64KiB`, `1MiB`, `1GiB`.
 pub(super) fn size_of(text: &str) -> Result<usize, String> {
     let unit = match split_unit(text) {
         (number, "" | "B") => number,
         (number, "KiB") => number.map(|number| number * 1024.0),
         (number, "MiB") => number.map(|number| number * 1024.0 * 1024.0),
+        (number, "GiB") => number.map(|number| number * 1024.0 * 1024.0 * 1024.0),
         _ => None,
     };
     let most = f64::from(1 << 30);
@@ -109,6 +110,8 @@ mod tests {
         assert_eq!(duration_of("1.5s"), Ok(Duration::from_millis(1500)));
         assert_eq!(duration_of("5m"), Ok(Duration::from_secs(300)));
         assert_eq!(size_of("64KiB"), Ok(65_536));
+        assert_eq!(size_of("1GiB"), Ok(1 << 30));
+        assert!(size_of("1.5GiB").is_err(), "1 GiB at the most");
         assert_eq!(count_of("10k"), Ok(10_000));
         assert_eq!(count_of("1m"), Ok(1_000_000));
         assert_eq!(rate_of("none"), Ok(None));
