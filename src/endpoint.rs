@@ -2,9 +2,11 @@
 //!
 //! Parses, resolves and displays them. Opens no socket.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -66,6 +68,8 @@ pub enum EndpointProblem {
     BareIpv6,
     /// No path after `unix://` or `unixgram://`.
     NoPath,
+    /// Bytes that are not UTF-8, outside of a path.
+    NotUtf8,
 }
 
 /// The address of a socket, as the kernel names it.
@@ -94,9 +98,16 @@ impl Endpoint {
 }
 
 impl HostPort {
-    /// Looks up every address of the host, in order (getaddrinfo(3)). May block; fails if there is none.
+    /// Looks up every address of the host, in order, each once (getaddrinfo(3); hosts(5) may name one twice). May block;
+    /// fails if there is none.
     pub fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
-        Ok((self.host.as_str(), self.port).to_socket_addrs()?.collect())
+        let mut addresses = Vec::new();
+        for address in (self.host.as_str(), self.port).to_socket_addrs()? {
+            if !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
+        Ok(addresses)
     }
 }
 
@@ -145,7 +156,16 @@ impl FromStr for Endpoint {
     type Err = EndpointError;
 
     fn from_str(text: &str) -> Result<Self, EndpointError> {
-        parse(text).map_err(|problem| EndpointError { text: text.to_owned(), problem })
+        OsStr::new(text).try_into()
+    }
+}
+
+/// An endpoint as a command line gives it: its path need not be UTF-8.
+impl TryFrom<&OsStr> for Endpoint {
+    type Error = EndpointError;
+
+    fn try_from(text: &OsStr) -> Result<Self, EndpointError> {
+        parse(text.as_bytes()).map_err(|problem| EndpointError { text: text.to_string_lossy().into_owned(), problem })
     }
 }
 
@@ -204,18 +224,21 @@ impl fmt::Display for EndpointProblem {
             Self::BadHost => "no host, or one that cannot be read (write HOST:PORT or [IPV6]:PORT)",
             Self::BareIpv6 => "an IPv6 address goes in brackets (write [::1]:8888)",
             Self::NoPath => "no path (write unix:///run/pingpong.sock)",
+            Self::NotUtf8 => "only a path may have bytes that are not UTF-8",
         })
     }
 }
 
-fn parse(text: &str) -> Result<Endpoint, EndpointProblem> {
-    let (scheme, place) = text.split_once("://").ok_or(EndpointProblem::NoScheme)?;
-    let path = || if place.is_empty() { Err(EndpointProblem::NoPath) } else { Ok(PathBuf::from(place)) };
+fn parse(text: &[u8]) -> Result<Endpoint, EndpointProblem> {
+    let colon = text.windows(3).position(|window| window == b"://").ok_or(EndpointProblem::NoScheme)?;
+    let (scheme, place) = (&text[..colon], &text[colon + 3..]);
+    let host = || str::from_utf8(place).map_err(|_| EndpointProblem::NotUtf8)?.parse();
+    let path = || if place.is_empty() { Err(EndpointProblem::NoPath) } else { Ok(OsStr::from_bytes(place).into()) };
     match scheme {
-        "tcp" => Ok(Endpoint::Tcp(place.parse()?)),
-        "udp" => Ok(Endpoint::Udp(place.parse()?)),
-        "unix" => Ok(Endpoint::Unix(path()?)),
-        "unixgram" => Ok(Endpoint::UnixGram(path()?)),
+        b"tcp" => Ok(Endpoint::Tcp(host()?)),
+        b"udp" => Ok(Endpoint::Udp(host()?)),
+        b"unix" => Ok(Endpoint::Unix(path()?)),
+        b"unixgram" => Ok(Endpoint::UnixGram(path()?)),
         _ => Err(EndpointProblem::UnknownScheme),
     }
 }
@@ -252,6 +275,22 @@ mod tests {
         ] {
             let error = text.parse::<Endpoint>().unwrap_err().to_string();
             assert!(error.contains(word) && error.contains(text), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn only_a_path_need_not_be_utf8() {
+        let path = OsStr::from_bytes(b"/run/\xff.sock");
+        let text = OsStr::from_bytes(b"unix:///run/\xff.sock");
+        assert_eq!(Endpoint::try_from(text).unwrap(), Endpoint::Unix(path.into()));
+        for (text, problem) in [
+            (&b"tcp://\xff:1"[..], EndpointProblem::NotUtf8),
+            (b"udp://a:\xff", EndpointProblem::NotUtf8),
+            (b"\xff://a:1", EndpointProblem::UnknownScheme),
+            (b"\xff", EndpointProblem::NoScheme),
+        ] {
+            let error = Endpoint::try_from(OsStr::from_bytes(text)).unwrap_err();
+            assert_eq!(error.problem, problem, "{error}");
         }
     }
 

@@ -130,12 +130,10 @@ impl Pool {
     pub(super) fn take_back(&mut self, lent: &mut Lent) {
         let Some(mut buffer) = lent.take() else { return };
         self.lent -= buffer.bytes.capacity();
-        let (spares, most) = match buffer.bytes.capacity() {
-            ..=MAX_SMALL => (&mut self.spares, MAX_SPARES),
-            ..=MAX_SPARE_SIZE => (&mut self.large_spares, MAX_LARGE_SPARES),
-            _ => return,
-        };
-        if spares.len() < most {
+        let size = buffer.bytes.capacity();
+        let (spares, most) =
+            if size <= MAX_SMALL { (&mut self.spares, MAX_SPARES) } else { (&mut self.large_spares, MAX_LARGE_SPARES) };
+        if size <= MAX_SPARE_SIZE && spares.len() < most {
             buffer.bytes.clear();
             buffer.start = 0;
             buffer.scanned = 0;

@@ -157,6 +157,19 @@ fn bytes_that_are_no_text_are_said_and_printed_as_they_are() {
 }
 
 #[test]
+fn a_path_need_not_be_text() {
+    let folder = Folder::new();
+    let run = |words: &str| {
+        let script = format!("place=unix://$1/$(printf '\\377'); exec \"$0\" {words}");
+        Talk::program("sh", &["-c", &script, BINARY, folder.file("").to_str().unwrap()])
+    };
+    let mut server = run("serve \"ping=$place\"").start();
+    server.ready();
+    assert_eq!(run("client \"$place\" ping").run().stdout, "pong\n");
+    assert_eq!(run("ping \"$place\" -c 1").run().code, Some(0));
+}
+
+#[test]
 fn half_a_close_is_not_the_end() {
     // The server answers once it has heard all.
     let (listener, endpoint) = listener();

@@ -147,6 +147,14 @@ fn every_address_of_a_name_is_bound_and_one_that_is_not_there_stops_no_other() {
 }
 
 #[test]
+fn an_address_that_a_name_has_twice_is_bound_once() {
+    let Some(namespace) = Namespace::new() else { return };
+    namespace.hosts("127.0.0.1 twice\n127.0.0.1 twice\n");
+    let server = namespace.serve("ping=twice:7");
+    assert_eq!(server.stdout(), ["listening ping tcp://127.0.0.1:7", "listening ping udp://127.0.0.1:7", "ready"]);
+}
+
+#[test]
 fn an_address_in_use_exits_3_and_says_so_in_one_line() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();

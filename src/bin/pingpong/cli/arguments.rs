@@ -1,8 +1,10 @@
 //! Arguments that several commands have, and how any command builds and reads its own.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{Arg, ArgAction, ArgMatches};
 
 use pingpong::service::Framing;
@@ -42,7 +44,7 @@ pub(super) fn endpoint() -> Arg {
     Arg::new("endpoint")
         .value_name("ENDPOINT")
         .required(true)
-        .value_parser(client_endpoint)
+        .value_parser(OsStringValueParser::new().try_map(client_endpoint))
         .help("Where: tcp://HOST:PORT, udp://HOST:PORT, unix://PATH, unixgram://PATH; HOST is tcp://HOST:8888")
 }
 
@@ -57,7 +59,8 @@ pub(super) fn framing(help: &'static str) -> Arg {
 
 /// `--send` and `--expect`, which go together.
 pub(super) fn texts() -> [Arg; 2] {
-    let text = |name, other, help| option(name, "TEXT", help).requires(other).value_parser(unescaped);
+    let parser = OsStringValueParser::new().try_map(|text| unescaped(text.as_bytes()));
+    let text = |name, other, help| option(name, "TEXT", help).requires(other).value_parser(parser.clone());
     [
         text("send", "expect", "Ask this instead (C escapes: PING\\r\\n)"),
         text("expect", "send", "The answer to that (+PONG\\r\\n)").conflicts_with("echo"),
@@ -82,10 +85,16 @@ impl Probe {
 }
 
 /// An endpoint as a client may write it: TCP where there is no scheme, port 8888 where there is no port.
-fn client_endpoint(text: &str) -> Result<Endpoint, EndpointError> {
-    let full = if text.contains("://") { text.to_owned() } else { format!("tcp://{text}") };
-    match full.parse() {
-        Err(EndpointError { problem: EndpointProblem::NoPort, .. }) => format!("{full}:8888").parse(),
+fn client_endpoint(mut text: OsString) -> Result<Endpoint, EndpointError> {
+    if !text.as_bytes().windows(3).any(|window| window == b"://") {
+        let place = std::mem::replace(&mut text, "tcp://".into());
+        text.push(place);
+    }
+    match Endpoint::try_from(&*text) {
+        Err(EndpointError { problem: EndpointProblem::NoPort, .. }) => {
+            text.push(":8888");
+            Endpoint::try_from(&*text)
+        }
         parsed => parsed,
     }
 }
@@ -103,7 +112,7 @@ mod tests {
             ("udp://[::1]", "udp://[::1]:8888"),
             ("unix:///run/x", "unix:///run/x"),
         ] {
-            assert_eq!(client_endpoint(short).unwrap().to_string(), full);
+            assert_eq!(client_endpoint(short.into()).unwrap().to_string(), full);
         }
     }
 }

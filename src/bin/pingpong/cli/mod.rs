@@ -122,6 +122,38 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_utf8_is_a_usage_error_except_in_a_path_or_a_message() {
+        use std::os::unix::ffi::OsStringExt;
+        let parse = |arguments: &[u8]| {
+            let words = arguments.split(|byte| *byte == b' ').map(|word| OsString::from_vec(word.to_vec()));
+            parse(["pingpong".into()].into_iter().chain(words))
+        };
+        for mistake in [
+            &b"\xff"[..],
+            b"serve \xff",
+            b"serve ping=\xff:1",
+            b"serve ping=tcp://\xff:1",
+            b"serve --host \xff",
+            b"serve --delay \xff",
+            b"client \xff",
+            b"client localhost --framing \xff",
+            b"ping udp://\xff:1",
+            b"ping localhost -c \xff",
+        ] {
+            let error = parse(mistake).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{}", mistake.escape_ascii());
+            assert!(super::mistake(&error).is_some_and(|line| !line.contains('\n')));
+        }
+        for fine in [
+            &b"serve ping=unix:///\xff"[..],
+            b"client unixgram:///\xff \xff",
+            b"ping unix:///\xff --send \xff --expect \xff\\n",
+        ] {
+            assert!(parse(fine).is_ok(), "{}", fine.escape_ascii());
+        }
+    }
+
+    #[test]
     fn the_definition_of_the_command_line_is_sound() {
         command().debug_assert();
     }

@@ -1,13 +1,15 @@
 //! `pingpong serve`: its arguments and its help.
 
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use log::LevelFilter;
 
 use pingpong::service::Framing;
-use pingpong::{Endpoint, HostPort, Limits, ListenOptions};
+use pingpong::{Endpoint, EndpointError, EndpointProblem, HostPort, Limits, ListenOptions};
 
 use super::arguments::{count, duration, flag, option, required, timeout};
 use super::units::{rate_of, size_of};
@@ -21,7 +23,7 @@ pub(super) fn command() -> Command {
             Arg::new("services")
                 .value_name("SERVICE[=ENDPOINT]")
                 .action(ArgAction::Append)
-                .value_parser(service_argument)
+                .value_parser(OsStringValueParser::new().try_map(|text: OsString| service_argument(&text)))
                 .help("What answers where [default: ping hello echo]"),
         )
         .arg(
@@ -151,13 +153,17 @@ fn services(options: &ArgMatches) -> Vec<(Kind, Vec<Endpoint>)> {
 }
 
 /// `SERVICE`, `SERVICE=SCHEME://…` or `SERVICE=HOST:PORT`.
-fn service_argument(text: &str) -> Result<(Kind, Option<Vec<Endpoint>>), String> {
-    let Some((name, place)) = text.split_once('=') else { return Ok((kind(text)?, None)) };
-    let kind = kind(name)?;
-    let endpoints = if place.contains("://") {
-        vec![place.parse::<Endpoint>().map_err(|error| error.to_string())?]
-    } else {
-        kind.endpoints_at(place.parse::<HostPort>().map_err(|problem| problem.to_string())?)
+fn service_argument(text: &OsStr) -> Result<(Kind, Option<Vec<Endpoint>>), String> {
+    let mut parts = text.as_bytes().splitn(2, |byte| *byte == b'=').map(OsStr::from_bytes);
+    let kind = kind(&parts.next().unwrap_or_default().to_string_lossy())?;
+    let Some(place) = parts.next() else { return Ok((kind, None)) };
+    let endpoints = match Endpoint::try_from(place) {
+        Ok(endpoint) => vec![endpoint],
+        Err(EndpointError { problem: EndpointProblem::NoScheme, .. }) => {
+            let place = place.to_str().ok_or(EndpointProblem::NotUtf8).and_then(str::parse);
+            kind.endpoints_at(place.map_err(|problem| problem.to_string())?)
+        }
+        Err(error) => return Err(error.to_string()),
     };
     match endpoints.iter().find(|endpoint| kind == Kind::Chat && endpoint.is_datagram()) {
         Some(endpoint) => Err(format!("chat needs connections, and {endpoint} has none (try tcp or unix)")),

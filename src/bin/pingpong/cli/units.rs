@@ -20,12 +20,13 @@ pub(super) fn duration_of(text: &str) -> Result<Duration, String> {
 /// Ten years: longer than any wait, and short enough that no sum of durations overflows.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
-/// `512`, `64KiB`, `1MiB`.
+/// `512`, `64KiB`, `1MiB`, `1GiB`.
 pub(super) fn size_of(text: &str) -> Result<usize, String> {
     let unit = match split_unit(text) {
         (number, "" | "B") => number,
         (number, "KiB") => number.map(|number| number * 1024.0),
         (number, "MiB") => number.map(|number| number * 1024.0 * 1024.0),
+        (number, "GiB") => number.map(|number| number * 1024.0 * 1024.0 * 1024.0),
         _ => None,
     };
     let most = f64::from(1 << 30);
@@ -67,29 +68,36 @@ pub(super) fn rate_of(text: &str) -> Result<Option<NonZeroU32>, String> {
 }
 
 /// The bytes of a text with C escapes: `\n`, `\r`, `\t`, `\0`, `\\`, `\xHH`.
-pub(super) fn unescaped(text: &str) -> Result<Vec<u8>, String> {
+pub(super) fn unescaped(text: &[u8]) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;
-    while let Some((plain, escape)) = rest.split_once('\\') {
-        bytes.extend_from_slice(plain.as_bytes());
-        let mistake = || format!("no such escape: \\{escape} (there are \\n \\r \\t \\0 \\\\ \\xHH)");
-        let (byte, length) = match escape.as_bytes() {
+    while let Some(backslash) = rest.iter().position(|byte| *byte == b'\\') {
+        bytes.extend_from_slice(&rest[..backslash]);
+        let escape = &rest[backslash + 1..];
+        let mistake = || {
+            let escape = String::from_utf8_lossy(escape);
+            format!("no such escape: \\{escape} (there are \\n \\r \\t \\0 \\\\ \\xHH)")
+        };
+        let (byte, length) = match escape {
             [b'n', ..] => (b'\n', 1),
             [b'r', ..] => (b'\r', 1),
             [b't', ..] => (b'\t', 1),
             [b'0', ..] => (0, 1),
             [b'\\', ..] => (b'\\', 1),
-            [b'x', ..] => {
-                let digits = escape.get(1..3).ok_or_else(mistake)?;
-                (u8::from_str_radix(digits, 16).map_err(|_| mistake())?, 3)
-            }
+            [b'x', high, low, ..] => (hexadecimal(*high, *low).ok_or_else(mistake)?, 3),
             _ => return Err(mistake()),
         };
         bytes.push(byte);
         rest = &escape[length..];
     }
-    bytes.extend_from_slice(rest.as_bytes());
+    bytes.extend_from_slice(rest);
     Ok(bytes)
+}
+
+/// The byte that two hexadecimal digits stand for.
+fn hexadecimal(high: u8, low: u8) -> Option<u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    u8::try_from(digit(high)? << 4 | digit(low)?).ok()
 }
 
 /// The number before the unit (`None` where it is no plain number), and the unit.
@@ -109,6 +117,8 @@ mod tests {
         assert_eq!(duration_of("1.5s"), Ok(Duration::from_millis(1500)));
         assert_eq!(duration_of("5m"), Ok(Duration::from_secs(300)));
         assert_eq!(size_of("64KiB"), Ok(65_536));
+        assert_eq!(size_of("1GiB"), Ok(1 << 30));
+        assert!(size_of("1.5GiB").is_err(), "1 GiB at the most");
         assert_eq!(count_of("10k"), Ok(10_000));
         assert_eq!(count_of("1m"), Ok(1_000_000));
         assert_eq!(rate_of("none"), Ok(None));
@@ -123,10 +133,10 @@ mod tests {
 
     #[test]
     fn texts_have_escapes() {
-        assert_eq!(unescaped("PING\\r\\n").unwrap(), b"PING\r\n");
-        assert_eq!(unescaped("a\\\\\\x00\\xffü").unwrap(), [&b"a\\\0\xff"[..], "ü".as_bytes()].concat());
-        for wrong in ["\\", "\\q", "\\x1", "\\xzz", "\\xü"] {
-            assert!(unescaped(wrong).is_err(), "{wrong}");
+        assert_eq!(unescaped(b"PING\\r\\n").unwrap(), b"PING\r\n");
+        assert_eq!(unescaped(b"a\\\\\\x00\\xFf\xfe").unwrap(), b"a\\\0\xff\xfe");
+        for wrong in ["\\", "\\q", "\\x1", "\\xzz", "\\x+1", "\\xü"] {
+            assert!(unescaped(wrong.as_bytes()).is_err(), "{wrong}");
         }
     }
 }
