@@ -118,7 +118,7 @@ impl<S: Service> Reactor<S> {
         }
     }
 
-    /// Reads from the console, unless what it said before still waits to be sent.
+    /// Reads from the console, where lines are wanted and those before have been sent.
     fn read_console(&mut self) {
         if self.console_due().is_none() {
             return;
@@ -133,12 +133,14 @@ impl<S: Service> Reactor<S> {
         }
     }
 
-    /// How soon the console is to be read: not at all while what it said before waits to be sent.
+    /// How soon the console is to be read: not at all while its service takes no lines, or while what it said before
+    /// waits to be sent.
     fn console_due(&self) -> Option<Duration> {
         let (console, service) = self.console.as_ref()?;
-        let has_room = self.engine.unsent(*service) < CONSOLE_AHEAD;
-        let due = if console.is_in_background() { FOREGROUND_CHECK } else { Duration::ZERO };
-        (console.is_readable() && has_room).then_some(due)
+        if !console.is_readable() || !self.engine.takes_lines() || self.engine.unsent(*service) >= CONSOLE_AHEAD {
+            return None;
+        }
+        Some(if console.is_in_background() { FOREGROUND_CHECK } else { Duration::ZERO })
     }
 
     /// Tells the counters to those that have asked for them, once all that came with the question is done.
