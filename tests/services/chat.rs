@@ -1,5 +1,6 @@
 //! Chat: what the operator is shown, and which clients the operator's lines reach.
 
+use fake::server::Server;
 use pingpong::service::{Chat, Framing, Operator};
 
 use crate::bench::Bench;
@@ -59,7 +60,7 @@ fn what_stands_behind_quit_is_not_said() {
         bench.arrive(b"hello\n");
         bench.lines([&b"hi"[..], b"/quit", b"not said", b"@all nor this", b"/who"]);
         assert_eq!(bench.sent_text(), "hi\n");
-        assert_eq!(bench.printed(), "[1] unix connected\n[1] client: hello\n");
+        assert_eq!(bench.printed(), "[1] unix connected\n[1] client: hello\n[1] disconnected\n");
         assert!(bench.is_draining());
     }
     // The same for lines that have waited.
@@ -95,4 +96,16 @@ fn mistakes_of_the_operator_are_named() {
     }
     bench.line(b"/help");
     assert!(bench.printed().contains("there is no /help"));
+}
+
+#[test]
+fn client_that_does_not_read_is_named_and_nothing_is_lost_silently() {
+    let mut server = Server::new(Chat::new(Framing::Line, Operator::Person));
+    let deaf = server.open_with_room(10);
+    let line = format!("@1 {}", "x".repeat(40_000));
+    server.lines([&line, &line]);
+    server.printed();
+    server.lines(["@1 more"]);
+    assert_eq!(server.printed(), b"[1] does not read: this was not sent to it\n");
+    server.assert_open(deaf);
 }

@@ -84,10 +84,12 @@ impl Chat {
 
     /// Sends a client a line, which answers all its messages so far.
     fn tell(&mut self, number: u64, text: &[u8], out: &mut Outbox<'_>) {
-        if let Some(client) = self.clients.get(number) {
-            out.send(client.peer, &[text, client.terminator.as_bytes()].concat());
-            self.clients.note_answer(number);
+        let Some(client) = self.clients.get(number) else { return };
+        if !out.has_room_for(client.peer) {
+            return out.print(format!("[{number}] does not read: this was not sent to it\n").as_bytes());
         }
+        out.send(client.peer, &[text, client.terminator.as_bytes()].concat());
+        self.clients.note_answer(number);
     }
 
     fn list(&self, out: &mut Outbox<'_>) {
