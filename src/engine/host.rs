@@ -3,7 +3,7 @@
 use super::net::Net;
 use super::{Engine, ServiceId};
 use crate::moment::Moment;
-use crate::service::{Outbox, Service};
+use crate::service::{Lines, Outbox, Service};
 
 impl<S: Service, N: Net> Engine<S, N> {
     /// Runs `run` on a service between turns, at the time `now`, with an outbox that has no peer at hand. Its effects
@@ -33,9 +33,9 @@ impl<S: Service, N: Net> Engine<S, N> {
         self.turn.unsent.of_service(service)
     }
 
-    /// Whether services still take lines: no drain has begun, and none has said that it ignores them.
+    /// Whether services take lines: no drain has begun, and none has paused or ignored them.
     pub(crate) fn takes_lines(&self) -> bool {
-        self.is_running() && !self.output.ignores_lines
+        self.is_running() && self.output.lines == Lines::Wanted
     }
 
     /// Appends to `text` what services have printed ([`Outbox::print`]) since the last call.

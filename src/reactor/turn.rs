@@ -147,12 +147,14 @@ impl<S: Service> Reactor<S> {
         }
     }
 
-    /// How soon the console is to be read; `None` while it has nothing, or too much of what it said is unsent.
+    /// How soon the console is to be read: not at all while its service takes no lines, or while what it said before
+    /// waits to be sent.
     fn console_due(&self) -> Option<Duration> {
         let (console, service) = self.console.as_ref()?;
-        let has_room = self.engine.unsent(*service) < CONSOLE_AHEAD;
-        let due = if console.is_in_background() { FOREGROUND_CHECK } else { Duration::ZERO };
-        (console.is_readable() && has_room).then_some(due)
+        if !console.is_readable() || !self.engine.takes_lines() || self.engine.unsent(*service) >= CONSOLE_AHEAD {
+            return None;
+        }
+        Some(if console.is_in_background() { FOREGROUND_CHECK } else { Duration::ZERO })
     }
 
     /// Answers requests for the counters, after all events that came with them.

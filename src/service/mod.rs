@@ -31,7 +31,7 @@ pub use hello::Hello;
 pub use input::Input;
 pub(crate) use input::{Consumed, Extent, is_over_limit};
 pub use outbox::Outbox;
-pub(crate) use outbox::{Caller, HIGH_MARK, Output, Recipient, Turn};
+pub(crate) use outbox::{Caller, HIGH_MARK, Lines, Output, Recipient, Turn};
 pub use ping::Ping;
 pub use terminator::Terminator;
 

@@ -151,8 +151,18 @@ pub(crate) struct Output {
     pub(crate) effects: Effects,
     /// Text for the console, until the reactor takes it.
     pub(crate) printed: Vec<u8>,
-    /// A service has said that it takes no more lines.
-    pub(crate) ignores_lines: bool,
+    pub(crate) lines: Lines,
+}
+
+/// Whether a service wants lines from the console.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Lines {
+    #[default]
+    Wanted,
+    /// Not for now.
+    Paused,
+    /// Not any more.
+    Ignored,
 }
 
 /// What a callback has answered.
@@ -328,9 +338,25 @@ impl Outbox<'_> {
         self.note(Effect::Ask(to.into()));
     }
 
-    /// Says that lines are not wanted any more: the console shows no further prompt.
+    /// Says that lines are not wanted for now: the console reads none until [`resume_lines`](Self::resume_lines). For a
+    /// service that keeps lines to use them later, and so bounds what it keeps. Those that the console has read already,
+    /// a few thousand bytes at most, still come, and so do those of a [`Handle`](crate::Handle).
+    pub fn pause_lines(&mut self) {
+        if self.output.lines == Lines::Wanted {
+            self.output.lines = Lines::Paused;
+        }
+    }
+
+    /// Says that lines are wanted again.
+    pub fn resume_lines(&mut self) {
+        if self.output.lines == Lines::Paused {
+            self.output.lines = Lines::Wanted;
+        }
+    }
+
+    /// Says that lines are not wanted any more: the console reads no more of them and shows no further prompt.
     pub fn ignore_lines(&mut self) {
-        self.output.ignores_lines = true;
+        self.output.lines = Lines::Ignored;
     }
 
     /// Prints text on the console; it appears at the end of the turn. Without a console it is discarded.

@@ -19,8 +19,9 @@ use nix::unistd::{getpgrp, read, tcgetpgrp};
 use crate::outlet::poll_now;
 use crate::reactor::token::Token;
 
-/// The most that one read takes.
-const CHUNK: usize = 16 << 10;
+/// The most that one read takes. Each line is a call of the service and often a send, so a chunk of short lines makes a
+/// long turn; and it is what a service gets after it has paused lines.
+const CHUNK: usize = 4 << 10;
 
 /// A line of input longer than this is cut in two.
 const LONGEST_LINE: usize = 1 << 20;
