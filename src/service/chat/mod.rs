@@ -6,8 +6,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::{Framing, Input, Outbox, Peer, Service, Terminator, escaped};
 use crate::error::CloseReason;
+use crate::service::{Framing, Input, Outbox, Peer, Service, Terminator, escaped};
 
 /// The conversations of one operator with many clients, which are numbered from 1.
 ///
