@@ -291,6 +291,25 @@ fn a_large_file_goes_at_the_clients_pace_and_whole() {
 }
 
 #[test]
+fn input_is_read_no_further_than_what_may_wait_for_a_speaker() {
+    for line in ["\n", "a line of a script\n"] {
+        let (mut server, places) = chat(CHAT_AND_ECHO);
+        let typed = server.types_all_it_takes(line);
+        // What the pipe holds, and what waits in the server.
+        assert!(typed < 256 << 10, "{typed} bytes");
+        Client::tcp(places.address(1)).ask("x", "x");
+        // A client speaks: all of it is said, and there is room again.
+        let mut client = join(&mut server, &places, 1);
+        say(&mut server, &mut client, 1, "hello");
+        server.types("/quit\n");
+        let heard = client.rest();
+        assert!(heard == line.repeat(typed / line.len()).as_bytes(), "{} of {typed} bytes", heard.len());
+        drop(client);
+        server.ends_well();
+    }
+}
+
+#[test]
 fn an_answer_ends_as_the_clients_last_message_did() {
     for (options, spoken, bare) in
         [("", "hi\n", "hi\n"), ("--framing line", "hi\n", "hi\n"), ("--framing raw", "hi", "hi")]

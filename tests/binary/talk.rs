@@ -144,6 +144,27 @@ impl Talker {
         }
     }
 
+    /// Types this line again and again, a page of it at a time, until the program has read all that it wants for now.
+    /// Returns how many bytes those were.
+    #[track_caller]
+    pub(crate) fn types_all_it_takes(&mut self, line: &str) -> usize {
+        let page = line.repeat(4096 / line.len());
+        let mut typed = 0;
+        loop {
+            let keyboard = self.keyboard.as_mut().expect("its input is open");
+            if has_room(keyboard) {
+                keyboard.write_all(page.as_bytes()).unwrap_or_else(|error| panic!("cannot type: {error}"));
+                typed += page.len();
+                assert!(typed < 64 << 20, "it reads and reads");
+                continue;
+            }
+            self.process.rests();
+            if !has_room(self.keyboard.as_mut().expect("its input is open")) {
+                return typed;
+            }
+        }
+    }
+
     /// Closes its standard input.
     pub(crate) fn ends_input(&mut self) {
         self.keyboard = None;
@@ -410,6 +431,12 @@ impl Screen {
             self.read(Instant::now() + PATIENCE);
         }
     }
+}
+
+/// Whether a pipe takes a page now.
+fn has_room(pipe: &mut File) -> bool {
+    let mut polled = [PollFd::new(pipe.as_fd(), PollFlags::POLLOUT)];
+    poll(&mut polled, PollTimeout::ZERO).is_ok_and(|count| count > 0)
 }
 
 /// Whether this open file is non-blocking (O_NONBLOCK), for every process that shares it.

@@ -3,11 +3,18 @@
 //! It prints when a client connects, speaks or disconnects, and carries out the operator's lines: an answer, `@2 text`,
 //! `@all text`, `/who`, `/close 2`, `/quit`. The console itself is the reactor's: lines come by `line`, and text leaves
 //! by the outbox.
+//!
+//! - `clients`: their numbers, and which of them is to be answered next
+//! - `script`: lines of a pipe or a file that wait until a client has spoken
 
-use std::collections::{BTreeMap, VecDeque};
+mod clients;
+mod script;
 
 use crate::error::CloseReason;
 use crate::service::{Framing, Input, Outbox, Peer, Service, Terminator, escaped};
+
+use clients::Clients;
+use script::Script;
 
 /// The conversations of one operator with many clients, which are numbered from 1.
 ///
@@ -16,16 +23,8 @@ use crate::service::{Framing, Input, Outbox, Peer, Service, Terminator, escaped}
 pub struct Chat {
     framing: Framing,
     operator: Operator,
-    /// By number. A connection's tag is its client's number.
-    clients: BTreeMap<u64, Client>,
-    /// The number given last.
-    came: u64,
-    /// Messages received so far. A message's number puts it in order with those of other clients.
-    said: u64,
-    /// Lines of a script that wait until a client has spoken.
-    waiting: VecDeque<Vec<u8>>,
-    /// The script has no more lines.
-    is_over: bool,
+    clients: Clients,
+    script: Script,
 }
 
 /// What kind of operator answers in a [`Chat`].
@@ -39,22 +38,10 @@ pub enum Operator {
     Nobody,
 }
 
-#[derive(Debug)]
-struct Client {
-    peer: Peer,
-    address: String,
-    /// The number of its first message that is not answered.
-    unanswered: Option<u64>,
-    /// The number of its last message; `None` before it has spoken.
-    spoke: Option<u64>,
-    /// Ends each line sent to it: the terminator of its own last message.
-    terminator: Terminator,
-}
-
 impl Chat {
     /// A chat that cuts streams into messages by `framing`, with an operator of this kind.
-    pub const fn new(framing: Framing, operator: Operator) -> Self {
-        Self { framing, operator, clients: BTreeMap::new(), came: 0, said: 0, waiting: VecDeque::new(), is_over: false }
+    pub fn new(framing: Framing, operator: Operator) -> Self {
+        Self { framing, operator, clients: Clients::default(), script: Script::default() }
     }
 
     /// Carries out a line of the operator's: a command, or an answer.
@@ -66,7 +53,7 @@ impl Chat {
         match word {
             b"/who" => self.list(out),
             b"/quit" => out.drain(),
-            b"/close" => match self.numbered(rest) {
+            b"/close" => match self.numbered(rest).and_then(|number| self.clients.get(number)) {
                 Some(client) => out.close_other(client.peer),
                 None => say_unknown(rest, out),
             },
@@ -78,31 +65,26 @@ impl Chat {
                 );
             }
             b"@all" => {
-                for client in self.clients.values_mut() {
-                    client.tell(rest, out);
+                for number in self.clients.numbers() {
+                    self.tell(number, rest, out);
                 }
             }
             [b'@', number @ ..] => match self.numbered(number) {
-                Some(client) => client.tell(rest, out),
+                Some(number) => self.tell(number, rest, out),
                 None => say_unknown(number, out),
             },
-            _ => self.answer(line, out),
+            _ => match self.clients.next_to_answer() {
+                Some(number) => self.tell(number, line, out),
+                None => out.print(b"nobody here has spoken: this was sent to nobody (@N TEXT goes to client N)\n"),
+            },
         }
     }
 
-    /// Answers the client whose first unanswered message is the oldest, or else the one that spoke last.
-    fn answer(&mut self, line: &[u8], out: &mut Outbox<'_>) {
-        let oldest = self
-            .clients
-            .values_mut()
-            .filter(|client| client.unanswered.is_some())
-            .min_by_key(|client| client.unanswered);
-        if let Some(client) = oldest {
-            return client.tell(line, out);
-        }
-        match self.clients.values_mut().filter(|client| client.spoke.is_some()).max_by_key(|client| client.spoke) {
-            Some(client) => client.tell(line, out),
-            None => out.print(b"nobody here has spoken: this was sent to nobody (@N TEXT goes to client N)\n"),
+    /// Sends a client a line, which answers all its messages so far.
+    fn tell(&mut self, number: u64, text: &[u8], out: &mut Outbox<'_>) {
+        if let Some(client) = self.clients.get(number) {
+            out.send(client.peer, &[text, client.terminator.as_bytes()].concat());
+            self.clients.note_answer(number);
         }
     }
 
@@ -110,48 +92,43 @@ impl Chat {
         if self.clients.is_empty() {
             out.print(b"nobody is here\n");
         }
-        for (number, client) in &self.clients {
-            let state = match (client.spoke, client.unanswered) {
-                (None, _) => "has not spoken",
-                (_, Some(_)) => "waits for an answer",
-                (_, None) => "is answered",
-            };
-            out.print(format!("[{number}] {} {state}\n", client.address).as_bytes());
+        for (number, client) in self.clients.iter() {
+            out.print(format!("[{number}] {} {}\n", client.address, client.state()).as_bytes());
         }
     }
 
     /// The client with this number, as the operator wrote it.
-    fn numbered(&mut self, number: &[u8]) -> Option<&mut Client> {
+    fn numbered(&self, number: &[u8]) -> Option<u64> {
         let number = std::str::from_utf8(number).ok()?.trim().parse().ok()?;
-        self.clients.get_mut(&number)
+        self.clients.get(number).map(|_| number)
     }
 
-    /// Carries out the script's lines that wait, once a client has spoken.
-    fn obey_waiting(&mut self, out: &mut Outbox<'_>) {
-        while self.has_listener()
-            && let Some(line) = self.waiting.pop_front()
+    /// Carries out the script's lines that wait, once a client has spoken. Too many that wait pause the console.
+    fn obey_script(&mut self, out: &mut Outbox<'_>) {
+        while self.clients.has_spoken()
+            && let Some(line) = self.script.pop()
         {
             self.obey(&line, out);
         }
-        if self.is_over && self.waiting.is_empty() {
+        if self.script.is_over() {
             out.retire();
         }
-    }
-
-    /// Whether a client is here that has spoken.
-    fn has_listener(&self) -> bool {
-        self.clients.values().any(|client| client.spoke.is_some())
+        if self.script.is_full() {
+            out.pause_lines();
+        } else {
+            out.resume_lines();
+        }
     }
 }
 
 impl Service for Chat {
     fn opened(&mut self, peer: Peer, out: &mut Outbox<'_>) {
-        self.came += 1;
-        out.set_tag(self.came);
         let address = out.address().map(ToString::to_string).unwrap_or_default();
-        out.print(format!("[{}] {address} connected\n", self.came).as_bytes());
         let terminator = if self.framing == Framing::Raw { Terminator::None } else { Terminator::Lf };
-        self.clients.insert(self.came, Client { peer, address, unanswered: None, spoke: None, terminator });
+        let came = format!("{address} connected\n");
+        let number = self.clients.add(peer, address, terminator);
+        out.set_tag(number);
+        out.print(format!("[{number}] {came}").as_bytes());
     }
 
     fn received(&mut self, _: Peer, input: &mut Input<'_>, out: &mut Outbox<'_>) {
@@ -159,27 +136,22 @@ impl Service for Chat {
         while let Some(message) = self.framing.next(input) {
             out.record(message.text, Vec::new);
             out.print(format!("[{number}] client: {}\n", escaped(message.text)).as_bytes());
-            self.said += 1;
-            if let Some(client) = self.clients.get_mut(&number) {
-                client.unanswered.get_or_insert(self.said);
-                client.spoke = Some(self.said);
-                client.terminator = message.terminator;
-            }
+            self.clients.note_message(number, message.terminator);
         }
-        self.obey_waiting(out);
+        self.obey_script(out);
     }
 
     fn closed(&mut self, _: Peer, _: CloseReason, out: &mut Outbox<'_>) {
         let number = out.tag();
-        self.clients.remove(&number);
+        self.clients.remove(number);
         out.print(format!("[{number}] disconnected\n").as_bytes());
     }
 
     fn line(&mut self, text: &[u8], out: &mut Outbox<'_>) {
         match self.operator {
             Operator::Script => {
-                self.waiting.push_back(text.to_vec());
-                self.obey_waiting(out);
+                self.script.push(text);
+                self.obey_script(out);
             }
             Operator::Person | Operator::Nobody => self.obey(text, out),
         }
@@ -189,19 +161,11 @@ impl Service for Chat {
         match self.operator {
             Operator::Person => out.drain(),
             Operator::Script => {
-                self.is_over = true;
-                self.obey_waiting(out);
+                self.script.end();
+                self.obey_script(out);
             }
             Operator::Nobody => {}
         }
-    }
-}
-
-impl Client {
-    /// Sends it a line, which answers all its messages so far.
-    fn tell(&mut self, text: &[u8], out: &mut Outbox<'_>) {
-        out.send(self.peer, &[text, self.terminator.as_bytes()].concat());
-        self.unanswered = None;
     }
 }
 
