@@ -291,6 +291,20 @@ fn a_large_file_goes_at_the_clients_pace_and_whole() {
 }
 
 #[test]
+fn what_stands_behind_quit_in_a_file_is_not_said() {
+    let folder = Folder::new();
+    fs::write(folder.file("script"), "hi\n/quit\nnot said\n@all nor this\n").unwrap();
+    let mut server = Talk::serve(CHAT).stdin(File::open(folder.file("script")).unwrap()).start();
+    let places = server.ready();
+    let mut client = join(&mut server, &places, 1);
+    client.say("hello\n");
+    client.hears("hi\n");
+    client.hears_end();
+    drop(client);
+    server.ends_well();
+}
+
+#[test]
 fn input_is_read_no_further_than_what_may_wait_for_a_speaker() {
     for line in ["\n", "a line of a script\n"] {
         let (mut server, places) = chat(CHAT_AND_ECHO);

@@ -68,7 +68,12 @@ impl Bench {
 
     /// A line comes from the console.
     pub(crate) fn line(&mut self, text: &[u8]) {
-        self.server.line(text);
+        self.lines([text]);
+    }
+
+    /// Several lines come from the console in one turn.
+    pub(crate) fn lines(&mut self, lines: impl IntoIterator<Item = impl AsRef<[u8]>>) {
+        self.server.lines(lines);
         self.settle();
     }
 

@@ -52,6 +52,26 @@ fn a_script_waits_until_somebody_has_spoken_and_then_ends_chat() {
 }
 
 #[test]
+fn what_stands_behind_quit_is_not_said() {
+    for operator in [Operator::Script, Operator::Person] {
+        let mut bench = chat(operator);
+        bench.open();
+        bench.arrive(b"hello\n");
+        bench.lines([&b"hi"[..], b"/quit", b"not said", b"@all nor this", b"/who"]);
+        assert_eq!(bench.sent_text(), "hi\n");
+        assert_eq!(bench.printed(), "[1] unix connected\n[1] client: hello\n");
+        assert!(bench.is_draining());
+    }
+    // The same for lines that have waited.
+    let mut bench = chat(Operator::Script);
+    bench.lines([&b"hi"[..], b"/quit", b"not said", b"@all nor this"]);
+    bench.open();
+    bench.arrive(b"hello\n");
+    assert_eq!(bench.sent_text(), "hi\n");
+    assert!(bench.is_draining());
+}
+
+#[test]
 fn the_end_of_a_persons_input_ends_the_server_and_nobodys_does_not() {
     let mut bench = chat(Operator::Person);
     bench.lines_ended();

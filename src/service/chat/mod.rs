@@ -25,6 +25,8 @@ pub struct Chat {
     operator: Operator,
     clients: Clients,
     script: Script,
+    /// The operator has said `/quit`: what stands behind it is not said.
+    has_quit: bool,
 }
 
 /// What kind of operator answers in a [`Chat`].
@@ -41,7 +43,7 @@ pub enum Operator {
 impl Chat {
     /// A chat that cuts streams into messages by `framing`, with an operator of this kind.
     pub fn new(framing: Framing, operator: Operator) -> Self {
-        Self { framing, operator, clients: Clients::default(), script: Script::default() }
+        Self { framing, operator, clients: Clients::default(), script: Script::default(), has_quit: false }
     }
 
     /// Carries out a line of the operator's: a command, or an answer.
@@ -52,7 +54,7 @@ impl Chat {
         };
         match word {
             b"/who" => self.list(out),
-            b"/quit" => out.drain(),
+            b"/quit" => self.quit(out),
             b"/close" => match self.numbered(rest).and_then(|number| self.clients.get(number)) {
                 Some(client) => out.close_other(client.peer),
                 None => say_unknown(rest, out),
@@ -97,6 +99,11 @@ impl Chat {
         }
     }
 
+    fn quit(&mut self, out: &mut Outbox<'_>) {
+        self.has_quit = true;
+        out.drain();
+    }
+
     /// The client with this number, as the operator wrote it.
     fn numbered(&self, number: &[u8]) -> Option<u64> {
         let number = std::str::from_utf8(number).ok()?.trim().parse().ok()?;
@@ -105,7 +112,8 @@ impl Chat {
 
     /// Carries out the script's lines that wait, once a client has spoken. Too many that wait pause the console.
     fn obey_script(&mut self, out: &mut Outbox<'_>) {
-        while self.clients.has_spoken()
+        while !self.has_quit
+            && self.clients.has_spoken()
             && let Some(line) = self.script.pop()
         {
             self.obey(&line, out);
@@ -149,6 +157,7 @@ impl Service for Chat {
 
     fn line(&mut self, text: &[u8], out: &mut Outbox<'_>) {
         match self.operator {
+            _ if self.has_quit => {}
             Operator::Script => {
                 self.script.push(text);
                 self.obey_script(out);
