@@ -34,7 +34,8 @@ pub(crate) fn run(options: ServeOptions) -> Result<Ending, Error> {
     let chat = open_services(&mut reactor, &options, console)?;
     announce(format_args!("ready"));
     if let Some(chat) = chat {
-        reactor.open_console(chat, console, "server: ", WhenFull::Drop)?;
+        reactor.open_output(WhenFull::Drop)?;
+        reactor.open_input(chat, console, "server: ")?;
     }
 
     let ending = turn_until_ended(&mut reactor, options.stats)?;
