@@ -3,6 +3,7 @@
 //! The reactor's own sources are the signals, the handles and the console. They come after the engine's events, so that
 //! a drain takes in all that arrived before it.
 
+use std::fmt::Display;
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::mpsc::{Receiver, Sender};
@@ -17,7 +18,7 @@ use super::token::Token;
 use super::{EVENTS, Ending, Reactor, Status};
 use crate::engine::{Event, Readiness};
 use crate::error::Error;
-use crate::service::Service;
+use crate::service::{Service, Voice};
 use crate::stats::Stats;
 
 /// Buffered bytes from which on the console is not read, so that a large file is sent at the pace of its receiver.
@@ -179,6 +180,13 @@ impl<S: Service> Reactor<S> {
     /// Fails with [`Error::Output`] if standard output cannot be written to. A reader that has gone is no failure.
     pub fn print(&mut self) -> Result<(), Error> {
         self.print_some(usize::MAX)
+    }
+
+    /// Prints a line of the program's own, in the order of all that services print. What standard output does not take
+    /// now waits like the rest; fails as [`print`](Self::print) does.
+    pub fn announce(&mut self, line: impl Display) -> Result<(), Error> {
+        self.engine.printed_mut().print(Voice::Service, format!("{line}\n").as_bytes());
+        self.print()
     }
 
     /// Prints a turn's share, and shows the prompt below it where lines are wanted.

@@ -34,7 +34,7 @@ pub(crate) use input::{Consumed, Extent, is_over_limit};
 pub use outbox::Outbox;
 pub(crate) use outbox::{Caller, HIGH_MARK, Lines, Output, Recipient, Turn};
 pub use ping::Ping;
-pub(crate) use print_queue::PrintQueue;
+pub(crate) use print_queue::{PrintQueue, Voice};
 pub use terminator::Terminator;
 
 use std::cell::RefCell;
