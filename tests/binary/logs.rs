@@ -1,7 +1,8 @@
 //! Logs: what each level says, and that standard error and output can be in any state without harm.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{Read, Write, pipe};
+use std::thread;
 
 use nix::sys::signal::Signal;
 
@@ -126,6 +127,33 @@ fn quiet_shows_warnings_only() {
     server.signal(Signal::SIGUSR1);
     server.dial("ping").ask("ping", "pong");
     assert_eq!(quit(server), Vec::<String>::new());
+}
+
+#[test]
+fn servers_that_share_a_log_do_not_glue_their_lines() {
+    let folder = Folder::new();
+    let append = || File::options().append(true).create(true).open(folder.file("log")).unwrap();
+    let mut servers: Vec<Server> =
+        (0..3).map(|_| Launch::new(&format!("serve {BOTH} -vv")).stderr(append()).start()).collect();
+    let talk = |server: &Server| {
+        let mut client = server.dial("ping");
+        // All at once: the server logs without a pause.
+        client.say("ping\n".repeat(2000));
+        client.hears("pong\n".repeat(2000));
+    };
+    thread::scope(|scope| servers.iter().for_each(|server| drop(scope.spawn(|| talk(server)))));
+    for server in &mut servers {
+        server.signal(Signal::SIGTERM);
+        assert_eq!(server.exit_code(), Some(0));
+    }
+    let log = fs::read_to_string(folder.file("log")).unwrap();
+    for line in log.lines() {
+        assert!(
+            ["TRACE [pingpong] ", "DEBUG [pingpong] ", "INFO  [pingpong] "].iter().any(|head| line.starts_with(head))
+        );
+        assert_eq!(line.matches("[pingpong]").count(), 1, "{line}");
+    }
+    assert_eq!(log.matches("received \"ping\", answered \"pong\"").count(), 6000);
 }
 
 #[test]

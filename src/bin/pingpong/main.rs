@@ -21,7 +21,7 @@ mod serve;
 mod target;
 
 use std::fmt::Display;
-use std::io::Write;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use pingpong::Reactor;
@@ -72,7 +72,7 @@ fn run(command: CommandLine) -> Result<Exit, Error> {
     }
 }
 
-/// One line on standard error. A standard error that is closed or full changes nothing else.
+/// One line on standard error, by one write(2). A standard error that is closed or full changes nothing else.
 fn complain(what: &dyn Display) {
-    let _ = writeln!(std::io::stderr(), "pingpong: {what}");
+    let _ = io::stderr().write_all(format!("pingpong: {what}\n").as_bytes());
 }
