@@ -130,6 +130,18 @@ fn quiet_shows_warnings_only() {
 }
 
 #[test]
+fn log_time_begins_each_line_with_the_time() {
+    let log = quit(Server::start(&format!("{BOTH} --log-time")));
+    assert!(!log.is_empty());
+    for line in log {
+        let (time, rest) = line.split_once(' ').unwrap();
+        let shape: String = time.chars().map(|letter| if letter.is_ascii_digit() { '0' } else { letter }).collect();
+        assert_eq!(shape, "0000-00-00T00:00:00.000000Z", "{line}");
+        assert!(rest.starts_with("INFO  [pingpong] "), "{line}");
+    }
+}
+
+#[test]
 fn servers_that_share_a_log_do_not_glue_their_lines() {
     let folder = Folder::new();
     let append = || File::options().append(true).create(true).open(folder.file("log")).unwrap();

@@ -17,6 +17,8 @@ use simple_logger::SimpleLogger;
 
 use pingpong::outlet::{Room, open_without_waiting, room};
 
+use crate::timestamp::Timestamp;
+
 /// Log lines that standard error could not take.
 pub(crate) static LINES_LOST: AtomicU64 = AtomicU64::new(0);
 
@@ -32,17 +34,19 @@ pub(crate) struct Verbosity {
     pub(crate) level: LevelFilter,
     /// Whether each change of a connection's state is shown, too.
     pub(crate) shows_states: bool,
+    /// Whether a line begins with the time.
+    pub(crate) shows_time: bool,
 }
 
 impl From<LevelFilter> for Verbosity {
     fn from(level: LevelFilter) -> Self {
-        Self { level, shows_states: false }
+        Self { level, shows_states: false, shows_time: false }
     }
 }
 
 /// Logs so much from now on. A second call changes nothing.
 pub(crate) fn start(verbosity: Verbosity) {
-    let Verbosity { level, shows_states } = verbosity;
+    let Verbosity { level, shows_states, shows_time } = verbosity;
     // Where it cannot be opened anew (a socket, a file), or not put in place, poll(2) has to do.
     if let Some(own) = open_without_waiting(io::stderr()) {
         let _ = dup2_stderr(own);
@@ -51,12 +55,13 @@ pub(crate) fn start(verbosity: Verbosity) {
     let states = if shows_states { level } else { LevelFilter::Off };
     let filter = SimpleLogger::new().with_level(level).with_module_level(STATES, states);
     // Fails only where a logger is installed already.
-    let _ = log::set_boxed_logger(Box::new(Logger { filter, rest: Mutex::default() }));
+    let _ = log::set_boxed_logger(Box::new(Logger { filter, shows_time, rest: Mutex::default() }));
 }
 
 /// Writes what its filter lets through.
 struct Logger {
     filter: SimpleLogger,
+    shows_time: bool,
     /// The end of a line of which a terminal took only the beginning: it goes out before the next line.
     rest: Mutex<Vec<u8>>,
 }
@@ -68,7 +73,11 @@ impl Logger {
         let level = record.level();
         // The crate alone: users need not know our modules.
         let target = record.target().split("::").next().unwrap_or_default();
-        format!("{level:<5} [{target}] {text}\n")
+        if self.shows_time {
+            format!("{} {level:<5} [{target}] {text}\n", Timestamp::now())
+        } else {
+            format!("{level:<5} [{target}] {text}\n")
+        }
     }
 
     /// Writes a line, or its beginning; whether standard error took any of it.

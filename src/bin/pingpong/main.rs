@@ -3,7 +3,8 @@
 //! - `cli`: the command line, parsed into the commands' own options
 //! - `serve`, `client`, `ping`, `bench`: the commands; options become services and sockets, then the reactor turns
 //! - `target`: the far side of `client` and `ping`; `probe`: what `ping` and `bench` ask; `budget`: their hint
-//!   at a server's datagram budget; `descriptors`: how many there may be; `logger`: standard error
+//!   at a server's datagram budget; `descriptors`: how many there may be; `logger`: standard error; `timestamp`: the time
+//!   on its lines
 //! - `error`, `exit`: what is said and which code is returned when a command cannot do its work
 
 #[cfg(feature = "bench")]
@@ -19,6 +20,7 @@ mod ping;
 mod probe;
 mod serve;
 mod target;
+mod timestamp;
 
 use std::fmt::Display;
 use std::io::{self, Write};
