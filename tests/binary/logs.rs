@@ -271,11 +271,20 @@ fn an_output_that_is_full_has_every_line_once_it_is_read() {
 }
 
 #[test]
+fn help_whose_reader_has_gone_is_no_error() {
+    let (reader, writer) = pipe().unwrap();
+    drop(reader);
+    let mut command = Launch::new("--help").stdout(writer).spawn();
+    assert_eq!(command.exit_code(), Some(0));
+    assert_eq!(command.stderr_all(), Vec::<String>::new());
+}
+
+#[test]
 fn an_output_that_cannot_be_written_to_is_an_error() {
     let server = Server::start("ping=tcp://127.0.0.1:0");
     let place = server.endpoint("ping", "tcp");
     let (ping, client) = (format!("ping {place} -c 3"), format!("client {place} hello"));
-    for arguments in ["serve ping=tcp://127.0.0.1:0", &ping, &client] {
+    for arguments in ["--help", "serve --help", "--version", "serve ping=tcp://127.0.0.1:0", &ping, &client] {
         let full = File::options().write(true).open("/dev/full").unwrap();
         let mut command = Launch::new(arguments).stdout(full).spawn();
         assert_eq!(command.exit_code(), Some(1), "{arguments}");

@@ -47,16 +47,26 @@ fn main() -> ExitCode {
                 Exit::from(&error)
             })
         }
-        Err(usage) => {
-            match cli::mistake(&usage) {
-                Some(mistake) => complain(&mistake),
-                // Help and version: a closed output is no reason to fail.
-                None => drop(usage.print()),
+        Err(usage) => match cli::mistake(&usage) {
+            Some(mistake) => {
+                complain(&mistake);
+                Exit::from(&usage)
             }
-            Exit::from(&usage)
-        }
+            None => show(&usage),
+        },
     };
     exit.into()
+}
+
+/// Prints help or the version. A closed output is no reason to fail; one that cannot be written to is.
+fn show(help: &clap::Error) -> Exit {
+    match help.print().and_then(|()| io::stdout().flush()) {
+        Err(source) if source.kind() != io::ErrorKind::BrokenPipe && !help.use_stderr() => {
+            complain(&pingpong::Error::Output { source });
+            Exit::Failed
+        }
+        _ => Exit::from(help),
+    }
 }
 
 fn run(command: CommandLine) -> Result<Exit, Error> {
