@@ -53,6 +53,11 @@ pub enum Error {
         /// What has taken it.
         by: Occupant,
     },
+    /// Standard output cannot be written to, for instance because the disk is full (write(2)).
+    Output {
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// A descriptor of the loop itself failed: epoll(7), eventfd(2), signalfd(2), timerfd_create(2) or the console.
     Loop {
         /// Which one, as its `Display` names it.
@@ -142,6 +147,7 @@ impl fmt::Display for Error {
                 f,
                 "cannot listen on {endpoint}: the path is a file, not a socket (remove it or try another path)"
             ),
+            Self::Output { source } => write!(f, "cannot write to standard output: {}", describe(source)),
             Self::Loop { part, source } => write!(f, "cannot go on: {part}: {}", describe(source)),
         }
     }

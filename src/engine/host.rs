@@ -3,7 +3,7 @@
 use super::net::Net;
 use super::{Engine, ServiceId};
 use crate::moment::Moment;
-use crate::service::{Lines, Outbox, Service};
+use crate::service::{Lines, Outbox, PrintQueue, Service};
 
 impl<S: Service, N: Net> Engine<S, N> {
     /// Runs `run` on a service between turns, at the time `now`, with an outbox that has no peer at hand. Its effects
@@ -40,7 +40,17 @@ impl<S: Service, N: Net> Engine<S, N> {
 
     /// Appends to `text` what services have printed ([`Outbox::print`]) since the last call.
     pub fn take_printed(&mut self, text: &mut Vec<u8>) {
-        text.append(&mut self.output.printed);
+        self.output.printed.take(text, usize::MAX);
+    }
+
+    /// What services have printed and nobody has taken.
+    pub(crate) fn printed(&self) -> &PrintQueue {
+        &self.output.printed
+    }
+
+    /// The same, for its owner to take.
+    pub(crate) fn printed_mut(&mut self) -> &mut PrintQueue {
+        &mut self.output.printed
     }
 
     /// Ends the engine and returns its services, in the order in which they were added.

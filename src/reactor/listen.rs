@@ -30,12 +30,22 @@ impl<S: Service> Reactor<S> {
         endpoint: &Endpoint,
         options: &ListenOptions,
     ) -> Result<Vec<Endpoint>, Error> {
+        let addresses = endpoint.addresses().map_err(|source| Error::Resolve { endpoint: endpoint.clone(), source })?;
+        self.listen_at(service, endpoint, &addresses, options)
+    }
+
+    /// [`listen_with`](Self::listen_with), at the addresses that the endpoint has ([`Endpoint::addresses`]). A look-up
+    /// may take long, and a program that has [taken signals over](Self::watch_signals) cannot be interrupted meanwhile:
+    /// it looks names up before.
+    pub fn listen_at(
+        &mut self,
+        service: ServiceId,
+        endpoint: &Endpoint,
+        addresses: &[Address],
+        options: &ListenOptions,
+    ) -> Result<Vec<Endpoint>, Error> {
         match endpoint {
-            Endpoint::Tcp(place) | Endpoint::Udp(place) => {
-                let addresses =
-                    place.resolve().map_err(|source| Error::Resolve { endpoint: endpoint.clone(), source })?;
-                self.listen_at_all(service, endpoint, &addresses, options)
-            }
+            Endpoint::Tcp(_) | Endpoint::Udp(_) => self.listen_at_all(service, endpoint, addresses, options),
             Endpoint::Unix(path) | Endpoint::UnixGram(path) => {
                 self.listen_unix(service, endpoint.is_datagram(), path, options).map_err(|refusal| match refusal {
                     Refusal::Occupied(by) => Error::Occupied { endpoint: endpoint.clone(), by },
@@ -52,12 +62,13 @@ impl<S: Service> Reactor<S> {
         &mut self,
         service: ServiceId,
         endpoint: &Endpoint,
-        addresses: &[SocketAddr],
+        addresses: &[Address],
         options: &ListenOptions,
     ) -> Result<Vec<Endpoint>, Error> {
         let mut bound = Vec::new();
         let mut missing = None;
-        for &address in addresses {
+        for address in addresses {
+            let Address::Ip(address) = *address else { continue };
             match self.listen_ip(service, endpoint.is_datagram(), address, options) {
                 Ok(local) => bound.push(at(endpoint, local)),
                 Err(source) if is_missing(&source) => {

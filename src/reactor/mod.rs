@@ -84,13 +84,11 @@ pub struct Reactor<S> {
     /// What handles ask for; `None` once the reactor has ended.
     requests: Option<Receiver<Request>>,
     signals: Option<Signals>,
-    console: Option<(Console, ServiceId)>,
+    console: Console,
     /// Events from signals, handles and the console, for the engine.
     own_events: Vec<Event>,
     /// Requests for the counters, to be answered at the end of the turn.
     stats_requests: Vec<StatsRequest>,
-    /// Text on its way from the engine to the console; kept for its capacity.
-    printed: Vec<u8>,
     /// The SIGINTs and SIGTERMs received so far.
     end_signals: Vec<Signal>,
     /// How long to poll without sleeping after an event.
@@ -138,10 +136,9 @@ impl<S: Service> Reactor<S> {
             handle,
             requests: Some(requests),
             signals: None,
-            console: None,
+            console: Console::default(),
             own_events: Vec::new(),
             stats_requests: Vec::new(),
-            printed: Vec::new(),
             end_signals: Vec::new(),
             spin: Duration::ZERO,
             alarm: None,
@@ -162,23 +159,28 @@ impl<S: Service> Reactor<S> {
         self.engine.with(service, self.clock.now(), run)
     }
 
-    /// Gives a service the console. Lines of standard input go to [`Service::line`]; what services print
-    /// ([`Outbox::print`]) goes to standard output, on a terminal above `prompt`.
+    /// Prints on standard output what services print ([`Outbox::print`]). Fails with [`Error::Loop`] if the kernel
+    /// refuses to watch it (epoll_ctl(2)); files, which it cannot watch, are written without.
+    pub fn open_output(&mut self, when_full: WhenFull) -> Result<(), Error> {
+        let registry = self.engine.net().poll.registry();
+        let failed = |source| Error::Loop { part: "standard output", source };
+        self.console.open_output(registry, when_full).map_err(failed)?;
+        if when_full == WhenFull::Wait {
+            self.engine.printed_mut().lift_bound();
+        }
+        Ok(())
+    }
+
+    /// Gives the lines of standard input to a service: [`Service::line`]. Where standard input and an
+    /// [open output](Self::open_output) are terminals, `prompt` stands below what is printed.
     ///
     /// `kind` says what standard input is: [`ConsoleKind::of_stdin`]. Fails with [`Error::Loop`] if the kernel refuses
-    /// to watch a descriptor (epoll_ctl(2)); files, which it cannot watch, are read and written without.
-    pub fn open_console(
-        &mut self,
-        service: ServiceId,
-        kind: ConsoleKind,
-        prompt: &'static str,
-        when_full: WhenFull,
-    ) -> Result<(), Error> {
-        let mut console = Console::open(self.engine.net().poll.registry(), kind, prompt, when_full)
-            .map_err(|source| Error::Loop { part: "the console", source })?;
-        console.print(b"", true);
-        self.console = Some((console, service));
-        Ok(())
+    /// to watch it (epoll_ctl(2)); files, which it cannot watch, are read without.
+    pub fn open_input(&mut self, service: ServiceId, kind: ConsoleKind, prompt: &'static str) -> Result<(), Error> {
+        let registry = self.engine.net().poll.registry();
+        let failed = |source| Error::Loop { part: "standard input", source };
+        self.console.open_input(registry, service, kind, prompt).map_err(failed)?;
+        self.print_turn()
     }
 
     /// Takes over SIGINT, SIGTERM and SIGUSR1 (signalfd(2)): the first SIGINT or SIGTERM shuts down, the second stops
@@ -249,7 +251,7 @@ impl<S: Service> Reactor<S> {
     pub fn stats(&mut self) -> Stats {
         let mut stats = self.engine.stats();
         stats.log_lost = self.log_lost.map_or(0, |lost| lost.load(Relaxed));
-        stats.console_lost = self.console.as_ref().map_or(0, |(console, _)| console.lines_lost());
+        stats.console_lost = self.engine.printed().lines_lost();
         stats
     }
 

@@ -8,7 +8,7 @@
 //! SIGHUP is left alone. A blocked signal reaches the descriptor even where it is to be ignored, and so nohup(1) would
 //! have no effect.
 
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal};
@@ -58,4 +58,11 @@ fn give_back(errno: Errno) {
     let ending: SigSet = [Signal::SIGINT, Signal::SIGTERM].into_iter().collect();
     // Fails for no set of signals (pthread_sigmask(3)).
     let _ = ending.thread_unblock();
+}
+
+/// Readable when a signal has arrived.
+impl AsFd for Signals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
 }

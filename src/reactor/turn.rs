@@ -3,23 +3,30 @@
 //! The reactor's own sources are the signals, the handles and the console. They come after the engine's events, so that
 //! a drain takes in all that arrived before it.
 
+use std::fmt::Display;
 use std::io;
+use std::os::fd::AsFd;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use super::console::Patience;
 use super::handle::Request;
 use super::signals::Signals;
 use super::token::Token;
 use super::{EVENTS, Ending, Reactor, Status};
 use crate::engine::{Event, Readiness};
 use crate::error::Error;
-use crate::service::Service;
+use crate::service::{Service, Voice};
 use crate::stats::Stats;
 
 /// Buffered bytes from which on the console is not read, so that a large file is sent at the pace of its receiver.
 const CONSOLE_AHEAD: usize = 1 << 20;
+
+/// Bytes that a turn prints, or little more: what a client says in one read is shown in one turn, and one that makes
+/// printing expensive holds the others up for a millisecond at most.
+const PRINTED_PER_TURN: usize = 256 << 10;
 
 /// How often to check whether a terminal that belongs to another job is ours again: no event tells.
 const FOREGROUND_CHECK: Duration = Duration::from_millis(250);
@@ -46,7 +53,7 @@ impl<S: Service> Reactor<S> {
         let own = self.dispatch();
         self.relay(own);
         self.answer_stats();
-        self.print();
+        self.print_turn()?;
         let status = self.status();
         if status != Status::Running {
             // A handle that asks for something now is not to wait for it.
@@ -94,13 +101,11 @@ impl<S: Service> Reactor<S> {
         if own.requests {
             self.take_requests();
         }
-        if let Some((console, _)) = &mut self.console {
-            if own.console_input {
-                console.input_ready();
-            }
-            if own.console_output {
-                console.output_ready();
-            }
+        if own.console_input {
+            self.console.input_ready();
+        }
+        if own.console_output {
+            self.console.output_ready();
         }
         self.read_console();
         if !self.own_events.is_empty() {
@@ -137,24 +142,24 @@ impl<S: Service> Reactor<S> {
         if self.console_due().is_none() {
             return;
         }
-        if let Some((console, service)) = &mut self.console
-            && let Some(read) = console.read(self.engine.net().poll.registry())
+        if let Some(service) = self.console.reads_for()
+            && let Some(read) = self.console.read(self.engine.net().poll.registry())
         {
-            self.own_events.extend(read.lines.into_iter().map(|line| Event::Line(*service, line)));
+            self.own_events.extend(read.lines.into_iter().map(|line| Event::Line(service, line)));
             if read.ended {
-                self.own_events.push(Event::LinesEnded(*service));
+                self.own_events.push(Event::LinesEnded(service));
             }
         }
     }
 
-    /// How soon the console is to be read; `None` while it has nothing, its service takes no lines, or too much of what
-    /// it said is unsent.
+    /// How soon the console is to be read: not at all while its service takes no lines, or while what it said before
+    /// waits to be sent.
     fn console_due(&self) -> Option<Duration> {
-        let (console, service) = self.console.as_ref()?;
-        if !console.is_readable() || !self.engine.takes_lines() || self.engine.unsent(*service) >= CONSOLE_AHEAD {
+        let service = self.console.reads_for()?;
+        if !self.engine.takes_lines() || self.engine.unsent(service) >= CONSOLE_AHEAD {
             return None;
         }
-        Some(if console.is_in_background() { FOREGROUND_CHECK } else { Duration::ZERO })
+        Some(if self.console.is_in_background() { FOREGROUND_CHECK } else { Duration::ZERO })
     }
 
     /// Answers requests for the counters, after all events that came with them.
@@ -169,17 +174,47 @@ impl<S: Service> Reactor<S> {
         }
     }
 
-    /// Writes to the console what services have printed ([`Outbox::print`](crate::service::Outbox::print)). A turn ends
-    /// with it; needed only after [`with`](Self::with).
-    pub fn print(&mut self) {
-        self.engine.take_printed(&mut self.printed);
-        if let Some((console, _)) = &mut self.console {
-            console.print(&self.printed, self.engine.takes_lines());
-            if console.has_lost_reader() {
-                self.engine.stop();
-            }
+    /// Writes to standard output what services have printed ([`Outbox::print`](crate::service::Outbox::print)), as far
+    /// as there is room. A turn ends with it; needed only after [`with`](Self::with).
+    ///
+    /// Fails with [`Error::Output`] if standard output cannot be written to. A reader that has gone is no failure.
+    pub fn print(&mut self) -> Result<(), Error> {
+        self.print_some(usize::MAX)
+    }
+
+    /// Prints a line of the program's own, in the order of all that services print. What standard output does not take
+    /// now waits like the rest; fails as [`print`](Self::print) does.
+    pub fn announce(&mut self, line: impl Display) -> Result<(), Error> {
+        self.engine.printed_mut().print(Voice::Service, format!("{line}\n").as_bytes());
+        self.print()
+    }
+
+    /// Prints a turn's share, and shows the prompt below it where lines are wanted.
+    pub(super) fn print_turn(&mut self) -> Result<(), Error> {
+        self.print_some(if self.engine.is_stopped() { usize::MAX } else { PRINTED_PER_TURN })?;
+        if self.engine.takes_lines() && self.engine.printed().is_empty() {
+            self.console.show_prompt().map_err(|source| Error::Output { source })?;
         }
-        self.printed.clear();
+        Ok(())
+    }
+
+    fn print_some(&mut self, most: usize) -> Result<(), Error> {
+        // Once a signal has asked us to end, a full pipe or a stopped terminal must not keep us.
+        let patience = match &self.signals {
+            _ if !self.end_signals.is_empty() => Patience::None,
+            signals => Patience::Until(signals.as_ref().map(AsFd::as_fd)),
+        };
+        let printed = self.engine.printed_mut();
+        self.console.print(printed, most, patience).map_err(|source| Error::Output { source })?;
+        if self.console.has_lost_reader() {
+            self.engine.stop();
+        }
+        Ok(())
+    }
+
+    /// How soon to print the rest of what the last turn left.
+    fn printing_due(&self) -> Option<Duration> {
+        (self.console.is_writable() && !self.engine.printed().is_empty()).then_some(Duration::ZERO)
     }
 
     /// How long the poll may wait: until the engine's deadline, `wait`, and the next read of the console. mio rounds it
@@ -195,7 +230,7 @@ impl<S: Service> Reactor<S> {
         if !self.spin.is_zero() && self.clock.now().since(self.last_event) < self.spin {
             return Some(Duration::ZERO);
         }
-        due.into_iter().chain(wait).chain(self.console_due()).min()
+        due.into_iter().chain(wait).chain(self.console_due()).chain(self.printing_due()).min()
     }
 
     fn status(&self) -> Status {

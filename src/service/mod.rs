@@ -18,6 +18,7 @@ mod hello;
 mod input;
 mod outbox;
 mod ping;
+mod print_queue;
 mod terminator;
 
 pub use chat::{Chat, Operator};
@@ -33,6 +34,7 @@ pub(crate) use input::{Consumed, Extent, is_over_limit};
 pub use outbox::Outbox;
 pub(crate) use outbox::{Caller, HIGH_MARK, Lines, Output, Recipient, Turn};
 pub use ping::Ping;
+pub(crate) use print_queue::{PrintQueue, Voice};
 pub use terminator::Terminator;
 
 use std::cell::RefCell;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use log::log_enabled;
 
 use super::effect::{Effect, Effects};
+use super::print_queue::{PrintQueue, Voice};
 use super::{ConnId, Dial, Input, Peer, ServiceId};
 use crate::endpoint::Address;
 use crate::moment::Moment;
@@ -150,7 +151,7 @@ pub(crate) struct Output {
     /// The effects that have not been carried out yet.
     pub(crate) effects: Effects,
     /// Text for the console, until the reactor takes it.
-    pub(crate) printed: Vec<u8>,
+    pub(crate) printed: PrintQueue,
     pub(crate) lines: Lines,
 }
 
@@ -359,9 +360,22 @@ impl Outbox<'_> {
         self.output.lines = Lines::Ignored;
     }
 
-    /// Prints text on the console; it appears at the end of the turn. Without a console it is discarded.
+    /// Prints text on the console, as it is: text from the network must be [`escaped`](super::escaped). It appears at the
+    /// end of the turn, or when the console has room; without a console it is discarded. What waits is bounded
+    /// ([`WhenFull::Drop`](crate::WhenFull::Drop)): lines beyond that are left out, and the console says so.
     pub fn print(&mut self, text: &[u8]) {
-        self.output.printed.extend_from_slice(text);
+        self.output.printed.print(Voice::Service, text);
+    }
+
+    /// Prints a line about a client that comes or goes. However many do, they leave others' lines alone.
+    pub(crate) fn print_attendance(&mut self, line: &str) {
+        self.output.printed.print(Voice::Attendance, line.as_bytes());
+    }
+
+    /// Prints a line of what a client has said, escaped, behind a label. However much it says, it leaves others' lines
+    /// alone.
+    pub(crate) fn print_said(&mut self, client: u64, label: &str, said: &[u8]) {
+        self.output.printed.print_said(client, label, said);
     }
 
     /// Ends this service: its listeners are closed, and its connections too once they are owed nothing. When no service

@@ -427,6 +427,36 @@ fn output_that_nobody_reads_holds_nothing_up_and_is_counted() {
 }
 
 #[test]
+fn clients_that_flood_leave_the_lines_of_others_alone() {
+    let (mut server, places) = chat(CHAT);
+    let mut clients: Vec<Client> = (1..=11).map(|number| join(&mut server, &places, number)).collect();
+    let mut speaker = clients.pop().unwrap();
+    // Each byte of it takes five on the console.
+    let flood = format!("{}\n", "\x01".repeat(60_000));
+    for number in 0..200 {
+        clients[number % 10].say(&flood);
+        speaker.say(format!("line {number}\n"));
+    }
+    for client in clients.iter_mut().chain([&mut speaker]) {
+        client.finish();
+        client.hears_end();
+    }
+    assert!(server.memory() < 64 << 20, "{} bytes", server.memory());
+    // Only now is the console read.
+    let mut seen = String::new();
+    for number in 0..200 {
+        seen += &server.sees(&format!("[11] client: line {number}\n"));
+    }
+    server.sees("[11] disconnected\n");
+    let reported = seen.lines().filter(|line| line.starts_with("(… ") && line.ends_with(" not shown)")).count();
+    assert!(reported > 0, "{}", seen.len());
+    server.signal(Signal::SIGTERM);
+    server.ends_well();
+    let lost = server.says_error("console_lost=");
+    assert!(Stats::parse(&lost).unwrap()["console_lost"] > 100, "{lost}");
+}
+
+#[test]
 fn output_that_nobody_will_ever_read_ends_nothing() {
     let (mut server, places) = chat(CHAT_AND_ECHO);
     server.closes_output();

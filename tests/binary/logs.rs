@@ -1,12 +1,12 @@
 //! Logs: what each level says, and that standard error and output can be in any state without harm.
 
-use std::fs::File;
-use std::io::{PipeReader, pipe};
+use std::fs::{self, File};
+use std::io::{Read, Write, pipe};
+use std::thread;
 
-use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::Signal;
 
-use super::support::{Client, DatagramClient, Folder, Launch, Server, Stats, eventually};
+use super::support::{Client, DatagramClient, Folder, Launch, Server, Stats, eventually, narrow_pipe};
 
 const BOTH: &str = "ping=tcp://127.0.0.1:0 hello=tcp://127.0.0.1:0 --delay 0s";
 
@@ -129,11 +129,43 @@ fn quiet_shows_warnings_only() {
     assert_eq!(quit(server), Vec::<String>::new());
 }
 
-/// A pipe with room for a page, or for less than a line at a time.
-fn narrow_pipe() -> (PipeReader, std::io::PipeWriter) {
-    let (reader, writer) = pipe().unwrap();
-    fcntl(&writer, FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
-    (reader, writer)
+#[test]
+fn log_time_begins_each_line_with_the_time() {
+    let log = quit(Server::start(&format!("{BOTH} --log-time")));
+    assert!(!log.is_empty());
+    for line in log {
+        let (time, rest) = line.split_once(' ').unwrap();
+        let shape: String = time.chars().map(|letter| if letter.is_ascii_digit() { '0' } else { letter }).collect();
+        assert_eq!(shape, "0000-00-00T00:00:00.000000Z", "{line}");
+        assert!(rest.starts_with("INFO  [pingpong] "), "{line}");
+    }
+}
+
+#[test]
+fn servers_that_share_a_log_do_not_glue_their_lines() {
+    let folder = Folder::new();
+    let append = || File::options().append(true).create(true).open(folder.file("log")).unwrap();
+    let mut servers: Vec<Server> =
+        (0..3).map(|_| Launch::new(&format!("serve {BOTH} -vv")).stderr(append()).start()).collect();
+    let talk = |server: &Server| {
+        let mut client = server.dial("ping");
+        // All at once: the server logs without a pause.
+        client.say("ping\n".repeat(2000));
+        client.hears("pong\n".repeat(2000));
+    };
+    thread::scope(|scope| servers.iter().for_each(|server| drop(scope.spawn(|| talk(server)))));
+    for server in &mut servers {
+        server.signal(Signal::SIGTERM);
+        assert_eq!(server.exit_code(), Some(0));
+    }
+    let log = fs::read_to_string(folder.file("log")).unwrap();
+    for line in log.lines() {
+        assert!(
+            ["TRACE [pingpong] ", "DEBUG [pingpong] ", "INFO  [pingpong] "].iter().any(|head| line.starts_with(head))
+        );
+        assert_eq!(line.matches("[pingpong]").count(), 1, "{line}");
+    }
+    assert_eq!(log.matches("received \"ping\", answered \"pong\"").count(), 6000);
 }
 
 #[test]
@@ -201,7 +233,8 @@ fn an_output_that_takes_nothing_does_no_harm() {
     let folder = Folder::new();
     let (reader, dead) = pipe().unwrap();
     drop(reader);
-    let full = File::options().write(true).open("/dev/full").unwrap();
+    let (_unread, mut full) = narrow_pipe();
+    full.write_all(&[b'x'; 4096]).unwrap();
     let places = ["closed", "dead", "full"].map(|name| folder.file(name));
     let arguments = |number: usize| format!("serve ping=unix://{}", places[number].display());
     let launches = [
@@ -215,5 +248,46 @@ fn an_output_that_takes_nothing_does_no_harm() {
         eventually("it listens", || std::os::unix::net::UnixStream::connect(place).ok());
         Client::unix(place).ask("ping", "pong");
         server.stop();
+    }
+}
+
+#[test]
+fn an_output_that_is_full_has_every_line_once_it_is_read() {
+    let (mut reader, mut writer) = narrow_pipe();
+    writer.write_all(&[b'x'; 4096]).unwrap();
+    // More lines than the pipe takes at once.
+    let mut server = Launch::new(&format!("serve {}", "ping=tcp://127.0.0.1:0 ".repeat(200))).stdout(writer).spawn();
+    server.rests();
+    let mut text = String::new();
+    let mut page = [0; 4096];
+    while !text.ends_with("ready\n") {
+        let count = reader.read(&mut page).unwrap();
+        text += std::str::from_utf8(&page[..count]).unwrap();
+    }
+    let lines: Vec<&str> = text.trim_start_matches('x').lines().collect();
+    assert_eq!(lines.len(), 201);
+    assert!(lines[..200].iter().all(|line| line.starts_with("listening ping tcp://127.0.0.1:")), "{lines:#?}");
+    server.stop();
+}
+
+#[test]
+fn help_whose_reader_has_gone_is_no_error() {
+    let (reader, writer) = pipe().unwrap();
+    drop(reader);
+    let mut command = Launch::new("--help").stdout(writer).spawn();
+    assert_eq!(command.exit_code(), Some(0));
+    assert_eq!(command.stderr_all(), Vec::<String>::new());
+}
+
+#[test]
+fn an_output_that_cannot_be_written_to_is_an_error() {
+    let server = Server::start("ping=tcp://127.0.0.1:0");
+    let place = server.endpoint("ping", "tcp");
+    let (ping, client) = (format!("ping {place} -c 3"), format!("client {place} hello"));
+    for arguments in ["--help", "serve --help", "--version", "serve ping=tcp://127.0.0.1:0", &ping, &client] {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let mut command = Launch::new(arguments).stdout(full).spawn();
+        assert_eq!(command.exit_code(), Some(1), "{arguments}");
+        assert_eq!(command.stderr_all(), ["pingpong: cannot write to standard output: no space left on device"]);
     }
 }

@@ -4,7 +4,9 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::thread;
 
-use super::support::{Ended, Launch, Namespace, PATIENCE, Server, eventually};
+use nix::sys::signal::Signal;
+
+use super::support::{Ended, Launch, Namespace, PATIENCE, Server, eventually, narrow_pipe};
 
 #[track_caller]
 fn ping(endpoint: &str, options: &str) -> Ended {
@@ -211,4 +213,15 @@ fn interrupt_ends_with_the_summary() {
     assert_eq!(pinging.exit_code(), Some(0));
     says(&pinging, " sent, ");
     says(&pinging, "rtt min/avg/max/mdev");
+}
+
+#[test]
+fn a_full_pipe_as_output_makes_it_wait_until_a_signal_comes() {
+    let server = Server::start("ping=tcp://127.0.0.1:0");
+    let (_unread, writer) = narrow_pipe();
+    let mut child = Launch::new(&format!("ping {} -i 1ms", server.endpoint("ping", "tcp"))).stdout(writer).spawn();
+    // It stops asking: no output is lost.
+    child.rests();
+    child.signal(Signal::SIGINT);
+    assert_eq!(child.exit_code(), Some(0));
 }

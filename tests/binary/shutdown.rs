@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use pingpong::service::{Framing, Hello, Ping, Service};
 use pingpong::{CloseReason, Ending, Limits, Reactor};
 
-use super::support::{Client, DatagramClient, Folder, PATIENCE, Server};
+use super::support::{Client, DatagramClient, Folder, Namespace, PATIENCE, Server};
 
 const HELLO: &str = "hello=tcp://127.0.0.1:0";
 const PING: &str = "ping=tcp://127.0.0.1:0";
@@ -395,4 +395,17 @@ fn a_handle_shuts_down_from_another_thread_and_tells_the_counters() {
     // The server has gone.
     handle.shutdown();
     assert_eq!(handle.stats(), None);
+}
+
+#[test]
+fn a_name_that_is_looked_up_does_not_keep_the_server_from_ending() {
+    let Some(namespace) = Namespace::new() else { return };
+    namespace.configure("resolv.conf", "nameserver 127.0.0.1\noptions timeout:30\n");
+    // A name server that does not answer.
+    let resolver = namespace.within(|| std::net::UdpSocket::bind("127.0.0.1:53")).unwrap();
+    resolver.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut server = namespace.launch("serve ping=tcp://nowhere.test:0").spawn();
+    resolver.recv(&mut [0; 512]).expect("the server asks");
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.exit_code(), None, "the signal has killed it");
 }

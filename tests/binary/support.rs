@@ -10,13 +10,14 @@ mod process;
 mod server;
 mod world;
 
-use std::io::{self, Write};
+use std::io::{self, PipeReader, PipeWriter, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 pub(crate) use client::{Client, DatagramClient, Forger};
@@ -54,6 +55,13 @@ impl Drop for Folder {
 fn unique(name: &str) -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     format!("{name}-{}-{}", std::process::id(), NEXT.fetch_add(1, Relaxed))
+}
+
+/// A pipe with room for a page, or for less than a line at a time.
+pub(crate) fn narrow_pipe() -> (PipeReader, PipeWriter) {
+    let (reader, writer) = io::pipe().expect("a pipe");
+    fcntl(&writer, FcntlArg::F_SETPIPE_SZ(4096)).expect("a page is the least that it may have");
+    (reader, writer)
 }
 
 /// Asks again and again until there is an answer; panics after [`PATIENCE`].

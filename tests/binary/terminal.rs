@@ -354,6 +354,27 @@ fn a_stopped_terminal_freezes_nothing() {
 }
 
 #[test]
+fn a_server_that_starts_at_a_stopped_terminal_serves_and_ends() {
+    let folder = Folder::new();
+    let place = folder.file("ping");
+    // The shell waits for a line, so that the terminal is stopped before the server prints.
+    let endpoint = format!("ping=unix://{}", place.display());
+    let words = ["-c", "read line; exec \"$0\" \"$@\"", BINARY, "serve", &endpoint];
+    let Some(mut server) = Talk::program("sh", &words).on_terminal(false) else { return };
+    tcflow(server.terminal(), FlowArg::TCOOFF).unwrap();
+    server.types("\n");
+    eventually("it listens", || std::os::unix::net::UnixStream::connect(&place).ok());
+    Client::unix(&place).ask("ping", "pong");
+    assert!(!server.written().contains("ready"));
+    tcflow(server.terminal(), FlowArg::TCOON).unwrap();
+    server.sees(&format!("listening {}\r\nready\r\n", endpoint.replace('=', " ")));
+
+    tcflow(server.terminal(), FlowArg::TCOOFF).unwrap();
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.status().code(), Some(0));
+}
+
+#[test]
 fn a_terminal_that_nobody_reads_freezes_nothing() {
     let arguments = "chat=tcp://127.0.0.1:0 echo=tcp://127.0.0.1:0 -vv";
     for with_errors in [false, true] {

@@ -1,14 +1,15 @@
-//! Logs to standard error, and never waits for it.
+//! Logs to standard error, one write(2) a line, and never waits for it.
 //!
-//! `simple_logger` prints with `eprintln!`, which waits where a pipe is full and panics where its reader has gone. So a
-//! line is written only when poll(2) says that standard error takes one now: in a pipe, a line of less than a page then
+//! `simple_logger` decides what is logged. It does not print: with `eprintln!` a line would be two writes, so that lines
+//! of several processes at one file mix, and it would wait where a pipe is full and panic where its reader has gone.
+//!
+//! A line is written only when poll(2) says that standard error takes one now: in a pipe, a line of less than a page then
 //! fits whole. A terminal may have some room and less than a line needs; so terminals and pipes are opened anew, with
 //! O_NONBLOCK, and take the place of our standard error. What cannot be written is dropped and counted.
 
-use std::cell::Cell;
-use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
+use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 
 use log::{LevelFilter, Log, Metadata, Record};
 use nix::unistd::dup2_stderr;
@@ -16,78 +17,91 @@ use simple_logger::SimpleLogger;
 
 use pingpong::outlet::{Room, open_without_waiting, room};
 
+use crate::timestamp::Timestamp;
+
 /// Log lines that standard error could not take.
 pub(crate) static LINES_LOST: AtomicU64 = AtomicU64::new(0);
 
-/// Bytes of a line's text: with level and target before it, it stays below a page.
+/// Bytes of a line's text: with time, level and target before it, it stays below a page.
 const LONGEST: usize = 4096 - 256;
-
-thread_local! {
-    /// Whether a line is being written: then a panic means that the write failed.
-    static IN_WRITE: Cell<bool> = const { Cell::new(false) };
-}
 
 /// The target under which the library logs each change of a connection's state.
 const STATES: &str = "pingpong::state";
 
-/// How much is logged.
+/// What is logged, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Verbosity {
     pub(crate) level: LevelFilter,
     /// Whether each change of a connection's state is shown, too.
     pub(crate) shows_states: bool,
+    /// Whether a line begins with the time.
+    pub(crate) shows_time: bool,
 }
 
 impl From<LevelFilter> for Verbosity {
     fn from(level: LevelFilter) -> Self {
-        Self { level, shows_states: false }
+        Self { level, shows_states: false, shows_time: false }
     }
 }
 
 /// Logs so much from now on. A second call changes nothing.
 pub(crate) fn start(verbosity: Verbosity) {
-    let Verbosity { level, shows_states } = verbosity;
+    let Verbosity { level, shows_states, shows_time } = verbosity;
     // Where it cannot be opened anew (a socket, a file), or not put in place, poll(2) has to do.
     if let Some(own) = open_without_waiting(io::stderr()) {
         let _ = dup2_stderr(own);
     }
-    silence_failing_writes();
     log::set_max_level(level);
     let states = if shows_states { level } else { LevelFilter::Off };
-    let logger = SimpleLogger::new().with_level(level).with_module_level(STATES, states);
+    let filter = SimpleLogger::new().with_level(level).with_module_level(STATES, states);
     // Fails only where a logger is installed already.
-    let _ = log::set_boxed_logger(Box::new(Guard(logger)));
+    let _ = log::set_boxed_logger(Box::new(Logger { filter, shows_time, rest: Mutex::default() }));
 }
 
-/// A logger that writes only where there is room.
-struct Guard(SimpleLogger);
+/// Writes what its filter lets through.
+struct Logger {
+    filter: SimpleLogger,
+    shows_time: bool,
+    /// The end of a line of which a terminal took only the beginning: it goes out before the next line.
+    rest: Mutex<Vec<u8>>,
+}
 
-impl Guard {
-    /// Writes a line; whether that succeeded. A failure, on a full disk say, comes out of `eprintln!` as a panic.
-    fn write(&self, record: &Record<'_>) -> bool {
+impl Logger {
+    fn line(&self, record: &Record<'_>) -> String {
         let text = record.args().to_string();
         let text = &text[..text.floor_char_boundary(LONGEST)];
         let level = record.level();
         // The crate alone: users need not know our modules.
         let target = record.target().split("::").next().unwrap_or_default();
-        let write = || self.0.log(&Record::builder().level(level).target(target).args(format_args!("{text}")).build());
-        IN_WRITE.set(true);
-        let written = catch_unwind(AssertUnwindSafe(write));
-        IN_WRITE.set(false);
-        written.is_ok()
+        if self.shows_time {
+            format!("{} {level:<5} [{target}] {text}\n", Timestamp::now())
+        } else {
+            format!("{level:<5} [{target}] {text}\n")
+        }
+    }
+
+    /// Writes a line, or its beginning; whether standard error took any of it.
+    fn write(&self, line: &[u8]) -> bool {
+        let mut rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
+        if !rest.is_empty() {
+            let written = write_now(&rest);
+            rest.drain(..written);
+        }
+        let written = if rest.is_empty() { write_now(line) } else { 0 };
+        if written > 0 {
+            rest.extend_from_slice(&line[written..]);
+        }
+        written > 0
     }
 }
 
-impl Log for Guard {
+impl Log for Logger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        self.0.enabled(metadata)
+        self.filter.enabled(metadata)
     }
 
     fn log(&self, record: &Record<'_>) {
-        if !self.enabled(record.metadata()) {
-            return;
-        }
-        if room(io::stderr()) != Room::Ready || !self.write(record) {
+        if self.enabled(record.metadata()) && !self.write(self.line(record).as_bytes()) {
             LINES_LOST.fetch_add(1, Relaxed);
         }
     }
@@ -95,12 +109,7 @@ impl Log for Guard {
     fn flush(&self) {}
 }
 
-/// Keeps a failed write from being reported as a panic: the report would go to standard error, too.
-fn silence_failing_writes() {
-    let report = take_hook();
-    set_hook(Box::new(move |panic| {
-        if !IN_WRITE.get() {
-            report(panic);
-        }
-    }));
+/// Writes what standard error takes now, by one write(2). Returns how many bytes that were.
+fn write_now(text: &[u8]) -> usize {
+    if room(io::stderr()) == Room::Ready { io::stderr().write(text).unwrap_or(0) } else { 0 }
 }

@@ -3,7 +3,8 @@
 //! - `cli`: the command line, parsed into the commands' own options
 //! - `serve`, `client`, `ping`, `bench`: the commands; options become services and sockets, then the reactor turns
 //! - `target`: the far side of `client` and `ping`; `probe`: what `ping` and `bench` ask; `budget`: their hint
-//!   at a server's datagram budget; `descriptors`: how many there may be; `logger`: standard error
+//!   at a server's datagram budget; `descriptors`: how many there may be; `logger`: standard error; `timestamp`: the time
+//!   on its lines
 //! - `error`, `exit`: what is said and which code is returned when a command cannot do its work
 
 #[cfg(feature = "bench")]
@@ -19,9 +20,10 @@ mod ping;
 mod probe;
 mod serve;
 mod target;
+mod timestamp;
 
 use std::fmt::Display;
-use std::io::Write;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use pingpong::Reactor;
@@ -45,16 +47,26 @@ fn main() -> ExitCode {
                 Exit::from(&error)
             })
         }
-        Err(usage) => {
-            match cli::mistake(&usage) {
-                Some(mistake) => complain(&mistake),
-                // Help and version: a closed output is no reason to fail.
-                None => drop(usage.print()),
+        Err(usage) => match cli::mistake(&usage) {
+            Some(mistake) => {
+                complain(&mistake);
+                Exit::from(&usage)
             }
-            Exit::from(&usage)
-        }
+            None => show(&usage),
+        },
     };
     exit.into()
+}
+
+/// Prints help or the version. A closed output is no reason to fail; one that cannot be written to is.
+fn show(help: &clap::Error) -> Exit {
+    match help.print().and_then(|()| io::stdout().flush()) {
+        Err(source) if source.kind() != io::ErrorKind::BrokenPipe && !help.use_stderr() => {
+            complain(&pingpong::Error::Output { source });
+            Exit::Failed
+        }
+        _ => Exit::from(help),
+    }
 }
 
 fn run(command: CommandLine) -> Result<Exit, Error> {
@@ -72,7 +84,7 @@ fn run(command: CommandLine) -> Result<Exit, Error> {
     }
 }
 
-/// One line on standard error. A standard error that is closed or full changes nothing else.
+/// One line on standard error, by one write(2). A standard error that is closed or full changes nothing else.
 fn complain(what: &dyn Display) {
-    let _ = writeln!(std::io::stderr(), "pingpong: {what}");
+    let _ = io::stderr().write_all(format!("pingpong: {what}\n").as_bytes());
 }

@@ -3,8 +3,8 @@
 //! - `input`: reads lines
 //! - `output`: prints, and shows the prompt
 //!
-//! The reactor gives the lines to one service and prints what services have printed. Here nothing is known of services,
-//! nor of what a line means.
+//! The reactor opens either, gives the lines to one service and has printed what services print. Nothing here knows
+//! what a line means, nor who prints.
 
 mod input;
 mod output;
@@ -13,74 +13,110 @@ use std::io::{self, IsTerminal};
 
 use mio::Registry;
 
+use crate::service::{PrintQueue, ServiceId};
+
 pub use input::ConsoleKind;
 use input::{LineReader, Lines};
+pub(super) use output::Patience;
 use output::Printer;
 pub use output::WhenFull;
 
-#[derive(Debug)]
+/// Standard input and output, as far as they are open.
+#[derive(Debug, Default)]
 pub(super) struct Console {
-    input: LineReader,
-    output: Printer,
+    input: Option<(LineReader, ServiceId)>,
+    output: Option<Printer>,
 }
 
 impl Console {
-    /// Watches standard input and output. The prompt is for terminals only.
-    pub(super) fn open(
+    /// Prints on standard output from now on.
+    pub(super) fn open_output(&mut self, registry: &Registry, when_full: WhenFull) -> io::Result<()> {
+        self.output = Some(Printer::open(registry, when_full)?);
+        Ok(())
+    }
+
+    /// Reads lines for a service from now on. Where they are typed below what is printed, there is a prompt.
+    pub(super) fn open_input(
+        &mut self,
         registry: &Registry,
+        service: ServiceId,
         kind: ConsoleKind,
         prompt: &'static str,
-        when_full: WhenFull,
-    ) -> io::Result<Self> {
-        let prompt = (kind == ConsoleKind::Terminal && io::stdout().is_terminal()).then_some(prompt);
-        Ok(Self { input: LineReader::open(registry, kind)?, output: Printer::open(registry, when_full, prompt)? })
+    ) -> io::Result<()> {
+        self.input = Some((LineReader::open(registry, kind)?, service));
+        if let Some(output) = &mut self.output
+            && kind == ConsoleKind::Terminal
+            && io::stdout().is_terminal()
+        {
+            output.set_prompt(prompt);
+        }
+        Ok(())
     }
 
     /// An event for standard input.
     pub(super) fn input_ready(&mut self) {
-        self.input.ready();
+        if let Some((input, _)) = &mut self.input {
+            input.ready();
+        }
     }
 
     /// An event for standard output: there may be room again.
     pub(super) fn output_ready(&mut self) {
-        self.output.flush();
+        if let Some(output) = &mut self.output {
+            output.ready();
+        }
     }
 
-    /// Whether a read might bring something.
-    pub(super) fn is_readable(&self) -> bool {
-        self.input.is_readable()
+    /// The service that takes lines, if a read might bring some.
+    pub(super) fn reads_for(&self) -> Option<ServiceId> {
+        self.input.as_ref().filter(|(input, _)| input.is_readable()).map(|(_, service)| *service)
     }
 
     /// Whether a terminal could not be read because it belongs to another job. No event tells when it is ours again.
     pub(super) fn is_in_background(&self) -> bool {
-        self.input.is_in_background()
+        self.input.as_ref().is_some_and(|(input, _)| input.is_in_background())
     }
 
     /// Reads once; `None` where there is nothing to read for now.
     pub(super) fn read(&mut self, registry: &Registry) -> Option<Lines> {
-        let read = self.input.read(registry)?;
-        if !read.ended {
-            self.output.leave_prompt();
+        let (input, _) = self.input.as_mut()?;
+        let read = input.read(registry)?;
+        if let Some(output) = &mut self.output
+            && !read.ended
+        {
+            output.leave_prompt();
         }
         Some(read)
     }
 
-    /// Prints text, and shows the prompt below it where lines are wanted.
-    pub(super) fn print(&mut self, text: &[u8], lines_wanted: bool) {
-        self.output.print(text);
-        if lines_wanted && !self.input.has_ended() {
-            self.output.show_prompt();
+    /// Prints what waits in the queue: `most` bytes or a little more where others must not wait, as far as standard
+    /// output takes them. Fails where it cannot be written to.
+    pub(super) fn print(&mut self, queue: &mut PrintQueue, most: usize, patience: Patience<'_>) -> io::Result<()> {
+        match &mut self.output {
+            Some(output) => output.print(queue, most, patience),
+            None => {
+                queue.clear();
+                Ok(())
+            }
         }
     }
 
-    /// Lines of output dropped so far.
-    pub(super) fn lines_lost(&self) -> u64 {
-        self.output.lines_lost()
+    /// Shows the prompt, where somebody may type.
+    pub(super) fn show_prompt(&mut self) -> io::Result<()> {
+        match (&self.input, &mut self.output) {
+            (Some((input, _)), Some(output)) if !input.has_ended() => output.show_prompt(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a print would bring something out.
+    pub(super) fn is_writable(&self) -> bool {
+        self.output.as_ref().is_some_and(Printer::is_ready)
     }
 
     /// Whether the reader of standard output has gone, and with it the only one that the loop works for
     /// ([`WhenFull::Wait`]).
     pub(super) fn has_lost_reader(&self) -> bool {
-        self.output.is_dead() && self.output.when_full() == WhenFull::Wait
+        self.output.as_ref().is_some_and(Printer::has_lost_reader)
     }
 }

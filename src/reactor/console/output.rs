@@ -1,24 +1,25 @@
-//! Standard output, which may be slow, stopped or dead.
+//! Standard output, which may be slow, stopped, full or dead.
 //!
-//! What cannot be written now waits in a bounded queue; what finds no room there is dropped and counted. So a stopped
-//! terminal holds up nothing else. On a terminal a prompt stands below what is printed.
+//! Text is taken from the [`PrintQueue`] only as far as standard output takes it. So a stopped terminal holds up nothing
+//! else, and what it cannot show stays bounded where it waits. On a terminal a prompt stands below what is printed.
 
-use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, ErrorKind};
-use std::os::fd::AsRawFd;
+use std::io::{self, IsTerminal, Stdout};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
-use memchr::memchr_iter;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry};
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::{SFlag, fstat};
 use nix::unistd::write;
 
 use crate::outlet::{Room, open_without_waiting, room};
 use crate::reactor::token::Token;
+use crate::service::PrintQueue;
 
-/// The most bytes that wait for standard output.
-const QUEUED: usize = 256 << 10;
+/// Bytes taken from the queue at once.
+const CHUNK: usize = 64 << 10;
 
 /// The most that one write to standard output itself has: a pipe that has any room takes a page whole (pipe(7)).
 const PAGE: usize = 4096;
@@ -26,76 +27,116 @@ const PAGE: usize = 4096;
 /// What happens to output that cannot be written now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhenFull {
-    /// It waits in a bounded queue; what finds no room there is dropped and counted. For a server, whose other clients
-    /// must not wait.
+    /// It waits in a bounded queue; what finds no room there is left out and counted
+    /// ([`Stats::console_lost`](crate::Stats::console_lost)). For a server, whose other clients must not wait.
     Drop,
-    /// The loop waits until it is written, as any program at a pipe does. For a client, which has nothing else to do.
+    /// The loop waits until it is written, as any program at a pipe does, or until a signal comes that ends it. For a
+    /// client, which has nothing else to do.
     Wait,
+}
+
+/// How long a print may wait for room, where [`WhenFull::Wait`] lets it.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::reactor) enum Patience<'a> {
+    /// Not at all: the program is to end.
+    None,
+    /// Until this descriptor is readable, if there is one.
+    Until(Option<BorrowedFd<'a>>),
 }
 
 /// Prints on standard output, above a prompt if there is one.
 #[derive(Debug)]
 pub(super) struct Printer {
     place: Place,
+    is_terminal: bool,
     when_full: WhenFull,
-    queue: VecDeque<u8>,
-    /// A write failed: standard output takes nothing any more.
-    is_dead: bool,
+    state: State,
+    /// What has been taken from the queue; the first `written` bytes are out.
+    text: Vec<u8>,
+    written: usize,
     prompt: Option<&'static str>,
     /// The cursor stands behind the prompt.
     is_prompt_shown: bool,
-    lines_lost: u64,
 }
 
 /// Where output goes.
 #[derive(Debug)]
 enum Place {
-    /// Standard output by plain writes: the caller agreed to wait, or it is a file, which makes nobody wait.
-    Plain,
-    /// Standard output. poll(2) is asked before each write, and an event tells when there is room again.
-    Polled,
+    /// Standard output by plain writes: a file makes nobody wait.
+    Plain(Stdout),
+    /// Standard output. poll(2) is asked before each write.
+    Polled(Stdout),
     /// The same terminal or pipe, opened anew: a write to it never waits. (poll(2) alone would not do: it may find some
     /// room in a terminal, and less than a write needs.)
     Own(File),
 }
 
+/// What the last write met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Ready,
+    /// It waits until an event tells that there is room.
+    Full,
+    /// The reader has gone: nothing will be taken any more.
+    Gone,
+}
+
 impl Printer {
-    pub(super) fn open(registry: &Registry, when_full: WhenFull, prompt: Option<&'static str>) -> io::Result<Self> {
-        let place = match when_full {
-            WhenFull::Drop => Place::watched(registry)?,
-            WhenFull::Wait => Place::Plain,
-        };
+    pub(super) fn open(registry: &Registry, when_full: WhenFull) -> io::Result<Self> {
+        let place = Place::open();
+        if when_full == WhenFull::Drop {
+            place.watch(registry)?;
+        }
         Ok(Self {
             place,
+            is_terminal: io::stdout().is_terminal(),
             when_full,
-            queue: VecDeque::new(),
-            is_dead: false,
-            prompt,
+            state: State::Ready,
+            text: Vec::new(),
+            written: 0,
+            prompt: None,
             is_prompt_shown: false,
-            lines_lost: 0,
         })
     }
 
-    /// Prints text, in place of the prompt if that is shown.
-    pub(super) fn print(&mut self, text: &[u8]) {
-        if text.is_empty() {
-            return;
+    pub(super) fn set_prompt(&mut self, prompt: &'static str) {
+        self.prompt = Some(prompt);
+    }
+
+    /// An event: there may be room again.
+    pub(super) fn ready(&mut self) {
+        if self.state == State::Full {
+            self.state = State::Ready;
         }
-        if self.is_prompt_shown {
-            // To the beginning of the line, and erase it (ECMA-48: EL).
-            self.write(b"\r\x1b[K");
-            self.is_prompt_shown = false;
+    }
+
+    /// Prints what waits in the queue, `most` bytes or a little more where others must not wait, as far as there is
+    /// room. Fails where standard output cannot be written to, as on a full disk; a reader that has gone is no failure.
+    pub(super) fn print(&mut self, queue: &mut PrintQueue, most: usize, patience: Patience<'_>) -> io::Result<()> {
+        let mut left = if self.when_full == WhenFull::Wait { usize::MAX } else { most };
+        self.flush(patience)?;
+        while self.state == State::Ready && left > 0 && !queue.is_empty() {
+            let mut text = Vec::new();
+            queue.take(&mut text, left.min(CHUNK));
+            left = left.saturating_sub(text.len());
+            self.put(&text);
+            self.flush(patience)?;
         }
-        self.write(text);
+        if self.state == State::Gone {
+            queue.lose_all();
+        }
+        Ok(())
     }
 
     /// Shows the prompt, unless it is shown already.
-    pub(super) fn show_prompt(&mut self) {
-        if let Some(prompt) = self.prompt
-            && !self.is_prompt_shown
-        {
-            self.write(prompt.as_bytes());
-            self.is_prompt_shown = true;
+    pub(super) fn show_prompt(&mut self) -> io::Result<()> {
+        match self.prompt {
+            Some(prompt) if !self.is_prompt_shown => {
+                self.text.extend_from_slice(prompt.as_bytes());
+                self.is_prompt_shown = true;
+                self.flush(Patience::None)
+            }
+            _ => Ok(()),
         }
     }
 
@@ -104,39 +145,55 @@ impl Printer {
         self.is_prompt_shown = false;
     }
 
-    /// Writes what waits, as far as there is room.
-    pub(super) fn flush(&mut self) {
-        while !self.queue.is_empty() && !self.is_dead {
-            match self.place.write(self.queue.make_contiguous()) {
-                Ok(count) => drop(self.queue.drain(..count)),
+    /// Whether a print would bring something out.
+    pub(super) fn is_ready(&self) -> bool {
+        self.state == State::Ready
+    }
+
+    /// Whether the reader of standard output has gone, and with it the only one that the loop works for
+    /// ([`WhenFull::Wait`]).
+    pub(super) fn has_lost_reader(&self) -> bool {
+        self.state == State::Gone && self.when_full == WhenFull::Wait
+    }
+
+    /// Has text written next, in place of the prompt if that is shown.
+    fn put(&mut self, text: &[u8]) {
+        if self.is_prompt_shown {
+            // To the beginning of the line, and erase it (ECMA-48: EL).
+            self.text.extend_from_slice(b"\r\x1b[K");
+            self.is_prompt_shown = false;
+        }
+        self.text.extend_from_slice(text);
+    }
+
+    /// Writes what has been taken, as far as there is room.
+    fn flush(&mut self, patience: Patience<'_>) -> io::Result<()> {
+        if self.state == State::Full && self.when_full == WhenFull::Wait {
+            // No event will come.
+            self.state = State::Ready;
+        }
+        while self.state == State::Ready && self.written < self.text.len() {
+            match self.place.write(&self.text[self.written..]) {
+                Ok(count) => self.written += count,
                 Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN) => return,
-                Err(_) => self.is_dead = true,
+                Err(Errno::EAGAIN) if self.when_full == WhenFull::Wait && self.place.wait_for_room(patience) => {}
+                Err(Errno::EAGAIN) => self.state = State::Full,
+                Err(errno) if self.is_goodbye(errno) => self.state = State::Gone,
+                Err(errno) => {
+                    self.state = State::Gone;
+                    return Err(errno.into());
+                }
             }
         }
-    }
-
-    pub(super) fn is_dead(&self) -> bool {
-        self.is_dead
-    }
-
-    pub(super) fn when_full(&self) -> WhenFull {
-        self.when_full
-    }
-
-    /// Lines dropped so far.
-    pub(super) fn lines_lost(&self) -> u64 {
-        self.lines_lost
-    }
-
-    fn write(&mut self, text: &[u8]) {
-        let is_full = self.when_full == WhenFull::Drop && self.queue.len() + text.len() > QUEUED;
-        if self.is_dead || is_full {
-            self.lines_lost += memchr_iter(b'\n', text).count().max(1) as u64;
-            return;
+        if self.state != State::Full {
+            (self.text, self.written) = (Vec::new(), 0);
         }
-        self.queue.extend(text);
-        self.flush();
+        Ok(())
+    }
+
+    /// Whether an error says that the reader has gone: of a pipe, a socket or a terminal.
+    fn is_goodbye(&self, errno: Errno) -> bool {
+        matches!(errno, Errno::EPIPE | Errno::ECONNRESET) || self.is_terminal && errno == Errno::EIO
     }
 }
 
@@ -144,39 +201,68 @@ impl Drop for Printer {
     /// Leaves the cursor at the beginning of a line.
     fn drop(&mut self) {
         if self.is_prompt_shown {
-            self.write(b"\n");
+            self.text.push(b'\n');
+            // There is nobody left to tell.
+            let _ = self.flush(Patience::None);
         }
     }
 }
 
 impl Place {
-    /// Has an event tell when there is room in standard output.
-    fn watched(registry: &Registry) -> io::Result<Self> {
-        let own = open_without_waiting(io::stdout());
-        let descriptor = own.as_ref().map_or(1, |own| own.as_raw_fd());
-        match registry.register(&mut SourceFd(&descriptor), Token::ConsoleOutput.into(), Interest::WRITABLE) {
-            Ok(()) => Ok(own.map_or(Self::Polled, Self::Own)),
-            // A file cannot be watched (epoll_ctl(2): EPERM).
-            Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(Self::Plain),
-            Err(error) => Err(error),
+    fn open() -> Self {
+        let stdout = io::stdout();
+        if let Some(own) = open_without_waiting(&stdout) {
+            return Self::Own(own);
         }
+        let kind = fstat(&stdout).map_or(SFlag::S_IFREG, |stat| SFlag::from_bits_truncate(stat.st_mode));
+        match kind & SFlag::S_IFMT {
+            SFlag::S_IFIFO | SFlag::S_IFSOCK => Self::Polled(stdout),
+            _ if stdout.is_terminal() => Self::Polled(stdout),
+            _ => Self::Plain(stdout),
+        }
+    }
+
+    /// Has an event tell when there is room again.
+    fn watch(&self, registry: &Registry) -> io::Result<()> {
+        if let Self::Plain(_) = self {
+            // It cannot be watched (epoll_ctl(2): EPERM), and need not.
+            return Ok(());
+        }
+        let descriptor = self.descriptor().as_raw_fd();
+        registry.register(&mut SourceFd(&descriptor), Token::ConsoleOutput.into(), Interest::WRITABLE)
     }
 
     /// Writes what there is room for; EAGAIN where there is none.
     fn write(&self, text: &[u8]) -> nix::Result<usize> {
         match self {
             Self::Own(own) => write(own, text),
-            Self::Plain => write_page(text),
-            Self::Polled => match room(io::stdout()) {
-                Room::Ready => write_page(text),
+            Self::Plain(stdout) => write(stdout, text),
+            Self::Polled(stdout) => match room(stdout) {
+                Room::Ready => write(stdout, &text[..text.len().min(PAGE)]),
                 Room::Full => Err(Errno::EAGAIN),
                 Room::Broken => Err(Errno::EPIPE),
             },
         }
     }
-}
 
-/// Writes to standard output itself, past the standard library's buffer.
-fn write_page(text: &[u8]) -> nix::Result<usize> {
-    write(io::stdout(), &text[..text.len().min(PAGE)])
+    /// Waits until there is room, or until patience ends; whether there is room.
+    fn wait_for_room(&self, patience: Patience<'_>) -> bool {
+        let Patience::Until(end) = patience else { return false };
+        let mut polled = vec![PollFd::new(self.descriptor(), PollFlags::POLLOUT)];
+        polled.extend(end.map(|end| PollFd::new(end, PollFlags::POLLIN)));
+        loop {
+            match poll(&mut polled, PollTimeout::NONE) {
+                Err(Errno::EINTR) => {}
+                Err(_) => return false,
+                Ok(_) => return polled.get(1).is_none_or(|end| end.any() != Some(true)),
+            }
+        }
+    }
+
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Own(own) => own.as_fd(),
+            Self::Plain(stdout) | Self::Polled(stdout) => stdout.as_fd(),
+        }
+    }
 }

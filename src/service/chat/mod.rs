@@ -138,14 +138,14 @@ impl Service for Chat {
         let came = format!("{address} connected\n");
         let number = self.clients.add(peer, address, terminator);
         out.set_tag(number);
-        out.print(format!("[{number}] {came}").as_bytes());
+        out.print_attendance(&format!("[{number}] {came}"));
     }
 
     fn received(&mut self, _: Peer, input: &mut Input<'_>, out: &mut Outbox<'_>) {
         let number = out.tag();
         while let Some(message) = self.framing.next(input) {
             out.record(message.text, Vec::new);
-            out.print(format!("[{number}] client: {}\n", escaped(message.text)).as_bytes());
+            out.print_said(number, &format!("[{number}] client: "), message.text);
             self.clients.note_message(number, message.terminator);
         }
         self.obey_script(out);
@@ -154,7 +154,7 @@ impl Service for Chat {
     fn closed(&mut self, _: Peer, _: CloseReason, out: &mut Outbox<'_>) {
         let number = out.tag();
         self.clients.remove(number);
-        out.print(format!("[{number}] disconnected\n").as_bytes());
+        out.print_attendance(&format!("[{number}] disconnected\n"));
     }
 
     fn line(&mut self, text: &[u8], out: &mut Outbox<'_>) {

@@ -50,8 +50,14 @@ impl Namespace {
     /// Gives it an /etc/hosts of its own, as ip-netns(8) offers.
     #[track_caller]
     pub(crate) fn hosts(&self, lines: &str) {
+        self.configure("hosts", lines);
+    }
+
+    /// Gives it a file of its own in /etc.
+    #[track_caller]
+    pub(crate) fn configure(&self, file: &str, lines: &str) {
         fs::create_dir_all(self.folder()).expect("root may write there");
-        fs::write(self.folder().join("hosts"), lines).expect("root may write there");
+        fs::write(self.folder().join(file), lines).expect("root may write there");
     }
 
     fn folder(&self) -> PathBuf {

@@ -81,6 +81,7 @@ pub(super) fn command() -> Command {
             .short('v')
             .action(ArgAction::Count),
         )
+        .arg(flag("log-time", "Begin each line of the log with the time (RFC 3339, UTC)"))
         .arg(flag("quiet", "Log warnings only").short('q').conflicts_with("verbose"))
         .after_help(HELP)
 }
@@ -107,7 +108,7 @@ pub(super) fn verbosity(options: &ArgMatches) -> Verbosity {
         1 => LevelFilter::Debug,
         _ => LevelFilter::Trace,
     };
-    Verbosity { level, shows_states: verbose > 2 }
+    Verbosity { level, shows_states: verbose > 2, shows_time: options.get_flag("log-time") }
 }
 
 impl ServeOptions {

@@ -60,7 +60,8 @@ fn hold<C: Client + 'static>(client: C, console: ConsoleKind) -> Result<(), Erro
     let mut reactor = DynReactor::new(Limits::default())?;
     let client = Rc::new(RefCell::new(client));
     let id = reactor.add("client", Box::new(client.clone()));
-    reactor.open_console(id, console, "input:", WhenFull::Wait)?;
+    reactor.open_output(WhenFull::Wait)?;
+    reactor.open_input(id, console, "input:")?;
     reactor.with(id, |service, out| {
         client.borrow_mut().conversation().dial(out);
         if console == ConsoleKind::Nobody {

@@ -10,7 +10,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use pingpong::{ConsoleKind, Endpoint, Limits, WhenFull};
+use pingpong::{Endpoint, Limits, WhenFull};
 
 use crate::DynReactor;
 use crate::error::Error;
@@ -43,12 +43,12 @@ pub(crate) fn run(options: PingOptions) -> Result<Tally, Error> {
     reactor.watch_signals()?;
     let prober = Rc::new(RefCell::new(Prober::new(options)?));
     let id = reactor.add("ping", Box::new(prober.clone()));
-    reactor.open_console(id, ConsoleKind::Nobody, "", WhenFull::Wait)?;
+    reactor.open_output(WhenFull::Wait)?;
     reactor.with(id, |_, out| prober.borrow_mut().begin(out));
     reactor.run()?;
 
     let outcome = prober.borrow_mut().take_outcome()?;
     reactor.with(id, |_, out| prober.borrow().report(out));
-    reactor.print();
+    reactor.print()?;
     Ok(outcome)
 }

@@ -4,26 +4,32 @@
 
 mod options;
 
-use std::fmt;
-use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use pingpong::service::{Chat, Echo, Hello, Operator, Ping, Service};
-use pingpong::{ConsoleKind, Ending, ServiceId, Status, WhenFull};
+use pingpong::{Address, ConsoleKind, Ending, Endpoint, ServiceId, Status, WhenFull};
 
 use crate::DynReactor;
 use crate::descriptors;
 use crate::error::Error;
 use crate::logger;
+use crate::target;
 
 pub(crate) use options::{Kind, ServeOptions};
 
+/// A service, and where it is to answer: each endpoint with the addresses that it has.
+type Served = (Kind, Vec<(Endpoint, Vec<Address>)>);
+
 /// Serves until a signal or `--once` ends it.
 pub(crate) fn run(options: ServeOptions) -> Result<Ending, Error> {
+    // While a name is looked up, which may take long, a signal still kills us.
+    let services = resolve(&options)?;
+
     let mut limits = options.limits.clone();
-    limits.max_connections = max_connections(&options);
+    limits.max_connections = max_connections(&options, &services);
     let mut reactor = DynReactor::new(limits)?;
     reactor.watch_signals()?;
+    reactor.open_output(WhenFull::Drop)?;
     reactor.spin(options.spin);
     if options.once {
         reactor.serve_once();
@@ -31,10 +37,9 @@ pub(crate) fn run(options: ServeOptions) -> Result<Ending, Error> {
     reactor.count_lost_log_lines(&logger::LINES_LOST);
 
     let console = ConsoleKind::of_stdin();
-    let chat = open_services(&mut reactor, &options, console)?;
-    announce(format_args!("ready"));
+    let chat = open_services(&mut reactor, &services, &options, console)?;
     if let Some(chat) = chat {
-        reactor.open_console(chat, console, "server: ", WhenFull::Drop)?;
+        reactor.open_input(chat, console, "server: ")?;
     }
 
     let ending = turn_until_ended(&mut reactor, options.stats)?;
@@ -42,23 +47,34 @@ pub(crate) fn run(options: ServeOptions) -> Result<Ending, Error> {
     Ok(ending)
 }
 
+/// Looks all hosts up.
+fn resolve(options: &ServeOptions) -> Result<Vec<Served>, Error> {
+    let place = |endpoint: &Endpoint| Ok((endpoint.clone(), target::resolve(endpoint)?));
+    let served = |(kind, endpoints): &(Kind, Vec<Endpoint>)| {
+        Ok((*kind, endpoints.iter().map(place).collect::<Result<_, Error>>()?))
+    };
+    options.services.iter().map(served).collect()
+}
+
 /// Adds the services, and announces where each listens. Returns the chat, which is to have the console, if there is one.
 fn open_services(
     reactor: &mut DynReactor,
+    services: &[Served],
     options: &ServeOptions,
     console: ConsoleKind,
 ) -> Result<Option<ServiceId>, Error> {
     let mut chat = None;
-    for (kind, endpoints) in &options.services {
+    for (kind, places) in services {
         let mut add = || reactor.add(kind.name(), service(*kind, options, console));
         // There is one console, so all endpoints of chat are one service.
         let service = if *kind == Kind::Chat { *chat.get_or_insert_with(add) } else { add() };
-        for endpoint in endpoints {
-            for bound in reactor.listen_with(service, endpoint, &options.listen)? {
-                announce(format_args!("listening {} {bound}", kind.name()));
+        for (endpoint, addresses) in places {
+            for bound in reactor.listen_at(service, endpoint, addresses, &options.listen)? {
+                reactor.announce(format_args!("listening {} {bound}", kind.name()))?;
             }
         }
     }
+    reactor.announce("ready")?;
     Ok(chat)
 }
 
@@ -96,8 +112,9 @@ fn turn_until_ended(reactor: &mut DynReactor, interval: Option<Duration>) -> Res
 }
 
 /// How many connections there may be: as many as asked for, as far as descriptors allow.
-fn max_connections(options: &ServeOptions) -> usize {
-    let listening = options.services.iter().map(|(_, endpoints)| endpoints.len()).sum::<usize>();
+fn max_connections(options: &ServeOptions, services: &[Served]) -> usize {
+    let places = services.iter().flat_map(|(_, places)| places);
+    let listening = places.map(|(_, addresses)| addresses.len()).sum::<usize>();
     let descriptors = descriptors::raise_limit();
     let allowed = descriptors.saturating_sub(descriptors::RESERVED + listening).max(1);
     match options.max_connections {
@@ -110,10 +127,4 @@ fn max_connections(options: &ServeOptions) -> usize {
         Some(asked) => asked,
         None => allowed,
     }
-}
-
-/// A line on standard output. One that is closed or full does not stop the server.
-fn announce(line: fmt::Arguments<'_>) {
-    let mut stdout = io::stdout().lock();
-    let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
 }
