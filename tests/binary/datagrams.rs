@@ -64,6 +64,18 @@ fn many_datagrams_at_once_are_all_answered_in_order() {
 }
 
 #[test]
+fn bursts_of_any_size_are_answered_whole_whatever_came_before() {
+    let server = Server::start(ALL);
+    let client = DatagramClient::udp(server.udp("ping"));
+    for count in [1, 3, 4, 1, 5, 2, 31, 1, 32, 33, 1, 36, 3, 37, 1, 1, 4] {
+        server.freeze();
+        (0..count).for_each(|n| client.say(format!("ping {n}")));
+        server.thaw();
+        (0..count).for_each(|n| client.hears(format!("pong {n}")));
+    }
+}
+
+#[test]
 fn an_empty_datagram_is_echoed_and_greeted_and_not_ponged() {
     let server = Server::start(ALL);
     DatagramClient::udp(server.udp("echo")).ask("", "");

@@ -34,6 +34,10 @@ use super::{Datagram, Family, Reach};
 use crate::endpoint::Address;
 use crate::engine::{Arrival, BATCH, Batch, LocalAddress};
 
+/// After fewer datagrams than this the next receive prepares room for so many only: preparing a whole batch costs as
+/// much as answering half a datagram.
+const FEW: usize = 4;
+
 /// What the calls need beside the socket, allocated once for all sockets.
 pub(in crate::reactor) struct Headers {
     receive_v4: MultiHeaders<SockaddrIn>,
@@ -55,16 +59,17 @@ impl Headers {
     }
 
     /// Receives a batch; whether more may wait.
-    pub(in crate::reactor) fn receive(&mut self, socket: &Datagram, batch: &mut Batch) -> io::Result<bool> {
+    pub(in crate::reactor) fn receive(&mut self, socket: &mut Datagram, batch: &mut Batch) -> io::Result<bool> {
+        let last = &mut socket.last_batch;
         match (&socket.family, socket.reach) {
             (Family::Ipv4(socket) | Family::Ipv6(socket), Reach::Wildcard) => {
                 one_by_one(batch, |slot| receive_with_info(socket.as_raw_fd(), &mut self.control, slot))
             }
             (Family::Ipv4(socket), _) => {
-                receive_batch(socket.as_raw_fd(), &mut self.receive_v4, batch, |v4| SocketAddr::V4(v4.into()))
+                receive_batch(socket.as_raw_fd(), &mut self.receive_v4, last, batch, |v4| SocketAddr::V4(v4.into()))
             }
             (Family::Ipv6(socket), _) => {
-                receive_batch(socket.as_raw_fd(), &mut self.receive_v6, batch, |v6| SocketAddr::V6(v6.into()))
+                receive_batch(socket.as_raw_fd(), &mut self.receive_v6, last, batch, |v6| SocketAddr::V6(v6.into()))
             }
             (Family::Unix(socket), Reach::Connected) => one_by_one(batch, |slot| {
                 // It hears from one sender only, and the engine knows which.
@@ -127,19 +132,36 @@ impl fmt::Debug for Headers {
     }
 }
 
-/// Receives a batch in one call; whether more may wait.
+/// Receives a batch in one call, which has as much room as the last one lets expect; whether more may wait.
+fn receive_batch<A: SockaddrLike + Copy>(
+    fd: RawFd,
+    headers: &mut MultiHeaders<A>,
+    last: &mut usize,
+    batch: &mut Batch,
+    address: impl Fn(A) -> SocketAddr,
+) -> io::Result<bool> {
+    let may_wait = if *last < FEW {
+        receive_up_to::<FEW, A>(fd, headers, batch, address)?
+    } else {
+        receive_up_to::<BATCH, A>(fd, headers, batch, address)?
+    };
+    *last = batch.len();
+    Ok(may_wait)
+}
+
+/// Receives up to `N` datagrams in one call; whether more may wait.
 ///
 /// A batch that is not full has emptied the socket. On a connected one an error may also have cut it short
 /// (recvmmsg(2), BUGS); that error arrived during the call and so makes an edge of its own, upon which the engine
 /// receives again.
-fn receive_batch<A: SockaddrLike + Copy>(
+fn receive_up_to<const N: usize, A: SockaddrLike + Copy>(
     fd: RawFd,
     headers: &mut MultiHeaders<A>,
     batch: &mut Batch,
     address: impl Fn(A) -> SocketAddr,
 ) -> io::Result<bool> {
     let (mut slots, arrivals) = batch.split();
-    let mut slices: [[IoSliceMut<'_>; 1]; BATCH] =
+    let mut slices: [[IoSliceMut<'_>; 1]; N] =
         std::array::from_fn(|_| [IoSliceMut::new(slots.next().unwrap_or_default())]);
     let received = recvmmsg(fd, headers, slices.iter_mut(), MsgFlags::MSG_DONTWAIT, None)?;
     arrivals.extend(received.filter_map(|message| {
@@ -150,7 +172,7 @@ fn receive_batch<A: SockaddrLike + Copy>(
             to_many: false,
         })
     }));
-    Ok(arrivals.len() == BATCH)
+    Ok(arrivals.len() == N)
 }
 
 /// Receives until nothing waits or the batch is full; whether more may wait. What arrived before an error is kept.

@@ -35,6 +35,8 @@ pub(super) struct Datagram {
     _file: Option<SocketFile>,
     family: Family,
     reach: Reach,
+    /// How many datagrams the last receive brought.
+    last_batch: usize,
 }
 
 #[derive(Debug)]
@@ -75,14 +77,14 @@ impl Datagram {
         socket.bind(&address.into())?;
         let socket = UdpSocket::from_std(socket.into());
         let local = socket.local_addr()?;
-        Ok((Self { _file: None, family: Family::of(socket, local), reach }, local))
+        Ok((Self { _file: None, family: Family::of(socket, local), reach, last_batch: 0 }, local))
     }
 
     /// A Unix socket that serves at a path.
     pub(super) fn unix(path: &Path, options: &ListenOptions) -> Result<Self, Refusal> {
         let (file, socket) = SocketFile::bind(path, Type::DGRAM, options.unix_mode)?;
         let socket = UnixDatagram::from_std(socket.into());
-        Ok(Self { _file: Some(file), family: Family::Unix(socket), reach: Reach::Specific })
+        Ok(Self { _file: Some(file), family: Family::Unix(socket), reach: Reach::Specific, last_batch: 0 })
     }
 
     /// A socket to ask from.
@@ -106,7 +108,7 @@ impl Datagram {
             }
             Address::Unix(None) => return Err(io::ErrorKind::InvalidInput.into()),
         };
-        Ok(Self { _file: None, family, reach: Reach::Connected })
+        Ok(Self { _file: None, family, reach: Reach::Connected, last_batch: 0 })
     }
 
     /// What epoll(7) watches.
