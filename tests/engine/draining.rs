@@ -86,6 +86,16 @@ fn endless_sender_is_answered_what_had_arrived_and_no_more() {
 }
 
 #[test]
+fn what_a_full_receive_window_held_back_is_answered() {
+    let mut server = ping();
+    let client = server.open();
+    server.says(client, "ping\n".repeat(20_000));
+    server.kernel.borrow_mut().client_holds_back(client, "ping\n".repeat(400).as_bytes());
+    server.shut_down();
+    assert_eq!(server.hears_out(client), "pong\n".repeat(20_400));
+}
+
+#[test]
 fn what_had_arrived_is_read_at_the_pace_of_its_answers() {
     // More than all buffers together may hold, of clients that are owed answers.
     let mut server = Server::limited(Echo, |limits| limits.max_buffered = 2 << 20);

@@ -69,6 +69,8 @@ pub struct Connection {
     address: Address,
     /// From the client, unread by the server.
     inbound: VecDeque<u8>,
+    /// What the client's kernel sends once the server has read something: the receive window was full.
+    held_back: Vec<u8>,
     /// How many bytes of `inbound` lie before the urgent mark.
     mark: Option<usize>,
     client_fin: bool,
@@ -189,6 +191,7 @@ impl World {
             boundary: usize::MAX,
             reads: 0,
             outcome: None,
+            held_back: Vec::new(),
             is_slow: false,
         });
         number
@@ -202,6 +205,11 @@ impl World {
         }
         connection.inbound.extend(bytes);
         connection.woken = true;
+    }
+
+    /// Sends bytes that find the receive window full, and so arrive once the server has read something.
+    pub fn client_holds_back(&mut self, client: usize, bytes: &[u8]) {
+        self.connections[client].held_back.extend(bytes);
     }
 
     /// Sends bytes of which the last is urgent: a read stops before it.

@@ -184,6 +184,10 @@ impl Net for FakeNet {
         for (place, byte) in buffer.iter_mut().zip(connection.inbound.drain(..count)) {
             *place = byte;
         }
+        if !connection.held_back.is_empty() {
+            connection.inbound.extend(connection.held_back.drain(..));
+            connection.woken = true;
+        }
         Ok(count)
     }
 

@@ -37,7 +37,7 @@ impl<T> Connection<T> {
         Ok(count)
     }
 
-    /// The same in a drain: reads only what had arrived when the drain began.
+    /// The same in a drain: reads only what [`drain`](Self::drain) has allowed.
     #[cold]
     fn fill_rest<N: Net<Stream = T>>(
         &mut self,
@@ -53,12 +53,18 @@ impl<T> Connection<T> {
         }
         self.use_up(count);
         if self.allowance == 0 || !self.edge.readable {
-            // All of that has been read. The end of the stream may stand right behind it.
-            self.receiving = Receiving::Open;
-            let arrived = self.arrived(net).and(Some(0));
-            self.drain(arrived);
+            self.continue_drain(net);
         }
         Ok(count)
+    }
+
+    /// Looks at what stands behind the input read so far: the end of the stream, more of what may be read, or nothing.
+    fn continue_drain<N: Net<Stream = T>>(&mut self, net: &mut N) {
+        match self.arrived(net) {
+            None => self.receiving = Receiving::Ended,
+            Some(arrived) if arrived > 0 && self.allowance > 0 => self.edge.assume_readable(),
+            Some(_) => self.stop_receiving(),
+        }
     }
 
     /// Reduces the allowance.

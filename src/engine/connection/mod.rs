@@ -27,6 +27,13 @@ use state::{Edge, Receiving, Seen, Sending, TimeLimit};
 /// A congested connection whose unsent bytes have fallen to this is read again.
 const LOW_MARK: usize = HIGH_MARK / 4;
 
+/// With this many bytes in the kernel, the receive window may have been full when the drain began, and what the peer had
+/// sent before may be on its way still: a window opens with 64 KiB.
+const WINDOW: usize = 64 << 10;
+
+/// Bytes that a connection whose window may have been full reads at most in a drain.
+const DRAIN_BYTES: usize = 8 << 20;
+
 /// Bytes that a lingering connection discards at most before it is closed.
 const LINGER_BYTES: u32 = 4 << 20;
 
@@ -52,7 +59,7 @@ pub(super) struct Connection<T> {
     peer: Address,
     edge: Edge,
     receiving: Receiving,
-    /// Bytes that may still be read while `Receiving::Draining`, or discarded while `State::Lingering`.
+    /// Bytes that may at most be read while `Receiving::Draining`, or discarded while `State::Lingering`.
     allowance: u32,
     sending: Sending,
     seen: Seen,
@@ -365,8 +372,8 @@ impl<T> Connection<T> {
         self.state == State::Open && self.sending == Sending::Open
     }
 
-    /// Begins to drain: of the input, only the `arrived` bytes that wait in the kernel are still read. `None` means
-    /// that the end of the stream waits there.
+    /// Begins to drain: of the input, only the `arrived` bytes that wait in the kernel are still read, and where the
+    /// receive window may have been full, what follows without a gap. `None` means that the end of the stream waits there.
     pub(super) fn drain(&mut self, arrived: Option<usize>) {
         if self.receiving != Receiving::Open {
             return;
@@ -376,7 +383,8 @@ impl<T> Connection<T> {
             Some(0) => self.stop_receiving(),
             Some(arrived) => {
                 self.receiving = Receiving::Draining;
-                self.allowance = u32::try_from(arrived).unwrap_or(u32::MAX);
+                let most = if arrived < WINDOW { arrived } else { arrived.max(DRAIN_BYTES) };
+                self.allowance = u32::try_from(most).unwrap_or(u32::MAX);
                 self.edge.assume_readable();
             }
         }
