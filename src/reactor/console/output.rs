@@ -1,12 +1,17 @@
 //! Standard output, which may be slow, stopped, full or dead.
 //!
 //! Text is taken from the [`PrintQueue`] only as far as standard output takes it. So a stopped terminal holds up nothing
-//! else, and what it cannot show stays bounded where it waits. On a terminal a prompt stands below what is printed.
+//! else, and what it cannot show stays bounded where it waits.
+//!
+//! On a terminal a prompt stands below what is printed, and behind it what the user has typed of a line. The terminal
+//! keeps and edits that line until it is ended (termios(3), canonical mode): nobody can read it, nor write it again after
+//! its row was overwritten. So a line is printed in a new row that is opened above the prompt's.
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Stdout};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
+use memchr::memchr;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry};
 use nix::errno::Errno;
@@ -20,6 +25,19 @@ use crate::service::PrintQueue;
 
 /// Bytes taken from the queue at once.
 const CHUNK: usize = 64 << 10;
+
+/// Opens a row above that of the cursor, and moves to its beginning. The cursor is saved.
+///
+/// There must be a row below, for the one that moves down: IND makes one, RI comes back. Then DECSC, CR and IL (ECMA-48,
+/// and DEC's VT102 manual; every terminal emulator has them, and so has the console of Linux).
+const OPEN_ROW: &[u8] = b"\x1bD\x1bM\x1b7\r\x1b[L";
+
+/// Moves back to where the cursor was saved (DECRC), which is now one row below (IND).
+const BACK_TO_PROMPT: &[u8] = b"\x1b8\x1bD";
+
+/// Columns of a line that surely needs one row only. How wide a terminal is can be asked by ioctl(2) alone, for which
+/// there is no safe call; hardly any is narrower than 80 columns.
+const ONE_ROW: usize = 79;
 
 /// The most that one write to standard output itself has: a pipe that has any room takes a page whole (pipe(7)).
 const PAGE: usize = 4096;
@@ -156,14 +174,24 @@ impl Printer {
         self.state == State::Gone && self.when_full == WhenFull::Wait
     }
 
-    /// Has text written next, in place of the prompt if that is shown.
+    /// Has text written next, above the prompt if that is shown.
     fn put(&mut self, text: &[u8]) {
-        if self.is_prompt_shown {
-            // To the beginning of the line, and erase it (ECMA-48: EL).
-            self.text.extend_from_slice(b"\r\x1b[K");
+        let mut rest = text;
+        while self.is_prompt_shown
+            && let Some(length) = line_that_fits(rest)
+        {
+            let (line, others) = rest.split_at(length);
+            for part in [OPEN_ROW, line, BACK_TO_PROMPT] {
+                self.text.extend_from_slice(part);
+            }
+            rest = others;
+        }
+        if self.is_prompt_shown && !rest.is_empty() {
+            // It stands below what has been typed. That stays readable, and is still said whole.
+            self.text.push(b'\n');
             self.is_prompt_shown = false;
         }
-        self.text.extend_from_slice(text);
+        self.text.extend_from_slice(rest);
     }
 
     /// Writes what has been taken, as far as there is room.
@@ -206,6 +234,22 @@ impl Drop for Printer {
             let _ = self.flush(Patience::None);
         }
     }
+}
+
+/// The length of the first line with its end, if it surely fits into one row of a terminal.
+fn line_that_fits(text: &[u8]) -> Option<usize> {
+    let end = memchr(b'\n', text)?;
+    let line = std::str::from_utf8(&text[..end]).ok()?;
+    let mut columns = 0;
+    for letter in line.chars() {
+        columns += match letter {
+            ' '..='~' => 1,
+            _ if letter.is_control() => return None,
+            // East Asian letters take two columns.
+            _ => 2,
+        };
+    }
+    (columns <= ONE_ROW).then_some(end + 1)
 }
 
 impl Place {
@@ -263,6 +307,28 @@ impl Place {
         match self {
             Self::Own(own) => own.as_fd(),
             Self::Plain(stdout) | Self::Polled(stdout) => stdout.as_fd(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn line_fits_into_a_row_where_its_columns_are_known_and_few() {
+        for (text, fits) in [
+            ("hi\nho\n", Some(3)),
+            ("\n", Some(1)),
+            ("no end", None),
+            ("a\ttab\n", None),
+            ("\x1b[2J\n", None),
+            (&format!("{}\n", "x".repeat(79)), Some(80)),
+            (&format!("{}\n", "x".repeat(80)), None),
+            (&format!("{}\n", "日".repeat(39)), Some(118)),
+            (&format!("{}\n", "日".repeat(40)), None),
+        ] {
+            assert_eq!(line_that_fits(text.as_bytes()), fits, "{text:?}");
         }
     }
 }
