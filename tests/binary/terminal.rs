@@ -416,6 +416,19 @@ fn a_server_that_starts_at_a_stopped_terminal_serves_and_ends() {
 }
 
 #[test]
+fn ctrl_c_ends_a_ping_at_a_stopped_terminal() {
+    let mut server = Talk::serve("ping=tcp://127.0.0.1:0").start();
+    let place = server.ready().endpoint("tcp").to_owned();
+    let Some(mut ping) = Talk::ours(&["ping", &place, "-i", "1ms"]).on_terminal(false) else { return };
+    ping.sees("seq=3 ");
+    tcflow(ping.terminal(), FlowArg::TCOOFF).unwrap();
+    // It asks no more: no output is lost.
+    ping.rests();
+    ping.types(CTRL_C);
+    assert_eq!(ping.status().code(), Some(0));
+}
+
+#[test]
 fn a_terminal_that_nobody_reads_freezes_nothing() {
     let arguments = "chat=tcp://127.0.0.1:0 echo=tcp://127.0.0.1:0 -vv";
     for with_errors in [false, true] {
