@@ -17,28 +17,40 @@ const CTRL_D: &[u8] = b"\x04";
 const CTRL_Q: &[u8] = b"\x11";
 const CTRL_S: &[u8] = b"\x13";
 
-/// The rows of a terminal after these bytes. (It knows only as much of ECMA-48 as we use.)
+/// The rows of a terminal after these bytes. (It knows only as much of ECMA-48 and of the VT102 as we use, and is as wide
+/// and as high as need be.)
 fn picture(bytes: &str) -> Vec<String> {
-    let mut rows = vec![Vec::new()];
-    let mut column = 0;
+    let mut rows: Vec<Vec<char>> = vec![Vec::new()];
+    let (mut row, mut column) = (0, 0);
+    let mut saved = (0, 0);
     let mut letters = bytes.chars();
     while let Some(letter) = letters.next() {
-        let row = rows.last_mut().expect("one at least");
         match letter {
-            '\n' => rows.push(Vec::new()),
+            '\n' => row += 1,
             '\r' => column = 0,
             '\x08' => column -= 1,
-            '\x1b' => {
-                assert_eq!(letters.by_ref().take(2).collect::<String>(), "[K", "in {bytes:?}");
-                row.truncate(column);
-            }
+            '\x1b' => match (letters.next(), letters.as_str().chars().next()) {
+                (Some('D'), _) => row += 1,
+                (Some('M'), _) => row -= 1,
+                (Some('7'), _) => saved = (row, column),
+                (Some('8'), _) => (row, column) = saved,
+                (Some('['), Some('L')) => {
+                    letters.next();
+                    rows.insert(row, Vec::new());
+                }
+                other => panic!("{other:?} in {bytes:?}"),
+            },
             _ => {
-                row.resize(row.len().max(column + 1), ' ');
-                row[column] = letter;
+                let line = &mut rows[row];
+                line.resize(line.len().max(column + 1), ' ');
+                line[column] = letter;
                 column += 1;
             }
         }
+        rows.resize(rows.len().max(row + 1), Vec::new());
     }
+    // A row that was only passed is none.
+    rows.truncate(rows.iter().rposition(|line| !line.is_empty()).unwrap_or(0).max(row) + 1);
     rows.into_iter().map(|row| row.into_iter().collect::<String>().trim_end().to_owned()).collect()
 }
 
@@ -83,6 +95,35 @@ fn the_operators_prompt_stands_below_what_arrives() {
     shows(&mut server, &rows);
     server.types("/quit\n");
     server.ends_well();
+}
+
+#[test]
+fn a_line_that_is_being_typed_stays_on_the_screen() {
+    let Some((mut server, places)) = chat(CHAT) else { return };
+    let mut client = Client::tcp(places.tcp());
+    let came = format!("[1] {} connected", client.name());
+    client.say("hi\n");
+    shows(&mut server, &[&came, "[1] client: hi", "server:"]);
+    server.types("helo");
+    shows(&mut server, &[&came, "[1] client: hi", "server: helo"]);
+    client.say("are you\nthere?\n");
+    let rows = [&came, "[1] client: hi", "[1] client: are you", "[1] client: there?", "server: helo"];
+    shows(&mut server, &rows);
+    // It is still the terminal's to edit.
+    server.types("\x7flo\n");
+    client.hears("hello\n");
+    shows(&mut server, &[&rows[..4], &["server: hello", "server:"]].concat());
+
+    // A message that may take several rows stands below the line.
+    let long = "x".repeat(100);
+    server.types("half a ");
+    shows(&mut server, &[&rows[..4], &["server: hello", "server: half a"]].concat());
+    client.say(format!("{long}\n"));
+    let message = format!("[1] client: {long}");
+    let rows = [&rows[..4], &["server: hello", "server: half a", &message, "server:"]].concat();
+    shows(&mut server, &rows);
+    server.types("line\n");
+    client.hears("half a line\n");
 }
 
 #[test]
@@ -372,6 +413,19 @@ fn a_server_that_starts_at_a_stopped_terminal_serves_and_ends() {
     tcflow(server.terminal(), FlowArg::TCOOFF).unwrap();
     server.signal(Signal::SIGTERM);
     assert_eq!(server.status().code(), Some(0));
+}
+
+#[test]
+fn ctrl_c_ends_a_ping_at_a_stopped_terminal() {
+    let mut server = Talk::serve("ping=tcp://127.0.0.1:0").start();
+    let place = server.ready().endpoint("tcp").to_owned();
+    let Some(mut ping) = Talk::ours(&["ping", &place, "-i", "1ms"]).on_terminal(false) else { return };
+    ping.sees("seq=3 ");
+    tcflow(ping.terminal(), FlowArg::TCOOFF).unwrap();
+    // It asks no more: no output is lost.
+    ping.rests();
+    ping.types(CTRL_C);
+    assert_eq!(ping.status().code(), Some(0));
 }
 
 #[test]

@@ -1,13 +1,15 @@
 //! The console: lines come from standard input, text goes to standard output, and neither holds up the loop.
 //!
 //! - `input`: reads lines
-//! - `output`: prints, and shows the prompt
+//! - `output`: prints; `place`: writes without waiting; `prompt`: what stands below on a terminal
 //!
 //! The reactor opens either, gives the lines to one service and has printed what services print. Nothing here knows
 //! what a line means, nor who prints.
 
 mod input;
 mod output;
+mod place;
+mod prompt;
 
 use std::io::{self, IsTerminal};
 
@@ -17,9 +19,9 @@ use crate::service::{PrintQueue, ServiceId};
 
 pub use input::ConsoleKind;
 use input::{LineReader, Lines};
-pub(super) use output::Patience;
 use output::Printer;
 pub use output::WhenFull;
+pub(super) use place::Patience;
 
 /// Standard input and output, as far as they are open.
 #[derive(Debug, Default)]

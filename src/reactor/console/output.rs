@@ -1,28 +1,19 @@
 //! Standard output, which may be slow, stopped, full or dead.
 //!
 //! Text is taken from the [`PrintQueue`] only as far as standard output takes it. So a stopped terminal holds up nothing
-//! else, and what it cannot show stays bounded where it waits. On a terminal a prompt stands below what is printed.
+//! else, and what it cannot show stays bounded where it waits.
 
-use std::fs::File;
-use std::io::{self, IsTerminal, Stdout};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::io::{self, IsTerminal};
 
-use mio::unix::SourceFd;
-use mio::{Interest, Registry};
+use mio::Registry;
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::stat::{SFlag, fstat};
-use nix::unistd::write;
 
-use crate::outlet::{Room, open_without_waiting, room};
-use crate::reactor::token::Token;
+use super::place::{Patience, Place};
+use super::prompt::Prompt;
 use crate::service::PrintQueue;
 
 /// Bytes taken from the queue at once.
 const CHUNK: usize = 64 << 10;
-
-/// The most that one write to standard output itself has: a pipe that has any room takes a page whole (pipe(7)).
-const PAGE: usize = 4096;
 
 /// What happens to output that cannot be written now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,15 +26,6 @@ pub enum WhenFull {
     Wait,
 }
 
-/// How long a print may wait for room, where [`WhenFull::Wait`] lets it.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::reactor) enum Patience<'a> {
-    /// Not at all: the program is to end.
-    None,
-    /// Until this descriptor is readable, if there is one.
-    Until(Option<BorrowedFd<'a>>),
-}
-
 /// Prints on standard output, above a prompt if there is one.
 #[derive(Debug)]
 pub(super) struct Printer {
@@ -54,21 +36,7 @@ pub(super) struct Printer {
     /// What has been taken from the queue; the first `written` bytes are out.
     text: Vec<u8>,
     written: usize,
-    prompt: Option<&'static str>,
-    /// The cursor stands behind the prompt.
-    is_prompt_shown: bool,
-}
-
-/// Where output goes.
-#[derive(Debug)]
-enum Place {
-    /// Standard output by plain writes: a file makes nobody wait.
-    Plain(Stdout),
-    /// Standard output. poll(2) is asked before each write.
-    Polled(Stdout),
-    /// The same terminal or pipe, opened anew: a write to it never waits. (poll(2) alone would not do: it may find some
-    /// room in a terminal, and less than a write needs.)
-    Own(File),
+    prompt: Option<Prompt>,
 }
 
 /// What the last write met.
@@ -95,12 +63,11 @@ impl Printer {
             text: Vec::new(),
             written: 0,
             prompt: None,
-            is_prompt_shown: false,
         })
     }
 
     pub(super) fn set_prompt(&mut self, prompt: &'static str) {
-        self.prompt = Some(prompt);
+        self.prompt = Some(Prompt::new(prompt));
     }
 
     /// An event: there may be room again.
@@ -128,21 +95,19 @@ impl Printer {
         Ok(())
     }
 
-    /// Shows the prompt, unless it is shown already.
+    /// Shows the prompt, if there is one, unless it is shown already.
     pub(super) fn show_prompt(&mut self) -> io::Result<()> {
-        match self.prompt {
-            Some(prompt) if !self.is_prompt_shown => {
-                self.text.extend_from_slice(prompt.as_bytes());
-                self.is_prompt_shown = true;
-                self.flush(Patience::None)
-            }
-            _ => Ok(()),
+        if let Some(prompt) = &mut self.prompt {
+            prompt.show(&mut self.text);
         }
+        self.flush(Patience::None)
     }
 
     /// The user has ended a line, which has moved the cursor away from the prompt.
     pub(super) fn leave_prompt(&mut self) {
-        self.is_prompt_shown = false;
+        if let Some(prompt) = &mut self.prompt {
+            prompt.leave();
+        }
     }
 
     /// Whether a print would bring something out.
@@ -156,14 +121,12 @@ impl Printer {
         self.state == State::Gone && self.when_full == WhenFull::Wait
     }
 
-    /// Has text written next, in place of the prompt if that is shown.
+    /// Has text written next.
     fn put(&mut self, text: &[u8]) {
-        if self.is_prompt_shown {
-            // To the beginning of the line, and erase it (ECMA-48: EL).
-            self.text.extend_from_slice(b"\r\x1b[K");
-            self.is_prompt_shown = false;
+        match &mut self.prompt {
+            Some(prompt) => prompt.print_above(text, &mut self.text),
+            None => self.text.extend_from_slice(text),
         }
-        self.text.extend_from_slice(text);
     }
 
     /// Writes what has been taken, as far as there is room.
@@ -172,11 +135,16 @@ impl Printer {
             // No event will come.
             self.state = State::Ready;
         }
+        let patience = if self.when_full == WhenFull::Wait { patience } else { Patience::None };
+        let mut was_in_vain = false;
         while self.state == State::Ready && self.written < self.text.len() {
             match self.place.write(&self.text[self.written..]) {
-                Ok(count) => self.written += count,
+                Ok(count) => {
+                    self.written += count;
+                    was_in_vain = false;
+                }
                 Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN) if self.when_full == WhenFull::Wait && self.place.wait_for_room(patience) => {}
+                Err(Errno::EAGAIN) if self.place.wait_for_room(patience, was_in_vain) => was_in_vain = true,
                 Err(Errno::EAGAIN) => self.state = State::Full,
                 Err(errno) if self.is_goodbye(errno) => self.state = State::Gone,
                 Err(errno) => {
@@ -200,69 +168,10 @@ impl Printer {
 impl Drop for Printer {
     /// Leaves the cursor at the beginning of a line.
     fn drop(&mut self) {
-        if self.is_prompt_shown {
+        if self.prompt.as_ref().is_some_and(Prompt::is_shown) {
             self.text.push(b'\n');
             // There is nobody left to tell.
             let _ = self.flush(Patience::None);
-        }
-    }
-}
-
-impl Place {
-    fn open() -> Self {
-        let stdout = io::stdout();
-        if let Some(own) = open_without_waiting(&stdout) {
-            return Self::Own(own);
-        }
-        let kind = fstat(&stdout).map_or(SFlag::S_IFREG, |stat| SFlag::from_bits_truncate(stat.st_mode));
-        match kind & SFlag::S_IFMT {
-            SFlag::S_IFIFO | SFlag::S_IFSOCK => Self::Polled(stdout),
-            _ if stdout.is_terminal() => Self::Polled(stdout),
-            _ => Self::Plain(stdout),
-        }
-    }
-
-    /// Has an event tell when there is room again.
-    fn watch(&self, registry: &Registry) -> io::Result<()> {
-        if let Self::Plain(_) = self {
-            // It cannot be watched (epoll_ctl(2): EPERM), and need not.
-            return Ok(());
-        }
-        let descriptor = self.descriptor().as_raw_fd();
-        registry.register(&mut SourceFd(&descriptor), Token::ConsoleOutput.into(), Interest::WRITABLE)
-    }
-
-    /// Writes what there is room for; EAGAIN where there is none.
-    fn write(&self, text: &[u8]) -> nix::Result<usize> {
-        match self {
-            Self::Own(own) => write(own, text),
-            Self::Plain(stdout) => write(stdout, text),
-            Self::Polled(stdout) => match room(stdout) {
-                Room::Ready => write(stdout, &text[..text.len().min(PAGE)]),
-                Room::Full => Err(Errno::EAGAIN),
-                Room::Broken => Err(Errno::EPIPE),
-            },
-        }
-    }
-
-    /// Waits until there is room, or until patience ends; whether there is room.
-    fn wait_for_room(&self, patience: Patience<'_>) -> bool {
-        let Patience::Until(end) = patience else { return false };
-        let mut polled = vec![PollFd::new(self.descriptor(), PollFlags::POLLOUT)];
-        polled.extend(end.map(|end| PollFd::new(end, PollFlags::POLLIN)));
-        loop {
-            match poll(&mut polled, PollTimeout::NONE) {
-                Err(Errno::EINTR) => {}
-                Err(_) => return false,
-                Ok(_) => return polled.get(1).is_none_or(|end| end.any() != Some(true)),
-            }
-        }
-    }
-
-    fn descriptor(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::Own(own) => own.as_fd(),
-            Self::Plain(stdout) | Self::Polled(stdout) => stdout.as_fd(),
         }
     }
 }

@@ -1,0 +1,109 @@
+//! Where standard output leads, and writing there without waiting.
+
+use std::fs::File;
+use std::io::{self, IsTerminal, Stdout};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use mio::unix::SourceFd;
+use mio::{Interest, Registry};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::{SFlag, fstat};
+use nix::unistd::write;
+
+use crate::outlet::{Room, open_without_waiting, room};
+use crate::reactor::token::Token;
+
+/// The most that one write to standard output itself has: a pipe that has any room takes a page whole (pipe(7)).
+const PAGE: usize = 4096;
+
+/// How many milliseconds to leave a terminal alone that has room, but not enough.
+const TRY_AGAIN: u8 = 10;
+
+/// Where output goes.
+#[derive(Debug)]
+pub(super) enum Place {
+    /// Standard output by plain writes: a file makes nobody wait.
+    Plain(Stdout),
+    /// Standard output. poll(2) is asked before each write.
+    Polled(Stdout),
+    /// The same terminal or pipe, opened anew: a write to it never waits. (poll(2) alone would not do: it may find some
+    /// room in a terminal, and less than a write needs.)
+    Own(File),
+}
+
+/// How long a print may wait for room, where [`WhenFull::Wait`] lets it.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::reactor) enum Patience<'a> {
+    /// Not at all: the program is to end.
+    None,
+    /// Until this descriptor is readable, if there is one.
+    Until(Option<BorrowedFd<'a>>),
+}
+
+impl Place {
+    pub(super) fn open() -> Self {
+        let stdout = io::stdout();
+        if let Some(own) = open_without_waiting(&stdout) {
+            return Self::Own(own);
+        }
+        let kind = fstat(&stdout).map_or(SFlag::S_IFREG, |stat| SFlag::from_bits_truncate(stat.st_mode));
+        match kind & SFlag::S_IFMT {
+            SFlag::S_IFIFO | SFlag::S_IFSOCK => Self::Polled(stdout),
+            _ if stdout.is_terminal() => Self::Polled(stdout),
+            _ => Self::Plain(stdout),
+        }
+    }
+
+    /// Has an event tell when there is room again.
+    pub(super) fn watch(&self, registry: &Registry) -> io::Result<()> {
+        if let Self::Plain(_) = self {
+            // It cannot be watched (epoll_ctl(2): EPERM), and need not.
+            return Ok(());
+        }
+        let descriptor = self.descriptor().as_raw_fd();
+        registry.register(&mut SourceFd(&descriptor), Token::ConsoleOutput.into(), Interest::WRITABLE)
+    }
+
+    /// Writes what there is room for; EAGAIN where there is none.
+    pub(super) fn write(&self, text: &[u8]) -> nix::Result<usize> {
+        match self {
+            Self::Own(own) => write(own, text),
+            Self::Plain(stdout) => write(stdout, text),
+            Self::Polled(stdout) => match room(stdout) {
+                Room::Ready => write(stdout, &text[..text.len().min(PAGE)]),
+                Room::Full => Err(Errno::EAGAIN),
+                Room::Broken => Err(Errno::EPIPE),
+            },
+        }
+    }
+
+    /// Waits until there may be room; `false` when patience has ended before.
+    ///
+    /// A terminal may have room for a byte and not for a line end, which takes two there (termios(3), ONLCR): poll(2)
+    /// reports room, and a write finds none. So a write that `was_in_vain` is tried again after a while.
+    pub(super) fn wait_for_room(&self, patience: Patience<'_>, was_in_vain: bool) -> bool {
+        let Patience::Until(end) = patience else { return false };
+        let mut polled: Vec<PollFd<'_>> = end.map(|end| PollFd::new(end, PollFlags::POLLIN)).into_iter().collect();
+        let timeout = if was_in_vain {
+            PollTimeout::from(TRY_AGAIN)
+        } else {
+            polled.push(PollFd::new(self.descriptor(), PollFlags::POLLOUT));
+            PollTimeout::NONE
+        };
+        loop {
+            match poll(&mut polled, timeout) {
+                Err(Errno::EINTR) => {}
+                Err(_) => return false,
+                Ok(_) => return end.is_none() || polled[0].any() != Some(true),
+            }
+        }
+    }
+
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Own(own) => own.as_fd(),
+            Self::Plain(stdout) | Self::Polled(stdout) => stdout.as_fd(),
+        }
+    }
+}
