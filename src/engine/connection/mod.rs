@@ -74,6 +74,7 @@ pub(super) struct Closed {
     pub(super) peer: Address,
     pub(super) tag: u64,
     pub(super) timers: u32,
+    pub(super) is_dialled: bool,
 }
 
 impl<T> Connection<T> {
@@ -125,7 +126,13 @@ impl<T> Connection<T> {
         }
         pool.take_back(&mut self.rx);
         pool.take_back(&mut self.tx);
-        Closed { service: self.service, peer: self.peer, tag: self.tag, timers: self.timers }
+        Closed {
+            service: self.service,
+            peer: self.peer,
+            tag: self.tag,
+            timers: self.timers,
+            is_dialled: self.is_dialled,
+        }
     }
 }
 
