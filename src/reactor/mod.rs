@@ -277,6 +277,13 @@ mod tests {
     use crate::service::Echo;
 
     #[test]
+    fn reactor_is_send_where_its_service_is() {
+        fn is_send<T: Send>() {}
+        is_send::<Reactor<Echo>>();
+        is_send::<Reactor<Box<dyn Service + Send>>>();
+    }
+
+    #[test]
     fn snapshot_of_the_counters_prints_the_same_while_log_lines_are_lost() {
         let lost: &'static AtomicU64 = Box::leak(Box::new(AtomicU64::new(3)));
         let mut reactor = Reactor::<Echo>::new(Limits::default()).unwrap();
