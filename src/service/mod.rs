@@ -213,7 +213,7 @@ impl<S: Service> Service for Rc<RefCell<S>> {
 }
 
 /// Identifies a service within the reactor or engine that it was added to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServiceId(u16);
 
 impl ServiceId {

@@ -394,6 +394,49 @@ impl Outbox<'_> {
         self.note(Effect::After { owner: None, at, key });
     }
 
+    /// Cancels the timers with this key that the connection at hand owns. Without a connection at hand it does nothing,
+    /// and [`closed`](super::Service::closed) has none: a connection's timers have ended with it.
+    ///
+    /// A timer is put off by cancelling it and setting it anew. This service closes a connection that has said nothing
+    /// for ten seconds:
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use pingpong::service::{Input, Outbox, Peer, Service};
+    /// const PATIENCE: Duration = Duration::from_secs(10);
+    /// const SILENT: u64 = 0;
+    ///
+    /// struct Impatient;
+    ///
+    /// impl Service for Impatient {
+    ///     fn opened(&mut self, _: Peer, out: &mut Outbox<'_>) {
+    ///         out.after(PATIENCE, SILENT);
+    ///     }
+    ///
+    ///     fn received(&mut self, _: Peer, input: &mut Input<'_>, out: &mut Outbox<'_>) {
+    ///         input.take_rest();
+    ///         out.cancel(SILENT);
+    ///         out.after(PATIENCE, SILENT);
+    ///     }
+    ///
+    ///     fn expired(&mut self, _: u64, out: &mut Outbox<'_>) {
+    ///         out.reply(b"too late\n");
+    ///         out.close();
+    ///     }
+    /// }
+    /// ```
+    pub fn cancel(&mut self, key: u64) {
+        if let Some(id) = self.stream() {
+            self.note(Effect::Cancel { owner: Some(id), key });
+        }
+    }
+
+    /// Cancels the service's own timers with this key: those set by [`wake_at`](Self::wake_at), and by
+    /// [`after`](Self::after) without a connection at hand.
+    pub fn cancel_wake(&mut self, key: u64) {
+        self.note(Effect::Cancel { owner: None, key });
+    }
+
     /// Whether the log shows messages ([`record`](Self::record)).
     pub(super) fn shows_messages(&self) -> bool {
         log_enabled!(log::Level::Trace)

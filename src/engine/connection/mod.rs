@@ -36,7 +36,7 @@ pub(super) struct Connection<T> {
     /// Set by the table when it inserts the connection.
     id: ConnId,
     service: ServiceId,
-    /// Timers that it owns and that have not run out.
+    /// Timers that it owns, and that have neither run out nor been cancelled.
     timers: u32,
     /// A number that belongs to its service: `Outbox::tag`.
     tag: u64,
@@ -418,8 +418,8 @@ impl<T> Connection<T> {
         self.timers += 1;
     }
 
-    pub(super) fn remove_timer(&mut self) {
-        self.timers -= 1;
+    pub(super) fn remove_timers(&mut self, count: u32) {
+        self.timers -= count;
     }
 
     /// Notes the number of unsent bytes, and sets `congested` from it, with hysteresis. A dialled connection is never
