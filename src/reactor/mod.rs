@@ -59,10 +59,12 @@ use turn::StatsRequest;
 /// Events that one poll returns at most. With fewer than 64 the loop takes up to 7 % more CPU.
 const EVENTS: usize = 1024;
 
-/// A loop that runs services: of one type (often `Box<dyn Service>`), with their sockets, on the calling thread.
+/// A loop that runs services: of one type (often `Box<dyn Service>`), with their sockets, on the thread that calls
+/// [`run`](Self::run) or [`turn`](Self::turn).
 ///
 /// It serves ([`listen`](Self::listen)) and dials ([`Outbox::connect`]) alike. Other threads reach it by its
-/// [`Handle`]; it is not `Send` itself.
+/// [`Handle`]. It is `Send` if its services are (`Box<dyn Service + Send>`): it may be set up on one thread and run on
+/// another.
 ///
 /// ```
 /// use pingpong::{Limits, Reactor, service::{Echo, Service}};
