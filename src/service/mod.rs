@@ -93,7 +93,8 @@ pub trait Service {
     /// Bytes have arrived. The service takes complete messages from `input` and answers through `out`; what it leaves
     /// is buffered and offered again with the bytes that follow.
     ///
-    /// It takes no message while [`Outbox::has_room`] is false: `received` is called again when there is room.
+    /// It takes no message while [`Outbox::has_room`] is false: `received` is called again when there is room. Messages
+    /// appear in the counters, and in the log, only if it [records](Outbox::record) them.
     fn received(&mut self, from: Peer, input: &mut Input<'_>, out: &mut Outbox<'_>);
 
     /// A connection has ended. A reply goes nowhere, but the outbox still has its address and its tag, and takes what
@@ -227,6 +228,42 @@ impl ServiceId {
 }
 
 /// The far side that a callback is about.
+///
+/// A service that does not look at it serves connections and datagrams alike. With datagrams, the input of a callback is
+/// one datagram, all replies of the callback make one datagram, and nothing is kept: there are no
+/// [`opened`](Service::opened), [`closed`](Service::closed) and [`tag`](Outbox::tag), and what the service leaves of the
+/// input is gone.
+///
+/// ```
+/// use pingpong::service::{Input, Outbox, Peer, Service};
+///
+/// /// Counts the bytes of each datagram, and turns connections away.
+/// struct Lengths;
+///
+/// impl Service for Lengths {
+///     fn received(&mut self, from: Peer, input: &mut Input<'_>, out: &mut Outbox<'_>) {
+///         let Peer::Datagram(_) = from else { return out.close() };
+///         let length = input.take_rest().len();
+///         out.reply(length.to_string().as_bytes());
+///     }
+/// }
+///
+/// # use pingpong::{Limits, Reactor};
+/// # let mut reactor = Reactor::new(Limits::default())?;
+/// # let lengths = reactor.add("lengths", Lengths);
+/// # let bound = reactor.listen(lengths, &"udp://127.0.0.1:0".parse()?)?;
+/// # let handle = reactor.handle();
+/// # let server = std::thread::spawn(move || reactor.run());
+/// # let client = std::net::UdpSocket::bind("127.0.0.1:0")?;
+/// # client.connect(bound[0].socket_addr().unwrap())?;
+/// # client.send(b"four")?;
+/// # let mut answer = [0; 9];
+/// # let length = client.recv(&mut answer)?;
+/// # assert_eq!(&answer[..length], b"4");
+/// # handle.shutdown();
+/// # server.join().unwrap()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Peer {
     /// A connection. [`Outbox::send`] reaches it until it is closed.

@@ -63,13 +63,14 @@ const MAX_SHOWN: usize = 256;
 ///         for member in &self.members {
 ///             out.send(*member, count.as_bytes());
 ///         }
-///         if !self.members.is_empty() {
-///             out.wake_at(out.now() + Duration::from_secs(1), 0);
-///         }
+///         out.wake_at(out.now() + Duration::from_secs(1), 0);
 ///     }
 ///
-///     fn closed(&mut self, peer: Peer, _: CloseReason, _: &mut Outbox<'_>) {
+///     fn closed(&mut self, peer: Peer, _: CloseReason, out: &mut Outbox<'_>) {
 ///         self.members.retain(|member| *member != peer);
+///         if self.members.is_empty() {
+///             out.cancel_wake(0);
+///         }
 ///     }
 /// }
 /// ```
@@ -447,8 +448,8 @@ impl Outbox<'_> {
         self.turn.stats.messages += messages;
     }
 
-    /// Counts a message ([`Stats::messages`](crate::Stats::messages)). At log level `trace` also logs it with its
-    /// answer, which is only computed then.
+    /// Counts a message ([`Stats::messages`](crate::Stats::messages)): one counts only where its service calls this. At
+    /// log level `trace` also logs it with its answer, which is only computed then.
     pub fn record(&mut self, question: &[u8], answer: impl FnOnce() -> Vec<u8>) {
         self.turn.stats.messages += 1;
         if log_enabled!(log::Level::Trace) {
