@@ -286,6 +286,12 @@ impl Outbox<'_> {
         self.note_for_stream(Effect::Close);
     }
 
+    /// The peer at hand, for [`expired`](super::Service::expired), which is not given it. `None` without one, and once it
+    /// has closed.
+    pub fn peer(&self) -> Option<Peer> {
+        self.recipient.as_ref()?.peer
+    }
+
     /// The address of the peer at hand; `None` without one.
     pub fn address(&self) -> Option<&Address> {
         self.recipient.as_ref().map(|recipient| recipient.address)
@@ -472,7 +478,7 @@ impl Outbox<'_> {
 
     /// The connection at hand, if the peer at hand is one.
     fn stream(&self) -> Option<ConnId> {
-        match self.recipient.as_ref()?.peer? {
+        match self.peer()? {
             Peer::Stream(id) => Some(id),
             Peer::Datagram(_) => None,
         }

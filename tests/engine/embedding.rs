@@ -80,6 +80,8 @@ impl Service for Room {
     }
 
     fn expired(&mut self, key: u64, out: &mut Outbox<'_>) {
+        let at_hand = out.peer().is_some_and(|peer| self.present.iter().any(|id| peer == Peer::Stream(*id)));
+        assert_eq!(at_hand, out.tag() != 0, "each member has a tag, and timers of nobody have none");
         self.log.push(format!("{key} with tag {}", out.tag()));
         out.reply(format!("timer {key}\n").as_bytes());
         match key {
