@@ -9,6 +9,7 @@
 //! - [`escaped`]: bytes from the network as text for a terminal or a log
 
 mod answers;
+mod callback;
 mod chat;
 mod echo;
 mod effect;
@@ -20,6 +21,7 @@ mod outbox;
 mod ping;
 mod terminator;
 
+pub(crate) use callback::{Caller, Lines, Output, Recipient, Turn};
 pub use chat::{Chat, Operator};
 pub use echo::Echo;
 pub use effect::Dial;
@@ -30,8 +32,8 @@ pub use framing::{Framing, Message};
 pub use hello::Hello;
 pub use input::Input;
 pub(crate) use input::{Consumed, Extent, is_over_limit};
+pub(crate) use outbox::HIGH_MARK;
 pub use outbox::Outbox;
-pub(crate) use outbox::{Caller, HIGH_MARK, Lines, Output, Recipient, Turn};
 pub use ping::Ping;
 pub use terminator::Terminator;
 
