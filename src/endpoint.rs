@@ -87,6 +87,25 @@ impl Endpoint {
         matches!(self, Self::Udp(_) | Self::UnixGram(_))
     }
 
+    /// The address and port, where the host is an address: so is all that [`Reactor::listen`](crate::Reactor::listen)
+    /// returns for TCP and UDP. `None` for a name, which has to be looked up ([`addresses`](Self::addresses)), and for
+    /// a Unix socket.
+    ///
+    /// ```
+    /// use pingpong::Endpoint;
+    ///
+    /// let endpoint: Endpoint = "tcp://[::1]:8888".parse()?;
+    /// assert_eq!(endpoint.socket_addr(), Some("[::1]:8888".parse().unwrap()));
+    /// # Ok::<(), pingpong::EndpointError>(())
+    /// ```
+    pub fn socket_addr(&self) -> Option<SocketAddr> {
+        match self {
+            // As text, because an IPv6 address may have a scope, which only a SocketAddr's parser reads.
+            Self::Tcp(place) | Self::Udp(place) => place.to_string().parse().ok(),
+            Self::Unix(_) | Self::UnixGram(_) => None,
+        }
+    }
+
     /// Looks up every address of this endpoint, in order: those of its host (getaddrinfo(3)), or its path. May block;
     /// fails if the host has none.
     pub fn addresses(&self) -> io::Result<Vec<Address>> {
@@ -291,6 +310,18 @@ mod tests {
         ] {
             let error = Endpoint::try_from(OsStr::from_bytes(text)).unwrap_err();
             assert_eq!(error.problem, problem, "{error}");
+        }
+    }
+
+    #[test]
+    fn address_that_a_socket_is_bound_to_comes_back_whole() {
+        for text in ["127.0.0.1:8888", "[::1]:1", "[fe80::1%3]:9"] {
+            let address: SocketAddr = text.parse().unwrap();
+            assert_eq!(Endpoint::Tcp(address.into()).socket_addr(), Some(address));
+            assert_eq!(Endpoint::Udp(address.into()).socket_addr(), Some(address));
+        }
+        for text in ["tcp://localhost:1", "unix:///run/pp.sock", "unixgram://a"] {
+            assert_eq!(parse(text).socket_addr(), None, "{text}");
         }
     }
 

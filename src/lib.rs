@@ -46,12 +46,11 @@
 //! }
 //!
 //! # use std::io::{Read, Write};
-//! # use pingpong::{Endpoint, Limits, Reactor};
+//! # use pingpong::{Limits, Reactor};
 //! # let mut reactor = Reactor::<Upper>::new(Limits::default())?;
 //! # let upper = reactor.add("upper", Upper);
 //! # let bound = reactor.listen(upper, &"tcp://127.0.0.1:0".parse()?)?;
-//! # let Endpoint::Tcp(at) = &bound[0] else { unreachable!() };
-//! # let mut client = std::net::TcpStream::connect(at.to_string()).unwrap();
+//! # let mut client = std::net::TcpStream::connect(bound[0].socket_addr().unwrap()).unwrap();
 //! # client.write_all(b"one\ntwo\nthree").unwrap();
 //! # client.shutdown(std::net::Shutdown::Write).unwrap();
 //! # let handle = reactor.handle();
@@ -65,6 +64,16 @@
 //! # assert_eq!(answer.join().unwrap(), "ONE\nTWO\nTHREE");
 //! # Ok::<(), pingpong::Error>(())
 //! ```
+//!
+//! # What services look like
+//!
+//! Each of these pages has an example to start from:
+//!
+//! - State for each connection: [`Service`](service::Service).
+//! - A chat room, where what one says goes to all others, and a push once a second: [`Outbox`](service::Outbox).
+//! - Timeouts that each message puts off: [`Outbox::cancel`](service::Outbox::cancel).
+//! - Datagrams, and what is different with them: [`Peer`](service::Peer).
+//! - A server on a thread of its own, tested at a port that the kernel picks: [`Handle`].
 //!
 //! # In a loop of your own, stopped from another thread
 //!

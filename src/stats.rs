@@ -14,7 +14,8 @@ pub struct Stats {
     pub accepted: u64,
     /// Connections dialled, including those that failed.
     pub dialled: u64,
-    /// Messages that services have recorded ([`Outbox::record`](crate::service::Outbox::record)), datagrams included.
+    /// Messages that services have recorded ([`Outbox::record`](crate::service::Outbox::record)), datagrams included. 0
+    /// with services that record none: only they know what a message is.
     pub messages: u64,
     /// Bytes received over connections.
     pub bytes_in: u64,

@@ -39,7 +39,7 @@ pub(super) struct Acceptor<L> {
     retry_at: Option<Moment>,
     /// When the last warning about such an error, or about the connection limit, was logged.
     warned: Option<Moment>,
-    /// Open connections by source; empty unless `max_per_ip` is set.
+    /// Accepted connections that are open, by source; empty unless `max_per_ip` is set.
     per_source: HashMap<Source, u32>,
     pub(super) once: Once,
 }
@@ -84,9 +84,13 @@ impl<L> Acceptor<L> {
         self.retry_at.filter(|_| self.listeners.iter().any(|listener| listener.readable))
     }
 
-    /// Notes that an accepted or dialled connection has closed: its descriptor is free, and its source has one fewer.
-    pub(super) fn note_closed(&mut self, peer: &Address) {
+    /// Ends the pause after an error: a connection has closed, and so a descriptor is free.
+    pub(super) fn end_pause(&mut self) {
         self.retry_at = None;
+    }
+
+    /// Takes an accepted connection that has ended off its source's count.
+    pub(super) fn count_out(&mut self, peer: &Address) {
         if !self.per_source.is_empty()
             && let Some(source) = peer.ip().map(Source::from)
             && let Some(count) = self.per_source.get_mut(&source)
@@ -232,7 +236,7 @@ impl<S: Service, N: Net> Engine<S, N> {
         let drains = self.net.short_read_drains(&stream);
         let Ok(id) = self.enroll(Connection::accepted(stream, service, peer.clone(), drains, self.turn.now)) else {
             self.turn.stats.count_close(CloseReason::Limit);
-            self.acceptor.note_closed(&peer);
+            self.acceptor.count_out(&peer);
             return self.log(service, &peer, format_args!("closed (limit)"));
         };
         if self.acceptor.once == Once::Awaited {

@@ -36,6 +36,7 @@ impl<S: Service, N: Net> Engine<S, N> {
                 Effect::Send(Peer::Datagram(number), range) => self.send_question(number, range),
                 Effect::EndSending(id) => self.end_sending(id),
                 Effect::After { owner, at, key } => self.set_timer(service, owner, at, key),
+                Effect::Cancel { owner, key } => self.cancel_timers(service, owner, key),
                 Effect::Connect(dial) => self.dial(service, dial),
                 Effect::Ask(dial) => self.ask(service, dial),
                 Effect::Retire => self.retire(service),
@@ -83,5 +84,13 @@ impl<S: Service, N: Net> Engine<S, N> {
             connection.add_timer();
         }
         self.timers.set(at, Due::Service { service, owner, key });
+    }
+
+    fn cancel_timers(&mut self, service: ServiceId, owner: Option<ConnId>, key: u64) {
+        let Self { timers, table, .. } = self;
+        let cancelled = timers.cancel(Due::Service { service, owner, key }, |id| table.contains(id));
+        if let Some(connection) = owner.and_then(|owner| table.get_mut(owner)) {
+            connection.remove_timers(cancelled);
+        }
     }
 }

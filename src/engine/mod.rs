@@ -120,7 +120,8 @@ impl<S> Services<S> {
 pub struct Usage {
     /// Connections in the table: being dialled, open, or being closed.
     pub connections: usize,
-    /// Timers that services have set and that have not run out; those of closed connections may be among them.
+    /// Timers that have been set and have not run out; cancelled ones, and those of closed connections, may be among
+    /// them.
     pub timers: usize,
     /// Bytes of memory in the buffers that connections have borrowed.
     pub buffered: usize,
@@ -276,14 +277,14 @@ impl<S: Service, N: Net> Engine<S, N> {
             Due::Service { key, owner: Some(owner), .. } => match self.table.get_mut(owner) {
                 None => self.timers.forget_stale(),
                 Some(connection) => {
-                    connection.remove_timer();
+                    connection.remove_timers(1);
                     self.call(owner, |service, _, out| service.expired(key, out));
                 }
             },
             Due::FirstLine(id) => match self.table.get_mut(id) {
                 None => self.timers.forget_stale(),
                 Some(connection) => {
-                    connection.remove_timer();
+                    connection.remove_timers(1);
                     connection.decide_raw();
                     connection.enqueue(id, &mut self.runnable);
                 }

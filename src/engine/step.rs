@@ -182,7 +182,10 @@ impl<S: Service, N: Net> Engine<S, N> {
         if closed.timers > 0 {
             self.timers.abandon(closed.timers, |id| self.table.contains(id));
         }
-        self.acceptor.note_closed(&closed.peer);
+        self.acceptor.end_pause();
+        if !closed.is_dialled {
+            self.acceptor.count_out(&closed.peer);
+        }
         self.log(closed.service, &closed.peer, format_args!("closed ({why})"));
         let mut tag = closed.tag;
         let gone = Recipient::gone(&closed.peer, &mut tag);

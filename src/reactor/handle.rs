@@ -15,35 +15,24 @@ use crate::stats::Stats;
 
 /// Reaches a reactor from other threads: clone it, send it anywhere. When the reactor has gone, it does nothing.
 ///
-/// A test runs a server on a thread of its own, at a port that the kernel picks. The reactor is not `Send`, so it is
-/// made on that thread; its handle, and where it listens, come out through a channel.
+/// A test has a server listen at a port that the kernel picks, and runs it on a thread of its own:
 ///
 /// ```
 /// use std::io::{Read, Write};
 /// use std::net::TcpStream;
-/// use std::sync::mpsc::channel;
 /// use std::thread;
 ///
 /// use pingpong::service::Echo;
-/// use pingpong::{Ending, Endpoint, Error, Handle, Limits, Reactor};
+/// use pingpong::{Ending, Limits, Reactor};
 ///
-/// /// An echo server, its handle, and where it listens.
-/// fn start() -> (thread::JoinHandle<Result<Ending, Error>>, Handle, Endpoint) {
-///     let (sender, receiver) = channel();
-///     let server = thread::spawn(move || {
-///         let mut reactor = Reactor::new(Limits::default())?;
-///         let echo = reactor.add("echo", Echo);
-///         let bound = reactor.listen(echo, &"tcp://127.0.0.1:0".parse()?)?;
-///         sender.send((reactor.handle(), bound[0].clone())).expect("start waits for it");
-///         reactor.run()
-///     });
-///     let (handle, endpoint) = receiver.recv().expect("the server has started");
-///     (server, handle, endpoint)
-/// }
+/// let mut reactor = Reactor::new(Limits::default())?;
+/// let echo = reactor.add("echo", Echo);
+/// let bound = reactor.listen(echo, &"tcp://127.0.0.1:0".parse()?)?;
+/// let address = bound[0].socket_addr().expect("it listens on TCP");
+/// let handle = reactor.handle();
+/// let server = thread::spawn(move || reactor.run());
 ///
-/// let (server, handle, endpoint) = start();
-/// let Endpoint::Tcp(place) = endpoint else { unreachable!("it listens on TCP") };
-/// let mut client = TcpStream::connect((place.host.as_str(), place.port))?;
+/// let mut client = TcpStream::connect(address)?;
 /// client.write_all(b"hello")?;
 /// let mut answer = [0; 5];
 /// client.read_exact(&mut answer)?;

@@ -19,6 +19,7 @@ use crate::service::ServiceId;
 impl<S: Service> Reactor<S> {
     /// Has a service answer at an endpoint, connections and datagrams alike. Returns where it really listens: one
     /// endpoint for each address of the host, with the port that the kernel picked where it was 0.
+    /// [`Endpoint::socket_addr`] is what to connect to.
     pub fn listen(&mut self, service: ServiceId, endpoint: &Endpoint) -> Result<Vec<Endpoint>, Error> {
         self.listen_with(service, endpoint, &ListenOptions::default())
     }

@@ -59,10 +59,12 @@ use turn::StatsRequest;
 /// Events that one poll returns at most. With fewer than 64 the loop takes up to 7 % more CPU.
 const EVENTS: usize = 1024;
 
-/// A loop that runs services: of one type (often `Box<dyn Service>`), with their sockets, on the calling thread.
+/// A loop that runs services: of one type (often `Box<dyn Service>`), with their sockets, on the thread that calls
+/// [`run`](Self::run) or [`turn`](Self::turn).
 ///
 /// It serves ([`listen`](Self::listen)) and dials ([`Outbox::connect`]) alike. Other threads reach it by its
-/// [`Handle`]; it is not `Send` itself.
+/// [`Handle`]. It is `Send` if its services are (`Box<dyn Service + Send>`): it may be set up on one thread and run on
+/// another.
 ///
 /// ```
 /// use pingpong::{Limits, Reactor, service::{Echo, Service}};
@@ -277,6 +279,13 @@ impl<S: Service> Reactor<S> {
 mod tests {
     use super::*;
     use crate::service::Echo;
+
+    #[test]
+    fn reactor_is_send_where_its_service_is() {
+        fn is_send<T: Send>() {}
+        is_send::<Reactor<Echo>>();
+        is_send::<Reactor<Box<dyn Service + Send>>>();
+    }
 
     #[test]
     fn snapshot_of_the_counters_prints_the_same_while_log_lines_are_lost() {

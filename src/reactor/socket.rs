@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use mio::{Interest, Poll};
 
-use super::datagram::{self, Datagram, Headers};
+use super::datagram::{self, Datagram};
 use super::listener::Listener;
 use super::stream::Stream;
 use super::tcp_info;
@@ -21,14 +21,13 @@ use crate::service::ConnId;
 #[derive(Debug)]
 pub(super) struct Sockets {
     pub(super) poll: Poll,
-    headers: Headers,
     /// Room to look at what has arrived, made when it is first needed. Its pages are hardly ever touched.
     room: Option<Box<[u8]>>,
 }
 
 impl Sockets {
     pub(super) fn new(poll: Poll) -> Self {
-        Self { poll, headers: Headers::new(), room: None }
+        Self { poll, room: None }
     }
 }
 
@@ -126,7 +125,7 @@ impl Net for Sockets {
     }
 
     fn receive(&mut self, socket: &mut Datagram, batch: &mut Batch) -> io::Result<bool> {
-        self.headers.receive(socket, batch)
+        datagram::receive(socket, batch)
     }
 
     fn send_to(
@@ -136,7 +135,7 @@ impl Net for Sockets {
         to: &Address,
         from: Option<LocalAddress>,
     ) -> io::Result<()> {
-        self.headers.send_to(socket, bytes, to, from)
+        datagram::send_to(socket, bytes, to, from)
     }
 
     fn arm_datagram(&mut self, socket: &mut Datagram, number: u32, output_waits: bool) -> io::Result<()> {

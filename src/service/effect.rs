@@ -48,6 +48,11 @@ pub(crate) enum Effect {
         at: Moment,
         key: u64,
     },
+    /// Cancels the timers with this key and this owner.
+    Cancel {
+        owner: Option<ConnId>,
+        key: u64,
+    },
 }
 
 /// Effects in the order in which they were noted, with the bytes of all of them in one arena.

@@ -9,6 +9,7 @@
 //! - [`escaped`]: bytes from the network as text for a terminal or a log
 
 mod answers;
+mod callback;
 mod chat;
 mod echo;
 mod effect;
@@ -21,6 +22,7 @@ mod ping;
 mod print_queue;
 mod terminator;
 
+pub(crate) use callback::{Caller, Lines, Output, Recipient, Turn};
 pub use chat::{Chat, Operator};
 pub use echo::Echo;
 pub use effect::Dial;
@@ -31,8 +33,8 @@ pub use framing::{Framing, Message};
 pub use hello::Hello;
 pub use input::Input;
 pub(crate) use input::{Consumed, Extent, is_over_limit};
+pub(crate) use outbox::HIGH_MARK;
 pub use outbox::Outbox;
-pub(crate) use outbox::{Caller, HIGH_MARK, Lines, Output, Recipient, Turn};
 pub use ping::Ping;
 pub(crate) use print_queue::{PrintQueue, Voice};
 pub use terminator::Terminator;
@@ -95,7 +97,8 @@ pub trait Service {
     /// Bytes have arrived. The service takes complete messages from `input` and answers through `out`; what it leaves
     /// is buffered and offered again with the bytes that follow.
     ///
-    /// It takes no message while [`Outbox::has_room`] is false: `received` is called again when there is room.
+    /// It takes no message while [`Outbox::has_room`] is false: `received` is called again when there is room. Messages
+    /// appear in the counters, and in the log, only if it [records](Outbox::record) them.
     fn received(&mut self, from: Peer, input: &mut Input<'_>, out: &mut Outbox<'_>);
 
     /// A connection has ended. A reply goes nowhere, but the outbox still has its address and its tag, and takes what
@@ -215,7 +218,7 @@ impl<S: Service> Service for Rc<RefCell<S>> {
 }
 
 /// Identifies a service within the reactor or engine that it was added to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServiceId(u16);
 
 impl ServiceId {
@@ -229,6 +232,42 @@ impl ServiceId {
 }
 
 /// The far side that a callback is about.
+///
+/// A service that does not look at it serves connections and datagrams alike. With datagrams, the input of a callback is
+/// one datagram, all replies of the callback make one datagram, and nothing is kept: there are no
+/// [`opened`](Service::opened), [`closed`](Service::closed) and [`tag`](Outbox::tag), and what the service leaves of the
+/// input is gone.
+///
+/// ```
+/// use pingpong::service::{Input, Outbox, Peer, Service};
+///
+/// /// Counts the bytes of each datagram, and turns connections away.
+/// struct Lengths;
+///
+/// impl Service for Lengths {
+///     fn received(&mut self, from: Peer, input: &mut Input<'_>, out: &mut Outbox<'_>) {
+///         let Peer::Datagram(_) = from else { return out.close() };
+///         let length = input.take_rest().len();
+///         out.reply(length.to_string().as_bytes());
+///     }
+/// }
+///
+/// # use pingpong::{Limits, Reactor};
+/// # let mut reactor = Reactor::new(Limits::default())?;
+/// # let lengths = reactor.add("lengths", Lengths);
+/// # let bound = reactor.listen(lengths, &"udp://127.0.0.1:0".parse()?)?;
+/// # let handle = reactor.handle();
+/// # let server = std::thread::spawn(move || reactor.run());
+/// # let client = std::net::UdpSocket::bind("127.0.0.1:0")?;
+/// # client.connect(bound[0].socket_addr().unwrap())?;
+/// # client.send(b"four")?;
+/// # let mut answer = [0; 9];
+/// # let length = client.recv(&mut answer)?;
+/// # assert_eq!(&answer[..length], b"4");
+/// # handle.shutdown();
+/// # server.join().unwrap()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Peer {
     /// A connection. [`Outbox::send`] reaches it until it is closed.

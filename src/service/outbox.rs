@@ -3,18 +3,17 @@
 //! The answer is collected, and the engine writes it in one call when the callback returns. Everything else is noted as
 //! an [`Effect`] and carried out after the callback, in order, so that no service runs inside another's callback.
 
-use std::collections::HashMap;
 use std::ops::Range;
 use std::time::Duration;
 
 use log::log_enabled;
 
-use super::effect::{Effect, Effects};
-use super::print_queue::{PrintQueue, Voice};
-use super::{ConnId, Dial, Input, Peer, ServiceId};
+use super::callback::{Answer, Caller, Lines, Output, Recipient, Turn};
+use super::effect::Effect;
+use super::print_queue::Voice;
+use super::{ConnId, Dial, Input, Peer};
 use crate::endpoint::Address;
 use crate::moment::Moment;
-use crate::stats::Stats;
 
 /// Unsent bytes at which a connection has no room for answers. An accepted one is then neither read nor served until
 /// they have fallen to a quarter.
@@ -64,13 +63,14 @@ const MAX_SHOWN: usize = 256;
 ///         for member in &self.members {
 ///             out.send(*member, count.as_bytes());
 ///         }
-///         if !self.members.is_empty() {
-///             out.wake_at(out.now() + Duration::from_secs(1), 0);
-///         }
+///         out.wake_at(out.now() + Duration::from_secs(1), 0);
 ///     }
 ///
-///     fn closed(&mut self, peer: Peer, _: CloseReason, _: &mut Outbox<'_>) {
+///     fn closed(&mut self, peer: Peer, _: CloseReason, out: &mut Outbox<'_>) {
 ///         self.members.retain(|member| *member != peer);
+///         if self.members.is_empty() {
+///             out.cancel_wake(0);
+///         }
 ///     }
 /// }
 /// ```
@@ -84,112 +84,6 @@ pub struct Outbox<'a> {
     in_place: Range<usize>,
     /// There is an answer, perhaps an empty one.
     answered: bool,
-}
-
-/// The service that a callback is made to.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Caller<'a> {
-    pub(crate) id: ServiceId,
-    pub(crate) name: &'a str,
-}
-
-/// The peer at hand, as far as an [`Outbox`] needs to know it.
-#[derive(Debug)]
-pub(crate) struct Recipient<'a> {
-    /// `None` if it has closed, or was never connected.
-    pub(crate) peer: Option<Peer>,
-    pub(crate) address: &'a Address,
-    pub(crate) tag: &'a mut u64,
-    /// Unsent bytes for it that wait already.
-    pub(crate) waiting: usize,
-}
-
-impl<'a> Recipient<'a> {
-    /// A peer that has closed or was never connected. Its service can still read its address and its tag.
-    pub(crate) fn gone(address: &'a Address, tag: &'a mut u64) -> Self {
-        Self { peer: None, address, tag, waiting: 0 }
-    }
-}
-
-/// What all callbacks of a turn share: the time and the counters.
-#[derive(Debug, Default)]
-pub(crate) struct Turn {
-    pub(crate) now: Moment,
-    pub(crate) stats: Stats,
-    pub(crate) unsent: Unsent,
-}
-
-/// The number of unsent bytes of each connection that has any. Most have none.
-#[derive(Debug, Default)]
-pub(crate) struct Unsent(HashMap<ConnId, (ServiceId, usize)>);
-
-impl Unsent {
-    /// Sets the number of unsent bytes of a connection.
-    pub(crate) fn note(&mut self, id: ConnId, service: ServiceId, bytes: usize) {
-        if bytes == 0 {
-            self.0.remove(&id);
-        } else {
-            self.0.insert(id, (service, bytes));
-        }
-    }
-
-    fn of(&self, id: ConnId) -> usize {
-        self.0.get(&id).map_or(0, |(_, bytes)| *bytes)
-    }
-
-    /// The number of unsent bytes of all connections of a service together.
-    pub(crate) fn of_service(&self, service: ServiceId) -> usize {
-        self.0.values().filter(|(of, _)| *of == service).map(|(_, bytes)| bytes).sum()
-    }
-}
-
-/// What callbacks leave behind for the engine.
-#[derive(Debug, Default)]
-pub(crate) struct Output {
-    /// The replies of the last callback, cleared for the next one.
-    pub(crate) replies: Vec<u8>,
-    /// The effects that have not been carried out yet.
-    pub(crate) effects: Effects,
-    /// Text for the console, until the reactor takes it.
-    pub(crate) printed: PrintQueue,
-    pub(crate) lines: Lines,
-}
-
-/// Whether a service wants lines from the console.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Lines {
-    #[default]
-    Wanted,
-    /// Not for now.
-    Paused,
-    /// Not any more.
-    Ignored,
-}
-
-/// What a callback has answered.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    in_place: Range<usize>,
-    /// There is an answer, perhaps an empty one.
-    pub(crate) is_given: bool,
-    /// There was still room when the service returned: it left its input for another reason.
-    pub(crate) has_room: bool,
-}
-
-impl Answer {
-    /// The bytes to send: the part of `input` that is sent back, then the replies. In one piece, so that one call sends
-    /// them; where either is empty, nothing is copied.
-    #[inline(always)]
-    pub(crate) fn join<'b>(&self, input: &'b [u8], replies: &'b mut Vec<u8>) -> &'b [u8] {
-        let in_place = &input[self.in_place.clone()];
-        if replies.is_empty() {
-            return in_place;
-        }
-        if !in_place.is_empty() {
-            replies.splice(0..0, in_place.iter().copied());
-        }
-        replies
-    }
 }
 
 impl<'a> Outbox<'a> {
@@ -284,6 +178,12 @@ impl Outbox<'_> {
     /// Closes the connection at hand once its unsent output has been sent. No more of its input is offered.
     pub fn close(&mut self) {
         self.note_for_stream(Effect::Close);
+    }
+
+    /// The peer at hand, for [`expired`](super::Service::expired), which is not given it. `None` without one, and once it
+    /// has closed.
+    pub fn peer(&self) -> Option<Peer> {
+        self.recipient.as_ref()?.peer
     }
 
     /// The address of the peer at hand; `None` without one.
@@ -408,6 +308,49 @@ impl Outbox<'_> {
         self.note(Effect::After { owner: None, at, key });
     }
 
+    /// Cancels the timers with this key that the connection at hand owns. Without a connection at hand it does nothing,
+    /// and [`closed`](super::Service::closed) has none: a connection's timers have ended with it.
+    ///
+    /// A timer is put off by cancelling it and setting it anew. This service closes a connection that has said nothing
+    /// for ten seconds:
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use pingpong::service::{Input, Outbox, Peer, Service};
+    /// const PATIENCE: Duration = Duration::from_secs(10);
+    /// const SILENT: u64 = 0;
+    ///
+    /// struct Impatient;
+    ///
+    /// impl Service for Impatient {
+    ///     fn opened(&mut self, _: Peer, out: &mut Outbox<'_>) {
+    ///         out.after(PATIENCE, SILENT);
+    ///     }
+    ///
+    ///     fn received(&mut self, _: Peer, input: &mut Input<'_>, out: &mut Outbox<'_>) {
+    ///         input.take_rest();
+    ///         out.cancel(SILENT);
+    ///         out.after(PATIENCE, SILENT);
+    ///     }
+    ///
+    ///     fn expired(&mut self, _: u64, out: &mut Outbox<'_>) {
+    ///         out.reply(b"too late\n");
+    ///         out.close();
+    ///     }
+    /// }
+    /// ```
+    pub fn cancel(&mut self, key: u64) {
+        if let Some(id) = self.stream() {
+            self.note(Effect::Cancel { owner: Some(id), key });
+        }
+    }
+
+    /// Cancels the service's own timers with this key: those set by [`wake_at`](Self::wake_at), and by
+    /// [`after`](Self::after) without a connection at hand.
+    pub fn cancel_wake(&mut self, key: u64) {
+        self.note(Effect::Cancel { owner: None, key });
+    }
+
     /// Whether the log shows messages ([`record`](Self::record)).
     pub(super) fn shows_messages(&self) -> bool {
         log_enabled!(log::Level::Trace)
@@ -418,8 +361,8 @@ impl Outbox<'_> {
         self.turn.stats.messages += messages;
     }
 
-    /// Counts a message ([`Stats::messages`](crate::Stats::messages)). At log level `trace` also logs it with its
-    /// answer, which is only computed then.
+    /// Counts a message ([`Stats::messages`](crate::Stats::messages)): one counts only where its service calls this. At
+    /// log level `trace` also logs it with its answer, which is only computed then.
     pub fn record(&mut self, question: &[u8], answer: impl FnOnce() -> Vec<u8>) {
         self.turn.stats.messages += 1;
         if log_enabled!(log::Level::Trace) {
@@ -442,7 +385,7 @@ impl Outbox<'_> {
 
     /// The connection at hand, if the peer at hand is one.
     fn stream(&self) -> Option<ConnId> {
-        match self.recipient.as_ref()?.peer? {
+        match self.peer()? {
             Peer::Stream(id) => Some(id),
             Peer::Datagram(_) => None,
         }

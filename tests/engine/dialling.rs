@@ -2,7 +2,7 @@
 
 use std::io;
 
-use fake::server::Server;
+use fake::server::{Server, address};
 use nix::libc::{ECONNREFUSED, EINTR, ENETUNREACH};
 use pingpong::service::{Input, Outbox, Peer, Service};
 use pingpong::{Address, CloseReason};
@@ -204,6 +204,25 @@ fn end_of_lines_drains_and_what_was_printed_is_there() {
     server.lines_ended();
     assert_eq!(server.printed(), b"no more\n");
     assert!(server.engine.is_stopped());
+}
+
+#[test]
+fn dial_that_ends_gives_no_share_to_clients_from_there() {
+    let mut server = Server::limited(Caller::default(), |limits| limits.max_per_ip = Some(1));
+    let guest = server.kernel.borrow_mut().connect_from(address("192.0.2.1:1000"), 100);
+    server.settle();
+    server.line("dial");
+    let dialled = 1;
+    server.kernel.borrow_mut().answers_the_dial(dialled);
+    server.settle();
+    server.finishes(dialled);
+    server.settle();
+    assert!(server.is_closed(dialled));
+
+    let second = server.kernel.borrow_mut().connect_from(address("192.0.2.1:1001"), 100);
+    server.settle();
+    server.assert_closed(second, CloseReason::Limit);
+    server.assert_open(guest);
 }
 
 #[test]

@@ -55,6 +55,8 @@ impl Service for Room {
                     out.reply(format!("{deaf} deaf\n").as_bytes());
                 }
                 b"wake\n" => out.after(3600 * SECOND, 4),
+                b"sleep\n" => out.cancel(4),
+                b"stopper\n" => out.after(3600 * SECOND, 7),
                 b"tag\n" => {
                     out.set_tag(out.tag() + 1);
                     out.reply(format!("{}\n", out.tag()).as_bytes());
@@ -78,10 +80,13 @@ impl Service for Room {
     }
 
     fn expired(&mut self, key: u64, out: &mut Outbox<'_>) {
+        let at_hand = out.peer().is_some_and(|peer| self.present.iter().any(|id| peer == Peer::Stream(*id)));
+        assert_eq!(at_hand, out.tag() != 0, "each member has a tag, and timers of nobody have none");
         self.log.push(format!("{key} with tag {}", out.tag()));
         out.reply(format!("timer {key}\n").as_bytes());
         match key {
             5 => out.after(Duration::ZERO, 6),
+            7 => out.cancel(4),
             10 => self.present.iter().for_each(|other| out.send(*other, b"remembered\n")),
             _ => {}
         }
@@ -203,6 +208,62 @@ fn timer_ends_with_its_connection() {
     server.resets(second);
     server.pass(7200 * SECOND);
     assert_eq!(log(server), ["1 with tag 100", "1 with tag 100", "1 with tag 100", "10 with tag 0"]);
+}
+
+#[test]
+fn cancelled_timer_does_not_run_out_and_wakes_nobody() {
+    let (mut server, first, second) = room_with_two();
+    server.asks(first, "wake\n");
+    server.asks(second, "wake\n");
+    server.asks(first, "sleep\n");
+    assert_eq!(server.pass(3600 * SECOND), 1, "that of the other connection");
+    assert_eq!(server.hears(first), "");
+    assert_eq!(server.hears(second), "timer 4\n");
+    assert_eq!(server.engine.usage().timers, 0);
+}
+
+#[test]
+fn timer_may_be_cancelled_by_another_that_runs_out_at_the_same_moment() {
+    let (mut server, first, _) = room_with_two();
+    server.asks(first, "stopper\nwake\n");
+    server.pass(7200 * SECOND);
+    assert_eq!(server.hears(first), "timer 7\n");
+}
+
+#[test]
+fn timer_set_after_cancelling_counts_from_then() {
+    let (mut server, first, _) = room_with_two();
+    for _ in 0..10 {
+        server.asks(first, "sleep\nwake\n");
+        server.pass(3000 * SECOND);
+        assert_eq!(server.hears(first), "");
+        assert!(server.engine.usage().timers <= 2, "{} timers", server.engine.usage().timers);
+    }
+    assert_eq!(server.pass(600 * SECOND), 1);
+    assert_eq!(server.hears(first), "timer 4\n");
+    server.asks(first, "sleep\nwake\nsleep\n");
+    server.resets(first);
+    server.settle();
+    server.pass(3600 * SECOND);
+    assert_eq!(server.engine.usage().timers, 0);
+}
+
+#[test]
+fn timers_of_the_service_and_of_its_connections_are_cancelled_apart() {
+    let (mut server, first, _) = room_with_two();
+    let at = server.now() + 3600 * SECOND;
+    server.with(|_, out| out.wake_at(at, 4));
+    server.asks(first, "wake\nsleep\n");
+    server.with(|_, out| out.cancel(4));
+    server.pass(3600 * SECOND);
+    assert_eq!(server.hears(first), "");
+    let at = server.now() + 3600 * SECOND;
+    server.with(|_, out| out.wake_at(at, 4));
+    server.asks(first, "wake\n");
+    server.with(|_, out| out.cancel_wake(4));
+    server.pass(3600 * SECOND);
+    assert_eq!(server.hears(first), "timer 4\n");
+    assert_eq!(log(server), ["4 with tag 0", "4 with tag 100"]);
 }
 
 #[test]

@@ -43,7 +43,7 @@ pub(super) struct Connection<T> {
     /// Set by the table when it inserts the connection.
     id: ConnId,
     service: ServiceId,
-    /// Timers that it owns and that have not run out.
+    /// Timers that it owns, and that have neither run out nor been cancelled.
     timers: u32,
     /// A number that belongs to its service: `Outbox::tag`.
     tag: u64,
@@ -81,6 +81,7 @@ pub(super) struct Closed {
     pub(super) peer: Address,
     pub(super) tag: u64,
     pub(super) timers: u32,
+    pub(super) is_dialled: bool,
 }
 
 impl<T> Connection<T> {
@@ -132,7 +133,13 @@ impl<T> Connection<T> {
         }
         pool.take_back(&mut self.rx);
         pool.take_back(&mut self.tx);
-        Closed { service: self.service, peer: self.peer, tag: self.tag, timers: self.timers }
+        Closed {
+            service: self.service,
+            peer: self.peer,
+            tag: self.tag,
+            timers: self.timers,
+            is_dialled: self.is_dialled,
+        }
     }
 }
 
@@ -419,8 +426,8 @@ impl<T> Connection<T> {
         self.timers += 1;
     }
 
-    pub(super) fn remove_timer(&mut self) {
-        self.timers -= 1;
+    pub(super) fn remove_timers(&mut self, count: u32) {
+        self.timers -= count;
     }
 
     /// Notes the number of unsent bytes, and sets `congested` from it, with hysteresis. A dialled connection is never

@@ -14,8 +14,8 @@
 //! set of headers for each family. sendmmsg(2) is used for single datagrams because its headers are kept: nix's sendmsg
 //! allocates anew for each control message.
 
+use std::cell::RefCell;
 use std::ffi::OsString;
-use std::fmt;
 use std::io::{self, ErrorKind::WouldBlock, IoSlice, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, RawFd};
@@ -38,8 +38,39 @@ use crate::engine::{Arrival, BATCH, Batch, LocalAddress};
 /// much as answering half a datagram.
 const FEW: usize = 4;
 
+thread_local! {
+    /// Scratch of single calls, and so one set for each thread that runs a reactor. A field of the reactor would keep
+    /// that from being `Send`: nix's headers hold raw pointers.
+    static HEADERS: RefCell<Headers> = RefCell::new(Headers::new());
+}
+
+/// Receives a batch; whether more may wait.
+pub(in crate::reactor) fn receive(socket: &mut Datagram, batch: &mut Batch) -> io::Result<bool> {
+    HEADERS.with_borrow_mut(|headers| headers.receive(socket, batch))
+}
+
+/// Sends one datagram, from a certain local address if one is given. A connected socket sends to where it is connected.
+pub(in crate::reactor) fn send_to(
+    socket: &Datagram,
+    bytes: &[u8],
+    to: &Address,
+    from: Option<LocalAddress>,
+) -> io::Result<()> {
+    if socket.reach == Reach::Connected {
+        return send_connected(&socket.family, bytes);
+    }
+    match (&socket.family, to) {
+        (Family::Ipv4(socket) | Family::Ipv6(socket), Address::Ip(to)) => match from {
+            None => socket.send_to(bytes, *to).map(drop),
+            Some(from) => HEADERS.with_borrow_mut(|headers| headers.send_from(socket.as_raw_fd(), bytes, *to, from)),
+        },
+        (Family::Unix(socket), Address::Unix(Some(path))) => send_unix(socket, bytes, path),
+        _ => Err(io::ErrorKind::InvalidInput.into()),
+    }
+}
+
 /// What the calls need beside the socket, allocated once for all sockets.
-pub(in crate::reactor) struct Headers {
+struct Headers {
     receive_v4: MultiHeaders<SockaddrIn>,
     receive_v6: MultiHeaders<SockaddrIn6>,
     send_v4: MultiHeaders<SockaddrIn>,
@@ -48,7 +79,7 @@ pub(in crate::reactor) struct Headers {
 }
 
 impl Headers {
-    pub(in crate::reactor) fn new() -> Self {
+    fn new() -> Self {
         Self {
             receive_v4: MultiHeaders::preallocate(BATCH, None),
             receive_v6: MultiHeaders::preallocate(BATCH, None),
@@ -58,8 +89,7 @@ impl Headers {
         }
     }
 
-    /// Receives a batch; whether more may wait.
-    pub(in crate::reactor) fn receive(&mut self, socket: &mut Datagram, batch: &mut Batch) -> io::Result<bool> {
+    fn receive(&mut self, socket: &mut Datagram, batch: &mut Batch) -> io::Result<bool> {
         let last = &mut socket.last_batch;
         match (&socket.family, socket.reach) {
             (Family::Ipv4(socket) | Family::Ipv6(socket), Reach::Wildcard) => {
@@ -82,28 +112,6 @@ impl Headers {
         }
     }
 
-    /// Sends one datagram, from a certain local address if one is given. A connected socket sends to where it is
-    /// connected.
-    pub(in crate::reactor) fn send_to(
-        &mut self,
-        socket: &Datagram,
-        bytes: &[u8],
-        to: &Address,
-        from: Option<LocalAddress>,
-    ) -> io::Result<()> {
-        if socket.reach == Reach::Connected {
-            return send_connected(&socket.family, bytes);
-        }
-        match (&socket.family, to) {
-            (Family::Ipv4(socket) | Family::Ipv6(socket), Address::Ip(to)) => match from {
-                None => socket.send_to(bytes, *to).map(drop),
-                Some(from) => self.send_from(socket.as_raw_fd(), bytes, *to, from),
-            },
-            (Family::Unix(socket), Address::Unix(Some(path))) => send_unix(socket, bytes, path),
-            _ => Err(io::ErrorKind::InvalidInput.into()),
-        }
-    }
-
     fn send_from(&mut self, fd: RawFd, bytes: &[u8], to: SocketAddr, from: LocalAddress) -> io::Result<()> {
         match (to, from.ip) {
             (SocketAddr::V4(to), IpAddr::V4(ip)) => {
@@ -123,12 +131,6 @@ impl Headers {
             // An IPv4 socket has no IPv6 address.
             (SocketAddr::V4(_), IpAddr::V6(_)) => Err(io::ErrorKind::InvalidInput.into()),
         }
-    }
-}
-
-impl fmt::Debug for Headers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Headers")
     }
 }
 

@@ -1,4 +1,4 @@
-//! Datagram sockets, UDP and Unix: how they are made, and how [`Headers`] sends and receives with them.
+//! Datagram sockets, UDP and Unix: how they are made, and how they send and receive.
 //!
 //! - `calls`: sending and receiving, in one way for each kind of socket
 //! - `drops`: what the kernel dropped
@@ -22,7 +22,7 @@ use crate::endpoint::Address;
 use crate::reactor::options::{ListenOptions, bind_without_port, dual_stack};
 use crate::reactor::socket_file::{Refusal, SocketFile};
 
-pub(super) use calls::Headers;
+pub(super) use calls::{receive, send_to};
 pub(super) use drops::kernel_drops;
 
 /// What to ask for as receive buffer, in bytes: the default holds about 256 small datagrams. net.core.rmem_max caps it.
