@@ -41,7 +41,7 @@ const CLIENT_TCP: &[&str] = &[
     "getpeername(",
     "sendto(, \"ping 1\\n\", 7, MSG_NOSIGNAL",
     "recvfrom(, \"pong 1\\n\"",
-    "write(1, \"pong 1\\n\"",
+    "write(, \"pong 1\\n\"",
     "close(",
 ];
 
@@ -52,7 +52,7 @@ const CLIENT_UDP: &[&str] = &[
     "sendto(, \"ping 1\", 6",
     "epoll_wait(",
     "recvmmsg(",
-    "write(1, \"pong 1\\n\"",
+    "write(, \"pong 1\\n\"",
 ];
 
 /// Whether a call is of this form: its name, and a text that its arguments contain after the descriptor.
