@@ -47,7 +47,7 @@ impl<D> Datagrams<D> {
         let source = match &arrival.source {
             Address::Ip(source) => source,
             Address::Unix(None) => return Err(Silence::Nowhere),
-            Address::Unix(path) if self.sockets.iter().any(|(_, socket)| socket.path() == path.as_deref()) => {
+            Address::Unix(Some(path)) if self.sockets.iter().any(|(_, socket)| socket.is_bound_to(path)) => {
                 return Err(Silence::Loop);
             }
             Address::Unix(Some(_)) => return Ok(None),

@@ -115,11 +115,10 @@ impl<D> DatagramSocket<D> {
         }
     }
 
-    pub(super) fn path(&self) -> Option<&Path> {
-        match &self.local {
-            Address::Unix(path) => path.as_deref(),
-            Address::Ip(_) => None,
-        }
+    /// Whether datagrams that this socket sends come from `path`. The kernel names their source as it was bound, byte for
+    /// byte. (Comparing paths component by component takes a fifth of a datagram's time.)
+    pub(super) fn is_bound_to(&self, path: &Path) -> bool {
+        matches!(&self.local, Address::Unix(Some(local)) if local.as_os_str() == path.as_os_str())
     }
 
     /// Whether it is a receiver that has no room, and a timer that tries again, because no event tells.
