@@ -1,5 +1,7 @@
-//! Listening sockets: made so that the kernel's queue is as long as asked, and that accepted sockets need no setting
-//! up.
+//! Listening sockets, TCP and Unix behind one type.
+//!
+//! They are set up so that the kernel's queue is as long as was asked for, and so that accepted sockets, which inherit
+//! their options, need no calls of their own.
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,7 +23,7 @@ pub(super) enum Listener {
     Tcp(TcpListener),
     /// unix(7)
     Unix {
-        /// Dropped, and so removed, before the socket.
+        /// Declared, and so dropped, before the socket.
         _file: SocketFile,
         socket: UnixListener,
     },
@@ -53,11 +55,11 @@ impl Listener {
         Ok(Self::Unix { _file: file, socket: UnixListener::from_std(socket.into()) })
     }
 
-    /// accept4(2). The stream does not block, and TCP's has been set up already, by inheritance.
+    /// accept4(2). The stream does not block.
     pub(super) fn accept(&self) -> io::Result<(Stream, Address)> {
         match self {
             Self::Tcp(socket) => socket.accept().map(|(stream, peer)| (Stream::Tcp(stream), Address::Ip(peer))),
-            // A client's own path says nothing about it, and mostly it has none.
+            // The client's own path would tell nothing, and mostly it has none.
             Self::Unix { socket, .. } => socket.accept().map(|(stream, _)| (Stream::Unix(stream), Address::Unix(None))),
         }
     }

@@ -35,8 +35,8 @@ impl ListenOptions {
     }
 }
 
-/// Has a far side that vanished noticed within 4 minutes (tcp(7), SO_KEEPALIVE): after 2 minutes without a word from it
-/// the kernel sends the first of 4 probes, one every 30 seconds. (The system's own default is to wait 2 hours.)
+/// Turns TCP's keepalive on (SO_KEEPALIVE, tcp(7)), so that a peer which has vanished is noticed within 4 minutes: after
+/// 2 minutes of silence the kernel sends the first of 4 probes, one every 30 seconds. (By default it waits 2 hours.)
 pub(super) fn keep_alive(socket: &Socket) -> io::Result<()> {
     let silence = TcpKeepalive::new().with_time(Duration::from_secs(120));
     socket.set_tcp_keepalive(&silence.with_interval(Duration::from_secs(30)).with_retries(4))

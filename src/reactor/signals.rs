@@ -49,14 +49,14 @@ impl Signals {
     }
 }
 
-/// Unblocks SIGINT and SIGTERM, because they cannot be read: they end the process at once, as by default. Blocked, they
-/// would be lost, and only SIGKILL would end it. SIGUSR1 stays blocked: by default it would end the process, too.
+/// Unblocks SIGINT and SIGTERM because they cannot be read. They then end the process at once, which is their default
+/// action; if they stayed blocked, only SIGKILL would. SIGUSR1 stays blocked: its default action is the same.
 fn give_back(errno: Errno) {
     let cause = describe(&errno.into());
-    // First, because one of them may be waiting to be delivered.
+    // Logged first: a signal that is pending ends the process in the next call.
     log::warn!("signals cannot be read ({cause}): SIGINT and SIGTERM now end at once, without draining");
     let ending: SigSet = [Signal::SIGINT, Signal::SIGTERM].into_iter().collect();
-    // Fails for no set of signals (pthread_sigmask(3)).
+    // It cannot fail for a valid set of signals (pthread_sigmask(3)).
     let _ = ending.thread_unblock();
 }
 

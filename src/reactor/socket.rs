@@ -1,7 +1,8 @@
-//! The engine's [`Net`], made of mio's sockets: what each is registered for, and which call is whose.
+//! The engine's [`Net`], made of mio's sockets: each call is passed on to the socket that it is for, and each socket is
+//! registered for the events that it needs.
 //!
-//! mio registers edge-triggered (EPOLLET, epoll(7)): an event comes once, and what it told of has to be remembered
-//! until a call says that it is used up. That is the engine's part; here is only what a socket reports.
+//! mio registers edge-triggered (EPOLLET, epoll(7)): an event comes once, and what it says holds until a call shows that
+//! it no longer does (`WouldBlock`, a short read). The engine remembers it.
 
 use std::io;
 use std::net::IpAddr;
@@ -71,8 +72,8 @@ impl Net for Sockets {
     fn register_stream(&mut self, stream: &mut Stream, id: ConnId) -> io::Result<()> {
         let token = Token::Connection(id).into();
         match stream {
-            // Once, for everything: a change of interest for each answer would be a call for each (8 to 16 % of the
-            // CPU). PRIORITY because of urgent data (tcp(7)): a read stops at its mark, short of what has arrived.
+            // Once, for everything: to change the interest with each answer would cost a call each (8 to 16 % of the
+            // CPU). PRIORITY because of urgent data (tcp(7)): a read stops at its mark, though more has arrived.
             Stream::Tcp(stream) => self.poll.registry().register(
                 stream,
                 token,
@@ -91,14 +92,14 @@ impl Net for Sockets {
     }
 
     fn short_read_drains(&self, stream: &Stream) -> bool {
-        // A Unix stream's read also ends where ancillary data or another sender's bytes begin (unix(7)), with more
-        // behind.
+        // A Unix stream's read also ends where ancillary data or another sender's bytes begin (unix(7)), though more
+        // has arrived.
         matches!(stream, Stream::Tcp(_))
     }
 
     fn arm_stream(&mut self, stream: &mut Stream, id: ConnId, output_waits: bool) -> io::Result<()> {
         match stream {
-            // Registered for writability anyway.
+            // It is registered for writability anyway.
             Stream::Tcp(_) => Ok(()),
             Stream::Unix(stream) => {
                 self.poll.registry().reregister(stream, Token::Connection(id).into(), interest(output_waits))
@@ -147,10 +148,10 @@ impl Net for Sockets {
     }
 }
 
-/// What a Unix stream or a datagram socket is registered for: writability only while output waits.
+/// The events that a Unix stream or a datagram socket is registered for: writability only while output waits.
 ///
-/// A Unix stream becomes writable anew whenever its peer reads, a datagram socket whenever something it sent has left.
-/// Registered for that all the time, each answer would wake the loop twice (round trips a third slower).
+/// A Unix stream reports that it is writable whenever its peer reads, a datagram socket whenever something that it sent
+/// has left. Without this each answer would wake the loop twice (round trips a third slower).
 fn interest(output_waits: bool) -> Interest {
     if output_waits { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE }
 }

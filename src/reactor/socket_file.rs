@@ -1,9 +1,9 @@
 //! Unix sockets' files: a stale one is replaced, one that is in use is left alone, our own is removed in the end.
 //!
-//! Of several servers that start at one path at the same time exactly one gets it. To see that a file is stale and to
-//! replace it takes several calls, during which the folder is locked (flock(2)); the others then find a socket that is
-//! bound. rename(2) over the stale file would exclude nobody: it replaces a live socket's file, too. It would also make
-//! the name before the renaming the one that clients see (getpeername(2), the source of datagrams, ss(8)).
+//! Of several servers that start at one path at the same time exactly one gets it. Finding a file stale and replacing it
+//! takes several calls, during which the folder is locked (flock(2)); the next server then finds a bound socket. To bind
+//! under a temporary name and rename(2) would need the lock just the same, because rename(2) replaces the file of a live
+//! socket, too. And clients would see the temporary name (getpeername(2), the source of datagrams, ss(8)).
 
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, ErrorKind};
@@ -23,8 +23,8 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The file of a bound Unix socket: removed when dropped, unless another has taken its place.
 ///
-/// To be dropped before its socket. Otherwise a client could find a file that nobody listens behind any more; and the
-/// inode, which the socket keeps, could belong to another server's file by then.
+/// It has to be dropped before its socket. A client must not find the file of a socket that is closed; and as long as
+/// the socket keeps the inode in use, no other file can have the same inode number.
 #[derive(Debug)]
 pub(super) struct SocketFile {
     path: PathBuf,
@@ -46,7 +46,8 @@ impl SocketFile {
         let address = SockAddr::unix(path)?;
         let socket = Socket::new(Domain::UNIX, kind.nonblocking(), None)?;
         if let Some(mode) = mode {
-            // bind(2) gives the file the socket's own permissions, less the umask: at no time are there more.
+            // bind(2) gives the file the permissions of the socket itself, less the umask. So the file never has more
+            // than these; what the umask takes away is given back below.
             fchmod(&socket, Mode::from_bits_truncate(mode)).map_err(io::Error::from)?;
         }
         let _lock = lock_folder_of(path);
@@ -82,9 +83,9 @@ impl From<io::Error> for Refusal {
 
 /// Locks the folder that a path is in, until the file is dropped.
 ///
-/// `None` where there is no lock to be had: a folder that may not be read, a file system without locks, or a lock that
-/// somebody else holds for long (`flock FOLDER pingpong serve …`). None of these is a reason not to start: only starts
-/// at the same moment could then still collide.
+/// `None` where it cannot be locked: it may not be read, its file system has no locks, or another program keeps the lock
+/// for long (`flock FOLDER pingpong serve …`). The server starts all the same: only starts at the same moment could then
+/// still collide.
 fn lock_folder_of(path: &Path) -> Option<File> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let folder = OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(folder).ok()?;
@@ -98,14 +99,14 @@ fn lock_folder_of(path: &Path) -> Option<File> {
     }
 }
 
-/// Removes the file of a socket that nobody serves any more: a server that is killed leaves one behind.
+/// Removes a stale file: that of a socket which is closed, as a server that is killed leaves it behind.
 fn remove_stale(path: &Path, address: &SockAddr) -> Result<(), Refusal> {
     let Ok(metadata) = fs::symlink_metadata(path) else { return Ok(()) };
     if !metadata.file_type().is_socket() {
         return Err(Refusal::Occupied(Occupant::File));
     }
-    // A stale socket refuses connect(2). We connect with a type of socket that is served nowhere here: so a bound one
-    // answers EPROTOTYPE, and its server never sees a connection.
+    // A stale socket refuses connect(2). A SEQPACKET socket is of another type than any that we bind: a live one
+    // therefore answers EPROTOTYPE, and its server does not see a connection.
     let Err(error) = Socket::new(Domain::UNIX, Type::SEQPACKET.nonblocking(), None)?.connect(address) else {
         return Err(Refusal::Occupied(Occupant::Server));
     };
@@ -114,7 +115,7 @@ fn remove_stale(path: &Path, address: &SockAddr) -> Result<(), Refusal> {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
             _ => Ok(()),
         },
-        // Its server has removed it meanwhile.
+        // Its server has removed it in the meantime.
         ErrorKind::NotFound => Ok(()),
         ErrorKind::WouldBlock => Err(Refusal::Occupied(Occupant::Server)),
         _ if error.raw_os_error() == Some(libc::EPROTOTYPE) => Err(Refusal::Occupied(Occupant::Server)),

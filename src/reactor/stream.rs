@@ -52,8 +52,8 @@ impl Stream {
 
     /// Whether it is connected by now; an error when it never will be.
     ///
-    /// The event is a hint only. SO_ERROR tells of a failure (connect(2), EINPROGRESS); where there is none,
-    /// getpeername(2) tells whether the handshake is over.
+    /// The event is only a hint. SO_ERROR has the error of a connect(2) that failed (EINPROGRESS there); where it has
+    /// none, getpeername(2) tells whether the handshake is over.
     pub(super) fn is_established(&self) -> io::Result<bool> {
         let error = match self {
             Self::Tcp(stream) => stream.take_error()?,
@@ -64,8 +64,8 @@ impl Stream {
         }
         let Self::Tcp(stream) = self else { return Ok(true) };
         match stream.peer_addr() {
-            // TCP's simultaneous open with itself (RFC 9293, 3.5): where nobody listens on a port of the ephemeral
-            // range, the kernel may pick that very port to connect from.
+            // A simultaneous open with itself (RFC 9293, 3.5): for a port of the ephemeral range without a listener,
+            // the kernel may pick that very port to connect from.
             Ok(peer) if stream.local_addr()? == peer => {
                 Err(io::Error::new(io::ErrorKind::ConnectionRefused, "connected to itself: nobody listens there"))
             }
@@ -83,7 +83,7 @@ impl Stream {
         }
     }
 
-    /// send(2), with MSG_NOSIGNAL: the standard library sees to it that no SIGPIPE is raised.
+    /// send(2), by the standard library with MSG_NOSIGNAL: no SIGPIPE is raised.
     pub(super) fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.write(bytes),

@@ -60,7 +60,7 @@ impl From<mio::Token> for Token {
             (0, CONSOLE_INPUT) => Self::ConsoleInput,
             (0, CONSOLE_OUTPUT) => Self::ConsoleOutput,
             (0, ALARM) => Self::Alarm,
-            // Only what is above, and WAKER, was ever registered.
+            // WAKER: no others are ever registered.
             (0, _) => Self::Waker,
         }
     }

@@ -34,8 +34,8 @@ use super::{Datagram, Family, Reach};
 use crate::endpoint::Address;
 use crate::engine::{Arrival, BATCH, Batch, LocalAddress};
 
-/// After fewer datagrams than this the next receive prepares room for so many only: preparing a whole batch costs as
-/// much as answering half a datagram.
+/// A receive that brought fewer datagrams than this is followed by one that prepares room for this many only. To prepare
+/// a whole batch takes half as long as to answer a datagram.
 const FEW: usize = 4;
 
 thread_local! {
@@ -134,7 +134,7 @@ impl Headers {
     }
 }
 
-/// Receives a batch in one call, which has as much room as the last one lets expect; whether more may wait.
+/// Receives a batch in one call; whether more may wait. The call has little room if the `last` one brought little.
 fn receive_batch<A: SockaddrLike + Copy>(
     fd: RawFd,
     headers: &mut MultiHeaders<A>,
@@ -217,7 +217,7 @@ fn local_address(info: ControlMessageOwned) -> Option<(LocalAddress, bool)> {
             let sent_to = Ipv6Addr::from(info.ipi6_addr.s6_addr);
             let interface = info.ipi6_ifindex;
             match sent_to {
-                // IPv4 over a dual-stack socket: the other control message tells more.
+                // IPv4 over a dual-stack socket: another control message, the one above, tells more.
                 _ if sent_to.to_ipv4_mapped().is_some() => None,
                 _ if sent_to.is_multicast() => {
                     Some((LocalAddress { ip: Ipv6Addr::UNSPECIFIED.into(), interface }, true))

@@ -31,7 +31,7 @@ const RECEIVE_BUFFER: usize = 4 << 20;
 /// A datagram socket.
 #[derive(Debug)]
 pub(super) struct Datagram {
-    /// Of a Unix socket that is bound to a path. Dropped, and so removed, before the socket.
+    /// Of a Unix socket that is bound to a path. Declared, and so dropped, before the socket.
     _file: Option<SocketFile>,
     family: Family,
     reach: Reach,
@@ -140,8 +140,8 @@ impl Family {
 
 /// Has each datagram come with the local address that it was sent to (IP_PKTINFO, ip(7); IPV6_RECVPKTINFO, ipv6(7)).
 fn ask_for_local_address(socket: &Socket, address: SocketAddr) -> io::Result<()> {
-    // Also on a dual-stack socket: IPV6_RECVPKTINFO tells of IPv4 where a datagram was sent to, but where that was a
-    // broadcast address, not which address to answer from.
+    // On a dual-stack socket, too: for IPv4, IPV6_RECVPKTINFO tells only the address that was asked. Where that is a
+    // broadcast address, an answer cannot leave from it.
     setsockopt(socket, sockopt::Ipv4PacketInfo, &true)?;
     if address.is_ipv6() {
         setsockopt(socket, sockopt::Ipv6RecvPacketInfo, &true)?;
