@@ -22,6 +22,8 @@ mod limits;
 mod logs;
 mod memory;
 mod probing;
+#[cfg(feature = "bench")]
+mod readme;
 mod recorder;
 mod shutdown;
 mod socket_files;
