@@ -416,6 +416,27 @@ fn a_server_that_starts_at_a_stopped_terminal_serves_and_ends() {
 }
 
 #[test]
+fn clients_that_do_not_read_do_not_keep_the_operator_from_quitting() {
+    let folder = Folder::new();
+    let place = folder.file("chat");
+    let Some((mut server, _)) = chat(&format!("chat=unix://{} --drain 0s", place.display())) else { return };
+    // What is unsent to them all is far more than to one.
+    let deaf: Vec<Client> = (0..32).map(|_| Client::unix(&place)).collect();
+    server.sees("[32] unix connected");
+    let line = format!("@all {}\n", "x".repeat(4000));
+    while !server.written().contains("does not read") {
+        server.types(&line);
+        server.sees("x\r\n");
+    }
+    for number in 2..=32 {
+        server.sees(&format!("[{number}] does not read"));
+    }
+    server.types("/quit\n");
+    server.ends_well();
+    drop(deaf);
+}
+
+#[test]
 fn ctrl_c_ends_a_ping_at_a_stopped_terminal() {
     let mut server = Talk::serve("ping=tcp://127.0.0.1:0").start();
     let place = server.ready().endpoint("tcp").to_owned();
