@@ -7,7 +7,7 @@ use nix::sys::termios::{FlowArg, tcflow};
 use nix::unistd::Pid;
 
 use super::support::{BINARY, Client, Folder, Process, Stats, eventually};
-use super::talk::{Places, Talk, Talker, is_nonblocking};
+use super::talk::{Places, Talk, Talker, is_nonblocking, pseudo_terminal};
 
 const CHAT: &str = "chat=tcp://127.0.0.1:0";
 const CHAT_AND_HELLO: &str = "chat=tcp://127.0.0.1:0 hello=tcp://127.0.0.1:0 --delay 1m --drain 1m";
@@ -579,4 +579,16 @@ fn a_terminal_that_is_not_the_controlling_one_is_typed_at_too() {
     client.hears_end();
     drop(client);
     server.ends_well();
+}
+
+#[test]
+fn a_terminal_that_has_hung_up_before_the_start_stops_no_server() {
+    let folder = Folder::new();
+    let place = folder.file("ping");
+    let (master, terminal) = pseudo_terminal();
+    drop(master);
+    let mut server = Talk::serve(&format!("ping=unix://{}", place.display())).stdout(terminal).start();
+    eventually("it listens", || std::os::unix::net::UnixStream::connect(&place).ok());
+    Client::unix(&place).ask("ping", "pong");
+    server.stops();
 }
