@@ -152,11 +152,13 @@ impl<S: Service> Reactor<S> {
         }
     }
 
-    /// How soon the console is to be read: not at all while its service takes no lines, or while what it said before
-    /// waits to be sent.
+    /// How soon the console is to be read; `None` while its service takes no lines, or while too much of what a script
+    /// has said is unsent.
     fn console_due(&self) -> Option<Duration> {
         let service = self.console.reads_for()?;
-        if !self.engine.takes_lines() || self.engine.unsent(service) >= CONSOLE_AHEAD {
+        let is_ahead = || self.engine.unsent(service) >= CONSOLE_AHEAD;
+        // A person is heard at any time.
+        if !self.engine.takes_lines() || !self.console.is_typed() && is_ahead() {
             return None;
         }
         Some(if self.console.is_in_background() { FOREGROUND_CHECK } else { Duration::ZERO })

@@ -1,14 +1,16 @@
 //! [`PrintQueue`]: what services have printed, until the console takes it.
 //!
-//! The queue is bounded, and whoever prints too much loses lines of its own, not those of others: each [`Voice`] may
-//! have a share of what is free. A notice stands in the queue where lines are missing. What clients say is escaped when
-//! it is taken, so that what is never shown costs a copy at most.
+//! The queue is bounded. A [`Voice`] may have a share of what is free, so that one that prints too much loses lines of its
+//! own and not those of others. A notice stands in the queue where lines are missing. What clients say is escaped when it
+//! is taken: what is never shown costs a copy at most.
 //!
-//! Outboxes fill it, the reactor's console empties it. Nothing here knows where it is printed.
+//! Outboxes fill the queue, the reactor's console empties it. Nothing here knows where the text is printed.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt::{self, Display, Formatter};
 use std::io::{Read, Write};
+
+use memchr::memchr_iter;
 
 use super::escaped;
 
@@ -30,16 +32,16 @@ const WORTH_SHOWING: usize = 1 << 10;
 /// Memory that an empty queue keeps.
 const KEPT: usize = 4 << 10;
 
-/// For whom a service prints.
+/// The source of a line: those of one voice share their room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Voice {
-    /// For itself.
+    /// The program, or a service.
     Service,
-    /// For all its clients that come and go.
+    /// A service's clients, as they come and go.
     Attendance,
-    /// For the client with this number, which says something.
+    /// The client with this number, in what it says.
     Client(u64),
-    /// For several clients: the notice for those that find no room for one of their own.
+    /// Clients that found no room even for a notice of their own. It has a notice only.
     Several,
 }
 
@@ -59,11 +61,11 @@ pub(crate) struct PrintQueue {
 
 #[derive(Debug)]
 enum Entry {
-    /// Text that is printed as it is.
-    Plain { voice: Voice, length: usize },
-    /// A message of a client's, behind its label: `said` bytes of it, and so many more that found no room.
+    /// Text that is printed as it is, of so many lines.
+    Plain { voice: Voice, length: usize, lines: u64 },
+    /// A label, and the first `said` bytes of a client's message; `omitted` more found no room.
     Said { client: u64, label: usize, said: usize, omitted: usize },
-    /// Says how many lines of a voice are missing, by the time when it is taken.
+    /// Reports how many lines of a voice are missing, as of when it is taken.
     Notice(Voice),
 }
 
@@ -71,8 +73,8 @@ enum Entry {
 struct Share {
     /// Its texts, each with [`ENTRY`].
     waiting: usize,
-    /// Lines that the voice's notice will report. From the first one on all its lines are cut until the notice is
-    /// taken, so that none of them overtakes another.
+    /// Lines that the voice's notice will report. From the first one on, all its lines are cut until the notice is
+    /// taken: so they stay in order, and nothing is spent on lines that will not be shown.
     cut: u64,
 }
 
@@ -139,11 +141,10 @@ impl PrintQueue {
         }
     }
 
-    /// Forgets all that waits, for a console that will never print it. Its lines are lost.
+    /// Forgets all that waits, for a console that will never print it, and counts it as lost.
     pub(crate) fn lose_all(&mut self) {
-        let mut text = Vec::new();
-        self.take(&mut text, usize::MAX);
-        self.lost += memchr::memchr_iter(b'\n', &text).count() as u64;
+        self.lost += self.entries.iter().map(Entry::lines).sum::<u64>();
+        self.clear();
     }
 
     /// Lines that were not shown, or not whole.
@@ -153,9 +154,9 @@ impl PrintQueue {
 
     /// How many bytes this voice may add.
     ///
-    /// A voice may have what it leaves free, beyond the reserve: one alone half of that, and many that print too much
-    /// come to equal shares (Choudhury and Hahne, Dynamic Queue Length Thresholds, 1998). The reserve is shared in the
-    /// same way by those that have little.
+    /// A voice may have as much as it leaves free beyond the reserve. So one alone gets half of that, and several that
+    /// print too much come to equal shares (Choudhury and Hahne, Dynamic Queue Length Thresholds, 1998). Voices that have
+    /// little share the reserve in the same way.
     fn room(&self, voice: Voice) -> usize {
         let (waiting, cut) = self.shares.get(&voice).map_or((0, 0), |share| (share.waiting, share.cut));
         if cut > 0 {
@@ -168,7 +169,8 @@ impl PrintQueue {
 
     fn push(&mut self, voice: Voice, text: &[u8]) {
         self.bytes.extend(text);
-        self.entries.push_back(Entry::Plain { voice, length: text.len() });
+        let lines = memchr_iter(b'\n', text).count() as u64;
+        self.entries.push_back(Entry::Plain { voice, length: text.len(), lines });
         self.count(voice, text.len());
     }
 
@@ -195,7 +197,7 @@ impl PrintQueue {
     /// Writes an entry that has been taken, and gives its room back.
     fn write(&mut self, entry: Entry, text: &mut Vec<u8>) {
         let (voice, length) = match entry {
-            Entry::Plain { voice, length } => {
+            Entry::Plain { voice, length, .. } => {
                 self.pop(length, text);
                 (voice, length)
             }
@@ -230,6 +232,17 @@ impl PrintQueue {
         let start = text.len();
         text.resize(start + length, 0);
         self.bytes.read_exact(&mut text[start..]).expect("the entries' lengths add up to it");
+    }
+}
+
+impl Entry {
+    /// How many lines are lost with it, of those that are not counted as lost already.
+    fn lines(&self) -> u64 {
+        match self {
+            Self::Plain { lines, .. } => *lines,
+            Self::Said { omitted: 0, .. } => 1,
+            Self::Said { .. } | Self::Notice(_) => 0,
+        }
     }
 }
 

@@ -109,7 +109,7 @@ impl Talk {
 }
 
 /// Both ends of a pseudo-terminal. Unlike those of openpty(3), they are not inherited by another test's child.
-fn pseudo_terminal() -> (File, File) {
+pub(crate) fn pseudo_terminal() -> (File, File) {
     let master = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC).expect("a pseudo-terminal");
     grantpt(&master).expect("its other end");
     unlockpt(&master).expect("its other end");

@@ -7,7 +7,7 @@ use nix::sys::termios::{FlowArg, tcflow};
 use nix::unistd::Pid;
 
 use super::support::{BINARY, Client, Folder, Process, Stats, eventually};
-use super::talk::{Places, Talk, Talker, is_nonblocking};
+use super::talk::{Places, Talk, Talker, is_nonblocking, pseudo_terminal};
 
 const CHAT: &str = "chat=tcp://127.0.0.1:0";
 const CHAT_AND_HELLO: &str = "chat=tcp://127.0.0.1:0 hello=tcp://127.0.0.1:0 --delay 1m --drain 1m";
@@ -416,6 +416,27 @@ fn a_server_that_starts_at_a_stopped_terminal_serves_and_ends() {
 }
 
 #[test]
+fn clients_that_do_not_read_do_not_keep_the_operator_from_quitting() {
+    let folder = Folder::new();
+    let place = folder.file("chat");
+    let Some((mut server, _)) = chat(&format!("chat=unix://{} --drain 0s", place.display())) else { return };
+    // What is unsent to them all is far more than to one.
+    let deaf: Vec<Client> = (0..32).map(|_| Client::unix(&place)).collect();
+    server.sees("[32] unix connected");
+    let line = format!("@all {}\n", "x".repeat(4000));
+    while !server.written().contains("does not read") {
+        server.types(&line);
+        server.sees("x\r\n");
+    }
+    for number in 2..=32 {
+        server.sees(&format!("[{number}] does not read"));
+    }
+    server.types("/quit\n");
+    server.ends_well();
+    drop(deaf);
+}
+
+#[test]
 fn ctrl_c_ends_a_ping_at_a_stopped_terminal() {
     let mut server = Talk::serve("ping=tcp://127.0.0.1:0").start();
     let place = server.ready().endpoint("tcp").to_owned();
@@ -558,4 +579,16 @@ fn a_terminal_that_is_not_the_controlling_one_is_typed_at_too() {
     client.hears_end();
     drop(client);
     server.ends_well();
+}
+
+#[test]
+fn a_terminal_that_has_hung_up_before_the_start_stops_no_server() {
+    let folder = Folder::new();
+    let place = folder.file("ping");
+    let (master, terminal) = pseudo_terminal();
+    drop(master);
+    let mut server = Talk::serve(&format!("ping=unix://{}", place.display())).stdout(terminal).start();
+    eventually("it listens", || std::os::unix::net::UnixStream::connect(&place).ok());
+    Client::unix(&place).ask("ping", "pong");
+    server.stops();
 }

@@ -99,6 +99,19 @@ fn mistakes_of_the_operator_are_named() {
 }
 
 #[test]
+fn script_is_said_whole_however_slowly_its_client_reads() {
+    let mut server = Server::new(Chat::new(Framing::Line, Operator::Script));
+    let slow = server.open_with_room(10);
+    server.says(slow, "hello\n");
+    let lines: Vec<String> = ('a'..='d').map(|letter| letter.to_string().repeat(40_000)).collect();
+    for line in &lines {
+        server.line(line);
+    }
+    server.lines_ended();
+    assert!(server.hears_out(slow) == lines.join("\n") + "\n", "some of it is missing");
+}
+
+#[test]
 fn client_that_does_not_read_is_named_and_nothing_is_lost_silently() {
     let mut server = Server::new(Chat::new(Framing::Line, Operator::Person));
     let deaf = server.open_with_room(10);

@@ -113,6 +113,10 @@ impl LineReader {
         self.has_event && !self.has_ended()
     }
 
+    pub(super) fn is_terminal(&self) -> bool {
+        self.is_terminal
+    }
+
     pub(super) fn is_in_background(&self) -> bool {
         self.is_in_background
     }

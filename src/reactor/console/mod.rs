@@ -74,6 +74,11 @@ impl Console {
         self.input.as_ref().filter(|(input, _)| input.is_readable()).map(|(_, service)| *service)
     }
 
+    /// Whether lines are typed at a terminal.
+    pub(super) fn is_typed(&self) -> bool {
+        self.input.as_ref().is_some_and(|(input, _)| input.is_terminal())
+    }
+
     /// Whether a terminal could not be read because it belongs to another job. No event tells when it is ours again.
     pub(super) fn is_in_background(&self) -> bool {
         self.input.as_ref().is_some_and(|(input, _)| input.is_in_background())

@@ -3,7 +3,7 @@
 //! Text is taken from the [`PrintQueue`] only as far as standard output takes it. So a stopped terminal holds up nothing
 //! else, and what it cannot show stays bounded where it waits.
 
-use std::io::{self, IsTerminal};
+use std::io;
 
 use mio::Registry;
 use nix::errno::Errno;
@@ -30,7 +30,6 @@ pub enum WhenFull {
 #[derive(Debug)]
 pub(super) struct Printer {
     place: Place,
-    is_terminal: bool,
     when_full: WhenFull,
     state: State,
     /// What has been taken from the queue; the first `written` bytes are out.
@@ -55,15 +54,7 @@ impl Printer {
         if when_full == WhenFull::Drop {
             place.watch(registry)?;
         }
-        Ok(Self {
-            place,
-            is_terminal: io::stdout().is_terminal(),
-            when_full,
-            state: State::Ready,
-            text: Vec::new(),
-            written: 0,
-            prompt: None,
-        })
+        Ok(Self { place, when_full, state: State::Ready, text: Vec::new(), written: 0, prompt: None })
     }
 
     pub(super) fn set_prompt(&mut self, prompt: &'static str) {
@@ -146,7 +137,7 @@ impl Printer {
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) if self.place.wait_for_room(patience, was_in_vain) => was_in_vain = true,
                 Err(Errno::EAGAIN) => self.state = State::Full,
-                Err(errno) if self.is_goodbye(errno) => self.state = State::Gone,
+                Err(errno) if self.place.is_goodbye(errno) => self.state = State::Gone,
                 Err(errno) => {
                     self.state = State::Gone;
                     return Err(errno.into());
@@ -157,11 +148,6 @@ impl Printer {
             (self.text, self.written) = (Vec::new(), 0);
         }
         Ok(())
-    }
-
-    /// Whether an error says that the reader has gone: of a pipe, a socket or a terminal.
-    fn is_goodbye(&self, errno: Errno) -> bool {
-        matches!(errno, Errno::EPIPE | Errno::ECONNRESET) || self.is_terminal && errno == Errno::EIO
     }
 }
 

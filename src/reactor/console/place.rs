@@ -47,8 +47,7 @@ impl Place {
         if let Some(own) = open_without_waiting(&stdout) {
             return Self::Own(own);
         }
-        let kind = fstat(&stdout).map_or(SFlag::S_IFREG, |stat| SFlag::from_bits_truncate(stat.st_mode));
-        match kind & SFlag::S_IFMT {
+        match kind_of(&stdout) {
             SFlag::S_IFIFO | SFlag::S_IFSOCK => Self::Polled(stdout),
             _ if stdout.is_terminal() => Self::Polled(stdout),
             _ => Self::Plain(stdout),
@@ -100,10 +99,25 @@ impl Place {
         }
     }
 
+    /// Whether a failed write says that the reader has gone: of a pipe, of a socket, or of a terminal that has hung up.
+    pub(super) fn is_goodbye(&self, errno: Errno) -> bool {
+        match errno {
+            Errno::EPIPE | Errno::ECONNRESET => true,
+            // Not so of a file: then it is the disk's error. (Such a terminal does not say any more that it is one.)
+            Errno::EIO => kind_of(self.descriptor()) == SFlag::S_IFCHR,
+            _ => false,
+        }
+    }
+
     fn descriptor(&self) -> BorrowedFd<'_> {
         match self {
             Self::Own(own) => own.as_fd(),
             Self::Plain(stdout) | Self::Polled(stdout) => stdout.as_fd(),
         }
     }
+}
+
+/// What kind of file this is (inode(7)); a regular one where that is unknown.
+fn kind_of(file: impl AsFd) -> SFlag {
+    fstat(file).map_or(SFlag::S_IFREG, |stat| SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT)
 }

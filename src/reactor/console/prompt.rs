@@ -1,7 +1,7 @@
 //! The prompt on a terminal, and how text is printed without harm to what the user types behind it.
 //!
-//! The terminal keeps and edits a line until it is ended (termios(3), canonical mode): until then no program can read it,
-//! nor write it again after its row was overwritten. So a line is printed in a new row that is opened above the prompt's.
+//! The terminal keeps and edits a line until it is ended (termios(3), canonical mode). Until then no program can read it,
+//! nor show it again once its row was overwritten. So text is printed in new rows, which are opened above the prompt's.
 
 use memchr::memchr;
 
