@@ -138,7 +138,9 @@ impl Prober {
 
 impl Service for Prober {
     fn opened(&mut self, peer: Peer, out: &mut Outbox<'_>) {
-        self.target.reached(peer);
+        if !self.target.reached(peer, out) {
+            return;
+        }
         // At the second address of a name the schedule goes on.
         if self.tally.sent == 0 {
             self.due = out.now();
@@ -147,7 +149,7 @@ impl Service for Prober {
     }
 
     fn failed(&mut self, peer: Option<Peer>, error: io::Error, out: &mut Outbox<'_>) {
-        if peer != self.target.peer() {
+        if !self.target.is_at_hand(out) {
             return;
         }
         self.tally.refused += u64::from(peer.is_some());
@@ -170,6 +172,9 @@ impl Service for Prober {
     }
 
     fn closed(&mut self, _: Peer, why: CloseReason, out: &mut Outbox<'_>) {
+        if !self.target.is_at_hand(out) {
+            return;
+        }
         if why != CloseReason::Shutdown {
             self.error = Some(Error::BrokenOff { endpoint: self.target.endpoint().clone(), why });
             out.print(format!("{} closed the connection\n", self.target.endpoint()).as_bytes());
