@@ -131,7 +131,8 @@ impl Outbox<'_> {
     }
 
     /// Whether unsent bytes for the peer at hand are under the bound, 64 KiB. A service asks before it takes a message,
-    /// so that a peer which does not read its answers makes it buffer no more.
+    /// so that a peer which does not read its answers makes it buffer no more. On a connection that the service has
+    /// dialled only this callback's replies count: what waits there are questions.
     pub fn has_room(&self) -> bool {
         self.room() > 0
     }

@@ -1,15 +1,23 @@
-//! `pingpong client`, scripted and interactive, over every transport, and how it ends.
+//! `pingpong client`, scripted and interactive, over every transport.
+//!
+//! - `addresses`: names with several, which are tried in order
+//! - `greeting`: what the server says first
+//! - `ends`: how a conversation ends, and what is said of that
+
+mod addresses;
+mod ends;
+mod greeting;
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::Stdio;
 use std::time::Duration;
 
 use fake::Dice;
 use socket2::{Domain, Socket, Type};
 
-use super::support::{BINARY, Ended, Folder, root, tool};
+use super::support::{BINARY, Ended, Folder};
 use super::talk::{Talk, Talker};
 
 const EVERYWHERE: [&str; 4] = ["tcp", "udp", "unix", "unixgram"];
@@ -34,6 +42,21 @@ fn listener() -> (TcpListener, String) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("tcp://{}", listener.local_addr().unwrap());
     (listener, endpoint)
+}
+
+/// A listener that takes no more connections, and its endpoint: the queue of backlog 0 holds one, and the kernel drops
+/// further SYNs. The connections in the queue live as long as the first value.
+fn unanswering(address: &str) -> ((TcpListener, Vec<TcpStream>), String) {
+    let address: SocketAddr = address.parse().unwrap();
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
+    socket.bind(&address.into()).unwrap();
+    socket.listen(0).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    let mut queue = Vec::new();
+    while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(200)) {
+        queue.push(stream);
+    }
+    ((socket.into(), queue), format!("tcp://{address}"))
 }
 
 #[track_caller]
@@ -96,18 +119,6 @@ fn what_follows_exit_is_not_said() {
         client.types("ping 1\nexit\nping 2\n");
         assert_eq!(client.ends_well(), "pong 1\n", "{endpoint}");
     }
-}
-
-#[test]
-fn waits_for_the_greeting_before_it_speaks() {
-    let folder = Folder::new();
-    let (_raw, raw) = serve(&folder, "hello", "--delay 10ms");
-    let ended = Talk::client(&raw[0], &["--framing", "raw", "--greeting", "Michael", "Tracy", "exit"]).run();
-    assert_eq!((ended.code, &*ended.stdout), (Some(0), "Welcome!\nHello, Michael!\nHello, Tracy!\n"), "{ended:?}");
-    let folder = Folder::new();
-    let (_line, line) = serve(&folder, "hello", "--delay 10ms --framing line");
-    let ended = Talk::client(&line[2], &["--greeting", "Michael", "exit"]).run();
-    assert_eq!((ended.code, &*ended.stdout), (Some(0), "Welcome!\nHello, Michael!\n"), "{ended:?}");
 }
 
 #[test]
@@ -237,17 +248,9 @@ fn the_timeout_is_each_answers_own() {
 
 #[test]
 fn a_connection_that_is_not_answered_exits_4() {
-    // The queue of backlog 0 holds one connection; the kernel drops further SYNs.
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
-    socket.listen(0).unwrap();
-    let address = socket.local_addr().unwrap().as_socket().unwrap();
-    let mut queue = Vec::new();
-    while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(200)) {
-        queue.push(stream);
-    }
-    let ended = Talk::client(&format!("tcp://{address}"), &["--timeout", "100ms", "hi"]).run();
-    fails(&ended, 4, &[&format!("tcp://{address}"), "timed out", "--timeout"]);
+    let (_listener, endpoint) = unanswering("127.0.0.1:0");
+    let ended = Talk::client(&endpoint, &["--timeout", "100ms", "hi"]).run();
+    fails(&ended, 4, &[&endpoint, "timed out", "--timeout"]);
 }
 
 /// Asserts that the client, scripted and interactive, finds no server there and says so at once.
@@ -265,7 +268,7 @@ fn finds_nobody(endpoint: &str, word: &str) {
 fn nobody_there_exits_3() {
     // Bound, so that no other process gets the port, but not listening.
     let silent = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    silent.bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
+    silent.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
     finds_nobody(&format!("tcp://{}", silent.local_addr().unwrap().as_socket().unwrap()), "refused");
     // A datagram socket that is connected elsewhere receives from there alone.
     let deaf = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -285,32 +288,6 @@ fn nobody_at_a_path_exits_3() {
     finds_nobody(&format!("unixgram://{}", path("stale-gram")), "refused");
     finds_nobody(&format!("unix://{}", path("nowhere")), "no such file");
     finds_nobody(&format!("unixgram://{}", path("nowhere")), "no such file");
-}
-
-#[test]
-fn a_conversation_that_breaks_off_exits_1() {
-    let (listener, endpoint) = listener();
-    let accept = |client: &mut Talker| {
-        let (mut server, _) = listener.accept().unwrap();
-        client.may_type("one\n");
-        let mut heard = [0; 100];
-        assert_eq!(server.read(&mut heard).unwrap(), "one\n".len());
-        server
-    };
-    for scripted in [&["one", "two"][..], &[]] {
-        let mut client = Talk::client(&endpoint, scripted).start();
-        let server = accept(&mut client);
-        Socket::from(server).set_linger(Some(Duration::ZERO)).unwrap();
-        fails(&client.ends(), 1, &[&endpoint, "reset"]);
-    }
-    // The server closes before the last message.
-    let mut client = Talk::client(&endpoint, &["one", "two"]).start();
-    drop(accept(&mut client));
-    fails(&client.ends(), 1, &[&endpoint, "closed the connection"]);
-    // The server closes where the last answer would come.
-    let mut client = Talk::client(&endpoint, &["one"]).start();
-    drop(accept(&mut client));
-    assert_eq!(client.ends_well(), "");
 }
 
 #[test]
@@ -412,69 +389,6 @@ fn mistakes_of_usage_exit_2_and_name_the_mistake() {
         (&["client", "localhost", "--no-such-option"], "--no-such-option"),
     ] {
         fails(&Talk::ours(words).run(), 2, &[mistake]);
-    }
-}
-
-/// A client whose host `twins` is ::1 and 127.0.0.1, for this process alone; `None` where that cannot be.
-#[track_caller]
-fn client_of_twins(folder: &Folder, scheme: &str, port: u16, messages: &[&str]) -> Option<Talk> {
-    if !root() || !tool("unshare") {
-        return None;
-    }
-    fs::write(folder.file("hosts"), "::1 twins\n127.0.0.1 twins\n").unwrap();
-    let script = format!("mount --bind {} /etc/hosts && exec \"$0\" \"$@\"", folder.file("hosts").display());
-    let endpoint = format!("{scheme}://twins:{port}");
-    let words = ["--mount", "sh", "-c", &script, BINARY, "client", &endpoint, "--timeout", "1m"];
-    Some(Talk::program("unshare", &[&words[..], messages].concat()))
-}
-
-/// Our servers for TCP and UDP, one at the second address and one at the first, with scheme and port.
-#[track_caller]
-fn at_one_of_twins() -> Vec<(Talker, [(&'static str, u16); 2])> {
-    let at = |address: &str| {
-        let mut server = Talk::serve(&format!("ping=tcp://{address} ping=udp://{address}")).start();
-        let places = server.ready();
-        (server, [("tcp", places.address(0).port()), ("udp", places.address(1).port())])
-    };
-    ["127.0.0.1:0", "[::1]:0"].map(at).into()
-}
-
-#[test]
-fn the_next_address_of_a_name_is_tried_where_the_first_refuses() {
-    let folder = Folder::new();
-    for (_server, places) in at_one_of_twins() {
-        for (scheme, port) in places {
-            let Some(client) = client_of_twins(&folder, scheme, port, &["ping", "ping 2"]) else { return };
-            let ended = client.run();
-            assert_eq!((ended.code, &*ended.stdout), (Some(0), "pong\npong 2\n"), "{scheme}: {ended:?}");
-        }
-        let Some(client) = client_of_twins(&folder, "tcp", places[0].1, &[]) else { return };
-        let mut client = client.start();
-        client.types("ping 3\n");
-        client.sees("pong 3\n");
-        client.ends_input();
-        client.ends_well();
-    }
-    // No server at either address.
-    let deaf = UdpSocket::bind("127.0.0.1:0").unwrap();
-    deaf.connect("127.0.0.1:9").unwrap();
-    let port = deaf.local_addr().unwrap().port();
-    for scheme in ["tcp", "udp"] {
-        let Some(client) = client_of_twins(&folder, scheme, port, &["ping"]) else { return };
-        fails(&client.run(), 3, &["twins", "refused"]);
-    }
-}
-
-#[test]
-fn the_next_address_is_asked_what_was_said_and_no_more_is_waited_for() {
-    let folder = Folder::new();
-    for (_server, places) in at_one_of_twins() {
-        let Some(client) = client_of_twins(&folder, "udp", places[1].1, &[]) else { return };
-        let mut client = client.start();
-        client.types("ping 3\n");
-        client.sees("pong 3\n");
-        client.ends_input();
-        client.ends_well();
     }
 }
 

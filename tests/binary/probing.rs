@@ -1,8 +1,11 @@
 //! `pingpong ping`: what it counts, against servers that behave and servers that do not.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::thread;
+use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
 
 use nix::sys::signal::Signal;
 
@@ -18,6 +21,17 @@ fn ping(endpoint: &str, options: &str) -> Ended {
 fn summary(ended: &Ended) -> &str {
     let found = ended.stdout.lines().find(|line| line.contains(" sent, "));
     found.unwrap_or_else(|| panic!("no summary: {ended:?}"))
+}
+
+/// The endpoint of a listener that takes no more connections: its queue holds one, and the kernel drops further SYNs.
+/// It lives as long as the second value.
+fn unanswering() -> (String, impl Sized) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("loopback");
+    socket.listen(0).expect("it listens");
+    let address = socket.local_addr().expect("bound").as_socket().expect("an IP address");
+    let waiting = TcpStream::connect(address).expect("the queue holds one");
+    (format!("tcp://{address}"), (socket, waiting))
 }
 
 /// A UDP server that answers each question with `answers(sequence)`.
@@ -199,6 +213,91 @@ fn nobody_there_is_3_and_one_line() {
     let ended = ping(&format!("udp://{free}"), "-c 2 -i 1ms -W 100ms");
     assert_eq!(ended.code, Some(3), "{ended:?}");
     assert_eq!(summary(&ended), "2 sent, 0 received, 2 lost (100%), 0 late, 0 wrong, 0 duplicate");
+}
+
+#[test]
+fn interrupt_ends_every_command_while_it_looks_a_name_up() {
+    let Some(namespace) = Namespace::new() else { return };
+    // A name server that does not answer.
+    namespace.configure("resolv.conf", "nameserver 127.0.0.1\n");
+    let names = namespace.within(|| UdpSocket::bind("127.0.0.1:53").expect("nobody else is there"));
+    names.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    let commands = ["ping tcp://slow.example:1", "client tcp://slow.example:1", "client udp://slow.example:1 hi"];
+    let bench = cfg!(feature = "bench").then_some("bench tcp://slow.example:1");
+    for command in commands.into_iter().chain(bench) {
+        let mut looking = namespace.launch(command).spawn();
+        names.recv(&mut [0; 512]).expect("a question");
+        looking.signal(nix::sys::signal::Signal::SIGINT);
+        assert_eq!(looking.exit_code(), None, "{command}: the signal has killed it");
+        // Questions that were asked for the second kind of address.
+        names.set_nonblocking(true).expect("non-blocking");
+        while names.recv(&mut [0; 512]).is_ok() {}
+        names.set_nonblocking(false).expect("blocking");
+    }
+}
+
+#[test]
+fn interrupt_ends_it_at_once_while_it_connects() {
+    let (endpoint, _listener) = unanswering();
+    let mut connecting = Launch::new(&format!("ping {endpoint}")).spawn();
+    connecting.rests();
+    connecting.signal(nix::sys::signal::Signal::SIGINT);
+    let ended = connecting.ends();
+    assert_eq!((ended.code, &*ended.stderr), (Some(1), ""), "no drain is waited for");
+    assert!(summary(&ended).starts_with("0 sent"), "{ended:?}");
+}
+
+#[test]
+fn interrupt_ends_it_when_nobody_reads_what_it_prints() {
+    let server = Server::start("ping=tcp://127.0.0.1:0");
+    let (_reader, writer) = std::io::pipe().expect("a pipe");
+    let arguments = format!("ping {} -i 1ms", server.endpoint("ping", "tcp"));
+    let mut pinging = Launch::new(&arguments).stdout(writer).spawn();
+    pinging.rests();
+    pinging.signal(nix::sys::signal::Signal::SIGINT);
+    assert_eq!(pinging.exit_code(), Some(0), "the pipe is full, and it has had answers");
+}
+
+#[test]
+fn an_address_that_does_not_answer_is_given_up() {
+    let (endpoint, _listener) = unanswering();
+    let ended = ping(&endpoint, "-c 1 -W 50ms");
+    assert_eq!(ended.code, Some(4), "{ended:?}");
+    assert!(ended.stderr.contains(&endpoint) && ended.stderr.contains("--timeout"), "{ended:?}");
+}
+
+#[test]
+fn questions_and_answers_may_be_long() {
+    let server = Server::start("echo=127.0.0.1:0");
+    let ended = ping(server.endpoint("echo", "tcp"), "-c 2 -i 1ms -s 6MiB --echo");
+    assert_eq!(summary(&ended), "2 sent, 2 received, 0 lost (0%), 0 late, 0 wrong, 0 duplicate", "{ended:?}");
+    let ended = ping(server.endpoint("echo", "udp"), "-c 2 -i 1ms -s 65400 --echo");
+    assert_eq!(summary(&ended), "2 sent, 2 received, 0 lost (0%), 0 late, 0 wrong, 0 duplicate", "{ended:?}");
+    let ended = ping(server.endpoint("echo", "udp"), "-c 2 -s 64KiB --echo");
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(ended.stderr.contains("65507"), "{ended:?}");
+}
+
+#[test]
+fn why_the_connection_ended_is_told() {
+    for (reset, told) in [(false, "closed the connection"), (true, "broke off (reset)")] {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
+        let endpoint = format!("tcp://{}", listener.local_addr().expect("bound"));
+        let pinging = Launch::new(&format!("ping {endpoint} -c 5")).spawn();
+        let (stream, _) = listener.accept().expect("it connects");
+        let mut lines = BufReader::new(stream.try_clone().expect("a second handle")).lines();
+        assert_eq!(lines.next().expect("a question").expect("a text"), "ping 1");
+        drop(lines);
+        if reset {
+            Socket::from(stream).set_linger(Some(Duration::ZERO)).expect("no lingering");
+        } else {
+            drop(stream);
+        }
+        let ended = { pinging }.ends();
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(ended.stdout.contains(&endpoint) && ended.stdout.contains(told), "{ended:?}");
+        assert_eq!(summary(&ended), "1 sent, 0 received, 1 lost (100%), 0 late, 0 wrong, 0 duplicate");
+    }
 }
 
 #[test]

@@ -144,6 +144,52 @@ fn end_waits_until_what_was_said_is_out() {
     assert!(!server.is_closed(far), "it still listens");
 }
 
+/// Takes whole lines only, however many bytes wait to be sent.
+#[derive(Default)]
+struct Lines {
+    peer: Option<Peer>,
+    taken: usize,
+}
+
+impl Service for Lines {
+    fn opened(&mut self, peer: Peer, _: &mut Outbox<'_>) {
+        self.peer = Some(peer);
+    }
+
+    fn received(&mut self, _: Peer, input: &mut Input<'_>, _: &mut Outbox<'_>) {
+        while let Some(line) = input.line() {
+            self.taken += line.len();
+        }
+    }
+
+    fn line(&mut self, text: &[u8], out: &mut Outbox<'_>) {
+        match self.peer {
+            Some(peer) => out.send(peer, text),
+            None => out.connect(&far()),
+        }
+    }
+}
+
+#[test]
+fn part_of_an_answer_is_read_on_while_much_waits_to_be_sent() {
+    let mut asker = Server::limited(Lines::default(), |limits| limits.max_message = 1 << 20);
+    asker.line("dial");
+    asker.kernel.borrow_mut().leaves_room(0, 1000);
+    asker.kernel.borrow_mut().answers_the_dial(0);
+    asker.settle();
+    asker.line(vec![b'x'; 1 << 20]);
+    // The far side says half a line, and reads nothing before it has said all of it.
+    asker.says(0, vec![b'y'; 100_000]);
+    asker.settle();
+    assert!(!asker.is_due(), "it does not spin");
+    assert_eq!(asker.kernel.borrow().unread_bytes(0), 0);
+    asker.says(0, vec![b'y'; 100_000]);
+    asker.says(0, "\n");
+    asker.settle();
+    assert_eq!(asker.look(|lines| lines.taken), 200_001);
+    asker.assert_open(0);
+}
+
 #[test]
 fn answers_to_what_was_asked_are_not_judged_as_questions() {
     let mut server = caller();

@@ -1,5 +1,8 @@
 //! [`Probe`]: what `ping` and `bench` ask, and which answer is right.
 
+/// Bytes of the largest number, with the spaces around it and a line end.
+const NUMBER: usize = 20 + 2 + 1;
+
 /// A question and its right answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Probe {
@@ -42,6 +45,14 @@ impl Probe {
         }
         let text = std::str::from_utf8(answer).ok()?;
         text.split_ascii_whitespace().nth(1)?.parse().ok()
+    }
+
+    /// The length of the longest question or answer, their numbers as long as they may be.
+    pub(crate) fn longest(&self) -> usize {
+        match self {
+            Self::Pong(padding) | Self::Echo(padding) => "ping".len() + NUMBER + padding,
+            Self::Fixed { send, expect } => send.len().max(expect.len()),
+        }
     }
 
     /// What a right answer is called where it is reported.

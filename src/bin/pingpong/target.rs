@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::io;
 
-use pingpong::service::{Framing, Outbox, Peer};
+use pingpong::service::{Dial, Framing, Outbox, Peer};
 use pingpong::{Address, Endpoint};
 
 use crate::error::Error;
@@ -18,6 +18,8 @@ pub(crate) struct Target {
     untried: VecDeque<Address>,
     /// The address dialled last.
     address: Option<Address>,
+    /// Addresses dialled so far: the tag of what was dialled last.
+    dialled: u64,
     /// Set while that address is reached.
     peer: Option<Peer>,
 }
@@ -26,7 +28,7 @@ impl Target {
     /// Looks the endpoint's host up. Nothing is dialled yet.
     pub(crate) fn resolve(endpoint: Endpoint) -> Result<Self, Error> {
         let untried = resolve(&endpoint)?.into();
-        Ok(Self { endpoint, untried, address: None, peer: None })
+        Ok(Self { endpoint, untried, address: None, dialled: 0, peer: None })
     }
 
     pub(crate) fn endpoint(&self) -> &Endpoint {
@@ -47,18 +49,32 @@ impl Target {
     pub(crate) fn dial_next(&mut self, out: &mut Outbox<'_>) -> bool {
         let Some(address) = self.untried.pop_front() else { return false };
         self.peer = None;
+        self.dialled += 1;
+        let dial = Dial { tag: self.dialled, ..Dial::from(&address) };
         if self.endpoint.is_datagram() {
-            out.ask(&address);
+            out.ask(dial);
         } else {
-            out.connect(&address);
+            out.connect(dial);
         }
         self.address = Some(address);
         true
     }
 
-    /// The address dialled last is reached.
-    pub(crate) fn reached(&mut self, peer: Peer) {
-        self.peer = Some(peer);
+    /// Whether the peer at hand is the address dialled last. One that took too long may still be reached, or fail, when
+    /// the next is dialled.
+    pub(crate) fn is_at_hand(&self, out: &Outbox<'_>) -> bool {
+        out.tag() == self.dialled
+    }
+
+    /// An address is reached; whether it is the one dialled last. Any other is left.
+    pub(crate) fn reached(&mut self, peer: Peer, out: &mut Outbox<'_>) -> bool {
+        let is_awaited = self.is_at_hand(out);
+        if is_awaited {
+            self.peer = Some(peer);
+        } else {
+            out.close();
+        }
+        is_awaited
     }
 
     /// What to tell the user when no address would do.

@@ -175,7 +175,9 @@ impl<T> Connection<T> {
     }
 
     pub(super) fn recipient(&mut self, id: ConnId) -> Recipient<'_> {
-        Recipient { peer: Some(Peer::Stream(id)), address: &self.peer, tag: &mut self.tag, waiting: length(&self.tx) }
+        // Where we ask, questions that wait must not look like a reason to leave an answer: see `weigh_output`.
+        let waiting = if self.is_dialled { 0 } else { length(&self.tx) };
+        Recipient { peer: Some(Peer::Stream(id)), address: &self.peer, tag: &mut self.tag, waiting }
     }
 }
 

@@ -67,6 +67,15 @@ pub(super) fn texts() -> [Arg; 2] {
     ]
 }
 
+/// The longest message of UDP over IPv4 (udp(7)).
+const LONGEST_DATAGRAM: usize = 65_507;
+
+/// What is wrong with asking there in so many bytes, if anything.
+pub(super) fn too_long(endpoint: &Endpoint, bytes: usize) -> Option<String> {
+    (endpoint.is_datagram() && bytes > LONGEST_DATAGRAM)
+        .then(|| format!("a datagram has no room for {bytes} bytes: {LONGEST_DATAGRAM} is the most"))
+}
+
 /// The value of an argument that is required or has a default.
 pub(super) fn required<T: Clone + Send + Sync + 'static>(options: &ArgMatches, name: &str) -> T {
     options.get_one::<T>(name).cloned().expect("it is required or has a default")

@@ -15,9 +15,6 @@ use super::units::{count_of, duration_of, number_of, size_of};
 use crate::bench::{BenchOptions, Extent, MergeOptions, Output, Sources};
 use crate::probe::Probe;
 
-/// The longest message of UDP over IPv4 (udp(7)).
-const LONGEST_DATAGRAM: usize = 65_507;
-
 pub(super) fn command() -> Command {
     Command::new("bench")
         .about("Loads a server: many connections, every answer checked and timed")
@@ -177,8 +174,8 @@ impl BenchOptions {
         if longest < least {
             return Some(format!("--size {longest} has no room for 'ping': {least} is the least (or try --echo)"));
         }
-        if is_datagram && longest > LONGEST_DATAGRAM {
-            return Some(format!("a datagram has no room for {longest} bytes: {LONGEST_DATAGRAM} is the most"));
+        if let too_long @ Some(_) = arguments::too_long(&self.endpoint, longest) {
+            return too_long;
         }
         if is_datagram && self.churn {
             return Some("--churn is for connections, and datagrams have none: leave it out".to_owned());

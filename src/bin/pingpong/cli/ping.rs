@@ -1,8 +1,9 @@
 //! `pingpong ping`: its arguments and its help.
 
+use clap::error::ErrorKind;
 use clap::{ArgMatches, Command};
 
-use super::arguments::{count, endpoint, flag, option, required, texts, timeout};
+use super::arguments::{count, endpoint, flag, option, required, texts, timeout, too_long};
 use super::units::size_of;
 use crate::ping::PingOptions;
 use crate::probe::Probe;
@@ -34,15 +35,20 @@ Examples:
 Exits with 0 when something was answered, 1 when nothing was, 3 when nobody was there, 5 when an answer was wrong.";
 
 impl PingOptions {
-    pub(super) fn of(options: &ArgMatches) -> Self {
+    /// Fails where a question is too long for its endpoint.
+    pub(super) fn of(options: &ArgMatches) -> Result<Self, clap::Error> {
         let padding = options.get_one("size").copied().unwrap_or(0);
-        Self {
+        let ping = Self {
             endpoint: required(options, "endpoint"),
             count: options.get_one::<u32>("count").copied().map(u64::from),
             interval: required(options, "interval"),
             timeout: required(options, "timeout"),
             quiet: options.get_flag("quiet"),
             probe: Probe::of(options, padding),
+        };
+        match too_long(&ping.endpoint, ping.probe.longest()) {
+            None => Ok(ping),
+            Some(mistake) => Err(clap::Error::raw(ErrorKind::ValueValidation, mistake)),
         }
     }
 }

@@ -81,17 +81,29 @@ impl Conversation {
         self.target.dial_next(out)
     }
 
-    /// The address is reached.
-    pub(super) fn reached(&mut self, peer: Peer) {
-        self.target.reached(peer);
-        self.stop_waiting();
+    /// An address is reached; whether it is the one that was waited for.
+    pub(super) fn reached(&mut self, peer: Peer, out: &mut Outbox<'_>) -> bool {
+        let is_awaited = self.target.reached(peer, out);
+        if is_awaited {
+            self.stop_waiting();
+        }
+        is_awaited
     }
 
-    /// The address cannot be reached, or takes no datagrams: dials the next one, or ends where there is none.
-    pub(super) fn failed(&mut self, peer: Option<Peer>, error: io::Error, out: &mut Outbox<'_>) {
-        if peer != self.target.peer() {
-            return;
+    /// The address at hand cannot be reached, or takes no datagrams.
+    pub(super) fn failed(&mut self, error: io::Error, out: &mut Outbox<'_>) {
+        if self.target.is_at_hand(out) {
+            self.leave_address(error, out);
         }
+    }
+
+    /// Whether what happens concerns the address that was dialled last.
+    pub(super) fn is_at_hand(&self, out: &Outbox<'_>) -> bool {
+        self.target.is_at_hand(out)
+    }
+
+    /// Dials the next address, and says there what was said here; ends where there is none.
+    fn leave_address(&mut self, error: io::Error, out: &mut Outbox<'_>) {
         if self.has_heard() || !self.dial(out) {
             return self.end(Err(self.target.unreachable(error)), out);
         }
@@ -149,7 +161,7 @@ impl Conversation {
             return false;
         }
         if self.target.peer().is_none() {
-            self.failed(None, io::ErrorKind::TimedOut.into(), out);
+            self.leave_address(io::ErrorKind::TimedOut.into(), out);
             return false;
         }
         true

@@ -47,15 +47,17 @@ impl Client for Interactive {
 
 impl Service for Interactive {
     fn opened(&mut self, peer: Peer, out: &mut Outbox<'_>) {
-        self.conversation.reached(peer);
+        if !self.conversation.reached(peer, out) {
+            return;
+        }
         while self.conversation.say_next(out) {}
         if self.has_finished {
             self.finish_sending(out);
         }
     }
 
-    fn failed(&mut self, peer: Option<Peer>, error: io::Error, out: &mut Outbox<'_>) {
-        self.conversation.failed(peer, error, out);
+    fn failed(&mut self, _: Option<Peer>, error: io::Error, out: &mut Outbox<'_>) {
+        self.conversation.failed(error, out);
     }
 
     fn received(&mut self, _: Peer, input: &mut Input<'_>, out: &mut Outbox<'_>) {
@@ -72,7 +74,9 @@ impl Service for Interactive {
     }
 
     fn closed(&mut self, _: Peer, why: CloseReason, out: &mut Outbox<'_>) {
-        self.conversation.closed(why, true, out);
+        if self.conversation.is_at_hand(out) {
+            self.conversation.closed(why, true, out);
+        }
     }
 
     fn expired(&mut self, key: u64, out: &mut Outbox<'_>) {

@@ -41,7 +41,9 @@ impl Client for Scripted {
 
 impl Service for Scripted {
     fn opened(&mut self, peer: Peer, out: &mut Outbox<'_>) {
-        self.conversation.reached(peer);
+        if !self.conversation.reached(peer, out) {
+            return;
+        }
         if self.awaits_greeting {
             self.conversation.wait(out);
         } else {
@@ -49,8 +51,8 @@ impl Service for Scripted {
         }
     }
 
-    fn failed(&mut self, peer: Option<Peer>, error: io::Error, out: &mut Outbox<'_>) {
-        self.conversation.failed(peer, error, out);
+    fn failed(&mut self, _: Option<Peer>, error: io::Error, out: &mut Outbox<'_>) {
+        self.conversation.failed(error, out);
     }
 
     fn received(&mut self, _: Peer, input: &mut Input<'_>, out: &mut Outbox<'_>) {
@@ -68,8 +70,10 @@ impl Service for Scripted {
     }
 
     fn closed(&mut self, _: Peer, why: CloseReason, out: &mut Outbox<'_>) {
-        // The last message may be one that has no answer, as `exit`.
-        self.conversation.closed(why, self.conversation.is_all_said(), out);
+        if self.conversation.is_at_hand(out) {
+            // The last message may be one that has no answer, as `exit`.
+            self.conversation.closed(why, self.conversation.is_all_said(), out);
+        }
     }
 
     fn expired(&mut self, key: u64, out: &mut Outbox<'_>) {

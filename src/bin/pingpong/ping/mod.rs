@@ -34,14 +34,22 @@ pub(crate) struct PingOptions {
     pub(crate) probe: Probe,
 }
 
+/// Bytes of questions that may wait for a server which does not read: more break the connection off.
+const UNSENT: usize = 64 << 20;
+
 /// Asks until it has asked often enough or is interrupted, and reports.
 pub(crate) fn run(options: PingOptions) -> Result<Tally, Error> {
     let mut limits = Limits::default();
-    // Nothing that the server sends after the end is of use.
+    // Nothing that is under way at the end is of use.
     limits.linger = Duration::ZERO;
+    limits.drain = Duration::ZERO;
+    let longest = options.probe.longest();
+    limits.max_message = limits.max_message.max(2 * longest);
+    limits.max_unsent = UNSENT.max(2 * longest);
+    // A name is looked up while Ctrl-C still ends the process.
+    let prober = Rc::new(RefCell::new(Prober::new(options)?));
     let mut reactor = DynReactor::new(limits)?;
     reactor.watch_signals()?;
-    let prober = Rc::new(RefCell::new(Prober::new(options)?));
     let id = reactor.add("ping", Box::new(prober.clone()));
     reactor.open_output(WhenFull::Wait)?;
     reactor.with(id, |_, out| prober.borrow_mut().begin(out));

@@ -19,9 +19,17 @@ use crate::target::{Target, line_end};
 /// The most bytes of an unexpected answer that are shown.
 const SHOWN: usize = 256;
 
-/// The keys of the timers: one sends the next question, the other ends the run.
+/// Questions whose answer may still come, late: older ones are forgotten, and count as lost.
+const PENDING: usize = 1 << 20;
+
+/// How long an address may take to be reached, where `--timeout` is shorter: the kernel repeats a request that was lost
+/// after one second, and again after two (tcp(7)).
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// The keys of the timers: one sends the next question, one ends the run, one gives an address up.
 const SEND: u64 = 0;
 const END: u64 = 1;
+const GIVE_UP: u64 = 2;
 
 #[derive(Debug)]
 pub(super) struct Prober {
@@ -59,7 +67,7 @@ impl Prober {
 
     /// Dials; the first question is sent when the server is reached.
     pub(super) fn begin(&mut self, out: &mut Outbox<'_>) {
-        self.target.dial_next(out);
+        self.dial(out);
     }
 
     /// What has come of the questions; the error, if nothing could be asked because of it.
@@ -79,12 +87,36 @@ impl Prober {
         }
     }
 
+    /// Dials the next address; false where none is left.
+    fn dial(&mut self, out: &mut Outbox<'_>) -> bool {
+        let is_dialled = self.target.dial_next(out);
+        if is_dialled {
+            out.cancel_wake(GIVE_UP);
+            out.wake_at(out.now() + self.timeout.max(CONNECT), GIVE_UP);
+        }
+        is_dialled
+    }
+
+    /// The address dialled last cannot be reached, or refuses datagrams: then the next one may do, or the next datagram.
+    fn leave_address(&mut self, error: io::Error, out: &mut Outbox<'_>) {
+        let is_reached = self.target.peer().is_some();
+        self.tally.refused += u64::from(is_reached);
+        let has_moved_on = self.tally.received == 0 && self.dial(out);
+        if !has_moved_on && !is_reached {
+            self.error = Some(self.target.unreachable(error));
+            out.stop();
+        }
+    }
+
     /// Asks the next question, and sets the timer for the question after it, or for the end after the last.
     fn send(&mut self, out: &mut Outbox<'_>) {
         let Some(peer) = self.target.peer() else { return };
         self.tally.sent += 1;
         let sequence = self.tally.sent;
         self.pending.insert(sequence, out.now());
+        if self.pending.len() > PENDING {
+            self.pending.pop_first();
+        }
         out.send(peer, &self.probe.question(sequence, self.line_end()));
         if self.count == Some(sequence) {
             return out.after(self.timeout, END);
@@ -138,7 +170,10 @@ impl Prober {
 
 impl Service for Prober {
     fn opened(&mut self, peer: Peer, out: &mut Outbox<'_>) {
-        self.target.reached(peer);
+        if !self.target.reached(peer, out) {
+            return;
+        }
+        out.cancel_wake(GIVE_UP);
         // At the second address of a name the schedule goes on.
         if self.tally.sent == 0 {
             self.due = out.now();
@@ -146,18 +181,10 @@ impl Service for Prober {
         }
     }
 
-    fn failed(&mut self, peer: Option<Peer>, error: io::Error, out: &mut Outbox<'_>) {
-        if peer != self.target.peer() {
-            return;
+    fn failed(&mut self, _: Option<Peer>, error: io::Error, out: &mut Outbox<'_>) {
+        if self.target.is_at_hand(out) {
+            self.leave_address(error, out);
         }
-        self.tally.refused += u64::from(peer.is_some());
-        // Where a datagram is refused the next address may do, or else the next datagram.
-        let has_moved_on = self.tally.received == 0 && self.target.dial_next(out);
-        if has_moved_on || peer.is_some() {
-            return;
-        }
-        self.error = Some(self.target.unreachable(error));
-        out.stop();
     }
 
     fn received(&mut self, _: Peer, input: &mut Input<'_>, out: &mut Outbox<'_>) {
@@ -170,18 +197,22 @@ impl Service for Prober {
     }
 
     fn closed(&mut self, _: Peer, why: CloseReason, out: &mut Outbox<'_>) {
+        if !self.target.is_at_hand(out) {
+            return;
+        }
         if why != CloseReason::Shutdown {
-            self.error = Some(Error::BrokenOff { endpoint: self.target.endpoint().clone(), why });
-            out.print(format!("{} closed the connection\n", self.target.endpoint()).as_bytes());
+            let broken_off = Error::BrokenOff { endpoint: self.target.endpoint().clone(), why };
+            out.print(format!("{broken_off}\n").as_bytes());
+            self.error = Some(broken_off);
         }
         out.stop();
     }
 
     fn expired(&mut self, key: u64, out: &mut Outbox<'_>) {
-        if key == SEND {
-            self.send(out);
-        } else {
-            out.stop();
+        match key {
+            SEND => self.send(out),
+            END => out.stop(),
+            _ => self.leave_address(io::ErrorKind::TimedOut.into(), out),
         }
     }
 }
