@@ -159,11 +159,12 @@ impl fmt::Display for CloseReason {
     }
 }
 
-/// Whether an error means that descriptors or kernel memory ran out: EMFILE, ENFILE, ENOBUFS or ENOMEM (accept(2),
-/// socket(2)). The remedy is a limit of this process or machine, not another endpoint.
+/// Whether an error means that descriptors, epoll watches or kernel memory ran out: EMFILE, ENFILE, ENOSPC, ENOBUFS or
+/// ENOMEM (accept(2), socket(2), epoll_ctl(2)). The remedy is a limit of this process or machine, not another endpoint.
 pub fn is_exhaustion(error: &io::Error) -> bool {
-    use nix::errno::Errno::{EMFILE, ENFILE, ENOBUFS, ENOMEM};
-    error.raw_os_error().is_some_and(|code| [EMFILE, ENFILE, ENOBUFS, ENOMEM].iter().any(|errno| *errno as i32 == code))
+    use nix::errno::Errno::{EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOSPC};
+    let limits = [EMFILE, ENFILE, ENOSPC, ENOBUFS, ENOMEM];
+    error.raw_os_error().is_some_and(|code| limits.iter().any(|errno| *errno as i32 == code))
 }
 
 /// Describes an error of the operating system as [`Error`] displays it: beginning in lower case, without the number

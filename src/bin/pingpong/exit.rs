@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn errors_exit_as_the_readme_promises() {
-        use nix::libc::{EADDRINUSE, EADDRNOTAVAIL, ECONNREFUSED, EMFILE, ENOMEM, ETIMEDOUT};
+        use nix::libc::{EADDRINUSE, EADDRNOTAVAIL, ECONNREFUSED, EMFILE, ENOMEM, ENOSPC, ETIMEDOUT};
         let endpoint: pingpong::Endpoint = "tcp://localhost:1".parse().unwrap();
         let connect =
             |number| Error::Connect { endpoint: endpoint.clone(), source: io::Error::from_raw_os_error(number) };
@@ -155,7 +155,7 @@ mod tests {
         assert_code(listen(EADDRINUSE), 3);
         assert_code(connect(ECONNREFUSED), 3);
         assert_code(connect(ETIMEDOUT), 4);
-        for limit in [connect(EADDRNOTAVAIL), connect(ENOMEM), listen(EMFILE).into()] {
+        for limit in [connect(EADDRNOTAVAIL), connect(ENOMEM), listen(EMFILE).into(), listen(ENOSPC).into()] {
             assert_code(limit, 6);
         }
     }
