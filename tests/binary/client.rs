@@ -2,11 +2,13 @@
 //!
 //! - `addresses`: names with several, which are tried in order
 //! - `greeting`: what the server says first
+//! - `pace`: how far it goes ahead of a server that is slow, silent or not there, and how many calls it makes
 //! - `ends`: how a conversation ends, and what is said of that
 
 mod addresses;
 mod ends;
 mod greeting;
+mod pace;
 
 use std::fs::{self, File};
 use std::io::{Read, Write};

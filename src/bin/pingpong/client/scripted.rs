@@ -13,6 +13,7 @@ use super::printer::Printer;
 pub(super) struct Scripted {
     conversation: Conversation,
     printer: Printer,
+    /// The first line, or chunk, is the greeting.
     awaits_greeting: bool,
     /// Bytes of an answer came, but no line end.
     has_partial_answer: bool,
@@ -23,13 +24,29 @@ impl Scripted {
         Self { conversation, printer: Printer::of_stdout(""), awaits_greeting, has_partial_answer: false }
     }
 
-    /// Says the next message and waits for its answer, or ends after the last one.
-    fn say_next(&mut self, out: &mut Outbox<'_>) {
-        if self.conversation.say_next(out) {
-            self.conversation.wait(out);
-        } else {
-            self.conversation.end(Ok(()), out);
+    /// Prints the answers that are complete, and says as many further messages.
+    fn hear_answers(&mut self, input: &mut Input<'_>, out: &mut Outbox<'_>) {
+        let mut answers = 0;
+        // One message has been said and awaits its answer. What comes after the last answer is of no interest.
+        while answers <= self.conversation.unsaid()
+            && let Some(answer) = next_answer(self.conversation.framing(), input)
+        {
+            self.printer.print_message(answer, out);
+            answers += 1;
         }
+        self.has_partial_answer = !input.is_empty();
+        if answers > 0 {
+            self.say(answers, out);
+        }
+    }
+
+    /// Says `count` messages and waits for their answers. Ends if there are fewer.
+    fn say(&mut self, count: usize, out: &mut Outbox<'_>) {
+        if count > self.conversation.unsaid() {
+            return self.conversation.end(Ok(None), out);
+        }
+        self.conversation.say(count, out);
+        self.conversation.wait(out);
     }
 }
 
@@ -47,7 +64,7 @@ impl Service for Scripted {
         if self.awaits_greeting {
             self.conversation.wait(out);
         } else {
-            self.say_next(out);
+            self.say(1, out);
         }
     }
 
@@ -57,22 +74,13 @@ impl Service for Scripted {
 
     fn received(&mut self, _: Peer, input: &mut Input<'_>, out: &mut Outbox<'_>) {
         self.conversation.heard();
-        while !self.conversation.is_over()
-            && let Some(mut answer) = take_answer(self.conversation.framing(), input)
-        {
-            if !answer.ends_with(b"\n") {
-                answer.push(b'\n');
-            }
-            self.printer.print(&answer, out);
-            self.say_next(out);
-        }
-        self.has_partial_answer = !input.is_empty();
+        self.hear_answers(input, out);
     }
 
     fn closed(&mut self, _: Peer, why: CloseReason, out: &mut Outbox<'_>) {
         if self.conversation.is_at_hand(out) {
             // The last message may be one that has no answer, as `exit`.
-            self.conversation.closed(why, self.conversation.is_all_said(), out);
+            self.conversation.closed(why, self.conversation.unsaid() == 0, out);
         }
     }
 
@@ -84,10 +92,10 @@ impl Service for Scripted {
 }
 
 /// The next answer that is complete: a line, or with raw framing a chunk.
-fn take_answer(framing: Framing, input: &mut Input<'_>) -> Option<Vec<u8>> {
+fn next_answer<'i>(framing: Framing, input: &'i mut Input<'_>) -> Option<&'i [u8]> {
     if input.is_empty() {
         return None;
     }
     let answer = if framing == Framing::Line { input.line()? } else { input.take_rest() };
-    Some(answer.to_vec())
+    Some(answer)
 }
