@@ -233,8 +233,8 @@ fn an_answer_that_takes_too_long_exits_4() {
 #[test]
 fn when_bytes_came_without_line_end_it_names_the_other_framing() {
     let folder = Folder::new();
-    let (_server, endpoints) = serve(&folder, "hello", "");
-    let ended = Talk::client(&endpoints[0], &["--timeout", "50ms", "--greeting", "Michael"]).run();
+    let (_server, endpoints) = serve(&folder, "ping", "--framing raw");
+    let ended = Talk::client(&endpoints[0], &["--timeout", "50ms", "hello pdudo"]).run();
     fails(&ended, 4, &[&endpoints[0], "no line end", "--framing raw"]);
     assert_eq!(ended.stdout, "");
 }

@@ -6,7 +6,7 @@ use std::io;
 use std::time::Duration;
 
 use pingpong::service::{Framing, Outbox, Peer};
-use pingpong::{CloseReason, Endpoint};
+use pingpong::{CloseReason, Endpoint, Moment};
 
 use super::ClientOptions;
 use super::unanswered::Unanswered;
@@ -33,6 +33,8 @@ pub(super) struct Conversation {
     said: u64,
     /// Whether something has arrived.
     has_heard: bool,
+    /// Until when an address or an answer is waited for.
+    deadline: Option<Moment>,
     outcome: Option<Result<Option<Remark>, Error>>,
 }
 
@@ -55,6 +57,7 @@ impl Conversation {
             lost: 0,
             said: 0,
             has_heard: false,
+            deadline: None,
             outcome: None,
         })
     }
@@ -75,6 +78,10 @@ impl Conversation {
     /// Whether every datagram that was said has been answered or given up.
     pub(super) fn awaits_nothing(&self) -> bool {
         self.unanswered.is_empty()
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.outcome.is_some()
     }
 
     /// Dials the next address, and waits for it as long as for an answer; false where none is left.
@@ -152,12 +159,23 @@ impl Conversation {
 
     /// Waits for as long as an answer may take.
     pub(super) fn wait(&mut self, out: &mut Outbox<'_>) {
+        self.wait_until(out.now() + self.timeout, out);
+    }
+
+    pub(super) fn wait_until(&mut self, at: Moment, out: &mut Outbox<'_>) {
         out.cancel_wake(DEADLINE);
-        out.wake_at(out.now() + self.timeout, DEADLINE);
+        out.wake_at(at, DEADLINE);
+        self.deadline = Some(at);
     }
 
     pub(super) fn stop_waiting(&mut self, out: &mut Outbox<'_>) {
         out.cancel_wake(DEADLINE);
+        self.deadline = None;
+    }
+
+    /// Until when an address or an answer is waited for.
+    pub(super) fn deadline(&self) -> Option<Moment> {
+        self.deadline
     }
 
     /// Whether an answer is overdue, now that the timer with this key has run out. Where it is the address that was
@@ -166,6 +184,7 @@ impl Conversation {
         if key != DEADLINE {
             return false;
         }
+        self.deadline = None;
         if self.target.peer().is_none() {
             self.leave_address(io::ErrorKind::TimedOut.into(), out);
             return false;
