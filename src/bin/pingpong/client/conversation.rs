@@ -5,11 +5,12 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
+use nix::libc::EMSGSIZE;
 use pingpong::service::{Framing, Outbox, Peer};
 use pingpong::{CloseReason, Endpoint, Moment};
 
-use super::ClientOptions;
 use super::unanswered::Unanswered;
+use super::{ClientOptions, LONGEST_ANSWER};
 use crate::error::Error;
 use crate::target::{Target, line_end};
 
@@ -33,6 +34,8 @@ pub(super) struct Conversation {
     said: u64,
     /// Whether something has arrived.
     has_heard: bool,
+    /// Whether something has been said since something arrived last.
+    has_last_word: bool,
     /// Until when an address or an answer is waited for.
     deadline: Option<Moment>,
     outcome: Option<Result<Option<Remark>, Error>>,
@@ -41,6 +44,8 @@ pub(super) struct Conversation {
 /// What the user is to know of a conversation that went well.
 #[derive(Debug)]
 pub(super) enum Remark {
+    /// The server closed the connection, and we had not finished.
+    Closed { endpoint: Endpoint },
     /// Some datagrams were not answered.
     Lost { endpoint: Endpoint, said: u64, lost: u64 },
 }
@@ -57,6 +62,7 @@ impl Conversation {
             lost: 0,
             said: 0,
             has_heard: false,
+            has_last_word: false,
             deadline: None,
             outcome: None,
         })
@@ -78,6 +84,21 @@ impl Conversation {
     /// Whether every datagram that was said has been answered or given up.
     pub(super) fn awaits_nothing(&self) -> bool {
         self.unanswered.is_empty()
+    }
+
+    /// Whether something has arrived.
+    pub(super) fn has_heard(&self) -> bool {
+        self.has_heard
+    }
+
+    /// Whether something has been said.
+    pub(super) fn has_spoken(&self) -> bool {
+        self.said > 0
+    }
+
+    /// Whether the server had the last word: all is said, and something has arrived since.
+    pub(super) fn is_answered(&self) -> bool {
+        self.has_heard && !self.has_last_word && self.unsaid.is_empty()
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -109,6 +130,10 @@ impl Conversation {
     /// Dials the next address, and says there what was said here; ends where there is none, or where not all could be
     /// said again.
     fn leave_address(&mut self, error: io::Error, out: &mut Outbox<'_>) {
+        if error.raw_os_error() == Some(EMSGSIZE) {
+            let endpoint = self.target.endpoint().clone();
+            return self.end(Err(Error::Send { endpoint, source: error }), out);
+        }
         if self.has_heard || self.lost > 0 || !self.dial(out) {
             return self.end(Err(self.target.unreachable(error)), out);
         }
@@ -121,6 +146,7 @@ impl Conversation {
     /// Something arrived.
     pub(super) fn heard(&mut self) {
         self.has_heard = true;
+        self.has_last_word = false;
         self.unanswered.settle_oldest();
     }
 
@@ -142,6 +168,7 @@ impl Conversation {
             }
             let Some(message) = self.unsaid.pop_front() else { break };
             self.said += 1;
+            self.has_last_word = true;
             if end.is_empty() {
                 out.send(peer, &message);
             } else {
@@ -202,11 +229,20 @@ impl Conversation {
         self.target.is_at_hand(out)
     }
 
-    /// The connection has ended. That the server closed it is a good end if `may_close`.
-    pub(super) fn closed(&mut self, why: CloseReason, may_close: bool, out: &mut Outbox<'_>) {
-        let broken_off = || Error::BrokenOff { endpoint: self.target.endpoint().clone(), why };
-        let outcome = if may_close && why == CloseReason::Peer { Ok(None) } else { Err(broken_off()) };
-        self.end(outcome, out);
+    /// The connection has ended before all was said, or answered.
+    pub(super) fn break_off(&mut self, why: CloseReason, out: &mut Outbox<'_>) {
+        let endpoint = self.target.endpoint().clone();
+        let error = match why {
+            CloseReason::Overflow => Error::LongAnswer { endpoint, most: LONGEST_ANSWER },
+            why => Error::BrokenOff { endpoint, why },
+        };
+        self.end(Err(error), out);
+    }
+
+    /// The server has closed the connection, which is a good end. Where we had not finished the user is told.
+    pub(super) fn end_closed(&mut self, had_finished: bool, out: &mut Outbox<'_>) {
+        let remark = (!had_finished).then(|| Remark::Closed { endpoint: self.target.endpoint().clone() });
+        self.end(Ok(remark), out);
     }
 
     /// Ends a conversation of datagrams, when no more answers are waited for.
@@ -241,6 +277,7 @@ impl Conversation {
 impl fmt::Display for Remark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Closed { endpoint } => write!(f, "{endpoint} closed the connection"),
             Self::Lost { endpoint, said, lost } => {
                 write!(f, "{endpoint} did not answer {lost} of {said} datagrams in time (try a longer --timeout)")
             }

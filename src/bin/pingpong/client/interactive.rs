@@ -7,8 +7,8 @@
 use std::io;
 use std::time::Duration;
 
-use pingpong::CloseReason;
 use pingpong::service::{Input, Outbox, Peer, Service};
+use pingpong::{CloseReason, ConsoleKind};
 
 use super::Client;
 use super::conversation::Conversation;
@@ -21,13 +21,15 @@ const SPEAK: u64 = 1;
 pub(super) struct Interactive {
     conversation: Conversation,
     printer: Printer,
+    /// Where lines come from.
+    console: ConsoleKind,
     /// `exit` was typed, or the input has ended: nothing more will be said.
     has_finished: bool,
 }
 
 impl Interactive {
-    pub(super) fn new(conversation: Conversation) -> Self {
-        Self { conversation, printer: Printer::of_stdout("server: "), has_finished: false }
+    pub(super) fn new(conversation: Conversation, console: ConsoleKind) -> Self {
+        Self { conversation, printer: Printer::of_stdout("server: "), console, has_finished: false }
     }
 
     /// Says what has been typed, as far as it may be said now. More input is read once all of it is said. After the last
@@ -89,8 +91,19 @@ impl Service for Interactive {
     }
 
     fn closed(&mut self, _: Peer, why: CloseReason, out: &mut Outbox<'_>) {
-        if self.conversation.is_at_hand(out) {
-            self.conversation.closed(why, true, out);
+        if !self.conversation.is_at_hand(out) {
+            return;
+        }
+        // A person may leave unanswered; a script that has got no answer at all has failed.
+        let may_close = if self.has_finished {
+            self.console == ConsoleKind::Terminal || self.conversation.has_heard() || !self.conversation.has_spoken()
+        } else {
+            self.conversation.is_answered()
+        };
+        if why == CloseReason::Peer && may_close {
+            self.conversation.end_closed(self.has_finished, out);
+        } else {
+            self.conversation.break_off(why, out);
         }
     }
 

@@ -39,6 +39,9 @@ pub(crate) struct ClientOptions {
     pub(crate) timeout: Duration,
 }
 
+/// The longest answer, without its line end: all of it is kept until that comes. (A chunk is never as long.)
+const LONGEST_ANSWER: usize = 64 << 20;
+
 /// Holds the conversation, and tells how it went.
 pub(crate) fn run(options: ClientOptions) -> Result<(), Error> {
     let awaits_greeting = options.greeting;
@@ -47,7 +50,8 @@ pub(crate) fn run(options: ClientOptions) -> Result<(), Error> {
     let remark = if is_scripted {
         hold(Scripted::new(conversation, awaits_greeting), ConsoleKind::Nobody)?
     } else {
-        hold(Interactive::new(conversation), ConsoleKind::of_stdin())?
+        let console = ConsoleKind::of_stdin();
+        hold(Interactive::new(conversation, console), console)?
     };
     // Not before the console is closed: its prompt may stand where this goes.
     if let Some(remark) = remark {
@@ -63,7 +67,9 @@ trait Client: Service {
 
 /// Runs the client to its end, with standard input as its console where it takes lines.
 fn hold<C: Client + 'static>(client: C, console: ConsoleKind) -> Result<Option<Remark>, Error> {
-    let mut reactor = DynReactor::new(Limits::default())?;
+    let mut limits = Limits::default();
+    limits.max_message = LONGEST_ANSWER;
+    let mut reactor = DynReactor::new(limits)?;
     let client = Rc::new(RefCell::new(client));
     let id = reactor.add("client", Box::new(client.clone()));
     reactor.open_output(WhenFull::Wait)?;

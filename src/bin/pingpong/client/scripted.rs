@@ -133,8 +133,13 @@ impl Service for Scripted {
         if let Greeting::Begun { .. } = self.greeting {
             self.printer.end_line(b"", out);
         }
-        // The last message may be one that has no answer, as `exit`.
-        self.conversation.closed(why, self.conversation.unsaid() == 0, out);
+        // The last message may be one that has no answer, as `exit`. A server that has said nothing at all has failed.
+        let may_close = self.conversation.unsaid() == 0 && self.conversation.has_heard();
+        if why == CloseReason::Peer && may_close {
+            self.conversation.end_closed(true, out);
+        } else {
+            self.conversation.break_off(why, out);
+        }
     }
 
     fn expired(&mut self, key: u64, out: &mut Outbox<'_>) {
