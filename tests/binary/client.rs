@@ -2,11 +2,13 @@
 //!
 //! - `addresses`: names with several, which are tried in order
 //! - `greeting`: what the server says first
+//! - `pace`: how far it goes ahead of a server that is slow, silent or not there, and how many calls it makes
 //! - `ends`: how a conversation ends, and what is said of that
 
 mod addresses;
 mod ends;
 mod greeting;
+mod pace;
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -231,8 +233,8 @@ fn an_answer_that_takes_too_long_exits_4() {
 #[test]
 fn when_bytes_came_without_line_end_it_names_the_other_framing() {
     let folder = Folder::new();
-    let (_server, endpoints) = serve(&folder, "hello", "");
-    let ended = Talk::client(&endpoints[0], &["--timeout", "50ms", "--greeting", "Michael"]).run();
+    let (_server, endpoints) = serve(&folder, "ping", "--framing raw");
+    let ended = Talk::client(&endpoints[0], &["--timeout", "50ms", "hello pdudo"]).run();
     fails(&ended, 4, &[&endpoints[0], "no line end", "--framing raw"]);
     assert_eq!(ended.stdout, "");
 }

@@ -31,6 +31,10 @@ pub(crate) enum Error {
         /// Bytes came, but no end of a line.
         unterminated: bool,
     },
+    /// A message could not be sent (send(2)).
+    Send { endpoint: Endpoint, source: io::Error },
+    /// An answer that was to be a line has more bytes than this, and no line end.
+    LongAnswer { endpoint: Endpoint, most: usize },
     /// The connection ended before the conversation was over.
     BrokenOff { endpoint: Endpoint, why: CloseReason },
     /// This machine, or this process, has too little of something for the load that was asked for.
@@ -124,8 +128,12 @@ impl fmt::Display for Error {
                 };
                 write!(f, "no answer from {endpoint} within {waited:?}{way_out}")
             }
+            Self::Send { endpoint, source } => write!(f, "cannot send to {endpoint}: {}", describe(source)),
             Self::BrokenOff { endpoint, why: CloseReason::Peer } => {
                 write!(f, "{endpoint} closed the connection before it had answered all")
+            }
+            Self::LongAnswer { endpoint, most } => {
+                write!(f, "an answer of {endpoint} is longer than {} MiB (try --framing raw)", most >> 20)
             }
             Self::BrokenOff { endpoint, why } => write!(f, "the connection to {endpoint} broke off ({why})"),
             #[cfg(feature = "bench")]

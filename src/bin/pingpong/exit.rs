@@ -77,7 +77,7 @@ impl From<&Error> for Exit {
                 _ => Self::Unreachable,
             },
             Error::NoAnswer { .. } => Self::TimedOut,
-            Error::BrokenOff { .. } => Self::Failed,
+            Error::Send { .. } | Error::LongAnswer { .. } | Error::BrokenOff { .. } => Self::Failed,
             #[cfg(feature = "bench")]
             Error::Shortage { .. } => Self::LocalLimit,
             #[cfg(feature = "bench")]

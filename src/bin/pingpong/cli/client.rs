@@ -29,11 +29,11 @@ pub(super) fn command() -> Command {
 const HELP: &str = "\
 Examples:
   pingpong client localhost ping
-  pingpong client localhost:9999 --framing raw --greeting Michael exit
+  pingpong client localhost:9999 --greeting Michael exit
   pingpong client localhost:12345      (a chat: type; 'exit' or Ctrl-D leaves)
 
-Exits with 0 when all is answered, 1 when the conversation broke off, 3 when nobody was there, 4 when an answer
-took too long.";
+Exits with 0 when all is answered, 1 when nothing was or the conversation broke off, 3 when nobody was there, 4 when
+an answer took too long.";
 
 impl ClientOptions {
     pub(super) fn of(options: &ArgMatches) -> Self {

@@ -2,13 +2,14 @@
 //!
 //! - `scripted`: with messages. Says one, waits for its answer, prints it, says the next
 //! - `interactive`: without. Says what is typed, and prints what arrives as it arrives
-//! - `conversation`: what both do alike: reach the server, say, wait, note the outcome
+//! - `conversation`: what both do alike: reach the server, say, wait, note the outcome; `unanswered`: its datagrams
 //! - `printer`: how answers look on a terminal and elsewhere
 
 mod conversation;
 mod interactive;
 mod printer;
 mod scripted;
+mod unanswered;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -20,7 +21,7 @@ use pingpong::{ConsoleKind, Endpoint, Limits, WhenFull};
 use crate::DynReactor;
 use crate::error::Error;
 
-use conversation::Conversation;
+use conversation::{Conversation, Remark};
 use interactive::Interactive;
 use scripted::Scripted;
 
@@ -38,16 +39,25 @@ pub(crate) struct ClientOptions {
     pub(crate) timeout: Duration,
 }
 
+/// The longest answer, without its line end: all of it is kept until that comes. (A chunk is never as long.)
+const LONGEST_ANSWER: usize = 64 << 20;
+
 /// Holds the conversation, and tells how it went.
 pub(crate) fn run(options: ClientOptions) -> Result<(), Error> {
     let awaits_greeting = options.greeting;
     let is_scripted = awaits_greeting || !options.messages.is_empty();
     let conversation = Conversation::new(options)?;
-    if is_scripted {
-        hold(Scripted::new(conversation, awaits_greeting), ConsoleKind::Nobody)
+    let remark = if is_scripted {
+        hold(Scripted::new(conversation, awaits_greeting), ConsoleKind::Nobody)?
     } else {
-        hold(Interactive::new(conversation), ConsoleKind::of_stdin())
+        let console = ConsoleKind::of_stdin();
+        hold(Interactive::new(conversation, console), console)?
+    };
+    // Not before the console is closed: its prompt may stand where this goes.
+    if let Some(remark) = remark {
+        crate::complain(&remark);
     }
+    Ok(())
 }
 
 /// Either kind of client.
@@ -56,8 +66,10 @@ trait Client: Service {
 }
 
 /// Runs the client to its end, with standard input as its console where it takes lines.
-fn hold<C: Client + 'static>(client: C, console: ConsoleKind) -> Result<(), Error> {
-    let mut reactor = DynReactor::new(Limits::default())?;
+fn hold<C: Client + 'static>(client: C, console: ConsoleKind) -> Result<Option<Remark>, Error> {
+    let mut limits = Limits::default();
+    limits.max_message = LONGEST_ANSWER;
+    let mut reactor = DynReactor::new(limits)?;
     let client = Rc::new(RefCell::new(client));
     let id = reactor.add("client", Box::new(client.clone()));
     reactor.open_output(WhenFull::Wait)?;

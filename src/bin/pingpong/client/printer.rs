@@ -17,15 +17,23 @@ impl Printer {
         Self { is_terminal: io::stdout().is_terminal(), label }
     }
 
+    /// Prints a part of a stream.
     pub(super) fn print(&self, text: &[u8], out: &mut Outbox<'_>) {
         if !self.is_terminal {
             return out.print(text);
         }
         for line in text.split_inclusive(|byte| *byte == b'\n') {
-            let line = line.strip_suffix(b"\n").unwrap_or(line);
-            let line = line.strip_suffix(b"\r").unwrap_or(line);
-            out.print(format!("{}{}\n", self.label, escaped(line)).as_bytes());
+            self.print_line(line, out);
         }
+    }
+
+    /// Prints a whole message, an empty one too, and ends its line.
+    pub(super) fn print_message(&self, text: &[u8], out: &mut Outbox<'_>) {
+        if self.is_terminal && text.is_empty() {
+            return self.print_line(text, out);
+        }
+        self.print(text, out);
+        self.end_line(text, out);
     }
 
     /// Ends the line of a text printed before, where it did not end it itself. (On a terminal every line is ended.)
@@ -33,5 +41,11 @@ impl Printer {
         if !self.is_terminal && !text.ends_with(b"\n") {
             out.print(b"\n");
         }
+    }
+
+    fn print_line(&self, line: &[u8], out: &mut Outbox<'_>) {
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        out.print(format!("{}{}\n", self.label, escaped(line)).as_bytes());
     }
 }

@@ -1,35 +1,96 @@
 //! [`Scripted`]: says the messages of the command line, each after the answer to the last.
 
 use std::io;
+use std::time::Duration;
 
-use pingpong::CloseReason;
 use pingpong::service::{Framing, Input, Outbox, Peer, Service};
+use pingpong::{CloseReason, Moment};
 
 use super::Client;
 use super::conversation::Conversation;
 use super::printer::Printer;
 
+/// A greeting without a line end is over when nothing more has come for this long.
+const QUIET: Duration = Duration::from_millis(100);
+
 #[derive(Debug)]
 pub(super) struct Scripted {
     conversation: Conversation,
     printer: Printer,
-    awaits_greeting: bool,
+    greeting: Greeting,
     /// Bytes of an answer came, but no line end.
     has_partial_answer: bool,
 }
 
+/// What the server says first, which is waited for where that was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Greeting {
+    Awaited,
+    /// Some of it has come, and no line end. At this moment it is over, even if more still trickles in.
+    Begun {
+        until: Moment,
+    },
+    /// It is printed, or was not asked for.
+    Over,
+}
+
 impl Scripted {
     pub(super) fn new(conversation: Conversation, awaits_greeting: bool) -> Self {
-        Self { conversation, printer: Printer::of_stdout(""), awaits_greeting, has_partial_answer: false }
+        let greeting = if awaits_greeting { Greeting::Awaited } else { Greeting::Over };
+        Self { conversation, printer: Printer::of_stdout(""), greeting, has_partial_answer: false }
     }
 
-    /// Says the next message and waits for its answer, or ends after the last one.
-    fn say_next(&mut self, out: &mut Outbox<'_>) {
-        if self.conversation.say_next(out) {
-            self.conversation.wait(out);
-        } else {
-            self.conversation.end(Ok(()), out);
+    /// Prints what has come of the greeting. With line framing it ends at the first line end, with raw framing with the
+    /// first chunk that ends with one.
+    fn hear_greeting(&mut self, input: &mut Input<'_>, out: &mut Outbox<'_>) {
+        let is_datagram = input.is_datagram();
+        let text = match input.rest().iter().position(|byte| *byte == b'\n') {
+            Some(end) if self.conversation.framing() == Framing::Line => input.take(end + 1),
+            _ => input.take_rest(),
+        };
+        self.printer.print(text, out);
+        if is_datagram || text.ends_with(b"\n") {
+            self.printer.end_line(text, out);
+            return self.end_greeting(out);
         }
+        let quiet = out.now() + QUIET;
+        let until = if let Greeting::Begun { until } = self.greeting {
+            until
+        } else {
+            self.conversation.deadline().unwrap_or(quiet)
+        };
+        self.greeting = Greeting::Begun { until };
+        self.conversation.wait_until(quiet.min(until), out);
+    }
+
+    fn end_greeting(&mut self, out: &mut Outbox<'_>) {
+        self.greeting = Greeting::Over;
+        self.say(1, out);
+    }
+
+    /// Prints the answers that are complete, and says as many further messages.
+    fn hear_answers(&mut self, input: &mut Input<'_>, out: &mut Outbox<'_>) {
+        let mut answers = 0;
+        // One message has been said and awaits its answer. What comes after the last answer is of no interest.
+        while answers <= self.conversation.unsaid()
+            && let Some(answer) = next_answer(self.conversation.framing(), input)
+        {
+            self.printer.print_message(answer, out);
+            answers += 1;
+        }
+        self.has_partial_answer = !input.is_empty();
+        if answers > 0 {
+            self.say(answers, out);
+        }
+    }
+
+    /// Says `count` messages and waits for their answers. Ends if there are fewer.
+    fn say(&mut self, count: usize, out: &mut Outbox<'_>) {
+        if count > self.conversation.unsaid() {
+            return self.conversation.end(Ok(None), out);
+        }
+        self.conversation.say(count, out);
+        self.conversation.wait(out);
     }
 }
 
@@ -44,10 +105,10 @@ impl Service for Scripted {
         if !self.conversation.reached(peer, out) {
             return;
         }
-        if self.awaits_greeting {
-            self.conversation.wait(out);
+        if self.greeting == Greeting::Over {
+            self.say(1, out);
         } else {
-            self.say_next(out);
+            self.conversation.wait(out);
         }
     }
 
@@ -57,37 +118,48 @@ impl Service for Scripted {
 
     fn received(&mut self, _: Peer, input: &mut Input<'_>, out: &mut Outbox<'_>) {
         self.conversation.heard();
-        while !self.conversation.is_over()
-            && let Some(mut answer) = take_answer(self.conversation.framing(), input)
-        {
-            if !answer.ends_with(b"\n") {
-                answer.push(b'\n');
-            }
-            self.printer.print(&answer, out);
-            self.say_next(out);
+        if self.greeting != Greeting::Over {
+            self.hear_greeting(input, out);
         }
-        self.has_partial_answer = !input.is_empty();
+        if self.greeting == Greeting::Over && !self.conversation.is_over() {
+            self.hear_answers(input, out);
+        }
     }
 
     fn closed(&mut self, _: Peer, why: CloseReason, out: &mut Outbox<'_>) {
-        if self.conversation.is_at_hand(out) {
-            // The last message may be one that has no answer, as `exit`.
-            self.conversation.closed(why, self.conversation.is_all_said(), out);
+        if !self.conversation.is_at_hand(out) {
+            return;
+        }
+        if let Greeting::Begun { .. } = self.greeting {
+            self.printer.end_line(b"", out);
+        }
+        // The last message may be one that has no answer, as `exit`. A server that has said nothing at all has failed.
+        let may_close = self.conversation.unsaid() == 0 && self.conversation.has_heard();
+        if why == CloseReason::Peer && may_close {
+            self.conversation.end_closed(true, out);
+        } else {
+            self.conversation.break_off(why, out);
         }
     }
 
     fn expired(&mut self, key: u64, out: &mut Outbox<'_>) {
-        if self.conversation.is_answer_overdue(key, out) {
+        if !self.conversation.is_answer_overdue(key, out) {
+            return;
+        }
+        if let Greeting::Begun { .. } = self.greeting {
+            self.printer.end_line(b"", out);
+            self.end_greeting(out);
+        } else {
             self.conversation.end_unanswered(self.has_partial_answer, out);
         }
     }
 }
 
 /// The next answer that is complete: a line, or with raw framing a chunk.
-fn take_answer(framing: Framing, input: &mut Input<'_>) -> Option<Vec<u8>> {
+fn next_answer<'i>(framing: Framing, input: &'i mut Input<'_>) -> Option<&'i [u8]> {
     if input.is_empty() {
         return None;
     }
     let answer = if framing == Framing::Line { input.line()? } else { input.take_rest() };
-    Some(answer.to_vec())
+    Some(answer)
 }
