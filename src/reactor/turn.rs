@@ -24,8 +24,8 @@ use crate::stats::Stats;
 /// Buffered bytes from which on the console is not read, so that a large file is sent at the pace of its receiver.
 const CONSOLE_AHEAD: usize = 1 << 20;
 
-/// Bytes that a turn prints, or little more: what a client says in one read is shown in one turn, and one that makes
-/// printing expensive holds the others up for a millisecond at most.
+/// Bytes that a turn prints, or little more: enough to show what one read of a client brings, and few enough that
+/// control characters, which are expensive to escape, hold other connections up for a millisecond at most.
 const PRINTED_PER_TURN: usize = 256 << 10;
 
 /// How often to check whether a terminal that belongs to another job is ours again: no event tells.
@@ -42,7 +42,8 @@ pub(super) enum StatsRequest {
 
 impl<S: Service> Reactor<S> {
     /// Runs one turn: waits for events, for `wait` at most (`None`: for ever), and works on them. Returns whether the
-    /// reactor goes on. Fails with [`Error::Loop`] if epoll_wait(2) does.
+    /// reactor goes on. Fails with [`Error::Loop`] if epoll_wait(2) does, and once with [`Error::Output`] if standard
+    /// output cannot be written to; the turns after that print nothing.
     ///
     /// For a program with a loop of its own; others call [`run`](Self::run).
     pub fn turn(&mut self, wait: Option<Duration>) -> Result<Status, Error> {
@@ -191,7 +192,7 @@ impl<S: Service> Reactor<S> {
         self.print()
     }
 
-    /// Prints a turn's share, and shows the prompt below it where lines are wanted.
+    /// Prints a turn's share, then the prompt, if lines are wanted.
     pub(super) fn print_turn(&mut self) -> Result<(), Error> {
         self.print_some(if self.engine.is_stopped() { usize::MAX } else { PRINTED_PER_TURN })?;
         if self.engine.takes_lines() && self.engine.printed().is_empty() {
@@ -201,7 +202,7 @@ impl<S: Service> Reactor<S> {
     }
 
     fn print_some(&mut self, most: usize) -> Result<(), Error> {
-        // Once a signal has asked us to end, a full pipe or a stopped terminal must not keep us.
+        // Once a signal asks the program to end, a full pipe or a stopped terminal must not hold it up.
         let patience = match &self.signals {
             _ if !self.end_signals.is_empty() => Patience::None,
             signals => Patience::Until(signals.as_ref().map(AsFd::as_fd)),

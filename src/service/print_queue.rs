@@ -61,7 +61,7 @@ pub(crate) struct PrintQueue {
 
 #[derive(Debug)]
 enum Entry {
-    /// Text that is printed as it is, of so many lines.
+    /// Text that is printed as it is.
     Plain { voice: Voice, length: usize, lines: u64 },
     /// A label, and the first `said` bytes of a client's message; `omitted` more found no room.
     Said { client: u64, label: usize, said: usize, omitted: usize },
@@ -227,7 +227,7 @@ impl PrintQueue {
         }
     }
 
-    /// Moves so many bytes from the front of all texts.
+    /// Moves `length` bytes from the front of all texts to the end of `text`.
     fn pop(&mut self, length: usize, text: &mut Vec<u8>) {
         let start = text.len();
         text.resize(start + length, 0);

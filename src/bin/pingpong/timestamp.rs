@@ -30,7 +30,7 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// The date so many days after 1970-01-01, in the Gregorian calendar: year, month, day.
+/// Year, month and day in the Gregorian calendar, `days` after 1970-01-01.
 ///
 /// Years are counted from March here, so that the leap day is a year's last one, and in eras of 400 years, after which
 /// the calendar repeats (Hinnant, chrono-Compatible Low-Level Date Algorithms: `civil_from_days`).

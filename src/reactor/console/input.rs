@@ -29,11 +29,11 @@ const LONGEST_LINE: usize = 1 << 20;
 /// What standard input is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConsoleKind {
-    /// A terminal: somebody types.
+    /// A terminal: lines are typed.
     Terminal,
-    /// A pipe, a socket or a file: somebody has written down what to say.
+    /// A pipe, a socket or a file: lines are written down.
     Script,
-    /// `/dev/null`, or closed: there is nobody.
+    /// `/dev/null`, or closed: there are no lines.
     Nobody,
 }
 
@@ -57,21 +57,21 @@ enum Stdin {
     Polled,
     /// It is a file, which is always readable.
     File,
-    /// No more.
+    /// It is not read any more.
     Ended,
 }
 
-/// What one read brought.
+/// The lines that one read brought.
 #[derive(Debug)]
-pub(in crate::reactor) struct Lines {
+pub(in crate::reactor) struct ReadLines {
     /// Complete lines, without their ends.
     pub(in crate::reactor) lines: Vec<Vec<u8>>,
-    /// There will be no more.
+    /// Standard input has ended: there will be no more.
     pub(in crate::reactor) ended: bool,
 }
 
 impl ConsoleKind {
-    /// Looks at standard input.
+    /// What kind standard input is.
     pub fn of_stdin() -> Self {
         let stdin = io::stdin();
         if stdin.is_terminal() {
@@ -108,7 +108,7 @@ impl LineReader {
         self.has_event = true;
     }
 
-    /// Whether a read might bring something.
+    /// Whether a read may find something: an event has come, and standard input has not ended.
     pub(super) fn is_readable(&self) -> bool {
         self.has_event && !self.has_ended()
     }
@@ -126,7 +126,7 @@ impl LineReader {
     }
 
     /// Reads once; `None` where there is nothing to read for now.
-    pub(super) fn read(&mut self, registry: &Registry) -> Option<Lines> {
+    pub(super) fn read(&mut self, registry: &Registry) -> Option<ReadLines> {
         // The kernel stops a background job that reads its terminal (SIGTTIN).
         self.is_in_background = self.is_terminal && !is_in_foreground();
         if self.is_in_background {
@@ -138,13 +138,13 @@ impl LineReader {
         }
         let mut chunk = [0; CHUNK];
         match read(io::stdin(), &mut chunk) {
-            Ok(count @ 1..) => Some(Lines { lines: self.cut(&chunk[..count]), ended: false }),
+            Ok(count @ 1..) => Some(ReadLines { lines: self.cut(&chunk[..count]), ended: false }),
             Err(Errno::EINTR) => None,
-            Ok(0) | Err(_) => Some(Lines { lines: self.end(registry), ended: true }),
+            Ok(0) | Err(_) => Some(ReadLines { lines: self.end(registry), ended: true }),
         }
     }
 
-    /// Cuts what came into lines, and keeps the beginning of the next one.
+    /// Cuts bytes into lines; keeps the beginning of a line for the next call.
     fn cut(&mut self, mut bytes: &[u8]) -> Vec<Vec<u8>> {
         let mut lines = Vec::new();
         while let Some(end) = memchr(b'\n', bytes) {
@@ -184,7 +184,7 @@ fn has_input() -> bool {
 }
 
 /// Whether this process belongs to the terminal's foreground job. Where tcgetpgrp(3) fails, standard input is not our
-/// controlling terminal, or has gone, and a read stops nobody.
+/// controlling terminal, or has gone, and a read does not stop us.
 fn is_in_foreground() -> bool {
     tcgetpgrp(io::stdin()).map_or(true, |foreground| foreground == getpgrp())
 }

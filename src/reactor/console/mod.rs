@@ -3,8 +3,8 @@
 //! - `input`: reads lines
 //! - `output`: prints; `place`: writes without waiting; `prompt`: what stands below on a terminal
 //!
-//! The reactor opens either, gives the lines to one service and has printed what services print. Nothing here knows
-//! what a line means, nor who prints.
+//! The reactor opens either one, gives the lines to a service, and hands over the queue of what services print. Nothing
+//! here knows what a line means.
 
 mod input;
 mod output;
@@ -18,7 +18,7 @@ use mio::Registry;
 use crate::service::{PrintQueue, ServiceId};
 
 pub use input::ConsoleKind;
-use input::{LineReader, Lines};
+use input::{LineReader, ReadLines};
 use output::Printer;
 pub use output::WhenFull;
 pub(super) use place::Patience;
@@ -85,7 +85,7 @@ impl Console {
     }
 
     /// Reads once; `None` where there is nothing to read for now.
-    pub(super) fn read(&mut self, registry: &Registry) -> Option<Lines> {
+    pub(super) fn read(&mut self, registry: &Registry) -> Option<ReadLines> {
         let (input, _) = self.input.as_mut()?;
         let read = input.read(registry)?;
         if let Some(output) = &mut self.output
@@ -108,7 +108,7 @@ impl Console {
         }
     }
 
-    /// Shows the prompt, where somebody may type.
+    /// Shows the prompt, if there is one, until standard input has ended.
     pub(super) fn show_prompt(&mut self) -> io::Result<()> {
         match (&self.input, &mut self.output) {
             (Some((input, _)), Some(output)) if !input.has_ended() => output.show_prompt(),

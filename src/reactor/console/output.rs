@@ -156,7 +156,7 @@ impl Drop for Printer {
     fn drop(&mut self) {
         if self.prompt.as_ref().is_some_and(Prompt::is_shown) {
             self.text.push(b'\n');
-            // There is nobody left to tell.
+            // The program ends: an error would be told too late.
             let _ = self.flush(Patience::None);
         }
     }

@@ -23,7 +23,7 @@ const TRY_AGAIN: u8 = 10;
 /// Where output goes.
 #[derive(Debug)]
 pub(super) enum Place {
-    /// Standard output by plain writes: a file makes nobody wait.
+    /// Standard output by plain writes: a write to a file does not wait for a reader.
     Plain(Stdout),
     /// Standard output. poll(2) is asked before each write.
     Polled(Stdout),

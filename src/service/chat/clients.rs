@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::service::{Peer, Terminator};
 
-/// Those who are here, by number.
+/// The clients that are here, by number.
 #[derive(Debug, Default)]
 pub(super) struct Clients {
     /// A connection's tag is its client's number.
@@ -52,7 +52,7 @@ impl Clients {
         }
     }
 
-    /// A client has said something that ends so.
+    /// Notes a message of a client, and the terminator that it had.
     pub(super) fn note_message(&mut self, number: u64, terminator: Terminator) {
         let Some(client) = self.clients.get_mut(&number) else { return };
         self.said += 1;
@@ -67,7 +67,7 @@ impl Clients {
         self.spoken.insert(self.said, number);
     }
 
-    /// All its messages so far are answered.
+    /// Notes that all messages of a client so far are answered.
     pub(super) fn note_answer(&mut self, number: u64) {
         if let Some(message) = self.clients.get_mut(&number).and_then(|client| client.unanswered.take()) {
             self.unanswered.remove(&message);
@@ -80,7 +80,7 @@ impl Clients {
         oldest.or_else(|| self.spoken.last_key_value()).map(|(_, number)| *number)
     }
 
-    /// Whether one of those who are here has spoken.
+    /// Whether a client that is here has spoken.
     pub(super) fn has_spoken(&self) -> bool {
         !self.spoken.is_empty()
     }

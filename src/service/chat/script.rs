@@ -1,11 +1,11 @@
-//! The lines of a script that wait until a client has spoken: few enough to keep, in number and in bytes.
+//! The lines of a script that wait until a client has spoken, bounded in number and in bytes.
 
 use std::collections::VecDeque;
 
-/// Lines that are kept. One that comes on top is kept as well: what has been read must not be lost.
+/// Lines from which on the script is full. Those that still come are kept too: what has been read must not be lost.
 const MAX_LINES: usize = 1024;
 
-/// Bytes of all lines that are kept, likewise.
+/// Bytes of all its lines from which on it is full, likewise.
 const MAX_BYTES: usize = 64 << 10;
 
 #[derive(Debug, Default)]
@@ -27,7 +27,7 @@ impl Script {
         Some(line)
     }
 
-    /// There are no more lines than those that wait.
+    /// Notes that no line will follow those that wait.
     pub(super) fn end(&mut self) {
         self.has_ended = true;
     }
@@ -37,7 +37,7 @@ impl Script {
         self.has_ended && self.lines.is_empty()
     }
 
-    /// Whether enough lines wait.
+    /// Whether no more lines should be read for now.
     pub(super) fn is_full(&self) -> bool {
         self.lines.len() >= MAX_LINES || self.bytes >= MAX_BYTES
     }
