@@ -9,12 +9,12 @@ use nix::sys::signal::Signal;
 use super::support::{BINARY, Client, DatagramClient, Folder, Stats, eventually};
 use super::talk::{Places, Talk, Talker};
 
-const CHAT: &str = "chat=tcp://127.0.0.1:0";
-const CHAT_AND_ECHO: &str = "chat=tcp://127.0.0.1:0 echo=tcp://127.0.0.1:0 echo=udp://127.0.0.1:0";
+pub(super) const CHAT: &str = "chat=tcp://127.0.0.1:0";
+pub(super) const CHAT_AND_ECHO: &str = "chat=tcp://127.0.0.1:0 echo=tcp://127.0.0.1:0 echo=udp://127.0.0.1:0";
 
 /// A chat whose operator is a pipe that the test writes to.
 #[track_caller]
-fn chat(arguments: &str) -> (Talker, Places) {
+pub(super) fn chat(arguments: &str) -> (Talker, Places) {
     let mut server = Talk::serve(arguments).start();
     let places = server.ready();
     (server, places)
@@ -22,7 +22,7 @@ fn chat(arguments: &str) -> (Talker, Places) {
 
 /// A new client, which the operator sees as this number.
 #[track_caller]
-fn join(server: &mut Talker, places: &Places, number: usize) -> Client {
+pub(super) fn join(server: &mut Talker, places: &Places, number: usize) -> Client {
     let client = Client::tcp(places.tcp());
     server.sees(&format!("[{number}] {} connected\n", client.name()));
     client
@@ -409,62 +409,6 @@ fn a_signal_ends_it_and_a_second_one_at_once() {
     server.sees("[1] disconnected\n");
     server.signal(Signal::SIGINT);
     assert_eq!(server.ends().code, Some(130));
-}
-
-#[test]
-fn output_that_nobody_reads_holds_nothing_up_and_is_counted() {
-    let (mut server, places) = chat(CHAT_AND_ECHO);
-    let mut client = join(&mut server, &places, 1);
-    // Far more than the pipe and the queue hold.
-    let line = format!("{}\n", "x".repeat(1000));
-    (0..1000).for_each(|_| client.say(&line));
-    client.finish();
-    client.hears_end();
-    Client::tcp(places.address(1)).ask("still here", "still here");
-    let log = server.stops();
-    let stats = log.iter().find_map(|line| Stats::parse(line)).expect("counters at the end");
-    assert!(stats["console_lost"] > 0, "{stats:?}");
-}
-
-#[test]
-fn clients_that_flood_leave_the_lines_of_others_alone() {
-    let (mut server, places) = chat(CHAT);
-    let mut clients: Vec<Client> = (1..=11).map(|number| join(&mut server, &places, number)).collect();
-    let mut speaker = clients.pop().unwrap();
-    // Each byte of it takes five on the console.
-    let flood = format!("{}\n", "\x01".repeat(60_000));
-    for number in 0..200 {
-        clients[number % 10].say(&flood);
-        speaker.say(format!("line {number}\n"));
-    }
-    for client in clients.iter_mut().chain([&mut speaker]) {
-        client.finish();
-        client.hears_end();
-    }
-    assert!(server.memory() < 64 << 20, "{} bytes", server.memory());
-    // Only now is the console read.
-    let mut seen = String::new();
-    for number in 0..200 {
-        seen += &server.sees(&format!("[11] client: line {number}\n"));
-    }
-    server.sees("[11] disconnected\n");
-    let reported = seen.lines().filter(|line| line.starts_with("(… ") && line.ends_with(" not shown)")).count();
-    assert!(reported > 0, "{}", seen.len());
-    server.signal(Signal::SIGTERM);
-    server.ends_well();
-    let lost = server.says_error("console_lost=");
-    assert!(Stats::parse(&lost).unwrap()["console_lost"] > 100, "{lost}");
-}
-
-#[test]
-fn output_that_nobody_will_ever_read_ends_nothing() {
-    let (mut server, places) = chat(CHAT_AND_ECHO);
-    server.closes_output();
-    let mut client = Client::tcp(places.tcp());
-    (0..10).for_each(|_| client.say("hi\n"));
-    server.types("hello\n");
-    client.hears("hello\n");
-    Client::tcp(places.address(1)).ask("still here", "still here");
 }
 
 #[test]

@@ -1,7 +1,7 @@
-//! Logs: what each level says, and that standard error and output can be in any state without harm.
+//! Logs: what each level says, and that standard error can be in any state without harm.
 
 use std::fs::{self, File};
-use std::io::{Read, Write, pipe};
+use std::io::pipe;
 use std::thread;
 
 use nix::sys::signal::Signal;
@@ -225,69 +225,5 @@ fn a_log_whose_reader_has_gone_does_no_harm() {
         drop((client, hello));
         server.signal(Signal::SIGTERM);
         assert_eq!(server.exit_code(), Some(0));
-    }
-}
-
-#[test]
-fn an_output_that_takes_nothing_does_no_harm() {
-    let folder = Folder::new();
-    let (reader, dead) = pipe().unwrap();
-    drop(reader);
-    let (_unread, mut full) = narrow_pipe();
-    full.write_all(&[b'x'; 4096]).unwrap();
-    let places = ["closed", "dead", "full"].map(|name| folder.file(name));
-    let arguments = |number: usize| format!("serve ping=unix://{}", places[number].display());
-    let launches = [
-        Launch::shell("exec \"$0\" \"$@\" >&-", &arguments(0)),
-        Launch::new(&arguments(1)).stdout(dead),
-        Launch::new(&arguments(2)).stdout(full),
-    ];
-    for (launch, place) in launches.into_iter().zip(&places) {
-        let mut server = launch.spawn();
-        // It cannot print that it is ready. Once a connect to its file succeeds, it listens.
-        eventually("it listens", || std::os::unix::net::UnixStream::connect(place).ok());
-        Client::unix(place).ask("ping", "pong");
-        server.stop();
-    }
-}
-
-#[test]
-fn an_output_that_is_full_has_every_line_once_it_is_read() {
-    let (mut reader, mut writer) = narrow_pipe();
-    writer.write_all(&[b'x'; 4096]).unwrap();
-    // More lines than the pipe takes at once.
-    let mut server = Launch::new(&format!("serve {}", "ping=tcp://127.0.0.1:0 ".repeat(200))).stdout(writer).spawn();
-    server.rests();
-    let mut text = String::new();
-    let mut page = [0; 4096];
-    while !text.ends_with("ready\n") {
-        let count = reader.read(&mut page).unwrap();
-        text += std::str::from_utf8(&page[..count]).unwrap();
-    }
-    let lines: Vec<&str> = text.trim_start_matches('x').lines().collect();
-    assert_eq!(lines.len(), 201);
-    assert!(lines[..200].iter().all(|line| line.starts_with("listening ping tcp://127.0.0.1:")), "{lines:#?}");
-    server.stop();
-}
-
-#[test]
-fn help_whose_reader_has_gone_is_no_error() {
-    let (reader, writer) = pipe().unwrap();
-    drop(reader);
-    let mut command = Launch::new("--help").stdout(writer).spawn();
-    assert_eq!(command.exit_code(), Some(0));
-    assert_eq!(command.stderr_all(), Vec::<String>::new());
-}
-
-#[test]
-fn an_output_that_cannot_be_written_to_is_an_error() {
-    let server = Server::start("ping=tcp://127.0.0.1:0");
-    let place = server.endpoint("ping", "tcp");
-    let (ping, client) = (format!("ping {place} -c 3"), format!("client {place} hello"));
-    for arguments in ["--help", "serve --help", "--version", "serve ping=tcp://127.0.0.1:0", &ping, &client] {
-        let full = File::options().write(true).open("/dev/full").unwrap();
-        let mut command = Launch::new(arguments).stdout(full).spawn();
-        assert_eq!(command.exit_code(), Some(1), "{arguments}");
-        assert_eq!(command.stderr_all(), ["pingpong: cannot write to standard output: no space left on device"]);
     }
 }

@@ -21,6 +21,7 @@ mod fourways;
 mod limits;
 mod logs;
 mod memory;
+mod outputs;
 mod probing;
 #[cfg(feature = "bench")]
 mod readme;

@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
-use nix::sys::signal::Signal;
-
-use super::support::{Ended, Launch, Namespace, PATIENCE, Server, eventually, narrow_pipe};
+use super::support::{Ended, Launch, Namespace, PATIENCE, Server, eventually};
 
 #[track_caller]
 fn ping(endpoint: &str, options: &str) -> Ended {
@@ -312,15 +310,4 @@ fn interrupt_ends_with_the_summary() {
     assert_eq!(pinging.exit_code(), Some(0));
     says(&pinging, " sent, ");
     says(&pinging, "rtt min/avg/max/mdev");
-}
-
-#[test]
-fn a_full_pipe_as_output_makes_it_wait_until_a_signal_comes() {
-    let server = Server::start("ping=tcp://127.0.0.1:0");
-    let (_unread, writer) = narrow_pipe();
-    let mut child = Launch::new(&format!("ping {} -i 1ms", server.endpoint("ping", "tcp"))).stdout(writer).spawn();
-    // It stops asking: no output is lost.
-    child.rests();
-    child.signal(Signal::SIGINT);
-    assert_eq!(child.exit_code(), Some(0));
 }

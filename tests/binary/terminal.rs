@@ -1,21 +1,20 @@
-//! On a terminal: prompts, Ctrl-C, Ctrl-D, Ctrl-S, what a client's bytes may do to it, and the state it is left in.
+//! On a terminal: prompts, Ctrl-C, Ctrl-D, what a client's bytes may do to it, and the state it is left in.
 
 use std::fs;
 
 use nix::sys::signal::Signal;
-use nix::sys::termios::{FlowArg, tcflow};
 use nix::unistd::Pid;
 
-use super::support::{BINARY, Client, Folder, Process, Stats, eventually};
-use super::talk::{Places, Talk, Talker, is_nonblocking, pseudo_terminal};
+use super::support::{BINARY, Client, Folder, Process, eventually};
+use super::talk::{Places, Talk, Talker, is_nonblocking};
 
 const CHAT: &str = "chat=tcp://127.0.0.1:0";
 const CHAT_AND_HELLO: &str = "chat=tcp://127.0.0.1:0 hello=tcp://127.0.0.1:0 --delay 1m --drain 1m";
 
-const CTRL_C: &[u8] = b"\x03";
+pub(super) const CTRL_C: &[u8] = b"\x03";
 const CTRL_D: &[u8] = b"\x04";
-const CTRL_Q: &[u8] = b"\x11";
-const CTRL_S: &[u8] = b"\x13";
+pub(super) const CTRL_Q: &[u8] = b"\x11";
+pub(super) const CTRL_S: &[u8] = b"\x13";
 
 /// The rows of a terminal after these bytes. (It knows only as much of ECMA-48 and of the VT102 as we use, and is as wide
 /// and as high as need be.)
@@ -71,7 +70,7 @@ fn shows(talker: &mut Talker, rows: &[&str]) {
 }
 
 #[track_caller]
-fn chat(arguments: &str) -> Option<(Talker, Places)> {
+pub(super) fn chat(arguments: &str) -> Option<(Talker, Places)> {
     let mut server = Talk::serve(arguments).on_terminal(false)?;
     let places = server.ready();
     Some((server, places))
@@ -354,126 +353,6 @@ fn strangers_cannot_steer_the_terminal() {
     client.ends_well();
 }
 
-/// More lines than a terminal and our queue hold.
-#[track_caller]
-fn flood(client: &mut Client) {
-    let line = format!("{}\n", "x".repeat(999));
-    (0..1000).for_each(|_| client.say(&line));
-}
-
-#[test]
-fn a_stopped_terminal_freezes_nothing() {
-    for stop in [true, false] {
-        let Some((mut server, places)) = chat("chat=tcp://127.0.0.1:0 echo=tcp://127.0.0.1:0") else { return };
-        server.sees("server: ");
-        if stop {
-            // The same as Ctrl-S, without a key.
-            tcflow(server.terminal(), FlowArg::TCOOFF).unwrap();
-        } else {
-            server.types(CTRL_S);
-        }
-        let mut client = Client::tcp(places.tcp());
-        let mut echo = Client::tcp(places.address(1));
-        for _ in 0..3 {
-            flood(&mut client);
-            echo.ask("still here", "still here");
-        }
-        client.finish();
-        client.hears_end();
-        drop((client, echo));
-        assert!(!server.written().contains("client"), "it is stopped");
-        if stop {
-            tcflow(server.terminal(), FlowArg::TCOON).unwrap();
-        } else {
-            server.types(CTRL_Q);
-        }
-        // The lines that waited are written.
-        server.sees("[1] client: xxx");
-        let stats = stats_at_end(&mut server);
-        assert!(stats["console_lost"] > 0, "{stats:?}");
-    }
-}
-
-#[test]
-fn a_server_that_starts_at_a_stopped_terminal_serves_and_ends() {
-    let folder = Folder::new();
-    let place = folder.file("ping");
-    // The shell waits for a line, so that the terminal is stopped before the server prints.
-    let endpoint = format!("ping=unix://{}", place.display());
-    let words = ["-c", "read line; exec \"$0\" \"$@\"", BINARY, "serve", &endpoint];
-    let Some(mut server) = Talk::program("sh", &words).on_terminal(false) else { return };
-    tcflow(server.terminal(), FlowArg::TCOOFF).unwrap();
-    server.types("\n");
-    eventually("it listens", || std::os::unix::net::UnixStream::connect(&place).ok());
-    Client::unix(&place).ask("ping", "pong");
-    assert!(!server.written().contains("ready"));
-    tcflow(server.terminal(), FlowArg::TCOON).unwrap();
-    server.sees(&format!("listening {}\r\nready\r\n", endpoint.replace('=', " ")));
-
-    tcflow(server.terminal(), FlowArg::TCOOFF).unwrap();
-    server.signal(Signal::SIGTERM);
-    assert_eq!(server.status().code(), Some(0));
-}
-
-#[test]
-fn clients_that_do_not_read_do_not_keep_the_operator_from_quitting() {
-    let folder = Folder::new();
-    let place = folder.file("chat");
-    let Some((mut server, _)) = chat(&format!("chat=unix://{} --drain 0s", place.display())) else { return };
-    // What is unsent to them all is far more than to one.
-    let deaf: Vec<Client> = (0..32).map(|_| Client::unix(&place)).collect();
-    server.sees("[32] unix connected");
-    let line = format!("@all {}\n", "x".repeat(4000));
-    while !server.written().contains("does not read") {
-        server.types(&line);
-        server.sees("x\r\n");
-    }
-    for number in 2..=32 {
-        server.sees(&format!("[{number}] does not read"));
-    }
-    server.types("/quit\n");
-    server.ends_well();
-    drop(deaf);
-}
-
-#[test]
-fn ctrl_c_ends_a_ping_at_a_stopped_terminal() {
-    let mut server = Talk::serve("ping=tcp://127.0.0.1:0").start();
-    let place = server.ready().endpoint("tcp").to_owned();
-    let Some(mut ping) = Talk::ours(&["ping", &place, "-i", "1ms"]).on_terminal(false) else { return };
-    ping.sees("seq=3 ");
-    tcflow(ping.terminal(), FlowArg::TCOOFF).unwrap();
-    // It asks no more: no output is lost.
-    ping.rests();
-    ping.types(CTRL_C);
-    assert_eq!(ping.status().code(), Some(0));
-}
-
-#[test]
-fn a_terminal_that_nobody_reads_freezes_nothing() {
-    let arguments = "chat=tcp://127.0.0.1:0 echo=tcp://127.0.0.1:0 -vv";
-    for with_errors in [false, true] {
-        let Some(mut server) = Talk::serve(arguments).on_terminal(with_errors) else { return };
-        let places = server.ready();
-        let mut client = Client::tcp(places.tcp());
-        let mut echo = Client::tcp(places.address(1));
-        // Lines of many lengths, so that some line just fits the last byte of room.
-        for length in 1..400 {
-            client.say(format!("{}\n", "x".repeat(length)));
-            echo.ask("y".repeat(length), "y".repeat(length));
-        }
-        flood(&mut client);
-        echo.ask("still here", "still here");
-    }
-}
-
-#[track_caller]
-fn stats_at_end(server: &mut Talker) -> Stats {
-    server.signal(Signal::SIGTERM);
-    let ended = server.ends();
-    ended.stderr.lines().find_map(Stats::parse).expect("counters at the end")
-}
-
 #[test]
 fn the_terminal_is_left_as_it_was() {
     let Some((mut server, places)) = chat(CHAT) else { return };
@@ -579,16 +458,4 @@ fn a_terminal_that_is_not_the_controlling_one_is_typed_at_too() {
     client.hears_end();
     drop(client);
     server.ends_well();
-}
-
-#[test]
-fn a_terminal_that_has_hung_up_before_the_start_stops_no_server() {
-    let folder = Folder::new();
-    let place = folder.file("ping");
-    let (master, terminal) = pseudo_terminal();
-    drop(master);
-    let mut server = Talk::serve(&format!("ping=unix://{}", place.display())).stdout(terminal).start();
-    eventually("it listens", || std::os::unix::net::UnixStream::connect(&place).ok());
-    Client::unix(&place).ask("ping", "pong");
-    server.stops();
 }
