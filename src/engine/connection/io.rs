@@ -37,38 +37,8 @@ impl<T> Connection<T> {
         Ok(count)
     }
 
-    /// The same in a drain: reads only what [`drain`](Self::drain) has allowed.
-    #[cold]
-    fn fill_rest<N: Net<Stream = T>>(
-        &mut self,
-        net: &mut N,
-        pool: &mut Pool,
-        scratch: &mut [u8],
-        turn: &mut Turn,
-    ) -> Result<usize, CloseReason> {
-        let most = scratch.len().min(self.allowance as usize);
-        let count = self.read(net, &mut scratch[..most], turn)?;
-        if self.rx.is_some() {
-            pool.append(&mut self.rx, &scratch[..count]);
-        }
-        self.use_up(count);
-        if self.allowance == 0 || !self.edge.readable {
-            self.continue_drain(net);
-        }
-        Ok(count)
-    }
-
-    /// Looks at what stands behind the input read so far: the end of the stream, more of what may be read, or nothing.
-    fn continue_drain<N: Net<Stream = T>>(&mut self, net: &mut N) {
-        match self.arrived(net) {
-            None => self.receiving = Receiving::Ended,
-            Some(arrived) if arrived > 0 && self.allowance > 0 => self.edge.assume_readable(),
-            Some(_) => self.stop_receiving(),
-        }
-    }
-
     /// Reduces the allowance.
-    fn use_up(&mut self, count: usize) {
+    pub(super) fn use_up(&mut self, count: usize) {
         self.allowance = self.allowance.saturating_sub(u32::try_from(count).unwrap_or(u32::MAX));
     }
 
@@ -98,7 +68,7 @@ impl<T> Connection<T> {
         self.allowance == 0 || self.receiving == Receiving::Ended
     }
 
-    fn read<N: Net<Stream = T>>(
+    pub(super) fn read<N: Net<Stream = T>>(
         &mut self,
         net: &mut N,
         scratch: &mut [u8],

@@ -4,9 +4,11 @@
 //! about the loop; `step` calls it and acts on what it says.
 //!
 //! - `state`: the states, what events have told, and what has become of each direction
+//! - `drain`: what is still read once the server or the service drains
 //! - `io`: the calls on the socket, and what their results mean
 //! - `offer`: input on its way to the service, and back
 
+mod drain;
 mod io;
 mod offer;
 mod state;
@@ -26,13 +28,6 @@ use state::{Edge, Receiving, Seen, Sending, TimeLimit};
 
 /// A congested connection whose unsent bytes have fallen to this is read again.
 const LOW_MARK: usize = HIGH_MARK / 4;
-
-/// With this many bytes in the kernel, the receive window may have been full when the drain began, and what the peer had
-/// sent before may be on its way still: a window opens with 64 KiB.
-const WINDOW: usize = 64 << 10;
-
-/// Bytes that a connection whose window may have been full reads at most in a drain.
-const DRAIN_BYTES: usize = 8 << 20;
 
 /// Bytes that a lingering connection discards at most before it is closed.
 const LINGER_BYTES: u32 = 4 << 20;
@@ -379,31 +374,6 @@ impl<T> Connection<T> {
     /// Whether the service may still send.
     pub(super) fn may_send(&self) -> bool {
         self.state == State::Open && self.sending == Sending::Open
-    }
-
-    /// Begins to drain: of the input, only the `arrived` bytes that wait in the kernel are still read, and where the
-    /// receive window may have been full, what follows without a gap. `None` means that the end of the stream waits there.
-    pub(super) fn drain(&mut self, arrived: Option<usize>) {
-        if self.receiving != Receiving::Open {
-            return;
-        }
-        match arrived {
-            None => self.receiving = Receiving::Ended,
-            Some(0) => self.stop_receiving(),
-            Some(arrived) => {
-                self.receiving = Receiving::Draining;
-                let most = if arrived < WINDOW { arrived } else { arrived.max(DRAIN_BYTES) };
-                self.allowance = u32::try_from(most).unwrap_or(u32::MAX);
-                self.edge.assume_readable();
-            }
-        }
-    }
-
-    /// Ends the reading. Input that the service left because more was to come is offered once more: no more will come.
-    fn stop_receiving(&mut self) {
-        self.receiving = Receiving::Stopped;
-        self.decide_raw();
-        self.seen = Seen::Part;
     }
 
     /// Begins to close an open connection: output is still sent, input is discarded.
