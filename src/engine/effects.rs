@@ -86,7 +86,11 @@ impl<S: Service, N: Net> Engine<S, N> {
         self.timers.set(at, Due::Service { service, owner, key });
     }
 
+    /// Cancels timers, unless the connection that owns them has gone: then they are stale already.
     fn cancel_timers(&mut self, service: ServiceId, owner: Option<ConnId>, key: u64) {
+        if owner.is_some_and(|owner| !self.table.contains(owner)) {
+            return;
+        }
         let Self { timers, table, .. } = self;
         let cancelled = timers.cancel(Due::Service { service, owner, key }, |id| table.contains(id));
         if let Some(connection) = owner.and_then(|owner| table.get_mut(owner)) {

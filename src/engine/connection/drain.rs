@@ -52,10 +52,7 @@ impl<T> Connection<T> {
         turn: &mut Turn,
     ) -> Result<usize, CloseReason> {
         let most = scratch.len().min(self.allowance as usize);
-        let count = self.read(net, &mut scratch[..most], turn)?;
-        if self.rx.is_some() {
-            pool.append(&mut self.rx, &scratch[..count]);
-        }
+        let count = self.fill_from(net, pool, &mut scratch[..most], turn)?;
         self.use_up(count);
         if self.allowance == 0 || !self.edge.readable {
             self.continue_drain(net);

@@ -30,6 +30,18 @@ impl<T> Connection<T> {
         if self.receiving == Receiving::Draining {
             return self.fill_rest(net, pool, scratch, turn);
         }
+        self.fill_from(net, pool, scratch, turn)
+    }
+
+    /// Reads as much as `scratch` holds.
+    #[inline(always)]
+    pub(super) fn fill_from<N: Net<Stream = T>>(
+        &mut self,
+        net: &mut N,
+        pool: &mut Pool,
+        scratch: &mut [u8],
+        turn: &mut Turn,
+    ) -> Result<usize, CloseReason> {
         let count = self.read(net, scratch, turn)?;
         if self.rx.is_some() {
             pool.append(&mut self.rx, &scratch[..count]);
@@ -68,7 +80,7 @@ impl<T> Connection<T> {
         self.allowance == 0 || self.receiving == Receiving::Ended
     }
 
-    pub(super) fn read<N: Net<Stream = T>>(
+    fn read<N: Net<Stream = T>>(
         &mut self,
         net: &mut N,
         scratch: &mut [u8],

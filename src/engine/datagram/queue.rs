@@ -50,12 +50,20 @@ pub(super) enum Sent {
     Failed,
 }
 
-/// The number of datagrams that left the queue.
+/// The datagrams that left the queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Flushed {
     pub(super) sent: u64,
     /// Refused by the kernel.
     pub(super) failed: u64,
+    bytes: usize,
+}
+
+impl Flushed {
+    /// How many they are.
+    pub(super) fn left(self) -> usize {
+        (self.sent + self.failed) as usize
+    }
 }
 
 impl SendQueue {
@@ -91,38 +99,50 @@ impl SendQueue {
         true
     }
 
-    /// Calls `send` for the datagrams that wait, those of each lane in order, or for those of the lane of `only`. Goes
-    /// on to the next lane when a receiver has no room, and ends when the send buffer has none.
-    pub(super) fn flush(
-        &mut self,
-        only: Option<&Address>,
-        mut send: impl FnMut(&Address, &Waiting) -> Sent,
-    ) -> Flushed {
+    /// Calls `send` for the datagrams that wait, those of each lane in order. Goes on to the next lane when a receiver has
+    /// no room, and ends when the send buffer has none.
+    pub(super) fn flush(&mut self, mut send: impl FnMut(&Address, &Waiting) -> Sent) -> Flushed {
+        let Self { lanes, count, bytes } = self;
         let mut flushed = Flushed::default();
         let mut has_room = true;
-        let Self { lanes, count, bytes } = self;
         lanes.retain(|to, lane| {
-            if only.is_some_and(|only| only != to) {
-                return true;
-            }
-            while has_room && let Some(waiting) = lane.queue.front() {
-                match send(to, waiting) {
-                    Sent::Now => flushed.sent += 1,
-                    Sent::Failed => flushed.failed += 1,
-                    Sent::NoRoom => return true,
-                    Sent::NoRoomAtAll => {
-                        has_room = false;
-                        return true;
-                    }
-                }
-                *count -= 1;
-                *bytes -= waiting.bytes.len();
-                lane.bytes -= waiting.bytes.len();
-                lane.queue.pop_front();
-            }
+            has_room = has_room && lane.flush(&mut flushed, |waiting| send(to, waiting)) != Sent::NoRoomAtAll;
             !lane.queue.is_empty()
         });
+        *count -= flushed.left();
+        *bytes -= flushed.bytes;
         flushed
+    }
+
+    /// The same for the lane of one receiver.
+    pub(super) fn flush_lane(&mut self, to: &Address, send: impl FnMut(&Waiting) -> Sent) -> Flushed {
+        let mut flushed = Flushed::default();
+        if let Some(lane) = self.lanes.get_mut(to) {
+            lane.flush(&mut flushed, send);
+            if lane.queue.is_empty() {
+                self.lanes.remove(to);
+            }
+        }
+        self.count -= flushed.left();
+        self.bytes -= flushed.bytes;
+        flushed
+    }
+}
+
+impl Lane {
+    /// Sends the datagrams in order, until one finds no room. Returns what became of the last.
+    fn flush(&mut self, flushed: &mut Flushed, mut send: impl FnMut(&Waiting) -> Sent) -> Sent {
+        while let Some(waiting) = self.queue.front() {
+            match send(waiting) {
+                Sent::Now => flushed.sent += 1,
+                Sent::Failed => flushed.failed += 1,
+                no_room => return no_room,
+            }
+            flushed.bytes += waiting.bytes.len();
+            self.bytes -= waiting.bytes.len();
+            self.queue.pop_front();
+        }
+        Sent::Now
     }
 }
 
@@ -163,14 +183,14 @@ mod tests {
             queue.push(&receiver("/hears"), datagram(text));
         }
         let mut heard = Vec::new();
-        let flushed = queue.flush(None, |to, waiting| {
+        let flushed = queue.flush(|to, waiting| {
             if *to == receiver("/deaf") {
                 return Sent::NoRoom;
             }
             heard.extend_from_slice(&waiting.bytes);
             Sent::Now
         });
-        assert_eq!((heard, flushed), (b"123".to_vec(), Flushed { sent: 3, failed: 0 }));
+        assert_eq!((heard, flushed), (b"123".to_vec(), Flushed { sent: 3, failed: 0, bytes: 3 }));
         assert_eq!(queue.len(), 3);
         assert!(queue.has(&receiver("/deaf")) && !queue.has(&receiver("/hears")));
     }
@@ -182,7 +202,7 @@ mod tests {
             queue.push(&receiver(name), datagram("x"));
         }
         let mut tried = 0;
-        queue.flush(None, |_, _| {
+        queue.flush(|_, _| {
             tried += 1;
             Sent::NoRoomAtAll
         });

@@ -139,7 +139,7 @@ impl<D> DatagramSocket<D> {
         // Queued datagrams go first. A UDP socket has no room while any waits; a Unix receiver that asks again may have
         // made some.
         if self.retries_by_timer() && self.queue.has(to) {
-            self.flush(net, Some(to), stats);
+            self.flush_lane(net, to, stats);
         }
         let is_next = if self.retries_by_timer() { !self.queue.has(to) } else { self.queue.is_empty() };
         if is_next && send(net, &mut self.socket, bytes, to, from)? {
@@ -166,7 +166,7 @@ impl<D> DatagramSocket<D> {
 
     /// Sends queued datagrams, after an event that told of room.
     pub(super) fn send_queued<N: Net<Datagram = D>>(&mut self, net: &mut N, stats: &mut Stats) {
-        self.flush(net, None, stats);
+        self.flush(net, stats);
         if self.queue.is_empty() && !self.retries_by_timer() {
             // A failure does no harm: there are more events than needed.
             let _ = net.arm_datagram(&mut self.socket, self.number, false);
@@ -176,7 +176,7 @@ impl<D> DatagramSocket<D> {
     /// Sends queued datagrams, after the timer, and asks for another while any wait.
     pub(super) fn retry<N: Net<Datagram = D>>(&mut self, net: &mut N, stats: &mut Stats) {
         let Retry::Set(after) = self.retry else { return };
-        let has_sent = self.flush(net, None, stats);
+        let has_sent = self.flush(net, stats);
         self.retry = if self.queue.is_empty() {
             Retry::Idle
         } else if has_sent {
@@ -193,19 +193,32 @@ impl<D> DatagramSocket<D> {
         Some(after)
     }
 
-    /// Sends queued datagrams, to all receivers or `only` to one, as many as there is room for. Returns whether any
-    /// left the queue.
-    fn flush<N: Net<Datagram = D>>(&mut self, net: &mut N, only: Option<&Address>, stats: &mut Stats) -> bool {
+    /// Sends queued datagrams, as many as there is room for. Returns whether any left the queue.
+    fn flush<N: Net<Datagram = D>>(&mut self, net: &mut N, stats: &mut Stats) -> bool {
         let no_room = if self.retries_by_timer() { Sent::NoRoom } else { Sent::NoRoomAtAll };
         let Self { socket, queue, .. } = self;
-        let flushed = queue.flush(only, |to, waiting| match send(net, socket, &waiting.bytes, to, waiting.from) {
-            Ok(true) => Sent::Now,
-            Ok(false) => no_room,
-            Err(_) => Sent::Failed,
-        });
-        stats.datagrams_out += flushed.sent;
-        stats.dropped += flushed.failed;
-        flushed != Flushed::default()
+        let flushed = queue.flush(|to, waiting| send_waiting(net, socket, to, waiting, no_room));
+        count(flushed, stats);
+        flushed.left() > 0
+    }
+
+    /// The same for one receiver that has room of its own.
+    fn flush_lane<N: Net<Datagram = D>>(&mut self, net: &mut N, to: &Address, stats: &mut Stats) {
+        let Self { socket, queue, .. } = self;
+        count(queue.flush_lane(to, |waiting| send_waiting(net, socket, to, waiting, Sent::NoRoom)), stats);
+    }
+}
+
+fn count(flushed: Flushed, stats: &mut Stats) {
+    stats.datagrams_out += flushed.sent;
+    stats.dropped += flushed.failed;
+}
+
+fn send_waiting<N: Net>(net: &mut N, socket: &mut N::Datagram, to: &Address, waiting: &Waiting, no_room: Sent) -> Sent {
+    match send(net, socket, &waiting.bytes, to, waiting.from) {
+        Ok(true) => Sent::Now,
+        Ok(false) => no_room,
+        Err(_) => Sent::Failed,
     }
 }
 
