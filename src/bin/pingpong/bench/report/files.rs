@@ -70,9 +70,14 @@ impl<'a> Publisher<'a> {
             Printed::LastLine => report.last_line() + "\n",
             Printed::Json => report.to_json(),
         };
-        // When the reader has gone, no report is missed.
         let mut stdout = io::stdout().lock();
-        let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+        match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+            // When the reader has gone, no report is missed.
+            Err(source) if source.kind() != io::ErrorKind::BrokenPipe => {
+                return Err(pingpong::Error::Output { source }.into());
+            }
+            _ => {}
+        }
         if self.prints != Printed::Report {
             for warning in report.warnings() {
                 log::warn!("{warning}");
