@@ -113,7 +113,11 @@ impl<S: Service, N: Net> Engine<S, N> {
         let Self { net, datagrams, output, turn, .. } = self;
         let Some(socket) = datagrams.get_mut(number) else { return };
         let Some(Asks { to, .. }) = socket.asks.clone() else { return };
-        if let Err(error) = socket.send_or_queue(net, &output.effects.bytes[range], &to, None, &mut turn.stats) {
+        let sent = socket.send_or_queue(net, &output.effects.bytes[range], &to, None, &mut turn.stats);
+        if socket.queued() > 0 {
+            turn.unsent.note_datagrams(number, true);
+        }
+        if let Err(error) = sent {
             self.tell_asker(number, error);
         }
     }

@@ -1,6 +1,6 @@
 //! What the engine gives each callback, and what a callback leaves behind: the data behind [`Outbox`](super::Outbox).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use super::effect::Effects;
@@ -43,28 +43,46 @@ pub(crate) struct Turn {
     pub(crate) unsent: Unsent,
 }
 
-/// The number of unsent bytes of each connection that has any. Most have none.
+/// What waits for room: the number of unsent bytes of each connection that has any, and the asking datagram sockets
+/// that have unsent datagrams. Most have none.
 #[derive(Debug, Default)]
-pub(crate) struct Unsent(HashMap<ConnId, (ServiceId, usize)>);
+pub(crate) struct Unsent {
+    bytes: HashMap<ConnId, (ServiceId, usize)>,
+    sockets: HashSet<u32>,
+}
 
 impl Unsent {
     /// Sets the number of unsent bytes of a connection.
     pub(crate) fn note(&mut self, id: ConnId, service: ServiceId, bytes: usize) {
         if bytes == 0 {
-            self.0.remove(&id);
+            self.bytes.remove(&id);
         } else {
-            self.0.insert(id, (service, bytes));
+            self.bytes.insert(id, (service, bytes));
         }
     }
 
     /// The number of unsent bytes of a connection.
     pub(super) fn of(&self, id: ConnId) -> usize {
-        self.0.get(&id).map_or(0, |(_, bytes)| *bytes)
+        self.bytes.get(&id).map_or(0, |(_, bytes)| *bytes)
+    }
+
+    /// Notes whether datagrams of this asking socket wait.
+    pub(crate) fn note_datagrams(&mut self, number: u32, wait: bool) {
+        if wait {
+            self.sockets.insert(number);
+        } else {
+            self.sockets.remove(&number);
+        }
+    }
+
+    /// Whether datagrams of this asking socket wait.
+    pub(super) fn has_datagrams(&self, number: u32) -> bool {
+        self.sockets.contains(&number)
     }
 
     /// The number of unsent bytes of all connections of a service together.
     pub(crate) fn of_service(&self, service: ServiceId) -> usize {
-        self.0.values().filter(|(of, _)| *of == service).map(|(_, bytes)| bytes).sum()
+        self.bytes.values().filter(|(of, _)| *of == service).map(|(_, bytes)| bytes).sum()
     }
 }
 

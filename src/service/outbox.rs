@@ -192,8 +192,9 @@ impl Outbox<'_> {
         self.recipient.as_ref().map(|recipient| recipient.address)
     }
 
-    /// Whether the unsent bytes of any connection are under the bound, 64 KiB, like [`has_room`](Self::has_room). Bytes
-    /// that this callback has [sent](Self::send) do not count yet.
+    /// Whether the unsent bytes of any connection are under the bound, 64 KiB, like [`has_room`](Self::has_room); of an
+    /// asking datagram socket, whether none of its datagrams waits for room. What this callback has [sent](Self::send)
+    /// does not count yet.
     ///
     /// For a service that sends much on its own account: a peer that does not read is closed
     /// ([`CloseReason::Stall`](crate::CloseReason::Stall)) once it has more unsent bytes than
@@ -201,7 +202,7 @@ impl Outbox<'_> {
     pub fn has_room_for(&self, to: impl Into<Peer>) -> bool {
         match to.into() {
             Peer::Stream(id) => self.turn.unsent.of(id) < HIGH_MARK,
-            Peer::Datagram(_) => true,
+            Peer::Datagram(number) => !self.turn.unsent.has_datagrams(number),
         }
     }
 

@@ -65,6 +65,11 @@ impl<S: Service> Server<S> {
         self.now
     }
 
+    /// The exact time, where that is kept.
+    pub fn exact_now(&self) -> Option<Moment> {
+        self.kernel.borrow().exact.map(|(now, _)| now)
+    }
+
     /// Time is exact from now on: each look at the clock moves it on by so many nanoseconds.
     pub fn keep_exact_time(&mut self, look: u64) {
         self.kernel.borrow_mut().exact = Some((self.now, look));

@@ -45,6 +45,9 @@ pub(crate) enum Error {
         needed: u64,
         available: u64,
     },
+    /// No connection came about in time: nobody says yes or no.
+    #[cfg(feature = "bench")]
+    Unreached { endpoint: Endpoint, waited: Duration },
     /// A local address that connections were to come from is not there (bind(2)).
     #[cfg(feature = "bench")]
     Source { address: IpAddr, source: io::Error },
@@ -70,6 +73,8 @@ pub(crate) enum Resource {
     PortsPerSecond,
     /// Bytes of memory.
     Memory,
+    /// Bytes of requests that may be unanswered at once.
+    Unanswered,
 }
 
 #[cfg(feature = "bench")]
@@ -82,6 +87,7 @@ impl Resource {
             Self::Ports => " (give more local addresses with --source, or widen net.ipv4.ip_local_port_range)",
             Self::PortsPerSecond => " (give more local addresses with --source, or lower --rate)",
             Self::Memory => " (load from several machines and add up with 'bench merge')",
+            Self::Unanswered => " (lower --pipeline, --size or --connections)",
         }
     }
 }
@@ -147,6 +153,12 @@ impl fmt::Display for Error {
                 write!(f, "cannot connect from {address}: {cause} (see 'ip addr' for what this machine has)")
             }
             #[cfg(feature = "bench")]
+            Self::Unreached { endpoint, waited } => write!(
+                f,
+                "cannot connect to {endpoint}: no answer within {waited:?} (is it reachable from here? try a longer \
+                 --connect-timeout)"
+            ),
+            #[cfg(feature = "bench")]
             Self::File { to, path, source } => {
                 let way_out = match source.kind() {
                     io::ErrorKind::NotFound if *to == "write" => " (its folder must exist)",
@@ -168,6 +180,7 @@ impl fmt::Display for Resource {
             Self::Ports => "local ports",
             Self::PortsPerSecond => "local ports a second",
             Self::Memory => "bytes of memory",
+            Self::Unanswered => "bytes for unanswered requests (connections × pipeline × size)",
         })
     }
 }

@@ -81,6 +81,8 @@ impl From<&Error> for Exit {
             #[cfg(feature = "bench")]
             Error::Shortage { .. } => Self::LocalLimit,
             #[cfg(feature = "bench")]
+            Error::Unreached { .. } => Self::TimedOut,
+            #[cfg(feature = "bench")]
             Error::Source { .. } => Self::Unreachable,
             #[cfg(feature = "bench")]
             Error::File { .. } => Self::Failed,
@@ -122,7 +124,7 @@ impl From<&crate::bench::Report> for Exit {
         if count(Fact::Wrong) > 0 {
             Self::WrongAnswer
         } else if count(Fact::Requests) + count(Fact::Late) > 0 {
-            Self::Fine
+            if report.has_failed() { Self::Failed } else { Self::Fine }
         } else if count(Fact::Refused) > 0 {
             Self::Unreachable
         } else {

@@ -143,6 +143,7 @@ impl<S: Service, N: Net> Engine<S, N> {
         }
         if writable {
             socket.send_queued(net, &mut turn.stats);
+            turn.unsent.note_datagrams(number, socket.queued() > 0);
         }
     }
 

@@ -91,7 +91,7 @@ impl<D> DatagramSocket<D> {
     }
 
     /// The number of datagrams that wait to be sent.
-    pub(super) fn queued(&self) -> usize {
+    pub(in crate::engine) fn queued(&self) -> usize {
         self.queue.len()
     }
 

@@ -103,8 +103,10 @@ fn limits(options: &BenchOptions) -> Limits {
     // A load owes no answers, and waits for no far side to close.
     limits.linger = Duration::ZERO;
     limits.drain = Duration::ZERO;
-    // How much may be under way is the load's to decide: `--pipeline`, and the window of the open loop.
+    // How much may be under way is the load's to decide: `--pipeline`, which `preflight` checks, and the window of the
+    // open loop.
     limits.max_unsent = usize::MAX;
+    limits.max_buffered = usize::MAX;
     limits.max_message = limits.max_message.max(2 * expected);
     limits
 }

@@ -39,6 +39,10 @@ pub(crate) struct BenchOptions {
     pub(crate) framing: Framing,
     /// An answer after this long is late; without an answer the request is lost.
     pub(crate) timeout: Duration,
+    /// How long dials before the start may go without an outcome.
+    pub(crate) connect_timeout: Duration,
+    /// Connections that failed, were lost or got no answer are no failure of the run.
+    pub(crate) allow_failures: bool,
     /// Where the results go as JSON.
     pub(crate) json: Option<Output>,
     /// Where the histograms go as an HdrHistogram log.

@@ -16,10 +16,14 @@ use super::machine;
 use super::options::BenchOptions;
 use super::sources::Sources;
 use crate::descriptors;
+use crate::probe::Probe;
 
 /// Kernel memory of one end of an idle TCP connection, and our own memory for it, in bytes; both measured.
 const KERNEL_END: u64 = 3_400;
 const OUR_PART: u64 = 300;
+
+/// Bytes that are noted of an unanswered request.
+const NOTED: u64 = 32;
 
 /// Seconds for which a closed connection keeps its port: TIME_WAIT (tcp(7)), and where the kernel reuses it early.
 const TIME_WAIT: u64 = 60;
@@ -52,7 +56,10 @@ pub(super) fn check(options: &BenchOptions, addresses: &[Address], descriptors: 
         needs.extend(available.map(|available| Need { of, needed, available }));
     };
     need(Resource::Descriptors, wanted + descriptors::RESERVED as u64, Some(descriptors as u64));
-    need(Resource::Memory, wanted * (ends * KERNEL_END + OUR_PART), machine::memory("MemAvailable"));
+    let memory = machine::memory("MemAvailable");
+    need(Resource::Memory, wanted * (ends * KERNEL_END + OUR_PART), memory);
+    // Half of the memory, for the server may be on this machine too.
+    need(Resource::Unanswered, unanswered(options), memory.map(|memory| memory / 2));
     let mut ports = None;
     if let Some(Address::Ip(target)) = target {
         check_sources(options.sources, *target)?;
@@ -72,6 +79,16 @@ pub(super) fn check(options: &BenchOptions, addresses: &[Address], descriptors: 
         Some(Need { of, needed, available }) => Err(Error::Shortage { of, needed, available }),
         None => Ok(ports),
     }
+}
+
+/// Bytes that may be unanswered at once: each request as long as it is, and what is noted of it.
+fn unanswered(options: &BenchOptions) -> u64 {
+    let requests = u64::from(options.connections).saturating_mul(u64::from(options.pipeline));
+    let longest = match &options.probe {
+        Probe::Pong(size) | Probe::Echo(size) => *size,
+        Probe::Fixed { send, expect } => send.len().max(expect.len()),
+    };
+    requests.saturating_mul(longest as u64 + NOTED)
 }
 
 /// Fails when this machine does not have the first or the last of the local addresses.

@@ -65,6 +65,8 @@ pub(super) fn command() -> Command {
         .args(arguments::texts().map(|text| text.conflicts_with("size")))
         .arg(arguments::framing("line: messages end with LF; raw: they do not"))
         .arg(timeout("timeout", "An answer after this long is lost, or late if it still comes").default_value("5s"))
+        .arg(timeout("connect-timeout", "Connections without an outcome for this long have failed").default_value("5s"))
+        .arg(flag("allow-failures", "Exit with 0 though connections failed, were lost or got no answer"))
         .arg(json())
         .arg(
             option("hdr", "FILE", "Write the histograms there, as an HdrHistogram log")
@@ -147,6 +149,8 @@ impl BenchOptions {
             warmup: required(options, "warmup"),
             framing: required(options, "framing"),
             timeout: required(options, "timeout"),
+            connect_timeout: required(options, "connect-timeout"),
+            allow_failures: options.get_flag("allow-failures"),
             json: options.get_one("json").cloned(),
             hdr: options.get_one("hdr").cloned(),
             quiet: options.get_flag("quiet"),

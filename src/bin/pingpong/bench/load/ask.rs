@@ -40,6 +40,7 @@ impl Load {
             Verdict::Wrong(answered) => self.ledger.answered(answered, false, out.now()),
             Verdict::Surplus => return self.ledger.surplus(out.now()),
         }
+        self.connections[index].is_served = true;
         if self.lifetime == Lifetime::OneRequest {
             self.connections[index].hang_up();
             out.close();
@@ -51,9 +52,11 @@ impl Load {
     pub(super) fn ask_next(&mut self, index: usize, out: &mut Outbox<'_>) {
         match (&self.pace, self.lifetime) {
             (Pace::Open(_), _) => self.enqueue(index, out),
-            (Pace::Closed { .. }, Lifetime::OneRequest) => self.top_up(index, out),
+            (Pace::Closed { .. }, Lifetime::OneRequest) => {
+                self.top_up(index, out);
+            }
             (Pace::Closed { depth, .. }, Lifetime::WholeRun) => {
-                if self.connections[index].pending.awaited() < *depth && self.may_send(out.now()) {
+                if self.connections[index].pending.unanswered() < *depth as usize && self.may_send(out.now()) {
                     let number = self.note_request(index, out.now(), out.now());
                     // A reply, unlike a send, leaves in one write with those to the other answers of this read.
                     out.reply(self.messages.request(number));
@@ -79,7 +82,9 @@ impl Load {
     /// Notes a request that is sent now. Returns its number.
     fn note_request(&mut self, index: usize, due: Moment, now: Moment) -> u64 {
         let request = Request { number: self.messages.next_number(), due, sent: now };
-        self.connections[index].pending.push(request);
+        let connection = &mut self.connections[index];
+        connection.pending.push(request);
+        connection.has_asked = true;
         self.ledger.sent(&request);
         request.number
     }

@@ -25,7 +25,7 @@ impl Load {
     pub(super) fn arrived(&mut self, peer: Peer, out: &mut Outbox<'_>) {
         let request = match (self.lifetime, self.index_of(out.tag())) {
             (Lifetime::OneRequest, Some(index)) => {
-                self.connections[index].pending.oldest().map(|number| (index, number))
+                self.connections[index].pending.next_in_order().map(|number| (index, number))
             }
             _ => None,
         };

@@ -7,6 +7,7 @@
 use std::io;
 use std::time::Duration;
 
+use pingpong::describe;
 use pingpong::service::{Outbox, Peer};
 
 use super::connection::Connection;
@@ -14,6 +15,7 @@ use super::dialer::is_for_now;
 use super::wake::{Tag, Wake};
 use super::{Lifetime, Load, Stage};
 use crate::bench::record::Fact;
+use crate::error::Error;
 
 /// How long a datagram scout waits for an answer.
 const SCOUTING: Duration = Duration::from_millis(250);
@@ -68,10 +70,11 @@ impl Load {
     /// The scout's dial has failed, or its datagram was refused: the next address may do.
     pub(super) fn scout_failed(&mut self, error: io::Error, out: &mut Outbox<'_>) {
         if !self.dialer.try_next_address() {
-            self.unreachable = Some(error);
+            let endpoint = self.options.endpoint.clone();
+            self.unreachable = Some(Error::Connect { endpoint, source: error });
             return out.stop();
         }
-        self.connections[0] = Connection::new(0);
+        self.connections[0] = Connection::new(0, !self.is_datagram());
         self.present = 0;
         self.ledger.counts[Fact::ConnectionsOpened] = 0;
         self.dialer.send_scout(out);
@@ -83,13 +86,15 @@ impl Load {
         if is_for_now(error) {
             return self.dialer.dial_again(out.tag().into(), out);
         }
-        self.ledger.connections_failed(error, 1);
+        self.ledger.connections_failed(describe(error), 1);
         self.dial_more(out);
     }
 
-    /// Gives up the dials under way when none of them has had an outcome for longer than the timeout.
+    /// Gives up the dials under way when none of them has had an outcome for longer than the timeout, and with them those
+    /// that were to follow.
     pub(super) fn give_up_stuck_dials(&mut self, out: &mut Outbox<'_>) {
-        if !self.dialer.is_stuck(out.now(), self.options.timeout) {
+        let waited = self.options.connect_timeout;
+        if !self.dialer.is_stuck(out.now(), waited) {
             return;
         }
         match self.stage {
@@ -97,12 +102,15 @@ impl Load {
                 let counts = &self.ledger.counts;
                 let outcomes = counts[Fact::ConnectionsOpened] + counts[Fact::ConnectionsFailed];
                 let missing = counts[Fact::ConnectionsRequested].saturating_sub(outcomes);
-                self.ledger.connections_failed(&io::ErrorKind::TimedOut.into(), missing);
+                let dialled = u64::from(self.dialer.under_way()).min(missing);
+                self.ledger.connections_failed(format!("no outcome within {waited:?}"), dialled);
+                self.ledger.connections_failed("not dialled after that".to_owned(), missing - dialled);
                 self.begin_asking(out);
             }
             // A datagram scout has a timer of its own.
             Stage::Scouting if !self.is_datagram() => {
-                self.unreachable = Some(io::ErrorKind::TimedOut.into());
+                let endpoint = self.options.endpoint.clone();
+                self.unreachable = Some(Error::Unreached { endpoint, waited });
                 out.stop();
             }
             _ => {}

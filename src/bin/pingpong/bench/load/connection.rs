@@ -4,11 +4,12 @@
 //! its beginning, up to the number, has to be there as a whole: where it is another request's number, the line is read
 //! as a whole, for it may be the right answer to that one.
 
-use pingpong::service::{Input, Peer};
+use pingpong::Moment;
+use pingpong::service::{Input, Outbox, Peer};
 
 use super::Lifetime;
 use super::message::Messages;
-use super::pending::Pending;
+use super::pending::{Carried, Pending};
 use super::wake::Visit;
 use crate::bench::record::Answered;
 
@@ -26,6 +27,10 @@ pub(super) struct Connection {
     is_skipping: bool,
     /// Open loop: it waits for its turn to send.
     pub(super) is_queued: bool,
+    /// It has asked in the measured time, or the warm-up left it waiting for an answer.
+    pub(super) has_asked: bool,
+    /// It got an answer in the measured time.
+    pub(super) is_served: bool,
 }
 
 /// What an answer was.
@@ -39,22 +44,38 @@ pub(super) enum Verdict {
 
 impl Connection {
     /// A connection that has not been made yet.
-    pub(super) fn new(index: u32) -> Self {
+    pub(super) fn new(index: u32, is_stream: bool) -> Self {
         Self {
             peer: None,
             visit: Visit { index, number: 0 },
-            pending: Pending::default(),
+            pending: Pending::new(is_stream),
             matched: 0,
             is_skipping: false,
             is_queued: false,
+            has_asked: false,
+            is_served: false,
         }
     }
 
-    /// Whether a request can be sent: the connection is there, or is made for the request.
-    pub(super) fn is_ready(&self, lifetime: Lifetime) -> bool {
-        match lifetime {
-            Lifetime::WholeRun => self.peer.is_some(),
-            Lifetime::OneRequest => true,
+    /// The warm-up is over: what it left unanswered counts from now on.
+    pub(super) fn begin_measuring(&mut self, from: Moment) -> Carried {
+        let carried = self.pending.carry_over(from);
+        (self.has_asked, self.is_served) = (carried != Carried::default(), false);
+        carried
+    }
+
+    /// Whether it is there, and has asked in the measured time and got no answer.
+    pub(super) fn is_unserved(&self) -> bool {
+        self.peer.is_some() && self.has_asked && !self.is_served
+    }
+
+    /// Whether a request can be sent: the connection is made for it, or is there. A datagram socket has room, too: what it
+    /// could not send at once would wait in a queue that can overflow.
+    pub(super) fn can_ask(&self, lifetime: Lifetime, out: &Outbox<'_>) -> bool {
+        match (lifetime, self.peer) {
+            (Lifetime::OneRequest, _) => true,
+            (Lifetime::WholeRun, Some(socket @ Peer::Datagram(_))) => out.has_room_for(socket),
+            (Lifetime::WholeRun, peer) => peer.is_some(),
         }
     }
 
@@ -76,7 +97,7 @@ impl Connection {
                 self.skip(input);
                 continue;
             }
-            let Some(oldest) = self.pending.oldest() else { return self.read_line(input, messages) };
+            let Some(oldest) = self.pending.next_in_order() else { return self.read_line(input, messages) };
             let expected = &messages.answer(oldest)[self.matched..];
             let count = rest.len().min(expected.len());
             if rest[..count] != expected[..count] {
@@ -93,14 +114,14 @@ impl Connection {
             self.matched += count;
             if is_whole {
                 self.matched = 0;
-                return Some(Verdict::of(self.pending.take_oldest(), true));
+                return Some(Verdict::of(self.pending.take_next(), true));
             }
         }
     }
 
     /// Takes an answer that has arrived as a whole, in a datagram or as a line.
     pub(super) fn take_answer(&mut self, bytes: &[u8], messages: &mut Messages) -> Verdict {
-        let claimed = messages.number_of(bytes).or(self.pending.oldest());
+        let claimed = messages.number_of(bytes).or(self.pending.next_in_order());
         let is_right = claimed.is_some_and(|number| bytes == messages.answer(number));
         Verdict::of(claimed.and_then(|number| self.pending.take(number)), is_right)
     }
@@ -119,7 +140,7 @@ impl Connection {
             input.take(messages.answer_len() - self.matched);
         }
         self.matched = 0;
-        Verdict::of(self.pending.take_oldest(), false)
+        Verdict::of(self.pending.take_next(), false)
     }
 
     /// Passes over bytes up to a line end.
@@ -142,7 +163,6 @@ impl Verdict {
 
 #[cfg(test)]
 mod tests {
-    use pingpong::Moment;
     use pingpong::service::Framing;
 
     use super::*;
@@ -151,7 +171,7 @@ mod tests {
 
     /// A connection with requests 1 to `count` under way, 30 bytes each.
     fn connection(count: u64) -> (Connection, Messages) {
-        let mut connection = Connection::new(0);
+        let mut connection = Connection::new(0, true);
         for number in 1..=count {
             connection.pending.push(Request { number, due: Moment::default(), sent: Moment::default() });
         }

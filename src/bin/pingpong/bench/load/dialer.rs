@@ -131,6 +131,11 @@ impl Dialer {
         self.timer_is_set = false;
     }
 
+    /// How many dials have no outcome.
+    pub(super) fn under_way(&self) -> u32 {
+        self.under_way
+    }
+
     /// Whether none of the dials under way has had an outcome for longer than `timeout`.
     pub(super) fn is_stuck(&self, now: Moment, timeout: Duration) -> bool {
         self.under_way > 0 && now.since(self.quiet_since) > timeout

@@ -30,6 +30,7 @@ pub(super) struct Messages {
     modulus: u64,
     /// Requests so far: the number of the newest one.
     newest: u64,
+    is_datagram: bool,
 }
 
 /// A message that shows a number.
@@ -46,7 +47,7 @@ impl Messages {
             Probe::Echo(size) => (*size, true),
             Probe::Fixed { send, expect } => {
                 let [request, answer] = [send, expect].map(|bytes| Numbered { bytes: bytes.clone(), shown: 0 });
-                return Self { request, answer, digits: 0..0, modulus: 1, newest: 0 };
+                return Self { request, answer, digits: 0..0, modulus: 1, newest: 0, is_datagram };
             }
         };
         let terminator: &[u8] = if framing == Framing::Line && !is_datagram { b"\n" } else { b"" };
@@ -69,7 +70,7 @@ impl Messages {
         }
         let digits = if width > 0 { OPENING.len()..OPENING.len() + width } else { 0..0 };
         let [request, answer] = [request, answer].map(|bytes| Numbered { bytes, shown: 0 });
-        Self { request, answer, digits, modulus: 10_u64.pow(width as u32), newest: 0 }
+        Self { request, answer, digits, modulus: 10_u64.pow(width as u32), newest: 0, is_datagram }
     }
 
     /// The number of the next request.
@@ -106,6 +107,11 @@ impl Messages {
     /// Whether messages carry a number.
     pub(super) fn is_numbered(&self) -> bool {
         !self.digits.is_empty()
+    }
+
+    /// Whether only their order tells which request an answer belongs to, and one may be lost on the way.
+    pub(super) fn are_by_order(&self) -> bool {
+        self.is_datagram && !self.is_numbered()
     }
 
     /// How many bytes of an answer tell which request it belongs to.

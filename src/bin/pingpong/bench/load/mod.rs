@@ -12,8 +12,8 @@
 //! - `record/ledger`: it is counted
 //!
 //! Beside that way: `connect` makes the connections before the start, by the `dialer`; `churn` makes one for each
-//! request; `overdue` finds the answers that did not come; `schedule` says when event k is due; `wake` packs timers and
-//! tags into the engine's numbers.
+//! request; `overdue` finds the answers that did not come, and `lapsed` remembers their requests; `ending` ends the run;
+//! `schedule` says when event k is due; `wake` packs timers and tags into the engine's numbers.
 
 mod ask;
 mod churn;
@@ -21,6 +21,8 @@ mod closed;
 mod connect;
 mod connection;
 mod dialer;
+mod ending;
+mod lapsed;
 mod message;
 mod open;
 mod overdue;
@@ -41,12 +43,8 @@ use connection::Connection;
 use dialer::{Dialer, Route};
 use message::Messages;
 use open::Turns;
+use pending::Carried;
 use wake::{Tag, Wake};
-
-/// Open loop: the bytes of requests or answers that one connection may have outstanding, and the number of requests that
-/// it may have in any case.
-const WINDOW_BYTES: usize = 4 << 20;
-const LEAST_WINDOW: usize = 16;
 
 /// How far a load has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,13 +81,15 @@ enum Lifetime {
 }
 
 impl Pace {
-    fn new(options: &BenchOptions, lifetime: Lifetime, longest_message: usize) -> Self {
-        let window = (WINDOW_BYTES / longest_message).max(LEAST_WINDOW);
+    fn new(options: &BenchOptions, lifetime: Lifetime, messages: &Messages) -> Self {
+        let (window, is_by_order) = match lifetime {
+            Lifetime::WholeRun => (open::window(options.connections, messages.longest()), messages.are_by_order()),
+            Lifetime::OneRequest => (1, false),
+        };
         match (options.rate, lifetime) {
             (None, Lifetime::WholeRun) => Self::Closed { depth: options.pipeline, begun: 0 },
             (None, Lifetime::OneRequest) => Self::Closed { depth: 1, begun: 0 },
-            (Some(rate), Lifetime::WholeRun) => Self::Open(Turns::new(rate, window)),
-            (Some(rate), Lifetime::OneRequest) => Self::Open(Turns::new(rate, 1)),
+            (Some(rate), _) => Self::Open(Turns::new(rate, window, is_by_order)),
         }
     }
 }
@@ -112,7 +112,9 @@ pub(super) struct Load {
     /// The connection at which the next sweep begins.
     swept: usize,
     /// Why no server could be reached.
-    unreachable: Option<io::Error>,
+    unreachable: Option<Error>,
+    /// When the last connection was lost that could ask.
+    gone: Option<Moment>,
 }
 
 impl Load {
@@ -130,16 +132,17 @@ impl Load {
         ledger.counts[Fact::ConnectionsRequested] = u64::from(asked_for) + u64::from(options.idle);
         Self {
             stage: Stage::Scouting,
-            pace: Pace::new(&options, lifetime, messages.longest()),
+            pace: Pace::new(&options, lifetime, &messages),
             lifetime,
             dialer: Dialer::new(route, dialled, options.idle),
-            connections: (0..options.connections).map(Connection::new).collect(),
+            connections: (0..options.connections).map(|index| Connection::new(index, !is_datagram)).collect(),
             messages,
             ledger,
             present: 0,
             idle: 0,
             swept: 0,
             unreachable: None,
+            gone: None,
             options,
         }
     }
@@ -147,6 +150,11 @@ impl Load {
     /// The address that is loaded, of those that the endpoint's name has.
     pub(super) fn address(&self) -> Option<&Address> {
         self.dialer.address()
+    }
+
+    /// Whether only their order tells which request an answer belongs to, and one may be lost on the way.
+    pub(super) fn is_by_order(&self) -> bool {
+        self.messages.are_by_order()
     }
 
     /// Begins: sends the scout.
@@ -171,14 +179,12 @@ impl Load {
         self.ledger.measure(now, from, until);
         // The answer to the scout's request is not waited for.
         self.connections[0].pending.give_up(now, Duration::ZERO, |_| {});
+        if from > now {
+            out.wake_at(from, Wake::Measure.into());
+        }
         if let Some(until) = until {
-            // The open loop ends by itself once it has sent all that is due, which may be late; this is for one that is
-            // held up.
-            let patience = match self.pace {
-                Pace::Closed { .. } => Duration::ZERO,
-                Pace::Open(_) => self.options.timeout,
-            };
-            out.wake_at(until + patience, Wake::End.into());
+            let grace = if matches!(self.pace, Pace::Open(_)) { open::GRACE } else { Duration::ZERO };
+            out.wake_at(until + grace, Wake::End.into());
         }
         match &mut self.pace {
             Pace::Closed { .. } => out.wake_at(now, Wake::Begin.into()),
@@ -191,8 +197,26 @@ impl Load {
             }
         }
         if self.present == 0 && self.lifetime == Lifetime::WholeRun {
-            self.stop_asking(out);
+            self.server_gone(out);
         }
+    }
+
+    /// The warm-up is over: requests that it leaves unanswered count from now on, as far as more are wanted.
+    fn begin_measuring(&mut self, out: &mut Outbox<'_>) {
+        let Self { connections, ledger, options, .. } = self;
+        for connection in connections {
+            let is_enough = match options.extent {
+                Extent::Duration(_) => false,
+                Extent::Requests(requests) => {
+                    ledger.counts[Fact::Sent] + connection.pending.unanswered() as u64 > requests
+                }
+            };
+            if !is_enough {
+                let Carried { awaited, lapsed } = connection.begin_measuring(ledger.from());
+                ledger.carry_over(awaited, lapsed);
+            }
+        }
+        self.end_if_complete(out);
     }
 
     /// The far side has ended a connection that asks.
@@ -205,50 +229,14 @@ impl Load {
         self.ledger.counts[Fact::ConnectionsLost] += 1;
         self.present -= 1;
         if self.present == 0 {
-            self.stop_asking(out);
-        } else {
-            self.end_if_complete(out);
+            self.server_gone(out);
         }
-    }
-
-    /// Sends no request any more.
-    fn stop_asking(&mut self, out: &mut Outbox<'_>) {
-        if self.stage != Stage::Asking {
-            return;
-        }
-        self.enter(Stage::Awaiting);
-        if let (Pace::Open(turns), Some(until)) = (&mut self.pace, self.ledger.until()) {
-            self.ledger.counts[Fact::Unsent] = turns.schedule.skip(self.ledger.from(), until.min(out.now()));
-        }
-        self.ledger.close(out.now());
         self.end_if_complete(out);
     }
 
-    /// Stops asking when as many requests have been sent as were asked for; ends when each has its outcome.
-    fn end_if_complete(&mut self, out: &mut Outbox<'_>) {
-        if let Extent::Requests(requests) = self.options.extent
-            && self.stage == Stage::Asking
-            && self.ledger.counts[Fact::Sent] >= requests
-        {
-            return self.stop_asking(out);
-        }
-        if self.stage == Stage::Awaiting && self.ledger.is_complete() {
-            self.enter(Stage::Over);
-            out.stop();
-        }
-    }
-
-    /// Closes the ledger after the run. Fails where no server could be reached.
-    pub(super) fn conclude(&mut self, now: Moment, kernel_drops: u64) -> Result<(), Error> {
-        if let Some(source) = self.unreachable.take() {
-            return Err(Error::Connect { endpoint: self.options.endpoint.clone(), source });
-        }
-        self.ledger.end(now);
-        let counts = &mut self.ledger.counts;
-        counts[Fact::Unfinished] = counts.pending();
-        counts[Fact::IdleHeld] = self.idle;
-        counts[Fact::KernelDrops] = kernel_drops;
-        Ok(())
+    /// When the last connection was lost, counted from the beginning of the measured time; `None` where one stayed.
+    pub(super) fn gone_after(&self) -> Option<Duration> {
+        self.gone.map(|gone| gone.since(self.ledger.from()))
     }
 
     /// Changes the stage; nothing else does.
@@ -325,6 +313,7 @@ impl Service for Load {
     fn expired(&mut self, key: u64, out: &mut Outbox<'_>) {
         match Wake::from(key) {
             Wake::Send => self.keep_schedule(out),
+            Wake::Measure => self.begin_measuring(out),
             Wake::End => self.stop_asking(out),
             Wake::Sweep => self.sweep(out),
             Wake::Begin => self.begin_some(out),

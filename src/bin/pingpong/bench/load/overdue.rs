@@ -22,6 +22,7 @@ impl Load {
         self.ledger.end_part_if_due(out.now());
         self.give_up_stuck_dials(out);
         self.end_if_complete(out);
+        self.end_if_stuck(out);
         self.sweep_later(out);
     }
 
@@ -33,22 +34,21 @@ impl Load {
         out.wake_at(out.now() + interval, Wake::Sweep.into());
     }
 
-    /// Counts the requests of this connection whose time is up as lost, and has it ask others instead.
+    /// Counts the requests of this connection whose time is up as lost, and has it ask as many others as it may.
     fn give_up_overdue(&mut self, index: usize, out: &mut Outbox<'_>) {
         let now = out.now();
         let timeout = self.options.timeout;
         let Self { connections, ledger, .. } = self;
         let pending = &mut connections[index].pending;
         let given_up = pending.give_up(now, timeout, |request| ledger.failed(request, Fact::Lost, now));
-        if self.is_datagram() {
-            self.connections[index].pending.forget(now, 2 * timeout);
-        }
         if given_up > 0 && self.lifetime == Lifetime::OneRequest {
             self.break_off(index, out);
         }
         match self.pace {
             Pace::Open(_) => self.enqueue(index, out),
-            Pace::Closed { begun, .. } if index < begun => self.top_up(index, out),
+            Pace::Closed { begun, .. } if index < begun => {
+                self.top_up(index, out);
+            }
             Pace::Closed { .. } => {}
         }
     }

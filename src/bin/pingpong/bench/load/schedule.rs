@@ -32,12 +32,23 @@ impl Schedule {
 
     /// Passes over the events due before `until`. Returns how many of them were due at `from` or later.
     pub(super) fn skip(&mut self, from: Moment, until: Moment) -> u64 {
-        let mut skipped = 0;
-        while self.due() < until {
-            skipped += u64::from(self.due() >= from);
-            self.advance();
+        let first = self.next.max(self.first_from(from));
+        self.next = self.next.max(self.first_from(until));
+        self.next.saturating_sub(first)
+    }
+
+    /// The first event that is due at `moment` or later.
+    fn first_from(&self, moment: Moment) -> u64 {
+        let passed = moment.since(self.start).as_secs_f64();
+        // Rounding may have it a little off.
+        let mut index = (passed * self.per_second) as u64;
+        while index > 0 && self.moment_of(index - 1) >= moment {
+            index -= 1;
         }
-        skipped
+        while self.moment_of(index) < moment {
+            index += 1;
+        }
+        index
     }
 
     fn moment_of(&self, index: u64) -> Moment {
@@ -73,5 +84,26 @@ mod tests {
         let second = |seconds: u64| Moment::from_nanos(seconds * 1_000_000_000);
         assert_eq!(schedule.skip(second(1), second(3)), 20);
         assert_eq!(schedule.due(), second(3));
+        assert_eq!(schedule.skip(second(1), second(2)), 0, "that is over");
+        assert_eq!(schedule.due(), second(3));
+    }
+
+    #[test]
+    fn passing_over_agrees_with_counting_one_by_one() {
+        for per_second in [0.3, 3.0, 7.7, 1e3, 33_333.3, 1e9] {
+            for (from, until) in [(0, 1), (1, 999), (5, 1_000_000), (123_456, 10_000_000), (4_000_000, 3_000_000)] {
+                let start = Moment::from_nanos(77);
+                let [from, until] = [from, until].map(|nanos| Moment::from_nanos(77 + nanos));
+                let mut schedule = Schedule::new(start, per_second);
+                let mut counted = Schedule::new(start, per_second);
+                let mut count = 0;
+                while counted.due() < until {
+                    count += u64::from(counted.due() >= from);
+                    counted.advance();
+                }
+                assert_eq!(schedule.skip(from, until), count, "{per_second} from {from:?} until {until:?}");
+                assert_eq!(schedule.due(), counted.due());
+            }
+        }
     }
 }

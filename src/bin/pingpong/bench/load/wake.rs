@@ -5,7 +5,7 @@
 //! ```text
 //!           63      62 … 32          31 … 0
 //! tag       0       visit's number   connection      or all ones: idle
-//! timer     0       0                0 … 5           what the timer is for
+//! timer     0       0                0 … 6           what the timer is for
 //!           1       visit's number   connection      dial this one once more
 //! ```
 
@@ -14,6 +14,8 @@
 pub(super) enum Wake {
     /// The next request of the schedule is due.
     Send,
+    /// The warm-up is over.
+    Measure,
     /// The measured time is over.
     End,
     /// Overdue answers are to be looked for.
@@ -58,6 +60,7 @@ const SWEEP: u64 = 2;
 const BEGIN: u64 = 3;
 const DIAL: u64 = 4;
 const SCOUT: u64 = 5;
+const MEASURE: u64 = 6;
 const REDIAL: u64 = 1 << 63;
 const IDLE: u64 = u64::MAX;
 
@@ -80,6 +83,7 @@ impl From<Wake> for u64 {
     fn from(wake: Wake) -> Self {
         match wake {
             Wake::Send => SEND,
+            Wake::Measure => MEASURE,
             Wake::End => END,
             Wake::Sweep => SWEEP,
             Wake::Begin => BEGIN,
@@ -94,6 +98,7 @@ impl From<u64> for Wake {
     fn from(key: u64) -> Self {
         match key {
             SEND => Self::Send,
+            MEASURE => Self::Measure,
             END => Self::End,
             SWEEP => Self::Sweep,
             BEGIN => Self::Begin,
@@ -133,9 +138,9 @@ mod tests {
     #[test]
     fn timers_and_tags_survive_packing() {
         let redials = VISITS.map(Wake::Redial);
-        for wake in
-            [Wake::Send, Wake::End, Wake::Sweep, Wake::Begin, Wake::Dial, Wake::Scout].into_iter().chain(redials)
-        {
+        let others =
+            [Wake::Send, Wake::Measure, Wake::End, Wake::Sweep, Wake::Begin, Wake::Dial, Wake::Scout];
+        for wake in others.into_iter().chain(redials) {
             assert_eq!(Wake::from(u64::from(wake)), wake);
         }
         for tag in VISITS.map(Tag::Asking).into_iter().chain([Tag::Idle]) {

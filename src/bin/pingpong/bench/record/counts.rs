@@ -1,9 +1,12 @@
 //! Facts about requests and connections, and how often each came about.
+//!
+//! Every request that was due is in exactly one counter: it was sent, and ended as one of the seven from
+//! [`Requests`](Fact::Requests) to [`Unfinished`](Fact::Unfinished), or it is [`Unsent`](Fact::Unsent). So is every
+//! connection that was asked for: it failed, was lost, was left unserved, was held, or was held idle.
 
 use std::ops::{Index, IndexMut};
 
-/// What is counted. Each request sent ends as one of the seven from [`Requests`](Fact::Requests) to
-/// [`Unfinished`](Fact::Unfinished).
+/// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fact {
     /// Requests sent.
@@ -22,8 +25,10 @@ pub(crate) enum Fact {
     Broken,
     /// Not answered when the run was interrupted.
     Unfinished,
-    /// Due in the open loop but never sent: too many were unanswered.
+    /// Due in the open loop, or asked for with `--requests`, but never sent.
     Unsent,
+    /// Sent in the warm-up and unanswered when it ended: they count from then on, among those sent.
+    CarriedOver,
     /// Answers to requests that were answered before, or never sent.
     Duplicate,
     /// Answered after a later request of the same connection.
@@ -36,6 +41,10 @@ pub(crate) enum Fact {
     ConnectionsFailed,
     /// Connections that the far side ended.
     ConnectionsLost,
+    /// Connections that asked in the measured time, got no answer in it and stayed to the end.
+    ConnectionsUnserved,
+    /// Connections that were answered, or had nothing to ask, and stayed to the end.
+    ConnectionsHeld,
     /// Idle connections that were still open at the end.
     IdleHeld,
     /// Dials that found no free local port.
@@ -46,7 +55,7 @@ pub(crate) enum Fact {
 
 impl Fact {
     /// All facts in the order of their declaration, with their names in reports.
-    pub(crate) const ALL: [(Self, &str); 18] = [
+    pub(crate) const ALL: [(Self, &str); 21] = [
         (Self::Sent, "sent"),
         (Self::Requests, "requests"),
         (Self::Wrong, "wrong"),
@@ -56,12 +65,15 @@ impl Fact {
         (Self::Broken, "broken"),
         (Self::Unfinished, "unfinished"),
         (Self::Unsent, "unsent"),
+        (Self::CarriedOver, "carried_over"),
         (Self::Duplicate, "duplicate"),
         (Self::Reordered, "reordered"),
         (Self::ConnectionsRequested, "connections_requested"),
         (Self::ConnectionsOpened, "connections_opened"),
         (Self::ConnectionsFailed, "connections_failed"),
         (Self::ConnectionsLost, "connections_lost"),
+        (Self::ConnectionsUnserved, "connections_unserved"),
+        (Self::ConnectionsHeld, "connections_held"),
         (Self::IdleHeld, "idle_held"),
         (Self::PortWaits, "port_waits"),
         (Self::KernelDrops, "kernel_drops"),

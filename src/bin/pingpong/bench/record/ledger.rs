@@ -1,7 +1,8 @@
 //! The ledger: which requests count, what came of each, and how long it took.
 //!
 //! A request counts if it was due in the measured time, whenever its answer comes. Requests that were due before are
-//! warm-up: they are sent and answered like any other, and leave no trace here.
+//! warm-up: they are sent and answered like any other, and leave no trace here, unless the end of the warm-up finds them
+//! unanswered: then they count from that moment on, or a server that answers nothing could hide behind its warm-up.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -35,11 +36,32 @@ pub(crate) struct Answered {
     pub(crate) is_overtaken: bool,
 }
 
+/// Why requests that were due were not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hindrance {
+    TooManyUnanswered,
+    NoConnection,
+    TooSlow,
+}
+
+impl Hindrance {
+    /// As reports tell it.
+    fn text(self) -> &'static str {
+        match self {
+            Self::TooManyUnanswered => "too many were unanswered",
+            Self::NoConnection => "no connection was left",
+            Self::TooSlow => "the load generator was too slow",
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Ledger {
     pub(crate) counts: Counts,
     /// Why dials failed, and how many did.
     pub(crate) refusals: BTreeMap<String, u64>,
+    /// Why requests were not sent, and how many were not.
+    pub(crate) hindrances: BTreeMap<String, u64>,
     /// From when a request was sent to its answer.
     pub(crate) service: Latency,
     /// Open loop: from when a request was due to its answer.
@@ -68,7 +90,19 @@ struct Measuring {
     is_over: bool,
     last_sent: Moment,
     last_outcome: Moment,
+    /// When the newest request was sent that has been answered.
+    answered_to: Moment,
+    /// Requests that were sent later than that and failed.
+    failed_since: u64,
+    /// Requests carried over that were answered right and in time.
+    carried_answered: u64,
 }
+
+/// Requests that fail in a row, at the least, when a server has gone silent.
+const SILENT_REQUESTS: u64 = 3;
+
+/// The part of the measured time for which a server was silent, at the least, when it has gone.
+const SILENT_PART: u32 = 10;
 
 impl Ledger {
     pub(crate) fn new(options: &BenchOptions, shows_progress: bool) -> Self {
@@ -77,6 +111,7 @@ impl Ledger {
         Self {
             counts: Counts::default(),
             refusals: BTreeMap::new(),
+            hindrances: BTreeMap::new(),
             service: Latency::new(keeps_parts),
             response: is_open.then(|| Latency::new(keeps_parts)),
             lag: is_open.then(|| Latency::new(false)),
@@ -96,17 +131,33 @@ impl Ledger {
 
     /// Requests are sent from now on; those due from `from` until `until` count.
     pub(crate) fn measure(&mut self, now: Moment, from: Moment, until: Option<Moment>) {
-        let (last_sent, last_outcome) = Default::default();
-        self.measuring = Some(Measuring { warm_up: now, from, until, is_over: false, last_sent, last_outcome });
+        self.measuring = Some(Measuring {
+            warm_up: now,
+            from,
+            until,
+            is_over: false,
+            last_sent: Moment::default(),
+            last_outcome: Moment::default(),
+            answered_to: from,
+            failed_since: 0,
+            carried_answered: 0,
+        });
         self.part_began = from;
     }
 
-    /// No request will be sent any more: the measured time ends now, if it has not ended before.
-    pub(crate) fn close(&mut self, now: Moment) {
+    /// No request will be sent any more. The measured time is the time that was asked for, even if that is not over.
+    pub(crate) fn close(&mut self) {
         if let Some(measuring) = &mut self.measuring {
             measuring.is_over = true;
-            measuring.until = measuring.until.map(|until| until.min(now));
         }
+    }
+
+    /// The run is interrupted: the measured time ends now, if it has not ended before.
+    pub(crate) fn interrupt(&mut self, now: Moment) {
+        if let Some(measuring) = self.measuring.as_mut().filter(|measuring| !measuring.is_over) {
+            measuring.until = Some(measuring.until.map_or(now, |until| until.min(now)));
+        }
+        self.close();
     }
 }
 
@@ -121,22 +172,34 @@ impl Ledger {
         }
     }
 
+    /// The warm-up ends and leaves this many requests without an answer: they count from now on. Of some it is known already
+    /// that their answer does not come in time.
+    pub(crate) fn carry_over(&mut self, awaited: u64, overdue: u64) {
+        self.counts[Fact::CarriedOver] += awaited + overdue;
+        self.counts[Fact::Sent] += awaited + overdue;
+        self.counts[Fact::Lost] += overdue;
+    }
+
     pub(crate) fn answered(&mut self, answered: Answered, is_right: bool, now: Moment) {
         let Answered { request, was_overdue, is_overtaken } = answered;
         let took = now.since(request.sent);
+        let is_in_time = took <= self.timeout;
         if let Some(recent) = &mut self.recent {
             recent.record(took.as_nanos() as u64).expect("it grows");
         }
-        if !self.note_outcome(&request, now) {
-            return;
+        let Some(measuring) = self.measuring_if_counts(&request, now) else { return };
+        if request.sent >= measuring.answered_to {
+            (measuring.answered_to, measuring.failed_since) = (request.sent, 0);
         }
+        // Only a request that was carried over was sent before it was due.
+        measuring.carried_answered += u64::from(is_right && is_in_time && request.sent < request.due);
         self.counts[Fact::Lost] -= u64::from(was_overdue);
         self.counts[Fact::Reordered] += u64::from(is_overtaken && self.is_datagram);
         if !is_right {
             self.counts[Fact::Wrong] += 1;
             return;
         }
-        self.counts[if took > self.timeout { Fact::Late } else { Fact::Requests }] += 1;
+        self.counts[if is_in_time { Fact::Requests } else { Fact::Late }] += 1;
         self.service.record(took);
         if let Some(response) = &mut self.response {
             response.record(now.since(request.due));
@@ -150,20 +213,31 @@ impl Ledger {
 
     /// A request gets no answer, for this reason.
     pub(crate) fn failed(&mut self, request: &Request, fact: Fact, now: Moment) {
-        if self.note_outcome(request, now) {
+        if let Some(measuring) = self.measuring_if_counts(request, now) {
+            measuring.failed_since += u64::from(request.sent > measuring.answered_to);
             self.counts[fact] += 1;
+        }
+    }
+
+    /// This many requests were due and not sent.
+    pub(crate) fn unsent(&mut self, count: u64, why: Hindrance) {
+        if count > 0 {
+            self.counts[Fact::Unsent] += count;
+            *self.hindrances.entry(why.text().to_owned()).or_default() += count;
         }
     }
 
     /// A dial failed.
     pub(crate) fn refused(&mut self, error: &io::Error) {
-        self.add_refusals(error, 1);
+        *self.refusals.entry(describe(error)).or_default() += 1;
     }
 
     /// This many of the connections asked for could not be made.
-    pub(crate) fn connections_failed(&mut self, error: &io::Error, count: u64) {
-        self.counts[Fact::ConnectionsFailed] += count;
-        self.add_refusals(error, count);
+    pub(crate) fn connections_failed(&mut self, why: String, count: u64) {
+        if count > 0 {
+            self.counts[Fact::ConnectionsFailed] += count;
+            *self.refusals.entry(why).or_default() += count;
+        }
     }
 
     /// Ends a part when it is long enough.
@@ -175,7 +249,8 @@ impl Ledger {
 
     /// Ends the last part.
     pub(crate) fn end(&mut self, now: Moment) {
-        self.end_part((self.from() + self.measured(now)).max(self.part_began));
+        let end = (self.from() + self.measured(now)).min(now);
+        self.end_part(end.max(self.part_began));
     }
 
     fn end_part(&mut self, now: Moment) {
@@ -186,20 +261,12 @@ impl Ledger {
         self.part_began = now;
     }
 
-    /// A request has its outcome now. Returns whether it counts.
+    /// Where a request counts that has its outcome now.
     #[inline]
-    fn note_outcome(&mut self, request: &Request, now: Moment) -> bool {
-        match &mut self.measuring {
-            Some(measuring) if request.due >= measuring.from => {
-                measuring.last_outcome = now;
-                true
-            }
-            _ => false,
-        }
-    }
-
-    fn add_refusals(&mut self, error: &io::Error, count: u64) {
-        *self.refusals.entry(describe(error)).or_default() += count;
+    fn measuring_if_counts(&mut self, request: &Request, now: Moment) -> Option<&mut Measuring> {
+        let measuring = self.measuring.as_mut().filter(|measuring| request.due >= measuring.from)?;
+        measuring.last_outcome = now;
+        Some(measuring)
     }
 }
 
@@ -239,11 +306,27 @@ impl Ledger {
     pub(crate) fn measured(&self, now: Moment) -> Duration {
         let Some(measuring) = self.measuring else { return Duration::ZERO };
         let end = match measuring.until {
+            Some(until) if measuring.is_over => until.max(measuring.last_sent),
             Some(until) => now.min(until).max(measuring.last_sent),
             None if measuring.is_over => measuring.last_outcome,
             None => now,
         };
         end.since(measuring.from)
+    }
+
+    /// Right answers a second, to the requests that were sent in the measured time: those carried over were not.
+    pub(crate) fn per_second(&self, now: Moment) -> f64 {
+        let seconds = self.measured(now).as_secs_f64();
+        let carried = self.measuring.map_or(0, |measuring| measuring.carried_answered);
+        if seconds > 0.0 { (self.counts[Fact::Requests] - carried) as f64 / seconds } else { 0.0 }
+    }
+
+    /// When the server fell silent, counted from the beginning of the measured time: nothing that was sent later has been
+    /// answered. `None` where it did not.
+    pub(crate) fn silent_after(&self, now: Moment) -> Option<Duration> {
+        let measuring = self.measuring.filter(|measuring| measuring.failed_since >= SILENT_REQUESTS)?;
+        let (measured, answering) = (self.measured(now), measuring.answered_to.since(measuring.from));
+        (measured.saturating_sub(answering) > measured / SILENT_PART).then_some(answering)
     }
 
     /// Whether every request that counts has its outcome.

@@ -16,5 +16,5 @@ mod times;
 pub(super) use cost::{Cost, CostMeter};
 pub(super) use counts::Counts;
 pub(crate) use counts::Fact;
-pub(super) use ledger::{Answered, Ledger, Request};
+pub(super) use ledger::{Answered, Hindrance, Ledger, Request};
 pub(super) use times::{Latency, Part, histogram, values_of};

@@ -10,7 +10,7 @@ use super::{Report, figures, micros};
 use crate::bench::record::{Cost, Counts, Fact, histogram, values_of};
 
 /// The version of this layout.
-const SCHEMA: u64 = 1;
+const SCHEMA: u64 = 2;
 
 impl Report {
     /// As JSON text: a line for each part, and one for each figure.
@@ -23,6 +23,9 @@ impl Report {
             ("metrics", self.metrics()),
             ("warnings", self.warnings().into()),
             ("connect_errors", json!(self.refusals)),
+            ("unsent_because", json!(self.hindrances)),
+            ("answers_by_order", self.is_by_order.into()),
+            ("stream", self.is_stream.into()),
             ("churn_ports", self.churn_ports.into()),
             ("udp_budget_applies", self.is_budgeted.into()),
         ];
@@ -54,6 +57,7 @@ impl Report {
         put("requests_per_second", Some(rounded(self.per_second)));
         put("asked_per_second", self.asked_per_second.map(rounded));
         put("seconds", Some(rounded(self.seconds)));
+        put("gone_after_seconds", self.gone_after_seconds.map(rounded));
         put("connect_seconds", Some(rounded(self.connect_seconds)));
         put("load_cpu_seconds", self.cost.map(|cost| rounded(cost.cpu_seconds)));
         put("load_cpu_us_per_request", self.cpu_per_request().map(|seconds| rounded(seconds * 1e6)));
@@ -83,17 +87,24 @@ impl Report {
         for (fact, name) in Fact::ALL {
             counts[fact] = metrics[name].as_u64().ok_or_else(|| foreign(&format!("no metrics.{name} in it")))?;
         }
-        let refusals = whole["connect_errors"].as_object();
-        let refusals = refusals.into_iter().flatten().filter_map(|(why, count)| Some((why.clone(), count.as_u64()?)));
+        let reasons = |name: &str| {
+            let reasons = whole[name].as_object().into_iter().flatten();
+            reasons.filter_map(|(why, count)| Some((why.clone(), count.as_u64()?))).collect::<BTreeMap<String, u64>>()
+        };
         Ok(Self {
             title: whole["title"].as_str().unwrap_or_default().to_owned(),
             is_partial: whole["partial"].as_bool().unwrap_or_default(),
             seconds: number("seconds")?,
             per_second: number("requests_per_second")?,
             asked_per_second: metrics["asked_per_second"].as_f64(),
+            gone_after_seconds: metrics["gone_after_seconds"].as_f64(),
             connect_seconds: number("connect_seconds")?,
             counts,
-            refusals: refusals.collect::<BTreeMap<String, u64>>(),
+            refusals: reasons("connect_errors"),
+            hindrances: reasons("unsent_because"),
+            is_by_order: whole["answers_by_order"].as_bool().unwrap_or_default(),
+            is_stream: whole["stream"].as_bool().unwrap_or_default(),
+            allows_failures: false,
             churn_ports: whole["churn_ports"].as_u64(),
             is_budgeted: whole["udp_budget_applies"].as_bool().unwrap_or_default(),
             service: times("service")?,

@@ -1,6 +1,7 @@
 //! Adds up the reports of loads that ran at the same time, on several machines or in several processes, as if they had
 //! been one load.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use hdrhistogram::Histogram;
@@ -47,14 +48,22 @@ impl Report {
         self.connect_seconds = self.connect_seconds.max(other.connect_seconds);
         self.counts.add(&other.counts);
         self.churn_ports = both(self.churn_ports, other.churn_ports, |a, b| a + b);
-        for (why, count) in other.refusals {
-            *self.refusals.entry(why).or_default() += count;
-        }
+        add_reasons(&mut self.refusals, other.refusals);
+        add_reasons(&mut self.hindrances, other.hindrances);
+        self.is_by_order |= other.is_by_order;
+        // The server is gone from the sum when it is gone from any part.
+        self.gone_after_seconds = [self.gone_after_seconds, other.gone_after_seconds].into_iter().flatten().reduce(f64::min);
         add(&mut self.service, &other.service);
         // The response times of one load would be taken for those of both.
         self.response = both(self.response.take(), other.response, added);
         self.lag = both(self.lag.take(), other.lag, added);
         self.cost = both(self.cost, other.cost, Cost::plus);
+    }
+}
+
+fn add_reasons(sum: &mut BTreeMap<String, u64>, other: BTreeMap<String, u64>) {
+    for (why, count) in other {
+        *sum.entry(why).or_default() += count;
     }
 }
 

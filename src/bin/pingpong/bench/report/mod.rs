@@ -42,8 +42,10 @@ type Figure = (&'static str, Option<u64>);
 pub(crate) struct Report {
     /// What was done, in a line.
     title: String,
-    /// The run was interrupted.
+    /// The run was interrupted, or the server was gone before its end.
     is_partial: bool,
+    /// When the server was gone, in seconds from the beginning of the measured time.
+    gone_after_seconds: Option<f64>,
     /// The measured time, in seconds.
     seconds: f64,
     /// Right answers per second.
@@ -56,6 +58,14 @@ pub(crate) struct Report {
     pub(crate) counts: Counts,
     /// Why connections could not be made, and how many.
     refusals: BTreeMap<String, u64>,
+    /// Why requests were not sent, and how many.
+    hindrances: BTreeMap<String, u64>,
+    /// Only their order tells which request an answer belongs to.
+    is_by_order: bool,
+    /// Over a stream nothing is lost on the way.
+    is_stream: bool,
+    /// Failures are no failure of the run.
+    allows_failures: bool,
     /// Where each request had a connection of its own: the local ports that there were for them.
     churn_ports: Option<u64>,
     /// The answers would come out of a pingpong server's datagram budget.
@@ -89,16 +99,22 @@ impl Report {
         let Run { options, load, started, ended, ports, cost } = *run;
         let ledger = &load.ledger;
         let seconds = ledger.measured(ended).as_secs_f64();
+        let gone_after = load.gone_after().or_else(|| ledger.silent_after(ended));
         let since_epoch = started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Self {
             title: settings::title(options),
-            is_partial: load.stage != Stage::Over,
+            is_partial: load.stage != Stage::Over || gone_after.is_some(),
+            gone_after_seconds: gone_after.map(|gone_after| gone_after.as_secs_f64()),
             seconds,
-            per_second: if seconds > 0.0 { ledger.counts[Fact::Requests] as f64 / seconds } else { 0.0 },
+            per_second: ledger.per_second(ended),
             asked_per_second: options.rate,
             connect_seconds: ledger.connecting().as_secs_f64(),
             counts: ledger.counts.clone(),
             refusals: ledger.refusals.clone(),
+            hindrances: ledger.hindrances.clone(),
+            is_by_order: load.is_by_order(),
+            is_stream: !options.endpoint.is_datagram(),
+            allows_failures: options.allow_failures,
             churn_ports: ports.filter(|_| options.churn),
             is_budgeted: may_be_budgeted(&options.endpoint, load.address(), &options.probe),
             service: ledger.service.total.clone(),
@@ -115,6 +131,21 @@ impl Report {
                 "machine": machine::facts(),
             }),
         }
+    }
+
+    /// Whether a user would call this a failure, though something was answered: see the README's exit codes.
+    pub(crate) fn has_failed(&self) -> bool {
+        let failures = [
+            Fact::ConnectionsFailed,
+            Fact::ConnectionsLost,
+            Fact::ConnectionsUnserved,
+            Fact::Refused,
+            Fact::Broken,
+        ];
+        let has_failed = self.gone_after_seconds.is_some()
+            || failures.iter().any(|fact| self.counts[*fact] > 0)
+            || self.is_stream && self.counts[Fact::Lost] > 0;
+        has_failed && !self.allows_failures
     }
 
     /// Whether requests were sent on schedule.

@@ -66,5 +66,6 @@ pub(super) fn effective(options: &BenchOptions, address: Option<&Address>) -> Va
         "size_bytes": size,
         "framing": if options.framing == Framing::Raw { "raw" } else { "line" },
         "timeout_seconds": options.timeout.as_secs_f64(),
+        "connect_timeout_seconds": options.connect_timeout.as_secs_f64(),
     })
 }

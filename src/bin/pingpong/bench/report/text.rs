@@ -49,11 +49,12 @@ impl Report {
         if self.counts[Fact::ConnectionsRequested] > 0 {
             writeln!(
                 f,
-                "connections  {} of {} made in {:.3} s, {} lost; {} idle ones held to the end",
+                "connections  {} of {} made in {:.3} s, {} lost, {} without an answer; {} idle ones held to the end",
                 count(Fact::ConnectionsOpened),
                 count(Fact::ConnectionsRequested),
                 self.connect_seconds,
                 count(Fact::ConnectionsLost),
+                count(Fact::ConnectionsUnserved),
                 count(Fact::IdleHeld)
             )?;
         }
@@ -97,7 +98,13 @@ impl Report {
             self.per_second,
             self.counts.errors()
         );
-        for fact in [Fact::Lost, Fact::Late, Fact::Wrong, Fact::Duplicate, Fact::ConnectionsLost] {
+        let failures = Fact::ERRORS.into_iter().chain([
+            Fact::Duplicate,
+            Fact::ConnectionsFailed,
+            Fact::ConnectionsLost,
+            Fact::ConnectionsUnserved,
+        ]);
+        for fact in failures {
             let _ = write!(line, " {}={}", fact.name(), self.counts[fact]);
         }
         let (kind, times) = self.main_times();

@@ -1,5 +1,7 @@
 //! Which figures of a report cannot be trusted, and why.
 
+use std::collections::BTreeMap;
+
 use super::{PERCENTILES, Report};
 use crate::bench::record::Fact;
 
@@ -29,7 +31,12 @@ impl Report {
     /// Answers that are missing or wrong.
     fn warn_of_answers(&self, warnings: &mut Vec<String>) {
         let count = |fact: Fact| self.counts[fact];
-        if self.is_partial {
+        if let Some(gone_after) = self.gone_after_seconds {
+            warnings.push(format!(
+                "the server was gone after {gone_after:.1} of {:.1} s: nothing that was sent later was answered",
+                self.seconds
+            ));
+        } else if self.is_partial {
             warnings.push(format!("interrupted: this is what came of {:.1} s", self.seconds));
         }
         let wrong = count(Fact::Wrong);
@@ -43,6 +50,13 @@ impl Report {
             warnings
                 .push(format!("{unanswered} requests were never answered: percentiles know only of those that were"));
         }
+        if self.is_by_order && count(Fact::Lost) + count(Fact::Late) > 0 {
+            warnings.push(
+                "answers carry no number and some were missing: which request an answer belongs to, and so its time, is a \
+                 guess by their order (a --size of 12 or more has room for a number)"
+                    .to_owned(),
+            );
+        }
         if self.is_budgeted && count(Fact::Lost) * 2 > count(Fact::Sent) {
             warnings.push(
                 "most were lost: a pingpong server answers only so many such datagrams a second (see its --udp-budget)"
@@ -55,12 +69,18 @@ impl Report {
     fn warn_of_connections(&self, warnings: &mut Vec<String>) {
         let failed = self.counts[Fact::ConnectionsFailed];
         if failed > 0 {
-            let refusals: Vec<String> = self.refusals.iter().map(|(why, count)| format!("{why}: {count}")).collect();
-            warnings.push(format!("{failed} connections could not be made ({})", refusals.join(", ")));
+            warnings.push(format!("{failed} connections could not be made ({})", listed(&self.refusals)));
         }
         let lost = self.counts[Fact::ConnectionsLost];
         if lost > 0 {
             warnings.push(format!("{lost} connections were lost on the way"));
+        }
+        let unserved = self.counts[Fact::ConnectionsUnserved];
+        if unserved > 0 {
+            warnings.push(format!(
+                "{unserved} connections got no answer: made in the kernel's queue, but not served (is the server at its \
+                 limit of connections?)"
+            ));
         }
     }
 
@@ -69,7 +89,7 @@ impl Report {
         let count = |fact: Fact| self.counts[fact];
         let unsent = count(Fact::Unsent);
         if unsent > 0 {
-            warnings.push(format!("{unsent} requests were due but never sent: too many were unanswered"));
+            warnings.push(format!("{unsent} requests were due but never sent ({})", listed(&self.hindrances)));
         }
         let waits = count(Fact::PortWaits);
         if waits > 0 {
@@ -116,4 +136,10 @@ impl Report {
             warnings.push(format!("asked for {asked:.0} requests a second, sent {sent:.0}"));
         }
     }
+}
+
+/// Reasons, each with how often it came about.
+fn listed(reasons: &BTreeMap<String, u64>) -> String {
+    let reasons: Vec<String> = reasons.iter().map(|(why, count)| format!("{why}: {count}")).collect();
+    reasons.join(", ")
 }

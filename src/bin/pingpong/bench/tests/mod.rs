@@ -2,9 +2,11 @@
 //!
 //! - `figures`: every figure is known to the nanosecond
 //! - `arrivals`: connections, made or not
+//! - `characters`: servers that die, stall, drop, refuse; the books balance
 //! - `storm`: far sides that do what they like
 
 mod arrivals;
+mod characters;
 mod figures;
 mod storm;
 
@@ -39,6 +41,8 @@ fn options(set: impl FnOnce(&mut BenchOptions)) -> BenchOptions {
         warmup: Duration::ZERO,
         framing: Framing::Line,
         timeout: 200 * MILLI,
+        connect_timeout: 200 * MILLI,
+        allow_failures: false,
         json: None,
         hdr: None,
         quiet: false,
@@ -50,7 +54,10 @@ fn options(set: impl FnOnce(&mut BenchOptions)) -> BenchOptions {
 
 /// A load that has dialled its first connection.
 fn dialling(set: impl FnOnce(&mut BenchOptions)) -> Rig {
-    let options = options(set);
+    begin(options(set))
+}
+
+fn begin(options: BenchOptions) -> Rig {
     let addresses = [1, 2].map(|last| Address::Ip(([192, 0, 2, last], 8888).into()));
     let mut server = Server::limited(Load::new(options, addresses.to_vec(), false), |limits| {
         limits.linger = Duration::ZERO;

@@ -1,0 +1,124 @@
+//! How a run ends: the asking stops, the answers that are due are waited for, the books are closed.
+//!
+//! The asking stops when the measured time is over, when enough has been sent, when the last connection is lost, or when
+//! every connection waits for answers that do not come. What was due and has not been sent then is counted, with the
+//! reason. Each answer is waited for until its time is up, and no longer.
+
+use pingpong::Moment;
+use pingpong::service::Outbox;
+
+use super::connection::Connection;
+use super::{Lifetime, Load, Pace, Stage};
+use crate::bench::Extent;
+use crate::bench::record::{Fact, Hindrance};
+use crate::error::Error;
+
+impl Load {
+    /// No connection is left that could ask.
+    pub(super) fn server_gone(&mut self, out: &mut Outbox<'_>) {
+        if self.stage != Stage::Asking {
+            return;
+        }
+        // What a held-up schedule had not sent before is not for want of a connection.
+        if matches!(&self.pace, Pace::Open(turns) if turns.is_held_up()) {
+            self.count_unsent(out.now());
+        }
+        self.gone = Some(out.now());
+        self.stop_asking(out);
+    }
+
+    /// Sends no request any more.
+    pub(super) fn stop_asking(&mut self, out: &mut Outbox<'_>) {
+        if self.stage != Stage::Asking {
+            return;
+        }
+        self.enter(Stage::Awaiting);
+        self.count_unsent(self.ledger.until().unwrap_or(out.now()));
+        self.ledger.close();
+        self.end_if_complete(out);
+    }
+
+    /// Stops asking when as many requests have been sent as were asked for; ends when each has its outcome.
+    pub(super) fn end_if_complete(&mut self, out: &mut Outbox<'_>) {
+        if let Extent::Requests(requests) = self.options.extent
+            && self.stage == Stage::Asking
+            && self.ledger.counts[Fact::Sent] >= requests
+        {
+            return self.stop_asking(out);
+        }
+        if self.stage == Stage::Awaiting && self.ledger.is_complete() {
+            self.enter(Stage::Over);
+            out.stop();
+        }
+    }
+
+    /// Stops asking when there are requests to send and no end of the time, but every connection has as many requests
+    /// unanswered as it may have, and all of these have been given up. (A datagram that is given up makes room.)
+    pub(super) fn end_if_stuck(&mut self, out: &mut Outbox<'_>) {
+        let is_counting = matches!(self.options.extent, Extent::Requests(_)) && self.ledger.covers(out.now());
+        if self.stage != Stage::Asking || !is_counting || !self.ledger.is_complete() {
+            return;
+        }
+        let is_stuck = match &self.pace {
+            Pace::Open(turns) => turns.is_held_up(),
+            Pace::Closed { depth, begun } => {
+                let depth = *depth as usize;
+                let is_full = |connection: &Connection| connection.pending.unanswered() >= depth;
+                *begun == self.connections.len()
+                    && self.connections.iter().all(|connection| connection.peer.is_none() || is_full(connection))
+            }
+        };
+        if is_stuck && self.lifetime == Lifetime::WholeRun {
+            self.stop_asking(out);
+        }
+    }
+
+    /// Counts the requests as unsent that were due before `until` and have not been sent: there are none where the
+    /// answers decide when requests are due. Where a number was asked for, all that are missing count, once the run ends.
+    fn count_unsent(&mut self, until: Moment) {
+        let Self { pace, ledger, options, gone, stage, .. } = self;
+        let why = match pace {
+            _ if gone.is_some() => Hindrance::NoConnection,
+            Pace::Open(turns) if !turns.is_held_up() => Hindrance::TooSlow,
+            _ => Hindrance::TooManyUnanswered,
+        };
+        let count = match (&mut *pace, options.extent) {
+            (Pace::Open(turns), Extent::Duration(_)) => turns.schedule.skip(ledger.from(), until),
+            (_, Extent::Requests(requests)) if *stage == Stage::Awaiting => {
+                requests.saturating_sub(ledger.counts[Fact::Sent])
+            }
+            _ => 0,
+        };
+        ledger.unsent(count, why);
+    }
+
+    /// Closes the books after the run. Fails where no server could be reached.
+    pub(in crate::bench) fn conclude(&mut self, now: Moment, kernel_drops: u64) -> Result<(), Error> {
+        if let Some(error) = self.unreachable.take() {
+            return Err(error);
+        }
+        if self.stage == Stage::Asking {
+            self.count_unsent(self.ledger.until().map_or(now, |until| until.min(now)));
+            self.ledger.interrupt(now);
+        }
+        self.ledger.end(now);
+        self.count_connections();
+        let counts = &mut self.ledger.counts;
+        counts[Fact::Unfinished] = counts.pending();
+        counts[Fact::KernelDrops] = kernel_drops;
+        Ok(())
+    }
+
+    /// Counts each connection that was asked for by what it has come to.
+    fn count_connections(&mut self) {
+        let unserved = self.connections.iter().filter(|connection| connection.is_unserved()).count() as u64;
+        let counts = &mut self.ledger.counts;
+        counts[Fact::IdleHeld] = self.idle;
+        if self.lifetime == Lifetime::WholeRun {
+            counts[Fact::ConnectionsUnserved] = unserved;
+            counts[Fact::ConnectionsHeld] = self.present as u64 - unserved;
+        }
+        let unmade = counts[Fact::ConnectionsRequested] - counts[Fact::ConnectionsOpened] - counts[Fact::ConnectionsFailed];
+        self.ledger.connections_failed("interrupted before they were made".to_owned(), unmade);
+    }
+}
