@@ -24,7 +24,7 @@ use serde_json::Value;
 use super::support::{Ended, Launch};
 
 /// The counters of a run. All but the first two are 0 in a run without a mishap.
-const FACTS: [&str; 15] = [
+const FACTS: [&str; 17] = [
     "sent",
     "requests",
     "wrong",
@@ -38,6 +38,8 @@ const FACTS: [&str; 15] = [
     "reordered",
     "connections_failed",
     "connections_lost",
+    "connections_unserved",
+    "connections_stalled",
     "port_waits",
     "kernel_drops",
 ];
@@ -87,10 +89,16 @@ impl Figures {
         assert_eq!(self.times("service").iter().map(|(_, count)| count).sum::<u64>(), answered);
         if self.whole["open_loop"] == true {
             assert_eq!(self.times("response").iter().map(|(_, count)| count).sum::<u64>(), answered);
-            assert_eq!(self.times("lag").iter().map(|(_, count)| count).sum::<u64>(), self.count("sent"));
+            let lags = self.times("lag").iter().map(|(_, count)| count).sum::<u64>();
+            assert_eq!(lags, self.count("sent") - self.count("carried_over"));
         }
+        // The rate is that of the requests sent in the measured time.
         let by_time = self.figure("requests_per_second") * self.figure("seconds");
-        assert!((by_time - self.count("requests") as f64).abs() <= 1.0, "{by_time}");
+        let requests = self.count("requests") as f64;
+        assert!((requests - self.count("carried_over") as f64 - 1.0..=requests + 1.0).contains(&by_time), "{by_time}");
+        let ends = ["failed", "lost", "unserved", "stalled", "held"].map(|end| format!("connections_{end}"));
+        let ends: u64 = ends.iter().map(|end| self.count(end)).sum();
+        assert_eq!(self.count("connections_requested"), ends + self.count("idle_held"), "{}", self.facts());
     }
 
     #[track_caller]

@@ -155,7 +155,7 @@ impl fmt::Display for Error {
             #[cfg(feature = "bench")]
             Self::Unreached { endpoint, waited } => write!(
                 f,
-                "cannot connect to {endpoint}: no answer within {waited:?} (is it reachable from here? try a longer \
+                "cannot connect to {endpoint}: timed out after {waited:?} (is it reachable from here? try a longer \
                  --connect-timeout)"
             ),
             #[cfg(feature = "bench")]

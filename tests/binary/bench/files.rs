@@ -206,7 +206,7 @@ fn merged_results_are_those_of_one_run() {
         assert_eq!(sum.facts(), "sent=340 requests=340");
         let rates = first.figure("requests_per_second") + second.figure("requests_per_second");
         assert!((sum.figure("requests_per_second") - rates).abs() < 1e-3, "they ran side by side");
-        assert_eq!((&sum.whole["partial"], &sum.whole["schema"]), (&json!(false), &json!(1)));
+        assert_eq!((&sum.whole["partial"], &sum.whole["schema"]), (&json!(false), &json!(2)));
         assert_eq!(sum.whole["runs"].as_array().map(Vec::len), Some(2));
 
         // In any order, and one of them twice.

@@ -37,7 +37,7 @@ fn closed_loop_is_labelled_and_has_no_response_times() {
     }
     assert!(figures.whole["histograms"]["response"].is_null());
     assert!(figures.whole["title"].as_str().unwrap().contains("closed loop"));
-    assert_eq!(figures.whole["schema"], 1);
+    assert_eq!(figures.whole["schema"], 2);
     assert_eq!(figures.whole["settings"]["requested"][1], server.endpoint("ping", "tcp"));
     assert!(figures.whole["machine"].is_object());
 }

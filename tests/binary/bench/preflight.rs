@@ -124,7 +124,7 @@ fn visits_that_wait_for_ports_are_told() {
     let figures = bench_in(&namespace, server.endpoint("ping", "tcp"), "--churn -c 2 -d 100ms --timeout 200ms");
     // Ten closed connections use up the ports, the one that looked for a server among them; then two wait in vain. (One
     // request less where that first connection is still being closed.)
-    assert!(figures.code == Some(0) && figures.count("requests") >= 8, "{}", figures.facts());
+    assert!(figures.code == Some(1) && figures.count("requests") >= 8, "{}", figures.facts());
     assert!(figures.count("port_waits") > 0 && figures.count("refused") == 0, "{}", figures.facts());
     assert!(figures.warns("local ports ran out") && figures.warns("--source"));
 }
@@ -167,17 +167,22 @@ fn source_that_is_not_ours_is_3() {
 #[test]
 fn nobody_who_takes_the_connection_is_4() {
     let (endpoint, _full) = full_listener();
-    let ended = Launch::new(&words(&endpoint, "-c 5 -n 5 --timeout 200ms")).run();
-    fails(&ended, 4, &[&endpoint, "timed out", "--timeout"]);
+    let ended = Launch::new(&words(&endpoint, "-c 5 -n 5 --connect-timeout 200ms")).run();
+    fails(&ended, 4, &[&endpoint, "timed out after 200ms", "--connect-timeout"]);
 }
 
 #[test]
 fn failed_connections_are_counted_and_the_others_ask() {
     let (endpoint, _listener) = listener_for(1);
-    let figures = bench(&endpoint, "-c 5 -n 2 --timeout 200ms");
-    assert_eq!((figures.code, &*figures.facts()), (Some(1), "sent=2 lost=2 connections_failed=3"));
+    let figures = bench(&endpoint, "-c 5 -n 2 --timeout 200ms --connect-timeout 300ms");
+    let facts = "sent=2 lost=2 connections_failed=3 connections_unserved=2";
+    assert_eq!((figures.code, &*figures.facts()), (Some(1), facts));
     assert_eq!(figures.count("connections_opened"), 2);
-    assert!(figures.warns("3 connections could not be made (timed out: 3)"), "{:?}", figures.whole["warnings"]);
+    assert!(
+        figures.warns("3 connections could not be made (timed out after 300ms: 3)"),
+        "{:?}",
+        figures.whole["warnings"]
+    );
 }
 
 #[test]

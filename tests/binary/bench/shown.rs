@@ -45,7 +45,12 @@ fn report_has_all_that_a_reader_asks_for() {
     let last = ended.stdout.lines().last().unwrap();
     // The rate varies: the run is longer where the last request was sent late.
     assert!(last.starts_with("result: requests=100 per_second=") && !last.contains("partial"), "{last}");
-    assert!(last.contains(" errors=0 lost=0 late=0 wrong=0 ") && last.contains(" response_p99_us="), "{last}");
+    assert!(
+        last.contains(" errors=0 wrong=0 late=0 lost=0 ")
+            && last.contains(" connections_failed=0 ")
+            && last.contains(" response_p99_us="),
+        "{last}"
+    );
 
     let ended = run("-c 2 -n 100");
     assert!(ended.stdout.contains("closed loop: a connection waits for its answer"), "{ended:?}");
@@ -155,7 +160,7 @@ fn what_is_unanswered_at_an_interrupt_is_unfinished() {
     (0..6).for_each(|_| told.recv_timeout(PATIENCE).expect("it asks"));
     loading.signal(Signal::SIGINT);
     let figures = Figures::of(&loading.ends());
-    assert_eq!((figures.code, &*figures.facts()), (Some(1), "sent=6 unfinished=6"));
+    assert_eq!((figures.code, &*figures.facts()), (Some(1), "sent=6 unfinished=6 connections_unserved=3"));
 }
 
 #[test]
@@ -167,8 +172,8 @@ fn interrupt_while_connecting_does_not_wait_for_connections_that_may_never_come(
     let began = Instant::now();
     loading.signal(Signal::SIGINT);
     let figures = Figures::of(&loading.ends());
-    assert_eq!((figures.code, &*figures.facts()), (Some(1), ""));
-    assert_eq!(figures.whole["partial"], true);
+    assert_eq!((figures.code, &*figures.facts()), (Some(1), "connections_failed=3"));
+    assert!(figures.whole["partial"] == true && figures.warns("interrupted before they were made: 3"));
     assert!(began.elapsed() < DRAIN, "nobody is owed anything");
 }
 
@@ -178,7 +183,7 @@ fn interrupt_does_not_wait_for_a_server_that_reads_nothing() {
     let began = Instant::now();
     loading.signal(Signal::SIGINT);
     let figures = Figures::of(&loading.ends());
-    assert_eq!((figures.code, &*figures.facts()), (Some(1), "sent=1 unfinished=1"));
+    assert_eq!((figures.code, &*figures.facts()), (Some(1), "sent=1 unfinished=1 connections_unserved=1"));
     assert!(began.elapsed() < DRAIN, "nobody is owed anything");
 }
 

@@ -103,7 +103,7 @@ impl Load {
                 let outcomes = counts[Fact::ConnectionsOpened] + counts[Fact::ConnectionsFailed];
                 let missing = counts[Fact::ConnectionsRequested].saturating_sub(outcomes);
                 let dialled = u64::from(self.dialer.under_way()).min(missing);
-                self.ledger.connections_failed(format!("no outcome within {waited:?}"), dialled);
+                self.ledger.connections_failed(format!("timed out after {waited:?}"), dialled);
                 self.ledger.connections_failed("not dialled after that".to_owned(), missing - dialled);
                 self.begin_asking(out);
             }

@@ -69,6 +69,11 @@ impl Connection {
         self.peer.is_some() && self.has_asked && !self.is_served
     }
 
+    /// Whether it is there and has been answered, but waits for an answer whose time is up.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.peer.is_some() && !self.is_unserved() && self.pending.waits_in_vain()
+    }
+
     /// Whether a request can be sent: the connection is made for it, or is there. A datagram socket has room, too: what it
     /// could not send at once would wait in a queue that can overflow.
     pub(super) fn can_ask(&self, lifetime: Lifetime, out: &Outbox<'_>) -> bool {

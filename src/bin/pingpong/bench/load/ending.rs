@@ -111,14 +111,17 @@ impl Load {
 
     /// Counts each connection that was asked for by what it has come to.
     fn count_connections(&mut self) {
-        let unserved = self.connections.iter().filter(|connection| connection.is_unserved()).count() as u64;
+        let count = |is: fn(&Connection) -> bool| self.connections.iter().filter(|one| is(one)).count() as u64;
+        let (unserved, stalled) = (count(Connection::is_unserved), count(Connection::is_stalled));
         let counts = &mut self.ledger.counts;
         counts[Fact::IdleHeld] = self.idle;
         if self.lifetime == Lifetime::WholeRun {
             counts[Fact::ConnectionsUnserved] = unserved;
-            counts[Fact::ConnectionsHeld] = self.present as u64 - unserved;
+            counts[Fact::ConnectionsStalled] = stalled;
+            counts[Fact::ConnectionsHeld] = self.present as u64 - unserved - stalled;
         }
-        let unmade = counts[Fact::ConnectionsRequested] - counts[Fact::ConnectionsOpened] - counts[Fact::ConnectionsFailed];
+        let unmade =
+            counts[Fact::ConnectionsRequested] - counts[Fact::ConnectionsOpened] - counts[Fact::ConnectionsFailed];
         self.ledger.connections_failed("interrupted before they were made".to_owned(), unmade);
     }
 }

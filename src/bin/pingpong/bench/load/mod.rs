@@ -183,8 +183,7 @@ impl Load {
             out.wake_at(from, Wake::Measure.into());
         }
         if let Some(until) = until {
-            let grace = if matches!(self.pace, Pace::Open(_)) { open::GRACE } else { Duration::ZERO };
-            out.wake_at(until + grace, Wake::End.into());
+            out.wake_at(until, Wake::End.into());
         }
         match &mut self.pace {
             Pace::Closed { .. } => out.wake_at(now, Wake::Begin.into()),
@@ -314,7 +313,7 @@ impl Service for Load {
         match Wake::from(key) {
             Wake::Send => self.keep_schedule(out),
             Wake::Measure => self.begin_measuring(out),
-            Wake::End => self.stop_asking(out),
+            Wake::End => self.end_of_time(out),
             Wake::Sweep => self.sweep(out),
             Wake::Begin => self.begin_some(out),
             Wake::Dial => {

@@ -34,7 +34,7 @@ const SENT_AT_ONCE: usize = 8;
 
 /// How late what was due may still be sent after the measured time. More than that is no delay of this machine's, but a
 /// load generator that is too slow, or a schedule that is held up.
-pub(super) const GRACE: Duration = Duration::from_millis(100);
+const GRACE: Duration = Duration::from_millis(100);
 
 /// The most requests of one of so many connections that may be unanswered.
 pub(super) fn window(connections: u32, longest_message: usize) -> usize {
@@ -119,6 +119,17 @@ impl Load {
         if let Pace::Open(turns) = &self.pace {
             // A timer of the past would come before all others: the end, and answers that are overdue, would wait.
             out.wake_at(turns.schedule.due().max(now), Wake::Send.into());
+        }
+    }
+
+    /// The measured time is over: the asking ends, at once or when what is due has been sent a little late.
+    pub(super) fn end_of_time(&mut self, out: &mut Outbox<'_>) {
+        let (now, until) = (out.now(), self.ledger.until().unwrap_or_default());
+        match &self.pace {
+            Pace::Open(turns) if now < until + GRACE && !self.is_too_late(turns.schedule.due(), now) => {
+                out.wake_at(until + GRACE, Wake::End.into());
+            }
+            _ => self.stop_asking(out),
         }
     }
 

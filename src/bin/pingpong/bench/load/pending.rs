@@ -60,6 +60,11 @@ impl Pending {
         self.awaited as usize + self.keeping
     }
 
+    /// Whether requests that were given up keep their place.
+    pub(super) fn waits_in_vain(&self) -> bool {
+        self.keeping > 0
+    }
+
     /// The number of the request that the next answer belongs to, as far as their order tells.
     #[inline]
     pub(super) fn next_in_order(&self) -> Option<u64> {
@@ -117,7 +122,7 @@ impl Pending {
         {
             tell(request);
             self.lapsed.push(request);
-            self.keeping += usize::from(self.is_stream);
+            self.keeping += usize::from(self.is_stream && request.number > self.newest_answered);
             self.queue.pop_front();
             self.awaited -= 1;
             self.drop_answered();
@@ -232,6 +237,14 @@ mod tests {
         pending.take(4);
         assert_eq!((pending.unanswered(), pending.next_in_order()), (0, None));
         assert!(pending.take(1).unwrap().was_overdue, "it was not");
+    }
+
+    #[test]
+    fn what_was_left_out_keeps_no_place() {
+        let mut pending = four(true);
+        pending.take(2);
+        assert_eq!(given_up(&mut pending, 5), [1]);
+        assert_eq!((pending.unanswered(), pending.next_in_order()), (2, Some(3)));
     }
 
     #[test]

@@ -138,8 +138,7 @@ mod tests {
     #[test]
     fn timers_and_tags_survive_packing() {
         let redials = VISITS.map(Wake::Redial);
-        let others =
-            [Wake::Send, Wake::Measure, Wake::End, Wake::Sweep, Wake::Begin, Wake::Dial, Wake::Scout];
+        let others = [Wake::Send, Wake::Measure, Wake::End, Wake::Sweep, Wake::Begin, Wake::Dial, Wake::Scout];
         for wake in others.into_iter().chain(redials) {
             assert_eq!(Wake::from(u64::from(wake)), wake);
         }

@@ -2,7 +2,7 @@
 //!
 //! Every request that was due is in exactly one counter: it was sent, and ended as one of the seven from
 //! [`Requests`](Fact::Requests) to [`Unfinished`](Fact::Unfinished), or it is [`Unsent`](Fact::Unsent). So is every
-//! connection that was asked for: it failed, was lost, was left unserved, was held, or was held idle.
+//! connection that was asked for: it failed, was lost, was left unserved, stalled, was held, or was held idle.
 
 use std::ops::{Index, IndexMut};
 
@@ -43,6 +43,8 @@ pub(crate) enum Fact {
     ConnectionsLost,
     /// Connections that asked in the measured time, got no answer in it and stayed to the end.
     ConnectionsUnserved,
+    /// Connections that were answered first, and at the end waited for an answer whose time was up.
+    ConnectionsStalled,
     /// Connections that were answered, or had nothing to ask, and stayed to the end.
     ConnectionsHeld,
     /// Idle connections that were still open at the end.
@@ -55,7 +57,7 @@ pub(crate) enum Fact {
 
 impl Fact {
     /// All facts in the order of their declaration, with their names in reports.
-    pub(crate) const ALL: [(Self, &str); 21] = [
+    pub(crate) const ALL: [(Self, &str); 22] = [
         (Self::Sent, "sent"),
         (Self::Requests, "requests"),
         (Self::Wrong, "wrong"),
@@ -73,6 +75,7 @@ impl Fact {
         (Self::ConnectionsFailed, "connections_failed"),
         (Self::ConnectionsLost, "connections_lost"),
         (Self::ConnectionsUnserved, "connections_unserved"),
+        (Self::ConnectionsStalled, "connections_stalled"),
         (Self::ConnectionsHeld, "connections_held"),
         (Self::IdleHeld, "idle_held"),
         (Self::PortWaits, "port_waits"),

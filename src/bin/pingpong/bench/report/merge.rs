@@ -52,7 +52,8 @@ impl Report {
         add_reasons(&mut self.hindrances, other.hindrances);
         self.is_by_order |= other.is_by_order;
         // The server is gone from the sum when it is gone from any part.
-        self.gone_after_seconds = [self.gone_after_seconds, other.gone_after_seconds].into_iter().flatten().reduce(f64::min);
+        self.gone_after_seconds =
+            [self.gone_after_seconds, other.gone_after_seconds].into_iter().flatten().reduce(f64::min);
         add(&mut self.service, &other.service);
         // The response times of one load would be taken for those of both.
         self.response = both(self.response.take(), other.response, added);

@@ -139,6 +139,7 @@ impl Report {
             Fact::ConnectionsFailed,
             Fact::ConnectionsLost,
             Fact::ConnectionsUnserved,
+            Fact::ConnectionsStalled,
             Fact::Refused,
             Fact::Broken,
         ];

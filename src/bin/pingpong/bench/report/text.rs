@@ -103,6 +103,7 @@ impl Report {
             Fact::ConnectionsFailed,
             Fact::ConnectionsLost,
             Fact::ConnectionsUnserved,
+            Fact::ConnectionsStalled,
         ]);
         for fact in failures {
             let _ = write!(line, " {}={}", fact.name(), self.counts[fact]);

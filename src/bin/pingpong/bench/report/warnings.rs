@@ -82,6 +82,13 @@ impl Report {
                  limit of connections?)"
             ));
         }
+        let stalled = self.counts[Fact::ConnectionsStalled];
+        if stalled > 0 {
+            warnings.push(format!(
+                "{stalled} connections still waited for an answer whose time was up: that request keeps its place, and \
+                 fewer were sent there"
+            ));
+        }
     }
 
     /// Limits on this side that have a part in the figures.

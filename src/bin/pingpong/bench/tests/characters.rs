@@ -189,8 +189,7 @@ fn course(character: Character, seed: u64) -> Course {
     };
     let mut rig = begin(options.clone());
     let turns = rig.now() + dice.below(1_000) as u32 * MILLI;
-    let mut far =
-        Far { character, delay, turns, owed: VecDeque::new(), dials: 0, has_died: false, asked: 0 };
+    let mut far = Far { character, delay, turns, owed: VecDeque::new(), dials: 0, has_died: false, asked: 0 };
     let began = rig.now();
     while !rig.engine.is_stopped() {
         far.act(&mut rig, &mut dice);
@@ -218,6 +217,7 @@ impl Course {
             Fact::ConnectionsFailed,
             Fact::ConnectionsLost,
             Fact::ConnectionsUnserved,
+            Fact::ConnectionsStalled,
             Fact::ConnectionsHeld,
             Fact::IdleHeld,
         ];

@@ -115,6 +115,7 @@ fn whatever_far_sides_do_it_ends_and_every_request_has_one_outcome() {
         Fact::Unsent,
         Fact::Reordered,
         Fact::ConnectionsUnserved,
+        Fact::ConnectionsStalled,
         Fact::ConnectionsHeld,
         Fact::IdleHeld,
         Fact::PortWaits,
