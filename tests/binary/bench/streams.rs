@@ -56,6 +56,23 @@ fn answer_of_another_length_is_wrong_and_harms_no_other() {
 }
 
 #[test]
+fn the_first_wrong_answer_is_shown_and_its_protocol_guessed() {
+    let address = peers::tcp(|_| |_, _: &str| Some("HTTP/1.1 400 Bad \x1bRequest\r\n".to_owned()));
+    for options in ["-c 1 -n 3", "-c 1 -n 1 --warmup 100ms"] {
+        let figures = bench(&format!("tcp://{address}"), options);
+        let shown = "wrong answer was \"HTTP/1.1 400 Bad \\x1bRequest\\r\\n\" and not \"pong 000000000001 abc";
+        assert!(figures.warns(shown), "{:?}", figures.whole["warnings"]);
+        assert!(figures.warns("(it speaks HTTP?)"));
+        assert_eq!(figures.whole["first_wrong"]["got"], "HTTP/1.1 400 Bad \\x1bRequest\\r\\n");
+    }
+    // In the warm-up it closes without a word, and nobody is left.
+    let address = peers::tcp(|_| |_, _: &str| None);
+    let figures = bench(&format!("tcp://{address}"), "-c 2 -d 1m --warmup 30s");
+    assert_eq!((figures.code, &*figures.facts()), (Some(1), "connections_lost=2"));
+    assert!(figures.warns("gone before the measured time began") && figures.warns("is it the right kind of server"));
+}
+
+#[test]
 fn answer_left_out_is_lost() {
     let reply = |number, line: &str| Some(if number % 10 == 0 { String::new() } else { pong_line(line) });
     // The only connection waits for it in vain, so that nobody is left to ask.

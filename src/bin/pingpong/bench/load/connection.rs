@@ -11,7 +11,7 @@ use super::Lifetime;
 use super::message::Messages;
 use super::pending::{Carried, Pending};
 use super::wake::Visit;
-use crate::bench::record::Answered;
+use crate::bench::record::{Answered, Mistakes};
 
 /// A stream or a datagram socket that asks. Where connections live for one request, this stands for one of them after
 /// another.
@@ -92,7 +92,12 @@ impl Connection {
     }
 
     /// Takes the next answer from a stream, once it is there as a whole.
-    pub(super) fn next_answer(&mut self, input: &mut Input<'_>, messages: &mut Messages) -> Option<Verdict> {
+    pub(super) fn next_answer(
+        &mut self,
+        input: &mut Input<'_>,
+        messages: &mut Messages,
+        mistakes: &mut Mistakes,
+    ) -> Option<Verdict> {
         loop {
             let rest = input.rest();
             if rest.is_empty() {
@@ -102,13 +107,14 @@ impl Connection {
                 self.skip(input);
                 continue;
             }
-            let Some(oldest) = self.pending.next_in_order() else { return self.read_line(input, messages) };
+            let Some(oldest) = self.pending.next_in_order() else { return self.read_line(input, messages, mistakes) };
             let expected = &messages.answer(oldest)[self.matched..];
             let count = rest.len().min(expected.len());
             if rest[..count] != expected[..count] {
                 if messages.is_line() && self.matched == 0 {
-                    return self.read_line(input, messages);
+                    return self.read_line(input, messages, mistakes);
                 }
+                mistakes.note_wrong(self.matched, input.rest(), messages.answer(oldest));
                 return Some(self.reject(input, messages));
             }
             let is_whole = count == expected.len();
@@ -125,16 +131,27 @@ impl Connection {
     }
 
     /// Takes an answer that has arrived as a whole, in a datagram or as a line.
-    pub(super) fn take_answer(&mut self, bytes: &[u8], messages: &mut Messages) -> Verdict {
+    pub(super) fn take_answer(&mut self, bytes: &[u8], messages: &mut Messages, mistakes: &mut Mistakes) -> Verdict {
         let claimed = messages.number_of(bytes).or(self.pending.next_in_order());
         let is_right = claimed.is_some_and(|number| bytes == messages.answer(number));
-        Verdict::of(claimed.and_then(|number| self.pending.take(number)), is_right)
+        let verdict = Verdict::of(claimed.and_then(|number| self.pending.take(number)), is_right);
+        match (verdict, claimed) {
+            (Verdict::Wrong(_), Some(number)) => mistakes.note_wrong(0, bytes, messages.answer(number)),
+            (Verdict::Surplus, _) => mistakes.note_unasked(bytes),
+            _ => {}
+        }
+        verdict
     }
 
     /// Takes a line that is not the answer to the oldest request: another request's, or a wrong one.
-    fn read_line(&mut self, input: &mut Input<'_>, messages: &mut Messages) -> Option<Verdict> {
+    fn read_line(
+        &mut self,
+        input: &mut Input<'_>,
+        messages: &mut Messages,
+        mistakes: &mut Mistakes,
+    ) -> Option<Verdict> {
         let line: &[u8] = if messages.is_line() { input.line()? } else { input.take_rest() };
-        Some(self.take_answer(line, messages))
+        Some(self.take_answer(line, messages, mistakes))
     }
 
     /// Counts the oldest request's answer as wrong, and passes over the rest of it as far as its end can be told.
@@ -171,7 +188,7 @@ mod tests {
     use pingpong::service::Framing;
 
     use super::*;
-    use crate::bench::record::Request;
+    use crate::bench::record::{Request, Wrong};
     use crate::probe::Probe;
 
     /// A connection with requests 1 to `count` under way, 30 bytes each.
@@ -202,7 +219,7 @@ mod tests {
         for chunk in text.as_bytes().chunks(chunk) {
             kept.extend_from_slice(chunk);
             let mut input = Input::from(&mut kept[..]);
-            while let Some(verdict) = connection.next_answer(&mut input, messages) {
+            while let Some(verdict) = connection.next_answer(&mut input, messages, &mut Mistakes::default()) {
                 verdicts.push(match verdict {
                     Verdict::Right(answered) => answered.request.number.to_string(),
                     Verdict::Wrong(answered) => format!("!{}", answered.request.number),
@@ -264,10 +281,15 @@ mod tests {
             Verdict::Right(Answered { request, is_overtaken, .. }) => (request.number, is_overtaken),
             other => panic!("{other:?}"),
         };
-        assert_eq!(told(connection.take_answer(pong(2).as_bytes(), &mut messages)), (2, false));
-        assert_eq!(told(connection.take_answer(pong(1).as_bytes(), &mut messages)), (1, true));
-        assert_eq!(connection.take_answer(pong(2).as_bytes(), &mut messages), Verdict::Surplus);
-        assert!(matches!(connection.take_answer(b"what?", &mut messages), Verdict::Wrong(_)));
-        assert_eq!(connection.take_answer(b"", &mut messages), Verdict::Surplus);
+        let mut mistakes = Mistakes::default();
+        let mut take = |text: &[u8]| connection.take_answer(text, &mut messages, &mut mistakes);
+        assert_eq!(told(take(pong(2).as_bytes())), (2, false));
+        assert_eq!(told(take(pong(1).as_bytes())), (1, true));
+        assert_eq!(take(pong(2).as_bytes()), Verdict::Surplus);
+        assert!(matches!(take(b"what?"), Verdict::Wrong(_)));
+        assert_eq!(take(b""), Verdict::Surplus);
+        let expected = "pong 000000000003 abcdefghijk\\n".to_owned();
+        assert_eq!(mistakes.wrong, Some(Wrong { got: "what?".to_owned(), expected }));
+        assert_eq!(mistakes.unasked, Some("pong 000000000002 abcdefghijk\\n".to_owned()));
     }
 }

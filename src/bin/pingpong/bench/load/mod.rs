@@ -280,14 +280,16 @@ impl Service for Load {
             return;
         };
         if input.is_datagram() {
-            let verdict = self.connections[index].take_answer(input.take_rest(), &mut self.messages);
+            let Self { connections, messages, ledger, .. } = self;
+            let verdict = connections[index].take_answer(input.take_rest(), messages, &mut ledger.mistakes);
             self.answered(index, verdict, out);
             return self.connect_all(out);
         }
         let visit = self.connections[index].visit;
         // After an answer the connection may be dialled anew: what follows on the old one is of no interest.
         while self.connections[index].visit == visit
-            && let Some(verdict) = self.connections[index].next_answer(input, &mut self.messages)
+            && let Some(verdict) =
+                self.connections[index].next_answer(input, &mut self.messages, &mut self.ledger.mistakes)
         {
             self.answered(index, verdict, out);
         }

@@ -12,6 +12,7 @@ use hdrhistogram::Histogram;
 use pingpong::{Moment, describe};
 
 use super::counts::{Counts, Fact};
+use super::mistakes::Mistakes;
 use super::times::{Latency, histogram};
 use crate::bench::BenchOptions;
 
@@ -62,6 +63,7 @@ pub(crate) struct Ledger {
     pub(crate) refusals: BTreeMap<String, u64>,
     /// Why requests were not sent, and how many were not.
     pub(crate) hindrances: BTreeMap<String, u64>,
+    pub(crate) mistakes: Mistakes,
     /// From when a request was sent to its answer.
     pub(crate) service: Latency,
     /// Open loop: from when a request was due to its answer.
@@ -112,6 +114,7 @@ impl Ledger {
             counts: Counts::default(),
             refusals: BTreeMap::new(),
             hindrances: BTreeMap::new(),
+            mistakes: Mistakes::default(),
             service: Latency::new(keeps_parts),
             response: is_open.then(|| Latency::new(keeps_parts)),
             lag: is_open.then(|| Latency::new(false)),

@@ -5,16 +5,19 @@
 //!
 //! - `ledger`: which requests count, and what came of each
 //! - `counts`: how often each fact came about
+//! - `mistakes`: the first answers that were not right
 //! - `times`: histograms of durations
 //! - `cost`: what the load generator itself used
 
 mod cost;
 mod counts;
 mod ledger;
+mod mistakes;
 mod times;
 
 pub(super) use cost::{Cost, CostMeter};
 pub(super) use counts::Counts;
 pub(crate) use counts::Fact;
 pub(super) use ledger::{Answered, Hindrance, Ledger, Request};
+pub(super) use mistakes::{Mistakes, Wrong};
 pub(super) use times::{Latency, Part, histogram, values_of};

@@ -7,7 +7,7 @@ use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
 
 use super::{Report, figures, micros};
-use crate::bench::record::{Cost, Counts, Fact, histogram, values_of};
+use crate::bench::record::{Cost, Counts, Fact, Mistakes, Wrong, histogram, values_of};
 
 /// The version of this layout.
 const SCHEMA: u64 = 2;
@@ -24,6 +24,8 @@ impl Report {
             ("warnings", self.warnings().into()),
             ("connect_errors", json!(self.refusals)),
             ("unsent_because", json!(self.hindrances)),
+            ("first_wrong", self.first_wrong()),
+            ("first_unasked", self.mistakes.unasked.as_deref().into()),
             ("answers_by_order", self.is_by_order.into()),
             ("stream", self.is_stream.into()),
             ("churn_ports", self.churn_ports.into()),
@@ -70,6 +72,11 @@ impl Report {
         Value::Object(metrics)
     }
 
+    /// The first wrong answer beside the right one.
+    fn first_wrong(&self) -> Value {
+        self.mistakes.wrong.as_ref().map_or(Value::Null, |wrong| json!({ "got": wrong.got, "expected": wrong.expected }))
+    }
+
     /// Reads a report back.
     pub(crate) fn from_json(text: &str) -> io::Result<Self> {
         let foreign = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
@@ -102,6 +109,7 @@ impl Report {
             counts,
             refusals: reasons("connect_errors"),
             hindrances: reasons("unsent_because"),
+            mistakes: mistakes(&whole),
             is_by_order: whole["answers_by_order"].as_bool().unwrap_or_default(),
             is_stream: whole["stream"].as_bool().unwrap_or_default(),
             allows_failures: false,
@@ -118,6 +126,15 @@ impl Report {
                 "machine": whole["machine"],
             }),
         })
+    }
+}
+
+fn mistakes(whole: &Value) -> Mistakes {
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let wrong = text(&whole["first_wrong"]["got"]).zip(text(&whole["first_wrong"]["expected"]));
+    Mistakes {
+        wrong: wrong.map(|(got, expected)| Wrong { got, expected }),
+        unasked: text(&whole["first_unasked"]),
     }
 }
 

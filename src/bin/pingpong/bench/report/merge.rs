@@ -50,6 +50,8 @@ impl Report {
         self.churn_ports = both(self.churn_ports, other.churn_ports, |a, b| a + b);
         add_reasons(&mut self.refusals, other.refusals);
         add_reasons(&mut self.hindrances, other.hindrances);
+        self.mistakes.wrong = self.mistakes.wrong.take().or(other.mistakes.wrong);
+        self.mistakes.unasked = self.mistakes.unasked.take().or(other.mistakes.unasked);
         self.is_by_order |= other.is_by_order;
         // The server is gone from the sum when it is gone from any part.
         self.gone_after_seconds =

@@ -27,7 +27,7 @@ use serde_json::{Value, json};
 use super::load::{Load, Stage};
 use super::machine;
 use super::options::BenchOptions;
-use super::record::{Cost, Counts, Fact};
+use super::record::{Cost, Counts, Fact, Mistakes};
 use crate::budget::may_be_budgeted;
 pub(super) use merge::Sum;
 
@@ -60,6 +60,7 @@ pub(crate) struct Report {
     refusals: BTreeMap<String, u64>,
     /// Why requests were not sent, and how many.
     hindrances: BTreeMap<String, u64>,
+    mistakes: Mistakes,
     /// Only their order tells which request an answer belongs to.
     is_by_order: bool,
     /// Over a stream nothing is lost on the way.
@@ -112,6 +113,7 @@ impl Report {
             counts: ledger.counts.clone(),
             refusals: ledger.refusals.clone(),
             hindrances: ledger.hindrances.clone(),
+            mistakes: ledger.mistakes.clone(),
             is_by_order: load.is_by_order(),
             is_stream: !options.endpoint.is_datagram(),
             allows_failures: options.allow_failures,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{PERCENTILES, Report};
-use crate::bench::record::Fact;
+use crate::bench::record::{Fact, Wrong};
 
 /// The answers that have to lie beyond a percentile for it to mean something.
 const BEYOND: f64 = 10.0;
@@ -31,12 +31,15 @@ impl Report {
     /// Answers that are missing or wrong.
     fn warn_of_answers(&self, warnings: &mut Vec<String>) {
         let count = |fact: Fact| self.counts[fact];
-        if let Some(gone_after) = self.gone_after_seconds {
-            warnings.push(format!(
-                "the server was gone after {gone_after:.1} of {:.1} s: nothing that was sent later was answered",
+        match self.gone_after_seconds {
+            Some(0.0) => warnings.push("the server was gone before the measured time began".to_owned()),
+            Some(gone_after) => warnings.push(format!(
+                "the server was gone after {gone_after:.1} of {:.1} s: from then on nothing was answered",
                 self.seconds
-            ));
-        } else if self.is_partial {
+            )),
+            None => {}
+        }
+        if self.is_partial && self.gone_after_seconds.is_none() {
             warnings.push(format!("interrupted: this is what came of {:.1} s", self.seconds));
         }
         let wrong = count(Fact::Wrong);
@@ -45,6 +48,7 @@ impl Report {
                 "{wrong} answers had wrong bytes: is it the right kind of server (--echo, --framing, --send)?"
             ));
         }
+        self.warn_of_mistakes(warnings);
         let unanswered = count(Fact::Lost) + count(Fact::Broken) + count(Fact::Refused);
         if unanswered > 0 {
             warnings
@@ -60,6 +64,28 @@ impl Report {
         if self.is_budgeted && count(Fact::Lost) * 2 > count(Fact::Sent) {
             warnings.push(
                 "most were lost: a pingpong server answers only so many such datagrams a second (see its --udp-budget)"
+                    .to_owned(),
+            );
+        }
+    }
+
+    /// What the first answers were that were not right.
+    fn warn_of_mistakes(&self, warnings: &mut Vec<String>) {
+        let count = |fact: Fact| self.counts[fact];
+        let when = |counted: u64| if counted > 0 { "" } else { "in the warm-up, " };
+        if let Some(Wrong { got, expected }) = &self.mistakes.wrong {
+            let (when, guess) = (when(count(Fact::Wrong)), protocol(got));
+            warnings.push(format!("{when}the first wrong answer was \"{got}\" and not \"{expected}\"{guess}"));
+        }
+        if let Some(got) = &self.mistakes.unasked {
+            let (when, guess) = (when(count(Fact::Duplicate)), protocol(got));
+            warnings.push(format!("{when}the first answer that no request waited for was \"{got}\"{guess}"));
+        }
+        let is_silent = self.mistakes.wrong.is_none() && count(Fact::Requests) + count(Fact::Late) == 0;
+        if is_silent && count(Fact::ConnectionsLost) > 0 {
+            warnings.push(
+                "the server closed its connections and answered nothing: is it the right kind of server (--framing, --send \
+                 and --expect)?"
                     .to_owned(),
             );
         }
@@ -143,6 +169,23 @@ impl Report {
             warnings.push(format!("asked for {asked:.0} requests a second, sent {sent:.0}"));
         }
     }
+}
+
+/// A guess at what a server speaks that answers like this.
+fn protocol(answer: &str) -> &'static str {
+    let guesses = [
+        ("HTTP/", " (it speaks HTTP?)"),
+        ("<!DOCTYPE", " (it speaks HTTP?)"),
+        ("SSH-", " (it speaks SSH?)"),
+        ("-ERR", " (it speaks redis' protocol? try --send 'PING\\r\\n' --expect '+PONG\\r\\n')"),
+        ("ERROR\\r", " (it speaks memcached's protocol?)"),
+        ("220 ", " (it speaks SMTP or FTP?)"),
+        ("\\x15\\x03", " (it speaks TLS?)"),
+        ("Welcome!", " (it is a hello server?)"),
+        ("Hello, ", " (it is a hello server?)"),
+        ("ping ", " (it echoes? try --echo)"),
+    ];
+    guesses.into_iter().find(|(beginning, _)| answer.starts_with(beginning)).map_or("", |(_, guess)| guess)
 }
 
 /// Reasons, each with how often it came about.
