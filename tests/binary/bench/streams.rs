@@ -60,10 +60,10 @@ fn the_first_wrong_answer_is_shown_and_its_protocol_guessed() {
     let address = peers::tcp(|_| |_, _: &str| Some("HTTP/1.1 400 Bad \x1bRequest\r\n".to_owned()));
     for options in ["-c 1 -n 3", "-c 1 -n 1 --warmup 100ms"] {
         let figures = bench(&format!("tcp://{address}"), options);
-        let shown = "wrong answer was \"HTTP/1.1 400 Bad \\x1bRequest\\r\\n\" and not \"pong 000000000001 abc";
+        let shown = "wrong answer was \"HTTP/1.1 400 Bad \\u{1b}Request\\r\\n\" and not \"pong 000000000001 abc";
         assert!(figures.warns(shown), "{:?}", figures.whole["warnings"]);
         assert!(figures.warns("(it speaks HTTP?)"));
-        assert_eq!(figures.whole["first_wrong"]["got"], "HTTP/1.1 400 Bad \\x1bRequest\\r\\n");
+        assert_eq!(figures.whole["first_wrong"]["got"], "HTTP/1.1 400 Bad \\u{1b}Request\\r\\n");
     }
     // In the warm-up it closes without a word, and nobody is left.
     let address = peers::tcp(|_| |_, _: &str| None);

@@ -180,7 +180,7 @@ fn protocol(answer: &str) -> &'static str {
         ("-ERR", " (it speaks redis' protocol? try --send 'PING\\r\\n' --expect '+PONG\\r\\n')"),
         ("ERROR\\r", " (it speaks memcached's protocol?)"),
         ("220 ", " (it speaks SMTP or FTP?)"),
-        ("\\x15\\x03", " (it speaks TLS?)"),
+        ("\\u{15}\\u{3}", " (it speaks TLS?)"),
         ("Welcome!", " (it is a hello server?)"),
         ("Hello, ", " (it is a hello server?)"),
         ("ping ", " (it echoes? try --echo)"),
