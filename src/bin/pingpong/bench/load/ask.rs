@@ -5,17 +5,13 @@ use pingpong::service::Outbox;
 
 use super::connection::Verdict;
 use super::{Lifetime, Load, Pace, Stage};
-use crate::bench::Extent;
 use crate::bench::record::{Fact, Request};
 
 impl Load {
     /// Whether one more request, due at this moment, belongs to the run.
+    #[inline]
     pub(super) fn may_send(&self, due: Moment) -> bool {
-        let is_enough = match self.options.extent {
-            Extent::Requests(requests) => self.ledger.covers(due) && self.ledger.counts[Fact::Sent] >= requests,
-            Extent::Duration(_) => self.ledger.until().is_some_and(|until| due >= until),
-        };
-        self.stage == Stage::Asking && !is_enough
+        self.stage == Stage::Asking && due < self.until && self.left > 0
     }
 
     /// Sends a request, on this connection or on one that is dialled for it.
@@ -34,7 +30,7 @@ impl Load {
     }
 
     /// Counts an answer that has come on the connection at hand, and goes on with the next request.
-    pub(super) fn answered(&mut self, index: usize, verdict: Verdict, out: &mut Outbox<'_>) {
+    pub(super) fn answered(&mut self, index: usize, verdict: &Verdict, out: &mut Outbox<'_>) {
         match verdict {
             Verdict::Right(answered) => self.ledger.answered(answered, true, out.now()),
             Verdict::Wrong(answered) => self.ledger.answered(answered, false, out.now()),
@@ -85,7 +81,7 @@ impl Load {
         let connection = &mut self.connections[index];
         connection.pending.push(request);
         connection.has_asked = true;
-        self.ledger.sent(&request);
+        self.left -= u64::from(self.ledger.sent(&request));
         request.number
     }
 }

@@ -4,6 +4,8 @@
 //! every connection waits for answers that do not come. What was due and has not been sent then is counted, with the
 //! reason. Each answer is waited for until its time is up, and no longer.
 
+use std::mem;
+
 use pingpong::Moment;
 use pingpong::service::Outbox;
 
@@ -39,16 +41,15 @@ impl Load {
     }
 
     /// Stops asking when as many requests have been sent as were asked for; ends when each has its outcome.
+    #[inline]
     pub(super) fn end_if_complete(&mut self, out: &mut Outbox<'_>) {
-        if let Extent::Requests(requests) = self.options.extent
-            && self.stage == Stage::Asking
-            && self.ledger.counts[Fact::Sent] >= requests
-        {
-            return self.stop_asking(out);
-        }
-        if self.stage == Stage::Awaiting && self.ledger.is_complete() {
-            self.enter(Stage::Over);
-            out.stop();
+        match self.stage {
+            Stage::Asking if self.left == 0 => self.stop_asking(out),
+            Stage::Awaiting if self.ledger.is_complete() => {
+                self.enter(Stage::Over);
+                out.stop();
+            }
+            _ => {}
         }
     }
 
@@ -76,7 +77,7 @@ impl Load {
     /// Counts the requests as unsent that were due before `until` and have not been sent: there are none where the
     /// answers decide when requests are due. Where a number was asked for, all that are missing count, once the run ends.
     fn count_unsent(&mut self, until: Moment) {
-        let Self { pace, ledger, options, gone, stage, .. } = self;
+        let Self { pace, ledger, options, gone, stage, left, .. } = self;
         let why = match pace {
             _ if gone.is_some() => Hindrance::NoConnection,
             Pace::Open(turns) if !turns.is_held_up() => Hindrance::TooSlow,
@@ -84,9 +85,7 @@ impl Load {
         };
         let count = match (&mut *pace, options.extent) {
             (Pace::Open(turns), Extent::Duration(_)) => turns.schedule.skip(ledger.from(), until),
-            (_, Extent::Requests(requests)) if *stage == Stage::Awaiting => {
-                requests.saturating_sub(ledger.counts[Fact::Sent])
-            }
+            (_, Extent::Requests(_)) if *stage == Stage::Awaiting => mem::take(left),
             _ => 0,
         };
         ledger.unsent(count, why);

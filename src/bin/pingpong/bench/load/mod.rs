@@ -46,6 +46,9 @@ use open::Turns;
 use pending::Carried;
 use wake::{Tag, Wake};
 
+/// A moment that does not come.
+const NEVER: Moment = Moment::from_nanos(u64::MAX);
+
 /// How far a load has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
@@ -111,6 +114,10 @@ pub(super) struct Load {
     idle: u64,
     /// The connection at which the next sweep begins.
     swept: usize,
+    /// No request is due from then on; the end of time where that is not known.
+    until: Moment,
+    /// How many requests may still be sent that count.
+    left: u64,
     /// Why no server could be reached.
     unreachable: Option<Error>,
     /// When the last connection was lost that could ask.
@@ -141,6 +148,11 @@ impl Load {
             present: 0,
             idle: 0,
             swept: 0,
+            until: NEVER,
+            left: match options.extent {
+                Extent::Duration(_) => u64::MAX,
+                Extent::Requests(requests) => requests,
+            },
             unreachable: None,
             gone: None,
             options,
@@ -177,6 +189,7 @@ impl Load {
             Extent::Requests(_) => None,
         };
         self.ledger.measure(now, from, until);
+        self.until = until.unwrap_or(NEVER);
         // The answer to the scout's request is not waited for.
         self.connections[0].pending.give_up(now, Duration::ZERO, |_| {});
         if from > now {
@@ -202,17 +215,12 @@ impl Load {
 
     /// The warm-up is over: requests that it leaves unanswered count from now on, as far as more are wanted.
     fn begin_measuring(&mut self, out: &mut Outbox<'_>) {
-        let Self { connections, ledger, options, .. } = self;
+        let Self { connections, ledger, left, .. } = self;
         for connection in connections {
-            let is_enough = match options.extent {
-                Extent::Duration(_) => false,
-                Extent::Requests(requests) => {
-                    ledger.counts[Fact::Sent] + connection.pending.unanswered() as u64 > requests
-                }
-            };
-            if !is_enough {
+            if connection.pending.unanswered() as u64 <= *left {
                 let Carried { awaited, lapsed } = connection.begin_measuring(ledger.from());
                 ledger.carry_over(awaited, lapsed);
+                *left -= awaited + lapsed;
             }
         }
         self.end_if_complete(out);
@@ -282,7 +290,7 @@ impl Service for Load {
         if input.is_datagram() {
             let Self { connections, messages, ledger, .. } = self;
             let verdict = connections[index].take_answer(input.take_rest(), messages, &mut ledger.mistakes);
-            self.answered(index, verdict, out);
+            self.answered(index, &verdict, out);
             return self.connect_all(out);
         }
         let visit = self.connections[index].visit;
@@ -291,7 +299,7 @@ impl Service for Load {
             && let Some(verdict) =
                 self.connections[index].next_answer(input, &mut self.messages, &mut self.ledger.mistakes)
         {
-            self.answered(index, verdict, out);
+            self.answered(index, &verdict, out);
         }
     }
 

@@ -77,15 +77,29 @@ impl Pending {
     }
 
     /// Takes that request out: it is answered.
+    #[inline]
     pub(super) fn take_next(&mut self) -> Option<Answered> {
+        if self.keeping == 0 && !self.queue.is_empty() {
+            return self.take_front();
+        }
         self.next_in_order().and_then(|number| self.take(number))
+    }
+
+    /// Takes the oldest request out that is awaited.
+    #[inline]
+    fn take_front(&mut self) -> Option<Answered> {
+        let (request, _) = self.queue.pop_front()?;
+        self.drop_answered();
+        self.awaited -= 1;
+        self.keeping = 0;
+        Some(self.answered(request, false))
     }
 
     /// Takes this request out: it is answered. `None` where it was answered before or was never sent.
     #[inline]
     pub(super) fn take(&mut self, number: u64) -> Option<Answered> {
         let place = match self.queue.front() {
-            Some((request, _)) if request.number == number => 0,
+            Some((request, _)) if request.number == number => return self.take_front(),
             Some((request, _)) if request.number < number => {
                 self.queue.binary_search_by_key(&number, |(request, _)| request.number).ok()?
             }
@@ -98,7 +112,6 @@ impl Pending {
         }
         self.awaited -= 1;
         self.keeping = 0;
-        self.drop_answered();
         Some(self.answered(request, false))
     }
 
@@ -108,6 +121,7 @@ impl Pending {
         Some(self.answered(request, true))
     }
 
+    #[inline]
     fn answered(&mut self, request: Request, was_overdue: bool) -> Answered {
         let is_overtaken = request.number < self.newest_answered;
         self.newest_answered = self.newest_answered.max(request.number);

@@ -166,13 +166,18 @@ impl Ledger {
 
 /// What the load tells it.
 impl Ledger {
-    pub(crate) fn sent(&mut self, request: &Request) {
-        let Some(measuring) = self.measuring.as_mut().filter(|measuring| request.due >= measuring.from) else { return };
+    /// A request has been sent. Returns whether it counts.
+    #[inline]
+    pub(crate) fn sent(&mut self, request: &Request) -> bool {
+        let Some(measuring) = self.measuring.as_mut().filter(|measuring| request.due >= measuring.from) else {
+            return false;
+        };
         measuring.last_sent = request.sent;
         self.counts[Fact::Sent] += 1;
         if let Some(lag) = &mut self.lag {
             lag.record(request.sent.since(request.due));
         }
+        true
     }
 
     /// The warm-up ends and leaves this many requests without an answer: they count from now on. Of some it is known already
@@ -183,21 +188,21 @@ impl Ledger {
         self.counts[Fact::Lost] += overdue;
     }
 
-    pub(crate) fn answered(&mut self, answered: Answered, is_right: bool, now: Moment) {
+    pub(crate) fn answered(&mut self, answered: &Answered, is_right: bool, now: Moment) {
         let Answered { request, was_overdue, is_overtaken } = answered;
         let took = now.since(request.sent);
         let is_in_time = took <= self.timeout;
         if let Some(recent) = &mut self.recent {
             recent.record(took.as_nanos() as u64).expect("it grows");
         }
-        let Some(measuring) = self.measuring_if_counts(&request, now) else { return };
+        let Some(measuring) = self.measuring_if_counts(request, now) else { return };
         if request.sent >= measuring.answered_to {
             (measuring.answered_to, measuring.failed_since) = (request.sent, 0);
         }
         // Only a request that was carried over was sent before it was due.
         measuring.carried_answered += u64::from(is_right && is_in_time && request.sent < request.due);
-        self.counts[Fact::Lost] -= u64::from(was_overdue);
-        self.counts[Fact::Reordered] += u64::from(is_overtaken && self.is_datagram);
+        self.counts[Fact::Lost] -= u64::from(*was_overdue);
+        self.counts[Fact::Reordered] += u64::from(*is_overtaken && self.is_datagram);
         if !is_right {
             self.counts[Fact::Wrong] += 1;
             return;

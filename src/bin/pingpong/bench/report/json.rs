@@ -74,7 +74,10 @@ impl Report {
 
     /// The first wrong answer beside the right one.
     fn first_wrong(&self) -> Value {
-        self.mistakes.wrong.as_ref().map_or(Value::Null, |wrong| json!({ "got": wrong.got, "expected": wrong.expected }))
+        self.mistakes
+            .wrong
+            .as_ref()
+            .map_or(Value::Null, |wrong| json!({ "got": wrong.got, "expected": wrong.expected }))
     }
 
     /// Reads a report back.
@@ -132,10 +135,7 @@ impl Report {
 fn mistakes(whole: &Value) -> Mistakes {
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let wrong = text(&whole["first_wrong"]["got"]).zip(text(&whole["first_wrong"]["expected"]));
-    Mistakes {
-        wrong: wrong.map(|(got, expected)| Wrong { got, expected }),
-        unasked: text(&whole["first_unasked"]),
-    }
+    Mistakes { wrong: wrong.map(|(got, expected)| Wrong { got, expected }), unasked: text(&whole["first_unasked"]) }
 }
 
 fn cost(metrics: &Value) -> Option<Cost> {
