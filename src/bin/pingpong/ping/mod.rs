@@ -5,6 +5,8 @@
 
 mod prober;
 mod tally;
+#[cfg(test)]
+mod tests;
 mod unanswered;
 
 use std::cell::RefCell;
