@@ -109,22 +109,32 @@ impl<S: Service, N: Net> Engine<S, N> {
     }
 
     /// Sends from an asking socket to its far side.
+    ///
+    /// The error that a send returns may be an earlier question's, as told by ICMP meanwhile: then this one has not been
+    /// sent, and the error is cleared (udp(7)). So a send that fails is tried once more.
     pub(super) fn send_question(&mut self, number: u32, range: Range<usize>) {
         let Self { net, datagrams, output, turn, .. } = self;
-        let Some(socket) = datagrams.get_mut(number) else { return };
+        let Some(socket) = datagrams.get_mut(number).filter(|socket| !socket.is_left) else { return };
         let Some(Asks { to, .. }) = socket.asks.clone() else { return };
-        let sent = socket.send_or_queue(net, &output.effects.bytes[range], &to, None, &mut turn.stats);
+        let question = &output.effects.bytes[range];
+        let mut send = || socket.send_or_queue(net, question, &to, None, &mut turn.stats).err();
+        let first = send();
+        let second = first.as_ref().and_then(|_| send());
         if socket.queued() > 0 {
             turn.unsent.note_datagrams(number, true);
         }
-        if let Err(error) = sent {
+        let Some(first) = first else { return };
+        if second.as_ref().is_none_or(|second| second.raw_os_error() != first.raw_os_error()) {
+            self.tell_asker(number, first);
+        }
+        if let Some(error) = second {
             self.tell_asker(number, error);
         }
     }
 
     /// Tells the service of an asking socket about an error there. A serving socket's errors are only counted.
     pub(super) fn tell_asker(&mut self, number: u32, error: io::Error) {
-        let Some(socket) = self.datagrams.get_mut(number) else { return };
+        let Some(socket) = self.datagrams.get_mut(number).filter(|socket| !socket.is_left) else { return };
         let service = socket.service;
         let Some(Asks { to, tag }) = socket.asks.clone() else { return };
         self.tell_failed(service, Some(Peer::Datagram(number)), &to, tag, error);

@@ -201,6 +201,7 @@ impl<S: Service, N: Net> Engine<S, N> {
         self.accept_pending();
         self.receive_pending(clock);
         self.sweep();
+        self.close_left();
         self.check_drain();
         self.sweep.has_all_events = true;
         was_due || count > 0

@@ -93,6 +93,8 @@ pub struct Reactor<S> {
     stats_requests: Vec<StatsRequest>,
     /// The SIGINTs and SIGTERMs received so far.
     end_signals: Vec<Signal>,
+    /// Until when standard output is waited for at most ([`WhenFull::Wait`]): set by the first of these signals.
+    output_deadline: Option<Moment>,
     /// How long to poll without sleeping after an event.
     spin: Duration,
     /// Set where time is kept exactly.
@@ -142,6 +144,7 @@ impl<S: Service> Reactor<S> {
             own_events: Vec::new(),
             stats_requests: Vec::new(),
             end_signals: Vec::new(),
+            output_deadline: None,
             spin: Duration::ZERO,
             alarm: None,
             last_event: Moment::default(),

@@ -28,6 +28,10 @@ const CONSOLE_AHEAD: usize = 1 << 20;
 /// control characters, which are expensive to escape, hold other connections up for a millisecond at most.
 const PRINTED_PER_TURN: usize = 256 << 10;
 
+/// How long standard output is waited for after the first signal to end. A reader that is only slow gets all in that
+/// time, and one that does not read keeps nobody.
+const LAST_PRINT: Duration = Duration::from_secs(1);
+
 /// How often to check whether a terminal that belongs to another job is ours again: no event tells.
 const FOREGROUND_CHECK: Duration = Duration::from_millis(250);
 
@@ -123,6 +127,7 @@ impl<S: Service> Reactor<S> {
             }
             log::info!("{signal}: {}", if self.end_signals.is_empty() { "shutting down" } else { "stopping at once" });
             self.end_signals.push(signal);
+            self.output_deadline.get_or_insert(self.clock.now() + LAST_PRINT);
             self.own_events.push(Event::Drain);
         }
     }
@@ -180,9 +185,21 @@ impl<S: Service> Reactor<S> {
     /// Writes to standard output what services have printed ([`Outbox::print`](crate::service::Outbox::print)), as far
     /// as there is room. A turn ends with it; needed only after [`with`](Self::with).
     ///
+    /// After the last turn it takes the signals itself that come while it waits for room
+    /// ([`WhenFull::Wait`](super::WhenFull::Wait)), and the [status](Self::turn) may then be that a second one has ended
+    /// all.
+    ///
     /// Fails with [`Error::Output`] if standard output cannot be written to. A reader that has gone is no failure.
     pub fn print(&mut self) -> Result<(), Error> {
-        self.print_some(usize::MAX)
+        self.print_some(usize::MAX)?;
+        while self.engine.is_stopped() && self.console.has_given_up() {
+            self.take_signals();
+            if self.end_signals.len() > 1 || self.output_deadline.is_some_and(|at| self.clock.now() >= at) {
+                break;
+            }
+            self.print_some(usize::MAX)?;
+        }
+        Ok(())
     }
 
     /// Prints a line of the program's own, in the order of all that services print. What standard output does not take
@@ -202,10 +219,13 @@ impl<S: Service> Reactor<S> {
     }
 
     fn print_some(&mut self, most: usize) -> Result<(), Error> {
-        // Once a signal asks the program to end, a full pipe or a stopped terminal must not hold it up.
-        let patience = match &self.signals {
-            _ if !self.end_signals.is_empty() => Patience::None,
-            signals => Patience::Until(signals.as_ref().map(AsFd::as_fd)),
+        // Once signals ask the program to end, a full pipe or a stopped terminal must not hold it up.
+        let patience = match self.end_signals.len() {
+            0 | 1 => Patience::Until {
+                readable: self.signals.as_ref().map(AsFd::as_fd),
+                deadline: self.output_deadline.map(|at| (self.clock, at)),
+            },
+            _ => Patience::None,
         };
         let printed = self.engine.printed_mut();
         self.console.print(printed, most, patience).map_err(|source| Error::Output { source })?;

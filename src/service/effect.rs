@@ -34,6 +34,8 @@ pub(crate) enum Effect {
     Pause(ConnId),
     Resume(ConnId),
     Close(ConnId),
+    /// Closes the asking datagram socket with this number.
+    CloseAsking(u32),
     /// The range is that of the bytes in [`Effects::bytes`].
     Send(Peer, Range<usize>),
     EndSending(ConnId),

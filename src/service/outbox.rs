@@ -213,10 +213,14 @@ impl Outbox<'_> {
         self.note(Effect::Send(to.into(), start..self.output.effects.bytes.len()));
     }
 
-    /// Closes any connection once its unsent output has been sent. Does nothing if it has closed meanwhile.
+    /// Closes any connection once its unsent output has been sent, or an asking datagram socket at once: what arrives
+    /// there from now on is not received, and [`closed`](super::Service::closed) is not called. Does nothing if it has
+    /// closed meanwhile. (The number of a datagram socket that has closed may be that of a later one; what the kernel had
+    /// dropped there is not counted.)
     pub fn close_other(&mut self, other: impl Into<Peer>) {
-        if let Peer::Stream(id) = other.into() {
-            self.note(Effect::Close(id));
+        match other.into() {
+            Peer::Stream(id) => self.note(Effect::Close(id)),
+            Peer::Datagram(number) => self.note(Effect::CloseAsking(number)),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Standard output in any state: slow, stopped, full, closed, dead. Nothing else waits for it.
 
 use std::fs::File;
-use std::io::{Read, Write, pipe};
+use std::io::{PipeReader, Read, Write, pipe};
 
 use nix::sys::signal::Signal;
 use nix::sys::termios::{FlowArg, tcflow};
@@ -87,6 +87,45 @@ fn a_full_pipe_as_output_makes_ping_wait_until_a_signal_comes() {
     child.rests();
     child.signal(Signal::SIGINT);
     assert_eq!(child.exit_code(), Some(0));
+}
+
+/// A `ping` whose output is full.
+#[track_caller]
+fn ping_at_a_full_pipe(server: &Server, options: &str) -> (Server, PipeReader) {
+    let (reader, mut writer) = narrow_pipe();
+    writer.write_all(&[b'x'; 4096]).unwrap();
+    let arguments = format!("ping {} -i 1ms {options}", server.endpoint("ping", "tcp"));
+    let ping = Launch::new(&arguments).stdout(writer).spawn();
+    ping.rests();
+    (ping, reader)
+}
+
+#[test]
+fn a_reader_that_is_slow_gets_the_summary_of_a_ping_that_was_interrupted() {
+    let server = Server::start("ping=tcp://127.0.0.1:0");
+    let (mut ping, mut reader) = ping_at_a_full_pipe(&server, "");
+    ping.signal(Signal::SIGINT);
+    // It has taken the signal, and waits again.
+    ping.rests();
+    let mut text = String::new();
+    reader.read_to_string(&mut text).unwrap();
+    assert!(text.lines().last().unwrap().starts_with("rtt min/avg/max/mdev = "), "{text}");
+    assert_eq!(ping.exit_code(), Some(0));
+}
+
+#[test]
+fn a_second_signal_ends_a_ping_at_once_while_its_last_words_wait() {
+    let server = Server::start("ping=tcp://127.0.0.1:0");
+    for options in ["", "-q -c 3"] {
+        let (mut ping, _unread) = ping_at_a_full_pipe(&server, options);
+        // It asks for counters, and ends nothing.
+        ping.signal(Signal::SIGUSR1);
+        ping.rests();
+        // Two of one kind might be one.
+        ping.signal(Signal::SIGINT);
+        ping.signal(Signal::SIGTERM);
+        assert_eq!(ping.exit_code(), Some(143), "{options}");
+    }
 }
 
 #[test]

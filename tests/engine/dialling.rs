@@ -3,7 +3,7 @@
 use std::io;
 
 use fake::server::{Server, address};
-use nix::libc::{ECONNREFUSED, EINTR, ENETUNREACH};
+use nix::libc::{ECONNREFUSED, EINTR, EMSGSIZE, ENETUNREACH};
 use pingpong::service::{Input, Outbox, Peer, Service};
 use pingpong::{Address, CloseReason};
 
@@ -29,8 +29,12 @@ impl Service for Caller {
         self.log.push(format!("{whose} failed: {:?}", error.kind()));
     }
 
-    fn received(&mut self, _: Peer, input: &mut Input<'_>, _: &mut Outbox<'_>) {
-        self.log.push(format!("received {}", input.take_rest().escape_ascii()));
+    fn received(&mut self, from: Peer, input: &mut Input<'_>, out: &mut Outbox<'_>) {
+        let text = input.take_rest();
+        self.log.push(format!("received {}", text.escape_ascii()));
+        if text == b"bye" {
+            out.close_other(from);
+        }
     }
 
     fn closed(&mut self, _: Peer, why: CloseReason, _: &mut Outbox<'_>) {
@@ -41,6 +45,7 @@ impl Service for Caller {
         match (text, self.peer) {
             (b"dial", _) => out.connect(&far()),
             (b"ask", _) => out.ask(&far()),
+            (b"leave", Some(peer)) => out.close_other(peer),
             (b"retire", _) => out.retire(),
             (b"stop", _) => out.stop(),
             (b"finish", Some(peer)) => out.finish_sending(peer),
@@ -216,6 +221,50 @@ fn asker_is_told_that_nobody_is_there() {
     server.kernel.borrow_mut().datagrams[0].send_error = Some(ECONNREFUSED);
     server.line("ping");
     assert_eq!(server.log(), ["asking failed: ConnectionRefused"]);
+}
+
+#[test]
+fn question_is_sent_although_an_earlier_one_was_refused() {
+    let mut server = caller();
+    server.line("ask");
+    server.log();
+    server.kernel.borrow_mut().datagrams[0].pending_error = Some(ECONNREFUSED);
+    server.line("ping");
+    assert_eq!(server.log(), ["asking failed: ConnectionRefused"]);
+    assert_eq!(server.kernel.borrow().datagrams[0].sent.len(), 1);
+
+    server.kernel.borrow_mut().datagrams[0].pending_error = Some(ECONNREFUSED);
+    server.kernel.borrow_mut().datagrams[0].send_error = Some(EMSGSIZE);
+    server.line("a long ping");
+    assert_eq!(server.log().len(), 2, "each error is another question's");
+}
+
+#[test]
+fn asking_socket_that_was_closed_hears_and_says_nothing() {
+    let mut server = caller();
+    server.line("ask");
+    for text in ["bye", "too late"] {
+        server.kernel.borrow_mut().datagram_arrives(0, far(), None, text.as_bytes());
+    }
+    server.settle();
+    assert_eq!(server.log(), ["opened", "received bye"]);
+    assert!(!server.kernel.borrow().datagrams[0].open);
+    server.line("anybody?");
+    server.line("leave");
+    assert_eq!(server.kernel.borrow().datagrams[0].sent, []);
+
+    // The next one may have its number, and what comes late for the first does it no harm.
+    server.line("ask");
+    server.kernel.borrow_mut().datagrams[0].woken = true;
+    server.settle();
+    server.kernel.borrow_mut().datagram_arrives(1, far(), None, b"pong");
+    server.settle();
+    assert_eq!(server.log(), ["opened", "received pong"]);
+    server.line("leave");
+    server.kernel.borrow_mut().datagram_arrives(1, far(), None, b"too late");
+    server.settle();
+    assert_eq!(server.log(), [""; 0]);
+    assert!(!server.kernel.borrow().datagrams[1].open);
 }
 
 #[test]

@@ -109,12 +109,16 @@ enum Outcome {
 /// One datagram socket of the server, seen from outside.
 #[derive(Default)]
 pub struct Mailbox {
+    /// The number that its events carry.
+    name: u32,
     pub arrivals: VecDeque<(Arrival, Vec<u8>)>,
     pub sent: Vec<(Address, Option<LocalAddress>, Vec<u8>)>,
     /// How many sends succeed before the buffer is full.
     pub room: usize,
     /// The error that sends fail with.
     pub send_error: Option<i32>,
+    /// An error that ICMP has left: the next send returns it, and sends nothing.
+    pub pending_error: Option<i32>,
     /// Errors that the next receives return, before any datagram.
     pub receive_errors: VecDeque<i32>,
     /// Receivers whose buffer is full, as that of a Unix socket which is not read.
@@ -353,12 +357,12 @@ impl World {
                 }
             }
         }
-        for (number, mailbox) in self.datagrams.iter_mut().enumerate() {
+        for mailbox in &mut self.datagrams {
             if mailbox.woken && picked() {
                 mailbox.woken = false;
                 let has_input = !mailbox.arrivals.is_empty() || !mailbox.receive_errors.is_empty();
                 let (readable, writable) = (has_input, mailbox.armed && mailbox.room > 0);
-                events.push(Event::Datagram { number: number as u32, readable, writable });
+                events.push(Event::Datagram { number: mailbox.name, readable, writable });
             }
         }
         events

@@ -133,7 +133,8 @@ impl Net for FakeNet {
         Ok(())
     }
 
-    fn register_datagram(&mut self, _: &mut FakeDatagram, _: u32) -> io::Result<()> {
+    fn register_datagram(&mut self, socket: &mut FakeDatagram, number: u32) -> io::Result<()> {
+        self.0.borrow_mut().datagrams[socket.number].name = number;
         Ok(())
     }
 
@@ -259,7 +260,7 @@ impl Net for FakeNet {
     ) -> io::Result<()> {
         let mut world = self.0.borrow_mut();
         let mailbox = &mut world.datagrams[socket.number];
-        if let Some(error) = mailbox.send_error {
+        if let Some(error) = mailbox.pending_error.take().or(mailbox.send_error) {
             return Err(io::Error::from_raw_os_error(error));
         }
         if mailbox.room == 0 || mailbox.full.contains(to) {

@@ -37,6 +37,14 @@ pub(crate) enum Error {
     LongAnswer { endpoint: Endpoint, most: usize },
     /// The connection ended before the conversation was over.
     BrokenOff { endpoint: Endpoint, why: CloseReason },
+    /// The connection ended after so many questions of a `ping`.
+    CutShort {
+        endpoint: Endpoint,
+        why: CloseReason,
+        asked: u64,
+        /// How many there were to be, if not without end.
+        count: Option<u64>,
+    },
     /// This machine, or this process, has too little of something for the load that was asked for.
     #[cfg(feature = "bench")]
     Shortage {
@@ -140,6 +148,17 @@ impl fmt::Display for Error {
             }
             Self::LongAnswer { endpoint, most } => {
                 write!(f, "an answer of {endpoint} is longer than {} MiB (try --framing raw)", most >> 20)
+            }
+            Self::CutShort { endpoint, why, asked, count } => {
+                match why {
+                    CloseReason::Peer => write!(f, "{endpoint} closed the connection")?,
+                    CloseReason::Stall => write!(f, "{endpoint} does not read, and what waits for it is given up")?,
+                    why => write!(f, "the connection to {endpoint} broke off ({why})")?,
+                }
+                match count {
+                    Some(count) => write!(f, ", after {asked} of {count} questions"),
+                    None => write!(f, ", after question {asked}"),
+                }
             }
             Self::BrokenOff { endpoint, why } => write!(f, "the connection to {endpoint} broke off ({why})"),
             #[cfg(feature = "bench")]

@@ -77,7 +77,9 @@ impl From<&Error> for Exit {
                 _ => Self::Unreachable,
             },
             Error::NoAnswer { .. } => Self::TimedOut,
-            Error::Send { .. } | Error::LongAnswer { .. } | Error::BrokenOff { .. } => Self::Failed,
+            Error::Send { .. } | Error::LongAnswer { .. } | Error::BrokenOff { .. } | Error::CutShort { .. } => {
+                Self::Failed
+            }
             #[cfg(feature = "bench")]
             Error::Shortage { .. } => Self::LocalLimit,
             #[cfg(feature = "bench")]
@@ -103,14 +105,15 @@ impl From<Ending> for Exit {
 /// Of `pingpong ping`.
 impl From<&Tally> for Exit {
     fn from(tally: &Tally) -> Self {
+        let is_answered = tally.received + tally.late > 0;
         if tally.wrong > 0 {
             Self::WrongAnswer
-        } else if tally.received + tally.late > 0 {
-            Self::Fine
-        } else if tally.refused > 0 {
+        } else if !is_answered && tally.is_turned_away() {
             Self::Unreachable
-        } else {
+        } else if !is_answered || tally.is_cut_short || tally.undelivered() > 0 {
             Self::Failed
+        } else {
+            Self::Fine
         }
     }
 }
@@ -170,14 +173,22 @@ mod tests {
 
     #[test]
     fn a_wrong_answer_outweighs_all_others() {
-        let tally = |received, wrong, refused| {
+        let tally = |received, wrong, undelivered: &str| {
             let mut tally = Tally::default();
-            (tally.received, tally.wrong, tally.refused) = (received, wrong, refused);
+            (tally.received, tally.wrong) = (received, wrong);
+            if !undelivered.is_empty() {
+                tally.add_failure(undelivered.to_owned());
+            }
             tally
         };
-        assert_eq!(Exit::from(&tally(9, 1, 0)), Exit::WrongAnswer);
-        assert_eq!(Exit::from(&tally(1, 0, 8)), Exit::Fine);
-        assert_eq!(Exit::from(&tally(0, 0, 1)), Exit::Unreachable);
-        assert_eq!(Exit::from(&tally(0, 0, 0)), Exit::Failed);
+        assert_eq!(Exit::from(&tally(9, 1, "refused")), Exit::WrongAnswer);
+        assert_eq!(Exit::from(&tally(1, 0, "")), Exit::Fine);
+        assert_eq!(Exit::from(&tally(0, 0, "")), Exit::Failed);
+        assert_eq!(Exit::from(&tally(0, 0, "refused")), Exit::Unreachable);
+        assert_eq!(Exit::from(&tally(0, 0, "too long")), Exit::Failed);
+        assert_eq!(Exit::from(&tally(1, 0, "refused")), Exit::Failed, "the server has died");
+        let mut cut_short = tally(3, 0, "");
+        cut_short.is_cut_short = true;
+        assert_eq!(Exit::from(&cut_short), Exit::Failed);
     }
 }

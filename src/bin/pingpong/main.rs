@@ -73,7 +73,10 @@ fn run(command: CommandLine) -> Result<Exit, Error> {
     match command {
         CommandLine::Serve(options) => serve::run(options).map(Exit::from),
         CommandLine::Client(options) => client::run(options).map(|()| Exit::Fine),
-        CommandLine::Ping(options) => ping::run(options).map(|tally| Exit::from(&tally)),
+        CommandLine::Ping(options) => ping::run(options).map(|outcome| match outcome {
+            ping::Outcome::Counted(tally) => Exit::from(&tally),
+            ping::Outcome::Stopped(number) => Exit::Signal(number),
+        }),
         #[cfg(feature = "bench")]
         CommandLine::Bench(options) => bench::run(*options).map(|outcome| match outcome {
             bench::Outcome::Reported(report) => Exit::from(&*report),

@@ -40,11 +40,16 @@ impl Probe {
 
     /// The sequence number that an answer names. Fixed texts name none: they are taken in order.
     pub(crate) fn sequence_of(&self, answer: &[u8]) -> Option<u64> {
-        if matches!(self, Self::Fixed { .. }) {
+        if self.is_fixed() {
             return None;
         }
         let text = std::str::from_utf8(answer).ok()?;
         text.split_ascii_whitespace().nth(1)?.parse().ok()
+    }
+
+    /// Whether answers name no sequence number.
+    pub(crate) fn is_fixed(&self) -> bool {
+        matches!(self, Self::Fixed { .. })
     }
 
     /// The length of the longest question or answer, their numbers as long as they may be.

@@ -18,9 +18,9 @@ pub(crate) struct Target {
     untried: VecDeque<Address>,
     /// The address dialled last.
     address: Option<Address>,
-    /// Addresses dialled so far: the tag of what was dialled last.
+    /// Addresses dialled so far: the tag of what was dialled at the last.
     dialled: u64,
-    /// Set while that address is reached.
+    /// Set while that address is reached: the connection, or the socket opened last.
     peer: Option<Peer>,
 }
 
@@ -48,16 +48,24 @@ impl Target {
     /// Leaves the address dialled before, if any, and dials the next one; false where none is left.
     pub(crate) fn dial_next(&mut self, out: &mut Outbox<'_>) -> bool {
         let Some(address) = self.untried.pop_front() else { return false };
-        self.peer = None;
+        if let Some(left) = self.peer.take() {
+            out.close_other(left);
+        }
         self.dialled += 1;
-        let dial = Dial { tag: self.dialled, ..Dial::from(&address) };
+        self.address = Some(address);
+        self.dial_again(out);
+        true
+    }
+
+    /// Dials the address at hand once more, for a second socket there.
+    pub(crate) fn dial_again(&self, out: &mut Outbox<'_>) {
+        let Some(address) = &self.address else { return };
+        let dial = Dial { tag: self.dialled, ..Dial::from(address) };
         if self.endpoint.is_datagram() {
             out.ask(dial);
         } else {
             out.connect(dial);
         }
-        self.address = Some(address);
-        true
     }
 
     /// Whether the peer at hand is the address dialled last. One that took too long may still be reached, or fail, when

@@ -47,10 +47,13 @@ const RETRY: Duration = Duration::from_millis(100);
 /// The datagram sockets, and what they share.
 #[derive(Debug)]
 pub(super) struct Datagrams<D> {
-    /// By number. Numbers are not reused: sockets are closed only by a drain, after which none is added.
+    /// By number. The number of an asking socket that was closed is reused, in a later turn: what is left of the first,
+    /// an event or a timer, then at most has the second read in vain.
     sockets: Slab<DatagramSocket<D>>,
     /// The numbers of the sockets that may have something to read.
     ready: VecDeque<u32>,
+    /// The numbers of asking sockets that their services have closed in this turn.
+    left: Vec<u32>,
     batch: Batch,
     budget: Option<Budget>,
     /// When the last warning about a source over its budget was logged.
@@ -64,6 +67,7 @@ impl<D> Datagrams<D> {
         Self {
             sockets: Slab::new(),
             ready: VecDeque::new(),
+            left: Vec::new(),
             batch: Batch::new(),
             budget: budget.map(|rate| Budget::new(rate, seed)),
             warned: None,
@@ -96,9 +100,17 @@ impl<D> Datagrams<D> {
 
     /// Has a socket that rests because its receives failed tried once more.
     pub(super) fn retry(&mut self, number: u32) {
-        if let Some(socket) = self.sockets.get_mut(number as usize) {
+        if let Some(socket) = self.sockets.get_mut(number as usize).filter(|socket| socket.rests()) {
             socket.failures -= 1;
             socket.note_arrival(&mut self.ready);
+        }
+    }
+
+    /// Has an asking socket closed at the end of the turn. From now on it neither receives nor sends.
+    pub(super) fn leave_asking(&mut self, number: u32) {
+        if let Some(socket) = self.sockets.get_mut(number as usize).filter(|socket| socket.asks.is_some()) {
+            socket.is_left = true;
+            self.left.push(number);
         }
     }
 
@@ -184,7 +196,7 @@ impl<S: Service, N: Net> Engine<S, N> {
         for _ in 0..RECEIVES_PER_TURN {
             let Self { net, datagrams: Datagrams { sockets, batch, .. }, turn, exact, .. } = self;
             let Some(socket) =
-                sockets.get_mut(number as usize).filter(|socket| socket.receives_left > 0 && !socket.rests())
+                sockets.get_mut(number as usize).filter(|socket| socket.receives_left > 0 && socket.is_received_from())
             else {
                 return false;
             };
@@ -203,6 +215,9 @@ impl<S: Service, N: Net> Engine<S, N> {
                 turn.now = clock();
             }
             for slot in 0..self.datagrams.batch.len() {
+                if self.datagrams.get_mut(number).is_some_and(|socket| socket.is_left) {
+                    return false;
+                }
                 self.serve_datagram(number, slot);
                 self.settle();
             }
@@ -278,6 +293,18 @@ impl<S: Service, N: Net> Engine<S, N> {
             }
         }
         answer.is_given
+    }
+
+    /// Closes the asking sockets that their services have closed in this turn. What the kernel has dropped there is not
+    /// counted: to ask it takes milliseconds where there are a thousand sockets.
+    pub(super) fn close_left(&mut self) {
+        let Self { datagrams: Datagrams { sockets, left, .. }, turn, .. } = self;
+        for number in left.drain(..) {
+            if let Some(socket) = sockets.try_remove(number as usize) {
+                turn.stats.dropped += socket.queued() as u64;
+                turn.unsent.note_datagrams(number, false);
+            }
+        }
     }
 
     /// Closes the datagram sockets, or only the idle ones, and counts the datagrams lost with them.

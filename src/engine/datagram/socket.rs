@@ -42,6 +42,8 @@ pub(in crate::engine) struct DatagramSocket<D> {
     pub(super) readable: bool,
     /// Batches that may still be received: bounded once the server drains.
     pub(super) receives_left: usize,
+    /// Its service has closed it: it is gone at the end of the turn.
+    pub(in crate::engine) is_left: bool,
     /// Receives that have failed since one had a result.
     pub(super) failures: u32,
     queue: SendQueue,
@@ -79,6 +81,7 @@ impl<D> DatagramSocket<D> {
             asks,
             readable: false,
             receives_left: usize::MAX,
+            is_left: false,
             failures: 0,
             queue,
             retry: Retry::Idle,
@@ -87,7 +90,7 @@ impl<D> DatagramSocket<D> {
 
     /// Whether nothing is left to read or to send.
     pub(super) fn is_idle(&self) -> bool {
-        !self.readable && self.queue.is_empty()
+        self.is_left || !self.readable && self.queue.is_empty()
     }
 
     /// The number of datagrams that wait to be sent.
@@ -100,9 +103,14 @@ impl<D> DatagramSocket<D> {
         self.failures >= FAILURES
     }
 
+    /// Whether what arrives is received.
+    pub(super) fn is_received_from(&self) -> bool {
+        !self.is_left && !self.rests()
+    }
+
     /// Appends its number to `ready`, if it is not there already.
     pub(super) fn note_arrival(&mut self, ready: &mut VecDeque<u32>) {
-        if !self.readable && !self.rests() {
+        if !self.readable && self.is_received_from() {
             self.readable = true;
             ready.push_back(self.number);
         }

@@ -121,6 +121,11 @@ impl Console {
         self.output.as_ref().is_some_and(Printer::is_ready)
     }
 
+    /// Whether the last print has given up waiting for room.
+    pub(super) fn has_given_up(&self) -> bool {
+        self.output.as_ref().is_some_and(Printer::has_given_up)
+    }
+
     /// Whether the reader of standard output has gone, and with it the only one that the loop works for
     /// ([`WhenFull::Wait`]).
     pub(super) fn has_lost_reader(&self) -> bool {

@@ -21,8 +21,9 @@ pub enum WhenFull {
     /// It waits in a bounded queue; what finds no room there is left out and counted
     /// ([`Stats::console_lost`](crate::Stats::console_lost)). For a server, whose other clients must not wait.
     Drop,
-    /// The loop waits until it is written, as any program at a pipe does, or until a signal comes that ends it. For a
-    /// client, which has nothing else to do.
+    /// The loop waits until it is written, as any program at a pipe does. After a signal that ends it
+    /// ([`Reactor::watch_signals`](crate::Reactor::watch_signals)) it waits for a second at most, and not at all after
+    /// another. For a client, which has nothing else to do.
     Wait,
 }
 
@@ -104,6 +105,11 @@ impl Printer {
     /// Whether a print would bring something out.
     pub(super) fn is_ready(&self) -> bool {
         self.state == State::Ready
+    }
+
+    /// Whether patience has ended while it waited for room.
+    pub(super) fn has_given_up(&self) -> bool {
+        self.state == State::Full && self.when_full == WhenFull::Wait
     }
 
     /// Whether the reader of standard output has gone, and with it the only one that the loop works for

@@ -11,7 +11,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{SFlag, fstat};
 use nix::unistd::write;
 
+use crate::moment::Moment;
 use crate::outlet::{Room, open_without_waiting, room};
+use crate::reactor::clock::Clock;
 use crate::reactor::token::Token;
 
 /// The most that one write to standard output itself has: a pipe that has any room takes a page whole (pipe(7)).
@@ -35,10 +37,26 @@ pub(super) enum Place {
 /// How long a print may wait for room, where [`WhenFull::Wait`] lets it.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::reactor) enum Patience<'a> {
-    /// Not at all: the program is to end.
+    /// Not at all.
     None,
-    /// Until this descriptor is readable, if there is one.
-    Until(Option<BorrowedFd<'a>>),
+    Until {
+        /// Until this descriptor is readable, if there is one.
+        readable: Option<BorrowedFd<'a>>,
+        /// Until this moment, if there is one: the program is to end.
+        deadline: Option<(Clock, Moment)>,
+    },
+}
+
+impl Patience<'_> {
+    /// How long to wait at most; `None` where patience has ended.
+    fn timeout(self) -> Option<PollTimeout> {
+        let Self::Until { deadline, .. } = self else { return None };
+        let Some((clock, deadline)) = deadline else { return Some(PollTimeout::NONE) };
+        let left = deadline.since(clock.now());
+        // Rounded down, a poll would end just before its deadline, again and again.
+        let millis = u16::try_from(left.as_micros().div_ceil(1000)).unwrap_or(u16::MAX);
+        (millis > 0).then(|| PollTimeout::from(millis))
+    }
 }
 
 impl Place {
@@ -82,18 +100,18 @@ impl Place {
     /// A terminal may have room for a byte and not for a line end, which takes two there (termios(3), ONLCR): poll(2)
     /// reports room, and a write finds none. So a write that `was_in_vain` is tried again after a while.
     pub(super) fn wait_for_room(&self, patience: Patience<'_>, was_in_vain: bool) -> bool {
-        let Patience::Until(end) = patience else { return false };
+        let Patience::Until { readable: end, .. } = patience else { return false };
         let mut polled: Vec<PollFd<'_>> = end.map(|end| PollFd::new(end, PollFlags::POLLIN)).into_iter().collect();
-        let timeout = if was_in_vain {
-            PollTimeout::from(TRY_AGAIN)
-        } else {
+        if !was_in_vain {
             polled.push(PollFd::new(self.descriptor(), PollFlags::POLLOUT));
-            PollTimeout::NONE
-        };
+        }
         loop {
-            match poll(&mut polled, timeout) {
+            let Some(timeout) = patience.timeout() else { return false };
+            match poll(&mut polled, if was_in_vain { PollTimeout::from(TRY_AGAIN) } else { timeout }) {
                 Err(Errno::EINTR) => {}
                 Err(_) => return false,
+                // The deadline has come, as the clock will say.
+                Ok(0) if !was_in_vain => {}
                 Ok(_) => return end.is_none() || polled[0].any() != Some(true),
             }
         }

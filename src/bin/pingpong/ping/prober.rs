@@ -1,15 +1,19 @@
-//! [`Prober`]: the service that asks, on one dialled connection or on one datagram socket.
+//! [`Prober`]: the service that asks, on one dialled connection or from datagram sockets.
 //!
 //! The schedule never waits for answers, and no answer sets off a question. An answer is matched by the sequence number
-//! in it, never by counting; only fixed texts, which have none, are matched in order.
+//! in it, never by counting. Fixed texts have none. In a stream they are in order. A datagram may be lost, and then order
+//! would give each answer to the question before; so a socket that waits for an answer is asked nothing more, and an
+//! answer belongs to the question that was asked on its socket. While answers come before the next question is due, that
+//! is one socket all the time.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
 use pingpong::service::{Framing, Input, Outbox, Peer, Service, escaped};
 use pingpong::{CloseReason, Moment};
 
+use super::tally::words_of;
+use super::unanswered::{Question, Unanswered};
 use super::{PingOptions, Tally};
 use crate::budget::may_be_budgeted;
 use crate::error::Error;
@@ -20,11 +24,13 @@ use crate::target::{Target, line_end};
 const SHOWN: usize = 256;
 
 /// Questions whose answer may still come, late: older ones are forgotten, and count as lost.
-const PENDING: usize = 1 << 20;
+const UNANSWERED: usize = 1 << 18;
 
-/// How long an address may take to be reached, where `--timeout` is shorter: the kernel repeats a request that was lost
-/// after one second, and again after two (tcp(7)).
-const CONNECT: Duration = Duration::from_secs(5);
+/// The same where each of them has a socket to itself, if descriptors allow so many.
+const SOCKETS: usize = 1000;
+
+/// How long after `--timeout` such a socket is kept open for an answer that is late.
+const KEPT: Duration = Duration::from_secs(60);
 
 /// The keys of the timers: one sends the next question, one ends the run, one gives an address up.
 const SEND: u64 = 0;
@@ -37,10 +43,14 @@ pub(super) struct Prober {
     count: Option<u64>,
     interval: Duration,
     timeout: Duration,
+    connect_timeout: Duration,
     quiet: bool,
     probe: Probe,
-    /// When each question that is not answered was asked, by its sequence number.
-    pending: BTreeMap<u64, Moment>,
+    unanswered: Unanswered,
+    /// Sockets on which no answer is waited for, where each question needs one of its own.
+    free: Vec<Peer>,
+    /// The most questions that may be unanswered.
+    most: usize,
     /// When the next question is due: the schedule does not drift.
     due: Moment,
     tally: Tally,
@@ -49,16 +59,20 @@ pub(super) struct Prober {
 }
 
 impl Prober {
-    /// Looks the host up. Nothing is asked yet.
-    pub(super) fn new(options: PingOptions) -> Result<Self, Error> {
+    /// Looks the host up. Nothing is asked yet. At most so many sockets may be open at a time.
+    pub(super) fn new(options: PingOptions, sockets: usize) -> Result<Self, Error> {
+        let is_exclusive = options.probe.is_fixed() && options.endpoint.is_datagram();
         Ok(Self {
             target: Target::resolve(options.endpoint)?,
             count: options.count,
             interval: options.interval,
             timeout: options.timeout,
+            connect_timeout: options.connect_timeout,
             quiet: options.quiet,
             probe: options.probe,
-            pending: BTreeMap::new(),
+            unanswered: Unanswered::default(),
+            free: Vec::new(),
+            most: if is_exclusive { sockets.clamp(1, SOCKETS) } else { UNANSWERED },
             due: Moment::default(),
             tally: Tally::default(),
             error: None,
@@ -70,11 +84,15 @@ impl Prober {
         self.dial(out);
     }
 
-    /// What has come of the questions; the error, if nothing could be asked because of it.
-    pub(super) fn take_outcome(&mut self) -> Result<Tally, Error> {
+    /// What has come of the questions by now, and why no more could be asked, if so; the error, if nothing could be.
+    pub(super) fn take_outcome(&mut self, now: Moment) -> Result<(Tally, Option<Error>), Error> {
+        if !self.tally.is_cut_short {
+            // It was interrupted: their time is not over.
+            self.tally.under_way = self.unanswered.asked_after(before(now, self.timeout));
+        }
         match self.error.take() {
             Some(error) if self.tally.sent == 0 => Err(error),
-            _ => Ok(self.tally.clone()),
+            error => Ok((self.tally.clone(), error)),
         }
     }
 
@@ -85,6 +103,17 @@ impl Prober {
         if is_budgeted && self.tally.lost() * 2 > self.tally.sent {
             out.print(b"(a pingpong server answers only so many such datagrams a second: see its --udp-budget)\n");
         }
+        if self.tally.forgotten > 0 {
+            let Self { most, tally: Tally { forgotten, .. }, .. } = self;
+            out.print(
+                format!("({forgotten} lost were given up early: {most} may be unanswered at a time)\n").as_bytes(),
+            );
+        }
+    }
+
+    /// Whether a question has a socket to itself until it is answered.
+    fn is_exclusive(&self) -> bool {
+        self.probe.is_fixed() && self.target.endpoint().is_datagram()
     }
 
     /// Dials the next address; false where none is left.
@@ -92,37 +121,62 @@ impl Prober {
         let is_dialled = self.target.dial_next(out);
         if is_dialled {
             out.cancel_wake(GIVE_UP);
-            out.wake_at(out.now() + self.timeout.max(CONNECT), GIVE_UP);
+            out.wake_at(out.now() + self.connect_timeout, GIVE_UP);
         }
         is_dialled
     }
 
-    /// The address dialled last cannot be reached, or refuses datagrams: then the next one may do, or the next datagram.
+    /// The address dialled last cannot be reached: dials the next one, if there is one.
     fn leave_address(&mut self, error: io::Error, out: &mut Outbox<'_>) {
-        let is_reached = self.target.peer().is_some();
-        self.tally.refused += u64::from(is_reached);
-        let has_moved_on = self.tally.received == 0 && self.dial(out);
-        if !has_moved_on && !is_reached {
+        if !self.dial(out) {
             self.error = Some(self.target.unreachable(error));
             out.stop();
         }
     }
 
     /// Asks the next question, and sets the timer for the question after it, or for the end after the last.
-    fn send(&mut self, out: &mut Outbox<'_>) {
-        let Some(peer) = self.target.peer() else { return };
+    fn ask(&mut self, out: &mut Outbox<'_>) {
+        // Without one, it goes on in `opened`.
+        let Some(peer) = self.place_to_ask(out) else { return };
         self.tally.sent += 1;
-        let sequence = self.tally.sent;
-        self.pending.insert(sequence, out.now());
-        if self.pending.len() > PENDING {
-            self.pending.pop_first();
+        let number = self.tally.sent;
+        self.unanswered.add(Question { number, asked: out.now(), on: peer });
+        out.send(peer, &self.probe.question(number, self.line_end()));
+        self.go_on(out);
+    }
+
+    /// Where the next question can be asked. Has a socket opened for it if there is none.
+    fn place_to_ask(&mut self, out: &mut Outbox<'_>) -> Option<Peer> {
+        self.forget(out);
+        if !self.is_exclusive() {
+            return self.target.peer();
         }
-        out.send(peer, &self.probe.question(sequence, self.line_end()));
-        if self.count == Some(sequence) {
-            return out.after(self.timeout, END);
+        let free = self.free.pop();
+        if free.is_none() {
+            self.target.dial_again(out);
+        }
+        free
+    }
+
+    /// Gives up the oldest questions where there are too many, and closes their sockets; so it does with long overdue
+    /// ones, where they hold sockets.
+    fn forget(&mut self, out: &mut Outbox<'_>) {
+        let since = if self.is_exclusive() { before(out.now(), self.timeout + KEPT) } else { Moment::default() };
+        while let Some(question) = self.unanswered.take_too_old(self.most, since) {
+            if self.is_exclusive() {
+                out.close_other(question.on);
+            }
+            self.tally.forgotten += u64::from(out.now().since(question.asked) < self.timeout);
+        }
+    }
+
+    /// Sets the timer for the next question, or for the end.
+    fn go_on(&mut self, out: &mut Outbox<'_>) {
+        if self.count == Some(self.tally.sent) {
+            return out.wake_at(out.now() + self.timeout, END);
         }
         self.due = (self.due + self.interval).max(out.now());
-        out.after(self.due.since(out.now()), SEND);
+        out.wake_at(self.due, SEND);
     }
 
     fn line_end(&self) -> &'static str {
@@ -130,18 +184,31 @@ impl Prober {
     }
 
     /// Counts an answer: right or wrong, in time or late, or one too many.
-    fn count_answer(&mut self, answer: &[u8], out: &mut Outbox<'_>) {
-        let oldest = self.pending.keys().next().copied();
-        let claimed = self.probe.sequence_of(answer).or(oldest);
-        let Some((sequence, asked)) = claimed.and_then(|claimed| self.pending.remove_entry(&claimed)) else {
+    fn count_answer(&mut self, from: Peer, answer: &[u8], out: &mut Outbox<'_>) {
+        let question = match self.probe.sequence_of(answer) {
+            Some(number) => self.unanswered.take(number),
+            None => self.unanswered.take_oldest_on(from),
+        };
+        let Some(question) = question else {
             self.tally.duplicate += 1;
             return self.show_unexpected("duplicate answer", answer, out);
         };
-        if answer != self.probe.answer(sequence, self.line_end()) {
+        if answer != self.probe.answer(question.number, self.line_end()) {
             self.tally.wrong += 1;
+            if self.is_exclusive() {
+                // The right one may follow.
+                out.close_other(from);
+            }
             return self.show_unexpected("wrong answer", answer, out);
         }
-        let trip = out.now().since(asked);
+        if self.is_exclusive() {
+            self.free.push(from);
+        }
+        self.count_right_answer(question, out);
+    }
+
+    fn count_right_answer(&mut self, question: Question, out: &mut Outbox<'_>) {
+        let trip = out.now().since(question.asked);
         let is_late = trip > self.timeout;
         if is_late {
             self.tally.late += 1;
@@ -150,10 +217,50 @@ impl Prober {
         }
         self.tally.add_trip(trip);
         if !self.quiet {
-            let (name, endpoint) = (self.probe.answer_name(), self.target.endpoint());
+            let (name, endpoint, number) = (self.probe.answer_name(), self.target.endpoint(), question.number);
             let (millis, late) = (trip.as_nanos() as f64 / 1e6, if is_late { " (late)" } else { "" });
-            out.print(format!("{name} from {endpoint}: seq={sequence} time={millis:.3} ms{late}\n").as_bytes());
+            out.print(format!("{name} from {endpoint}: seq={number} time={millis:.3} ms{late}\n").as_bytes());
         }
+    }
+
+    /// A datagram could not be delivered. Before anything was answered the next address may do better: then all is asked
+    /// again there.
+    fn count_undelivered(&mut self, on: Peer, error: &io::Error, out: &mut Outbox<'_>) {
+        let is_own = is_of_the_last_send(error);
+        if !is_own && !self.tally.has_answers() && self.dial(out) {
+            for peer in self.free.drain(..).chain(self.unanswered.peers()) {
+                out.close_other(peer);
+            }
+            out.cancel_wake(SEND);
+            out.cancel_wake(END);
+            self.unanswered.clear();
+            self.tally = Tally::default();
+            return;
+        }
+        let question = if is_own { self.unanswered.take_newest_on(on) } else { self.unanswered.take_oldest_on(on) };
+        let Some(Question { number, .. }) = question else { return };
+        if self.is_exclusive() {
+            self.free.push(on);
+        }
+        self.count_failure(number, error, out);
+    }
+
+    /// A question has failed, as the kernel said.
+    fn count_failure(&mut self, number: u64, error: &io::Error, out: &mut Outbox<'_>) {
+        let words = words_of(error);
+        if !self.quiet {
+            let endpoint = self.target.endpoint();
+            out.print(format!("no answer from {endpoint}: seq={number} {words}\n").as_bytes());
+        }
+        self.tally.add_failure(words);
+        if self.is_complete() {
+            out.stop();
+        }
+    }
+
+    /// The connection has ended before all was asked and answered.
+    fn cut_short(&self, why: CloseReason) -> Error {
+        Error::CutShort { endpoint: self.target.endpoint().clone(), why, asked: self.tally.sent, count: self.count }
     }
 
     fn show_unexpected(&self, what: &str, answer: &[u8], out: &mut Outbox<'_>) {
@@ -164,32 +271,52 @@ impl Prober {
     }
 
     fn is_complete(&self) -> bool {
-        self.pending.is_empty() && self.count == Some(self.tally.sent)
+        self.unanswered.is_empty() && self.count == Some(self.tally.sent)
     }
 }
 
 impl Service for Prober {
     fn opened(&mut self, peer: Peer, out: &mut Outbox<'_>) {
+        let is_first = self.target.peer().is_none();
         if !self.target.reached(peer, out) {
             return;
         }
-        out.cancel_wake(GIVE_UP);
-        // At the second address of a name the schedule goes on.
-        if self.tally.sent == 0 {
+        if self.is_exclusive() {
+            self.free.push(peer);
+        }
+        if is_first {
+            out.cancel_wake(GIVE_UP);
             self.due = out.now();
-            self.send(out);
+        }
+        // By a timer: the clock is read again before it runs, and the time of opening is not the answer's.
+        out.wake_at(out.now(), SEND);
+    }
+
+    fn failed(&mut self, peer: Option<Peer>, error: io::Error, out: &mut Outbox<'_>) {
+        if !self.target.is_at_hand(out) {
+            return;
+        }
+        match peer {
+            Some(peer) => self.count_undelivered(peer, &error, out),
+            None if self.target.peer().is_none() => self.leave_address(error, out),
+            // No further socket could be opened.
+            None => {
+                self.tally.sent += 1;
+                self.go_on(out);
+                self.count_failure(self.tally.sent, &error, out);
+            }
         }
     }
 
-    fn failed(&mut self, _: Option<Peer>, error: io::Error, out: &mut Outbox<'_>) {
-        if self.target.is_at_hand(out) {
-            self.leave_address(error, out);
+    fn received(&mut self, from: Peer, input: &mut Input<'_>, out: &mut Outbox<'_>) {
+        if !self.target.is_at_hand(out) {
+            return;
         }
-    }
-
-    fn received(&mut self, _: Peer, input: &mut Input<'_>, out: &mut Outbox<'_>) {
+        if input.is_datagram() {
+            self.count_answer(from, input.take_rest(), out);
+        }
         while let Some(answer) = input.line() {
-            self.count_answer(answer, out);
+            self.count_answer(from, answer, out);
         }
         if self.is_complete() {
             out.stop();
@@ -201,18 +328,30 @@ impl Service for Prober {
             return;
         }
         if why != CloseReason::Shutdown {
-            let broken_off = Error::BrokenOff { endpoint: self.target.endpoint().clone(), why };
-            out.print(format!("{broken_off}\n").as_bytes());
-            self.error = Some(broken_off);
+            self.tally.is_cut_short = true;
+            self.error = Some(self.cut_short(why));
         }
         out.stop();
     }
 
     fn expired(&mut self, key: u64, out: &mut Outbox<'_>) {
         match key {
-            SEND => self.send(out),
+            SEND => self.ask(out),
             END => out.stop(),
             _ => self.leave_address(io::ErrorKind::TimedOut.into(), out),
         }
     }
+}
+
+/// Whether an error is of the datagram that was sent last. What is told by ICMP is of an earlier one: of the first that
+/// is unanswered, as likely as not.
+fn is_of_the_last_send(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable};
+    !matches!(error.kind(), ConnectionRefused | HostUnreachable | NetworkUnreachable)
+}
+
+/// The moment so long before another; the beginning of time, if that is later.
+fn before(moment: Moment, time: Duration) -> Moment {
+    let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+    Moment::from_nanos(moment.as_nanos().saturating_sub(nanos))
 }
