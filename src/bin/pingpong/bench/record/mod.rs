@@ -20,4 +20,4 @@ pub(super) use counts::Counts;
 pub(crate) use counts::Fact;
 pub(super) use ledger::{Answered, Hindrance, Ledger, Request};
 pub(super) use mistakes::{Mistakes, Wrong};
-pub(super) use times::{Latency, Part, histogram, values_of};
+pub(super) use times::{Latency, Part, histogram, percentile, values_of};

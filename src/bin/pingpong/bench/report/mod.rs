@@ -27,7 +27,7 @@ use serde_json::{Value, json};
 use super::load::{Load, Stage};
 use super::machine;
 use super::options::BenchOptions;
-use super::record::{Cost, Counts, Fact, Mistakes};
+use super::record::{Cost, Counts, Fact, Mistakes, percentile};
 use crate::budget::may_be_budgeted;
 pub(super) use merge::Sum;
 
@@ -180,7 +180,7 @@ fn figures(times: Option<&Histogram<u64>>) -> [Figure; PERCENTILES.len() + 1] {
     let times = times.filter(|times| !times.is_empty());
     let mut figures = [("max", times.map(Histogram::max)); PERCENTILES.len() + 1];
     for (figure, (percent, name)) in figures.iter_mut().zip(PERCENTILES) {
-        *figure = (name, times.map(|times| times.value_at_percentile(percent)));
+        *figure = (name, times.map(|times| percentile(times, percent)));
     }
     figures
 }

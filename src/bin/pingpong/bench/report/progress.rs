@@ -11,7 +11,7 @@ use pingpong::outlet::open_without_waiting;
 
 use super::text::shown;
 use crate::bench::load::{Load, Stage};
-use crate::bench::record::Fact;
+use crate::bench::record::{Fact, percentile};
 use crate::bench::{BenchOptions, Extent};
 
 /// How often the line is drawn anew: often enough to look alive, seldom enough to cost nothing.
@@ -58,7 +58,7 @@ impl ProgressLine {
         };
         let (mut answers, mut p99) = (0, 0);
         if let Some(recent) = &mut ledger.recent {
-            (answers, p99) = (recent.len(), recent.value_at_percentile(99.0));
+            (answers, p99) = (recent.len(), percentile(recent, 99.0));
             recent.reset();
         }
         self.bar.set_position(match self.extent {

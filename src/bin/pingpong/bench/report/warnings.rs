@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::text::shown;
 use super::{PERCENTILES, Report};
-use crate::bench::record::{Fact, Wrong};
+use crate::bench::record::{Fact, Wrong, percentile};
 
 /// The answers that have to lie beyond a percentile for it to mean something.
 const BEYOND: f64 = 10.0;
@@ -156,11 +157,11 @@ impl Report {
 
     fn warn_of_lag(&self, warnings: &mut Vec<String>) {
         let Some(lag) = &self.lag else { return };
-        let p99 = lag.value_at_percentile(99.0);
+        let p99 = percentile(lag, 99.0);
         if p99 > LAG {
             warnings.push(format!(
-                "the schedule was not kept: p99 of the lag is {:.0} µs; it is in the response times",
-                p99 as f64 / 1e3
+                "the schedule was not kept: p99 of the lag is {}; it is in the response times",
+                shown(p99)
             ));
         }
         let asked = self.asked_per_second.unwrap_or_default();
