@@ -227,6 +227,12 @@ impl<S: Service> Reactor<S> {
         self.alarm.as_ref().map_or(Duration::ZERO, Alarm::polled)
     }
 
+    /// The part of [`time_polled`](Self::time_polled) in which the loop kept the processor: it polled without waiting,
+    /// because a deadline was near, and found nothing.
+    pub fn time_spun(&self) -> Duration {
+        self.alarm.as_ref().map_or(Duration::ZERO, Alarm::spun)
+    }
+
     /// The time now, on the clock that services see.
     pub fn now(&self) -> Moment {
         self.clock.now()

@@ -65,6 +65,9 @@ impl<S: Service> Reactor<S> {
 
     fn poll(&mut self, wait: Option<Duration>) -> Result<(), Error> {
         let wait = self.poll_timeout(wait);
+        if let Some(alarm) = &mut self.alarm {
+            alarm.waits(wait);
+        }
         match self.engine.net_mut().poll.poll(&mut self.events, wait) {
             Ok(()) => Ok(()),
             // Interrupted by a signal that is not ours (epoll_wait(2), EINTR): timers are still run.

@@ -8,6 +8,7 @@
 //! - `streams`, `datagrams`: servers that misbehave over TCP and UDP (`peers` has them)
 //! - `preflight`: loads that are refused before anything is dialled
 //! - `shown`: what is printed where, and signals
+//! - `shares`: what the load generator says of its own time
 //! - `files`: HdrHistogram logs, and `bench merge`
 
 mod datagrams;
@@ -16,6 +17,7 @@ mod loads;
 mod peers;
 mod preflight;
 mod rate;
+mod shares;
 mod shown;
 mod streams;
 

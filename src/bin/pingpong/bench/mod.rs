@@ -28,8 +28,8 @@ use crate::probe::Probe;
 use crate::target;
 use load::Load;
 pub(crate) use options::{BenchOptions, Extent, MergeOptions, Output};
-use record::CostMeter;
 pub(crate) use record::Fact;
+use record::{CostMeter, Polling};
 pub(crate) use report::Report;
 use report::files::{self, Publisher, ResultFile};
 use report::progress::ProgressLine;
@@ -60,7 +60,7 @@ pub(crate) fn run(options: BenchOptions) -> Result<Outcome, Error> {
     let load = reactor.add("bench", Load::new(options.clone(), addresses, progress.is_some()));
     let started = SystemTime::now();
     reactor.with(load, |load, out| load.begin(out));
-    let mut meter = CostMeter::default();
+    let mut meter = CostMeter::new();
     let ending = turn_until_over(&mut reactor, load, &mut meter, progress.as_mut())?;
     if let Some(progress) = progress {
         progress.close();
@@ -123,8 +123,8 @@ fn turn_until_over(
         }
         let now = reactor.now();
         if now >= meter.due() {
-            let polled = reactor.time_polled();
-            reactor.with(load, |load, _| meter.read(&load.ledger, polled, now));
+            let polling = Polling { all: reactor.time_polled(), spun: reactor.time_spun() };
+            reactor.with(load, |load, _| meter.read(&load.ledger, polling, now));
         }
         if let Some(progress) = progress.as_mut().filter(|progress| now >= progress.due()) {
             reactor.with(load, |load, _| progress.draw(load, now));

@@ -15,7 +15,7 @@ mod ledger;
 mod mistakes;
 mod times;
 
-pub(super) use cost::{Cost, CostMeter};
+pub(super) use cost::{Cost, CostMeter, Polling, Shares};
 pub(super) use counts::Counts;
 pub(crate) use counts::Fact;
 pub(super) use ledger::{Answered, Hindrance, Ledger, Request};

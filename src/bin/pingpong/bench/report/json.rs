@@ -7,7 +7,7 @@ use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
 
 use super::{Report, figures, micros};
-use crate::bench::record::{Cost, Counts, Fact, Mistakes, Wrong, histogram, values_of};
+use crate::bench::record::{Cost, Counts, Fact, Mistakes, Shares, Wrong, histogram, values_of};
 
 /// The version of this layout.
 const SCHEMA: u64 = 2;
@@ -63,7 +63,12 @@ impl Report {
         put("connect_seconds", Some(rounded(self.connect_seconds)));
         put("load_cpu_seconds", self.cost.map(|cost| rounded(cost.cpu_seconds)));
         put("load_cpu_us_per_request", self.cpu_per_request().map(|seconds| rounded(seconds * 1e6)));
-        put("load_busy", self.cost.map(|cost| rounded(cost.busy)));
+        let shares = self.cost.map(|cost| cost.shares);
+        put("load_working", shares.map(|shares| rounded(shares.working)));
+        put("load_waiting", shares.map(|shares| rounded(shares.waiting())));
+        put("load_taken_away", shares.and_then(|shares| shares.taken_away).map(rounded));
+        // What earlier versions call the working share.
+        put("load_busy", shares.map(|shares| rounded(shares.working)));
         for (kind, times) in self.times() {
             for (name, nanos) in figures(times) {
                 put(&format!("{kind}_{name}_us"), nanos.map(|nanos| micros(nanos).into()));
@@ -139,8 +144,8 @@ fn mistakes(whole: &Value) -> Mistakes {
 }
 
 fn cost(metrics: &Value) -> Option<Cost> {
-    let (cpu_seconds, busy) = metrics["load_cpu_seconds"].as_f64().zip(metrics["load_busy"].as_f64())?;
-    Some(Cost { cpu_seconds, busy })
+    let (cpu_seconds, working) = metrics["load_cpu_seconds"].as_f64().zip(metrics["load_busy"].as_f64())?;
+    Some(Cost { cpu_seconds, shares: Shares { working, taken_away: metrics["load_taken_away"].as_f64() } })
 }
 
 /// To the millionth: more digits say nothing.

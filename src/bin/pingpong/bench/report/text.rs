@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 use hdrhistogram::Histogram;
 
 use super::{Report, figures, micros};
-use crate::bench::record::{Fact, values_of};
+use crate::bench::record::{Fact, Shares, values_of};
 
 /// Characters of the longest bar.
 const BAR: f64 = 40.0;
@@ -61,11 +61,11 @@ impl Report {
         let Some((cost, cpu_per_request)) = self.cost.zip(self.cpu_per_request()) else { return Ok(()) };
         writeln!(
             f,
-            "load         {:.2} s of CPU, {:.2} µs a request{}, busy {:.0} % of the time",
+            "load         {:.2} s of CPU, {:.2} µs a request{}; {}",
             cost.cpu_seconds,
             cpu_per_request * 1e6,
             if self.is_open() { " with polling" } else { "" },
-            cost.busy * 100.0
+            told(cost.shares)
         )
     }
 
@@ -114,6 +114,19 @@ impl Report {
             let _ = write!(line, " {kind}_{name}_us={value}");
         }
         line + if self.is_partial { " partial" } else { "" }
+    }
+}
+
+/// What a load generator did with its time.
+fn told(shares: Shares) -> String {
+    let [working, waiting] = [shares.working, shares.waiting()].map(|share| share * 100.0);
+    match shares.taken_away {
+        Some(taken) => format!(
+            "working {working:.0} % of the time, waiting or polling {waiting:.0} %, its CPU taken away {:.0} %",
+            taken * 100.0
+        ),
+        // Where the kernel keeps no account.
+        None => format!("working {working:.0} % of the time, waiting, polling or without a CPU {waiting:.0} %"),
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::text::shown;
 use super::{PERCENTILES, Report};
-use crate::bench::record::{Fact, Wrong, percentile};
+use crate::bench::record::{Cost, Fact, Wrong, percentile};
 
 /// The answers that have to lie beyond a percentile for it to mean something.
 const BEYOND: f64 = 10.0;
@@ -12,8 +12,11 @@ const BEYOND: f64 = 10.0;
 /// A lag, in nanoseconds, that is a part of the response times worth naming.
 const LAG: u64 = 100_000;
 
-/// A share of busy time at which the load generator itself may be the limit.
+/// A share of time without waiting at which the load generator itself may be the limit.
 const SATURATED: f64 = 0.95;
+
+/// A share of time without a CPU that is worth naming.
+const TAKEN_AWAY: f64 = 0.1;
 
 impl Report {
     pub(super) fn warnings(&self) -> Vec<String> {
@@ -145,12 +148,23 @@ impl Report {
             ));
         }
         self.warn_of_lag(warnings);
-        let busy = self.cost.map_or(0.0, |cost| cost.busy);
-        if busy > SATURATED {
+        self.warn_of_shares(warnings);
+    }
+
+    /// A load generator that had no time to spare, and whose fault that was.
+    fn warn_of_shares(&self, warnings: &mut Vec<String>) {
+        let Some(Cost { shares, .. }) = self.cost else { return };
+        let taken_away = shares.taken_away.unwrap_or_default();
+        if taken_away > TAKEN_AWAY {
             warnings.push(format!(
-                "the load generator was busy {:.0} % of the time: the server may be faster than this (load from several \
-                 processes, 'bench merge')",
-                busy * 100.0
+                "the load generator's CPU was taken away {:.0} % of the time: pin it (taskset), or leave it a core",
+                taken_away * 100.0
+            ));
+        } else if shares.working + taken_away > SATURATED {
+            warnings.push(format!(
+                "the load generator is the limit, working {:.0} % of the time: the server may be faster than this (load \
+                 from several processes, 'bench merge')",
+                shares.working * 100.0
             ));
         }
     }
