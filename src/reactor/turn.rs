@@ -118,7 +118,7 @@ impl<S: Service> Reactor<S> {
         }
     }
 
-    fn take_signals(&mut self) {
+    pub(super) fn take_signals(&mut self) {
         while let Some(signal) = self.signals.as_ref().and_then(Signals::next) {
             if signal == Signal::SIGUSR1 {
                 self.stats_requests.push(StatsRequest::Log);
@@ -239,7 +239,7 @@ impl<S: Service> Reactor<S> {
         due.into_iter().chain(wait).chain(self.console_due()).chain(self.printing_due()).min()
     }
 
-    fn status(&self) -> Status {
+    pub(super) fn status(&self) -> Status {
         match self.end_signals[..] {
             [_, second, ..] => Status::Ended(Ending::Signal(second as i32)),
             _ if self.engine.is_stopped() => Status::Ended(Ending::Drained),
