@@ -9,7 +9,7 @@
 //! - `preflight`: loads that are refused before anything is dialled
 //! - `shown`: what is printed where, and signals
 //! - `shares`: what the load generator says of its own time
-//! - `files`: HdrHistogram logs, and `bench merge`
+//! - `files`: HdrHistogram logs, and `bench merge`; `results`: what cannot be written
 
 mod datagrams;
 mod files;
@@ -17,6 +17,7 @@ mod loads;
 mod peers;
 mod preflight;
 mod rate;
+mod results;
 mod shares;
 mod shown;
 mod streams;

@@ -64,7 +64,21 @@ fn quiet_prints_one_line() {
     assert_eq!((ended.code, ended.stdout.lines().count()), (Some(0), 1), "{ended:?}");
     assert!(ended.stdout.starts_with("result: requests=100 "), "{ended:?}");
     // Warnings go to standard error.
-    assert!(ended.stderr.lines().count() == 1 && ended.stderr.contains("too few"), "{ended:?}");
+    assert!(
+        ended.stderr.lines().all(|line| line.starts_with("WARN ")) && ended.stderr.contains("too few"),
+        "{ended:?}"
+    );
+}
+
+#[test]
+fn result_is_the_last_line_also_where_warnings_go_to_the_same_place() {
+    for option in ["-q", ""] {
+        let (_server, words) = ready(&format!("-c 2 -n 100 {option}"));
+        let ended = Launch::shell("exec \"$0\" \"$@\" 2>&1", &words).run();
+        let lines: Vec<&str> = ended.stdout.lines().collect();
+        assert!(lines.last().unwrap().starts_with("result: "), "{lines:?}");
+        assert!(lines[..lines.len() - 1].iter().any(|line| line.contains("too few")), "{lines:?}");
+    }
 }
 
 #[test]

@@ -61,24 +61,24 @@ pub(crate) fn run(options: BenchOptions) -> Result<Outcome, Error> {
     let started = SystemTime::now();
     reactor.with(load, |load, out| load.begin(out));
     let mut meter = CostMeter::new();
-    let ending = turn_until_over(&mut reactor, load, &mut meter, progress.as_mut())?;
+    turn_until_over(&mut reactor, load, &mut meter, progress.as_mut())?;
     if let Some(progress) = progress {
         progress.close();
     }
-    if let Ending::Signal(number) = ending {
+    // Writing the results may have to wait for their reader.
+    if let Status::Ended(Ending::Signal(number)) = reactor.release_signals() {
         return Ok(Outcome::Stopped(number));
     }
 
     let (ended, kernel_drops) = (reactor.now(), reactor.stats().dropped);
-    let report = reactor.with(load, |load, _| -> Result<Report, Error> {
+    let (report, logged) = reactor.with(load, |load, _| -> Result<_, Error> {
         load.conclude(ended, kernel_drops)?;
-        if let Some(hdr) = hdr {
-            hdr.write(|file| hdr::write(file, &load.ledger, started))?;
-        }
+        let logged = hdr.map_or(Ok(()), |hdr| hdr.write(|file| hdr::write(file, &load.ledger, started)));
         let cost = meter.cost(load.ledger.counts[Fact::Sent]);
-        Ok(Report::of(&Run { options: &options, load, started, ended, ports, cost }))
+        Ok((Report::of(&Run { options: &options, load, started, ended, ports, cost }), logged))
     })?;
-    publisher.publish(&report)?;
+    // A log that could not be written is no reason to lose the report.
+    publisher.publish(&report).and(logged)?;
     Ok(Outcome::Reported(Box::new(report)))
 }
 
@@ -116,10 +116,10 @@ fn turn_until_over(
     load: ServiceId,
     meter: &mut CostMeter,
     mut progress: Option<&mut ProgressLine>,
-) -> Result<Ending, Error> {
+) -> Result<(), Error> {
     loop {
-        if let Status::Ended(ending) = reactor.turn(Some(CostMeter::INTERVAL))? {
-            return Ok(ending);
+        if let Status::Ended(_) = reactor.turn(Some(CostMeter::INTERVAL))? {
+            return Ok(());
         }
         let now = reactor.now();
         if now >= meter.due() {

@@ -127,7 +127,7 @@ impl Report {
                 "program": program(),
                 "started_unix_seconds": since_epoch.as_secs_f64(),
                 "settings": {
-                    "requested": std::env::args().skip(1).collect::<Vec<_>>(),
+                    "requested": requested(),
                     "effective": settings::effective(options, load.address()),
                 },
                 "machine": machine::facts(),
@@ -188,6 +188,11 @@ fn figures(times: Option<&Histogram<u64>>) -> [Figure; PERCENTILES.len() + 1] {
 /// Nanoseconds in microseconds.
 fn micros(nanos: u64) -> f64 {
     nanos as f64 / 1e3
+}
+
+/// The arguments, as far as JSON can show them: a path need not be UTF-8.
+fn requested() -> Vec<String> {
+    std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect()
 }
 
 fn program() -> String {
