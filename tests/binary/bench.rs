@@ -9,11 +9,13 @@
 //! - `preflight`: loads that are refused before anything is dialled
 //! - `shown`: what is printed where, and signals
 //! - `shares`: what the load generator says of its own time
-//! - `files`: HdrHistogram logs, and `bench merge`; `results`: what cannot be written
+//! - `files`: HdrHistogram logs, and the arithmetic of `bench merge`; `merging`: what it adds up
+//! - `results`: what cannot be written
 
 mod datagrams;
 mod files;
 mod loads;
+mod merging;
 mod peers;
 mod preflight;
 mod rate;

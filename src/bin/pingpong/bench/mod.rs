@@ -30,9 +30,9 @@ use load::Load;
 pub(crate) use options::{BenchOptions, Extent, MergeOptions, Output};
 pub(crate) use record::Fact;
 use record::{CostMeter, Polling};
-pub(crate) use report::Report;
 use report::files::{self, Publisher, ResultFile};
 use report::progress::ProgressLine;
+pub(crate) use report::{Mismatch, Report};
 use report::{Run, Sum, hdr};
 pub(crate) use sources::Sources;
 
@@ -84,9 +84,9 @@ pub(crate) fn run(options: BenchOptions) -> Result<Outcome, Error> {
 
 /// Adds up the results of several loads, and reports.
 pub(crate) fn merge(options: MergeOptions) -> Result<Report, Error> {
-    let mut sum = Sum::default();
+    let mut sum = Sum::new(options.force);
     for path in &options.files {
-        sum.add(path, files::read(path)?);
+        sum.add(path, files::read(path)?)?;
     }
     let report = sum.into_report().expect("the command line asks for one file at least");
     // Opened only now: it may replace one of the files that have been read.

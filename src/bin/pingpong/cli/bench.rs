@@ -77,7 +77,7 @@ pub(super) fn command() -> Command {
         .after_help(HELP)
         .subcommand(
             Command::new("merge")
-                .about("Adds up the results of several machines")
+                .about("Adds up the results of runs that were one load, from several processes or machines")
                 .arg(
                     Arg::new("files")
                         .value_name("JSON")
@@ -86,6 +86,7 @@ pub(super) fn command() -> Command {
                         .value_parser(value_parser!(PathBuf))
                         .help("Results written with --json"),
                 )
+                .arg(flag("force", "Add up also what was not one load: other settings, another time, a run twice"))
                 .arg(json()),
         )
 }
@@ -197,7 +198,7 @@ impl BenchOptions {
 impl MergeOptions {
     pub(super) fn of(options: &ArgMatches) -> Self {
         let files = options.get_many::<PathBuf>("files").into_iter().flatten().cloned().collect();
-        Self { files, json: options.get_one("json").cloned() }
+        Self { files, json: options.get_one("json").cloned(), force: options.get_flag("force") }
     }
 }
 
@@ -246,6 +247,7 @@ mod tests {
             panic!("no merge");
         };
         assert_eq!((options.files.len(), options.json), (2, Some(Output::File("c.json".into()))));
+        assert!(!options.force);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::io;
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
 
+use super::alike::Span;
 use super::{Report, figures, micros};
 use crate::bench::record::{Cost, Counts, Fact, Mistakes, Shares, Wrong, histogram, values_of};
 
@@ -20,6 +21,8 @@ impl Report {
             ("title", self.title.as_str().into()),
             ("partial", self.is_partial.into()),
             ("open_loop", self.is_open().into()),
+            ("measured_from_unix_seconds", self.measured.map(|span| span.from).into()),
+            ("measured_until_unix_seconds", self.measured.map(|span| span.until).into()),
             ("metrics", self.metrics()),
             ("warnings", self.warnings().into()),
             ("connect_errors", json!(self.refusals)),
@@ -47,7 +50,7 @@ impl Report {
     }
 
     /// The figures, flat, for scripts. Where nothing was measured the figure is null, not 0.
-    fn metrics(&self) -> Value {
+    pub(super) fn metrics(&self) -> Value {
         let mut metrics = Map::new();
         let mut put = |name: &str, value: Option<Value>| {
             metrics.insert(name.to_owned(), value.unwrap_or(Value::Null));
@@ -107,6 +110,7 @@ impl Report {
             title: whole["title"].as_str().unwrap_or_default().to_owned(),
             is_partial: whole["partial"].as_bool().unwrap_or_default(),
             seconds: number("seconds")?,
+            measured: measured(&whole),
             per_second: number("requests_per_second")?,
             asked_per_second: metrics["asked_per_second"].as_f64(),
             gone_after_seconds: metrics["gone_after_seconds"].as_f64(),
@@ -124,12 +128,7 @@ impl Report {
             response: is_open.then(|| times("response")).transpose()?,
             lag: is_open.then(|| times("lag")).transpose()?,
             cost: cost(metrics),
-            about: json!({
-                "program": whole["program"],
-                "started_unix_seconds": whole["started_unix_seconds"],
-                "settings": whole["settings"],
-                "machine": whole["machine"],
-            }),
+            about: ABOUT.into_iter().filter_map(|key| Some((key, whole.get(key)?.clone()))).collect(),
         })
     }
 }
@@ -141,6 +140,14 @@ fn mistakes(whole: &Value) -> Mistakes {
         wrong: wrong.map(|(got, expected)| Wrong { got, expected }),
         unasked: text(&whole["first_unasked"]),
     }
+}
+
+/// What is written and read back as it is: of one run, and of a sum.
+const ABOUT: [&str; 6] = ["program", "started_unix_seconds", "settings", "machine", "runs", "forced"];
+
+fn measured(whole: &Value) -> Option<Span> {
+    let [from, until] = ["measured_from_unix_seconds", "measured_until_unix_seconds"].map(|key| whole[key].as_f64());
+    Some(Span { from: from?, until: until? })
 }
 
 fn cost(metrics: &Value) -> Option<Cost> {

@@ -34,10 +34,11 @@ impl Report {
         let count = |fact: Fact| grouped(self.counts[fact]);
         writeln!(
             f,
-            "requests     {} answered right and in time, {} a second over {:.2} s",
+            "requests     {} answered right and in time, {} a second over {:.2} s{}",
             count(Fact::Requests),
-            grouped(self.per_second.round() as u64),
-            self.seconds
+            rate(self.per_second),
+            self.seconds,
+            if self.is_sum() && self.forced().next().is_none() { " in common" } else { "" }
         )?;
         let classes = Fact::ERRORS.map(|fact| format!("{} {}", count(fact), fact.name()));
         writeln!(f, "errors       {}: {}", grouped(self.counts.errors()), classes.join(", "))?;
@@ -61,10 +62,11 @@ impl Report {
         let Some((cost, cpu_per_request)) = self.cost.zip(self.cpu_per_request()) else { return Ok(()) };
         writeln!(
             f,
-            "load         {:.2} s of CPU, {:.2} µs a request{}; {}",
+            "load         {:.2} s of CPU, {:.2} µs a request{}; {}{}",
             cost.cpu_seconds,
             cpu_per_request * 1e6,
             if self.is_open() { " with polling" } else { "" },
+            if self.is_sum() { "the run with the least time left: " } else { "" },
             told(cost.shares)
         )
     }
@@ -183,6 +185,18 @@ pub(super) fn shown(nanos: u64) -> String {
     }
 }
 
+/// A rate for people: whole where it is large, with three digits where it is not.
+pub(super) fn rate(per_second: f64) -> String {
+    let decimals = match per_second {
+        100.0.. => return grouped(per_second.round() as u64),
+        10.0..100.0 => 1,
+        1.0..10.0 => 2,
+        _ => 4,
+    };
+    let text = format!("{per_second:.decimals$}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
 /// A number with commas between its thousands.
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
@@ -214,6 +228,22 @@ mod tests {
     fn numbers_are_grouped() {
         for (number, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (12_345_678, "12,345,678")] {
             assert_eq!(grouped(number), text);
+        }
+    }
+
+    #[test]
+    fn rates_are_whole_only_where_they_are_large() {
+        for (per_second, text) in [
+            (0.0, "0"),
+            (0.0001, "0.0001"),
+            (0.5, "0.5"),
+            (1.0, "1"),
+            (3.333, "3.33"),
+            (20.0, "20"),
+            (99.94, "99.9"),
+            (1234.5, "1,235"),
+        ] {
+            assert_eq!(rate(per_second), text);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::text::shown;
+use super::text::{rate, shown};
 use super::{PERCENTILES, Report};
 use crate::bench::record::{Cost, Fact, Wrong, percentile};
 
@@ -21,6 +21,7 @@ const TAKEN_AWAY: f64 = 0.1;
 impl Report {
     pub(super) fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
+        warnings.extend(self.forced().map(|why| format!("added up by --force, but not one load: {why}")));
         self.warn_of_answers(&mut warnings);
         self.warn_of_connections(&mut warnings);
         self.warn_of_sending(&mut warnings);
@@ -181,7 +182,7 @@ impl Report {
         let asked = self.asked_per_second.unwrap_or_default();
         let sent = (self.counts[Fact::Sent] as f64) / self.seconds.max(f64::MIN_POSITIVE);
         if sent < asked * 0.99 - 1.0 {
-            warnings.push(format!("asked for {asked:.0} requests a second, sent {sent:.0}"));
+            warnings.push(format!("asked for {} requests a second, sent {}", rate(asked), rate(sent)));
         }
     }
 }
