@@ -23,7 +23,7 @@ const SETTINGS: [(&str, &str); 10] = [
     ("pipeline", "--pipeline"),
     ("churn", "--churn"),
     ("duration_seconds", "--duration"),
-    ("warmup_seconds", "--warmup"),
+    ("connect_timeout_seconds", "--connect-timeout"),
 ];
 
 /// Why two runs cannot be parts of one load.
@@ -230,6 +230,7 @@ mod tests {
         let settings = |run: &mut Value, name: &str, value: Value| run["run"]["settings"]["effective"][name] = value;
         assert_eq!(added_to_another(|run| settings(run, "endpoint", json!("tcp://10.0.0.1:1"))), None);
         assert_eq!(added_to_another(|run| settings(run, "connections", json!(9))), None);
+        assert_eq!(added_to_another(|run| settings(run, "warmup_seconds", json!(9.0))), None);
         assert_eq!(added_to_another(|run| settings(run, "rate_per_second", json!(9.0))), None);
         assert_eq!(added_to_another(|run| run["measured"] = json!([1000.4, 1010.4])), None);
     }
@@ -261,7 +262,6 @@ mod tests {
             ("churn", json!(true), "they differ in --churn: false and true"),
             ("duration_seconds", json!(3.0), "they differ in --duration: 10.0 and 3.0"),
             ("duration_seconds", Value::Null, "they differ in --duration: 10.0 and null"),
-            ("warmup_seconds", json!(0.0), "they differ in --warmup: 1.0 and 0.0"),
         ] {
             let told = added_to_another(|run| run["run"]["settings"]["effective"][name] = value);
             assert_eq!(told.as_deref(), Some(why));
