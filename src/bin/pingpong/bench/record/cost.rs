@@ -4,7 +4,8 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
-use nix::time::{ClockId, clock_gettime};
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeVal;
 use pingpong::Moment;
 
 use super::counts::Fact;
@@ -144,9 +145,11 @@ fn delay_in(schedstat: &str) -> Option<Duration> {
     (run > 0).then_some(Duration::from_nanos(delayed))
 }
 
-/// User and system time of this thread (clock_gettime(2)).
+/// User and system time of this thread (getrusage(2)).
 fn cpu_time() -> Duration {
-    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
+    let Ok(usage) = getrusage(UsageWho::RUSAGE_THREAD) else { return Duration::ZERO };
+    let duration = |time: TimeVal| Duration::from_micros((time.tv_sec() * 1_000_000 + time.tv_usec()) as u64);
+    duration(usage.user_time()) + duration(usage.system_time())
 }
 
 #[cfg(test)]

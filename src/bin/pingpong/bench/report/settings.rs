@@ -56,7 +56,10 @@ pub(super) fn title_of_sum(runs: &[Value], is_one_load: bool) -> String {
     // None of the runs has a rate, or each.
     sum["rate_per_second"] = all("rate_per_second").map(Value::as_f64).sum::<Option<f64>>().into();
     let endpoints: BTreeSet<&str> = all("endpoint").filter_map(Value::as_str).collect();
-    sum["endpoint"] = endpoints.into_iter().collect::<Vec<_>>().join(" and ").into();
+    sum["endpoint"] = match endpoints.len() {
+        0..=3 => endpoints.into_iter().collect::<Vec<_>>().join(" and ").into(),
+        many => format!("{many} endpoints").into(),
+    };
     format!("{} runs at the same time, {}", runs.len(), title(&sum))
 }
 

@@ -36,7 +36,7 @@ impl Report {
             f,
             "requests     {} answered right and in time, {} a second over {:.2} s{}",
             count(Fact::Requests),
-            rate(self.per_second),
+            if self.per_second < 100.0 { rate(self.per_second) } else { grouped(self.per_second.round() as u64) },
             self.seconds,
             if self.is_sum() && self.forced().next().is_none() { " in common" } else { "" }
         )?;
@@ -188,7 +188,7 @@ pub(super) fn shown(nanos: u64) -> String {
 /// A rate for people: whole where it is large, with three digits where it is not.
 pub(super) fn rate(per_second: f64) -> String {
     let decimals = match per_second {
-        100.0.. => return grouped(per_second.round() as u64),
+        100.0.. => return format!("{per_second:.0}"),
         10.0..100.0 => 1,
         1.0..10.0 => 2,
         _ => 4,
@@ -241,7 +241,8 @@ mod tests {
             (3.333, "3.33"),
             (20.0, "20"),
             (99.94, "99.9"),
-            (1234.5, "1,235"),
+            (1234.6, "1235"),
+            (1000.0, "1000"),
         ] {
             assert_eq!(rate(per_second), text);
         }
