@@ -128,7 +128,7 @@ pub(crate) fn footing(took: Duration, sound: bool) {
     println!(
         "\
 `it says` is load_cpu_us_per_request of its JSON, of the time in which it measures; `busy` the share of that time in
-which it neither waited nor polled for a deadline. In the open loop it polls when a deadline is near: `busy` is its cost
+which it worked, and neither waited nor polled for a deadline. In the open loop it polls when a deadline is near: `busy` is its cost
 there. A target is met when the interval reaches it. `lost`: failed otherwise than by wrong bytes.
 
 What this does not show: how exact the times are that it measures; a network; other servers; many machines at once.

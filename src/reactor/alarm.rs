@@ -27,9 +27,13 @@ pub(super) struct Alarm {
     deadline: Option<Moment>,
     /// Time spent so far in polls, and in turns that had nothing to do.
     polled: Duration,
+    /// The part of it in which the loop polled without waiting, and found nothing.
+    spun: Duration,
     /// When the last poll began, and when the turn after it did.
     poll_began: Moment,
     turn_began: Moment,
+    /// The poll does not wait.
+    is_spinning: bool,
     /// The last turn had nothing to do.
     was_idle: bool,
 }
@@ -48,15 +52,21 @@ impl Alarm {
             timer,
             deadline: None,
             polled: Duration::ZERO,
+            spun: Duration::ZERO,
             poll_began: start,
             turn_began: start,
+            is_spinning: false,
             was_idle: false,
         })
     }
 
     /// A turn has ended. It began at this moment, and had something to do or not.
     pub(super) fn turn_ended(&mut self, began: Moment, was_busy: bool) {
-        self.polled += began.since(self.poll_began);
+        let poll = began.since(self.poll_began);
+        self.polled += poll;
+        if self.is_spinning && !was_busy {
+            self.spun += poll;
+        }
         self.turn_began = began;
         self.was_idle = !was_busy;
     }
@@ -66,7 +76,9 @@ impl Alarm {
     pub(super) fn poll_begins(&mut self, now: Moment, deadline: Option<Moment>) -> Option<Duration> {
         self.poll_began = now;
         if self.was_idle {
-            self.polled += now.since(self.turn_began);
+            let turn = now.since(self.turn_began);
+            self.polled += turn;
+            self.spun += turn;
         }
         let deadline = deadline?;
         let left = deadline.since(now);
@@ -84,8 +96,18 @@ impl Alarm {
         None
     }
 
+    /// The poll that begins waits for this long at most.
+    pub(super) fn waits(&mut self, wait: Option<Duration>) {
+        self.is_spinning = wait == Some(Duration::ZERO);
+    }
+
     /// Time spent so far in polls, and in turns that had nothing to do.
     pub(super) fn polled(&self) -> Duration {
         self.polled
+    }
+
+    /// The part of it in which the loop polled without waiting, and found nothing.
+    pub(super) fn spun(&self) -> Duration {
+        self.spun
     }
 }

@@ -206,6 +206,19 @@ impl<S: Service> Reactor<S> {
         Ok(())
     }
 
+    /// Gives SIGINT and SIGTERM back to the kernel: from now on they end the process at once. Returns how the reactor
+    /// stands after those that have arrived before.
+    ///
+    /// For a program that does something after its loop for which it may have to wait, such as writing to a pipe:
+    /// while nobody reads the signals, only SIGKILL would end it.
+    pub fn release_signals(&mut self) -> Status {
+        self.take_signals();
+        if self.signals.take().is_some() {
+            signals::give_back();
+        }
+        self.status()
+    }
+
     /// Polls without sleeping for this long after each event; zero, the default, always sleeps. It takes a whole CPU,
     /// and saves the time that a sleeping CPU needs to wake, two thirds of a lone connection's round trip.
     pub fn spin(&mut self, spin: Duration) {
@@ -228,6 +241,12 @@ impl<S: Service> Reactor<S> {
     /// zero without that. A loop that spends next to none there is saturated.
     pub fn time_polled(&self) -> Duration {
         self.alarm.as_ref().map_or(Duration::ZERO, Alarm::polled)
+    }
+
+    /// The part of [`time_polled`](Self::time_polled) in which the loop kept the processor: it polled without waiting,
+    /// because a deadline was near, and found nothing.
+    pub fn time_spun(&self) -> Duration {
+        self.alarm.as_ref().map_or(Duration::ZERO, Alarm::spun)
     }
 
     /// The time now, on the clock that services see.

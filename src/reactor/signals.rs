@@ -41,7 +41,12 @@ impl Signals {
                 Ok(info) => return Signal::try_from(i32::try_from(info?.ssi_signo).ok()?).ok(),
                 Err(Errno::EINTR) => {}
                 Err(errno) => {
-                    give_back(errno);
+                    let cause = describe(&errno.into());
+                    // Logged first: a signal that is pending ends the process in the next call.
+                    log::warn!(
+                        "signals cannot be read ({cause}): SIGINT and SIGTERM now end at once, without draining"
+                    );
+                    give_back();
                     return None;
                 }
             }
@@ -49,12 +54,9 @@ impl Signals {
     }
 }
 
-/// Unblocks SIGINT and SIGTERM because they cannot be read. They then end the process at once, which is their default
-/// action; if they stayed blocked, only SIGKILL would. SIGUSR1 stays blocked: its default action is the same.
-fn give_back(errno: Errno) {
-    let cause = describe(&errno.into());
-    // Logged first: a signal that is pending ends the process in the next call.
-    log::warn!("signals cannot be read ({cause}): SIGINT and SIGTERM now end at once, without draining");
+/// Unblocks SIGINT and SIGTERM. They then end the process at once, which is their default action; if they stayed blocked
+/// and nobody read them, only SIGKILL would. SIGUSR1 stays blocked: its default action is the same.
+pub(super) fn give_back() {
     let ending: SigSet = [Signal::SIGINT, Signal::SIGTERM].into_iter().collect();
     // It cannot fail for a valid set of signals (pthread_sigmask(3)).
     let _ = ending.thread_unblock();

@@ -69,6 +69,9 @@ impl<S: Service> Reactor<S> {
 
     fn poll(&mut self, wait: Option<Duration>) -> Result<(), Error> {
         let wait = self.poll_timeout(wait);
+        if let Some(alarm) = &mut self.alarm {
+            alarm.waits(wait);
+        }
         match self.engine.net_mut().poll.poll(&mut self.events, wait) {
             Ok(()) => Ok(()),
             // Interrupted by a signal that is not ours (epoll_wait(2), EINTR): timers are still run.
@@ -119,7 +122,7 @@ impl<S: Service> Reactor<S> {
         }
     }
 
-    fn take_signals(&mut self) {
+    pub(super) fn take_signals(&mut self) {
         while let Some(signal) = self.signals.as_ref().and_then(Signals::next) {
             if signal == Signal::SIGUSR1 {
                 self.stats_requests.push(StatsRequest::Log);
@@ -256,7 +259,7 @@ impl<S: Service> Reactor<S> {
         due.into_iter().chain(wait).chain(self.console_due()).chain(self.printing_due()).min()
     }
 
-    fn status(&self) -> Status {
+    pub(super) fn status(&self) -> Status {
         match self.end_signals[..] {
             [_, second, ..] => Status::Ended(Ending::Signal(second as i32)),
             _ if self.engine.is_stopped() => Status::Ended(Ending::Drained),

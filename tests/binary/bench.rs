@@ -8,14 +8,19 @@
 //! - `streams`, `datagrams`: servers that misbehave over TCP and UDP (`peers` has them)
 //! - `preflight`: loads that are refused before anything is dialled
 //! - `shown`: what is printed where, and signals
-//! - `files`: HdrHistogram logs, and `bench merge`
+//! - `shares`: what the load generator says of its own time
+//! - `files`: HdrHistogram logs, and the arithmetic of `bench merge`; `merging`: what it adds up
+//! - `results`: what cannot be written
 
 mod datagrams;
 mod files;
 mod loads;
+mod merging;
 mod peers;
 mod preflight;
 mod rate;
+mod results;
+mod shares;
 mod shown;
 mod streams;
 

@@ -67,7 +67,7 @@ fn an_output_that_cannot_be_written_to_is_an_error() {
     let server = Server::start("ping=tcp://127.0.0.1:0");
     let place = server.endpoint("ping", "tcp");
     let (ping, client) = (format!("ping {place} -c 3"), format!("client {place} hello"));
-    let bench = format!("bench {place} -n 10 --warmup 0s -q");
+    let bench = format!("bench {place} -n 10 --warmup 0s");
     let mut commands = vec!["--help", "serve --help", "--version", "serve ping=tcp://127.0.0.1:0", &ping, &client];
     commands.extend(cfg!(feature = "bench").then_some(&bench[..]));
     for arguments in commands {

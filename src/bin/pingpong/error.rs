@@ -59,6 +59,9 @@ pub(crate) enum Error {
     /// A local address that connections were to come from is not there (bind(2)).
     #[cfg(feature = "bench")]
     Source { address: IpAddr, source: io::Error },
+    /// Results of runs that were not one load are not added up.
+    #[cfg(feature = "bench")]
+    NotOneLoad { first: PathBuf, second: PathBuf, why: crate::bench::Mismatch },
     /// A file of results could not be read or written, or holds no results.
     #[cfg(feature = "bench")]
     File {
@@ -177,6 +180,11 @@ impl fmt::Display for Error {
                 "cannot connect to {endpoint}: timed out after {waited:?} (is it reachable from here? try a longer \
                  --connect-timeout)"
             ),
+            #[cfg(feature = "bench")]
+            Self::NotOneLoad { first, second, why } => {
+                let (first, second) = (first.display(), second.display());
+                write!(f, "cannot add up {first} and {second}: {why} (--force does it all the same)")
+            }
             #[cfg(feature = "bench")]
             Self::File { to, path, source } => {
                 let way_out = match source.kind() {

@@ -87,6 +87,8 @@ impl From<&Error> for Exit {
             #[cfg(feature = "bench")]
             Error::Source { .. } => Self::Unreachable,
             #[cfg(feature = "bench")]
+            Error::NotOneLoad { .. } => Self::Usage,
+            #[cfg(feature = "bench")]
             Error::File { .. } => Self::Failed,
         }
     }

@@ -1,12 +1,13 @@
 //! What is printed where, and what signals do.
 
 use std::net::{TcpListener, TcpStream};
+use std::process::Command;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use super::super::support::{Ended, Folder, Launch, PATIENCE, Server};
+use super::super::support::{Ended, Folder, Launch, PATIENCE, Server, tool};
 use super::super::talk::{Talk, Talker};
 use super::peers::full_listener;
 use super::{Figures, fails, load, peers};
@@ -64,7 +65,21 @@ fn quiet_prints_one_line() {
     assert_eq!((ended.code, ended.stdout.lines().count()), (Some(0), 1), "{ended:?}");
     assert!(ended.stdout.starts_with("result: requests=100 "), "{ended:?}");
     // Warnings go to standard error.
-    assert!(ended.stderr.lines().count() == 1 && ended.stderr.contains("too few"), "{ended:?}");
+    assert!(
+        ended.stderr.lines().all(|line| line.starts_with("WARN ")) && ended.stderr.contains("too few"),
+        "{ended:?}"
+    );
+}
+
+#[test]
+fn result_is_the_last_line_also_where_warnings_go_to_the_same_place() {
+    for option in ["-q", ""] {
+        let (_server, words) = ready(&format!("-c 2 -n 100 {option}"));
+        let ended = Launch::shell("exec \"$0\" \"$@\" 2>&1", &words).run();
+        let lines: Vec<&str> = ended.stdout.lines().collect();
+        assert!(lines.last().unwrap().starts_with("result: "), "{lines:?}");
+        assert!(lines[..lines.len() - 1].iter().any(|line| line.contains("too few")), "{lines:?}");
+    }
 }
 
 #[test]
@@ -110,6 +125,37 @@ fn progress_is_drawn_on_a_terminal_and_cleared() {
     assert!(drawn < cleared && cleared < report, "{text:?}");
     assert!(!text[cleared..report].contains("/s"), "{text:?}");
     assert!(!text[report..].contains('\x1b'), "{text:?}");
+}
+
+/// The rows that have been drawn over one another.
+fn frames(written: &str) -> Vec<&str> {
+    let drawn = written.split("\x1b[2K").skip(1).map(|rest| rest.split(['\r', '\x1b']).next().unwrap_or_default());
+    drawn.filter(|frame| frame.contains(" s ")).collect()
+}
+
+#[test]
+fn progress_keeps_to_one_row_however_wide_it_is() {
+    if !tool("stty") {
+        return;
+    }
+    let Some((_server, mut loading)) = on_terminal("-c 2 -d 1m") else { return };
+    for (columns, is_cut) in [("80", false), ("40", true), ("20", true), ("200", false)] {
+        let terminal = loading.terminal().try_clone().unwrap();
+        let status = Command::new("stty").args(["cols", columns, "rows", "24"]).stdin(terminal).status();
+        assert!(status.unwrap().success());
+        let room = columns.parse::<usize>().unwrap() - 1;
+        let before = frames(&loading.written()).len();
+        // The first of them may have been drawn for the size before.
+        let written = loading.written_until(|written| frames(written).len() > before + 2).expect("it is drawn");
+        let rows = frames(&written)[before + 1..].iter().map(|row| row.chars().count()).collect::<Vec<_>>();
+        assert!(rows.iter().all(|row| *row <= room), "{columns}: {written:?}");
+        assert_eq!(rows.iter().all(|row| *row == room), is_cut, "{columns}: {written:?}");
+    }
+    let written = loading.written();
+    assert!(frames(&written).iter().any(|row| row.contains(" s measuring: 2 connected, ")), "{written:?}");
+    assert!(frames(&written).iter().all(|row| !row.ends_with("  ")), "not filled up: {written:?}");
+    loading.signal(Signal::SIGINT);
+    assert!(loading.rest().contains("result: "));
 }
 
 #[test]

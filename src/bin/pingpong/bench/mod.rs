@@ -28,11 +28,11 @@ use crate::probe::Probe;
 use crate::target;
 use load::Load;
 pub(crate) use options::{BenchOptions, Extent, MergeOptions, Output};
-use record::CostMeter;
 pub(crate) use record::Fact;
-pub(crate) use report::Report;
+use record::{CostMeter, Polling};
 use report::files::{self, Publisher, ResultFile};
 use report::progress::ProgressLine;
+pub(crate) use report::{Mismatch, Report};
 use report::{Run, Sum, hdr};
 pub(crate) use sources::Sources;
 
@@ -60,33 +60,33 @@ pub(crate) fn run(options: BenchOptions) -> Result<Outcome, Error> {
     let load = reactor.add("bench", Load::new(options.clone(), addresses, progress.is_some()));
     let started = SystemTime::now();
     reactor.with(load, |load, out| load.begin(out));
-    let mut meter = CostMeter::default();
-    let ending = turn_until_over(&mut reactor, load, &mut meter, progress.as_mut())?;
+    let mut meter = CostMeter::new();
+    turn_until_over(&mut reactor, load, &mut meter, progress.as_mut())?;
     if let Some(progress) = progress {
         progress.close();
     }
-    if let Ending::Signal(number) = ending {
+    // Writing the results may have to wait for their reader.
+    if let Status::Ended(Ending::Signal(number)) = reactor.release_signals() {
         return Ok(Outcome::Stopped(number));
     }
 
     let (ended, kernel_drops) = (reactor.now(), reactor.stats().dropped);
-    let report = reactor.with(load, |load, _| -> Result<Report, Error> {
+    let (report, logged) = reactor.with(load, |load, _| -> Result<_, Error> {
         load.conclude(ended, kernel_drops)?;
-        if let Some(hdr) = hdr {
-            hdr.write(|file| hdr::write(file, &load.ledger, started))?;
-        }
+        let logged = hdr.map_or(Ok(()), |hdr| hdr.write(|file| hdr::write(file, &load.ledger, started)));
         let cost = meter.cost(load.ledger.counts[Fact::Sent]);
-        Ok(Report::of(&Run { options: &options, load, started, ended, ports, cost }))
+        Ok((Report::of(&Run { options: &options, load, started, ended, ports, cost }), logged))
     })?;
-    publisher.publish(&report)?;
+    // A log that could not be written is no reason to lose the report.
+    publisher.publish(&report).and(logged)?;
     Ok(Outcome::Reported(Box::new(report)))
 }
 
 /// Adds up the results of several loads, and reports.
 pub(crate) fn merge(options: MergeOptions) -> Result<Report, Error> {
-    let mut sum = Sum::default();
+    let mut sum = Sum::new(options.force);
     for path in &options.files {
-        sum.add(path, files::read(path)?);
+        sum.add(path, files::read(path)?)?;
     }
     let report = sum.into_report().expect("the command line asks for one file at least");
     // Opened only now: it may replace one of the files that have been read.
@@ -116,15 +116,15 @@ fn turn_until_over(
     load: ServiceId,
     meter: &mut CostMeter,
     mut progress: Option<&mut ProgressLine>,
-) -> Result<Ending, Error> {
+) -> Result<(), Error> {
     loop {
-        if let Status::Ended(ending) = reactor.turn(Some(CostMeter::INTERVAL))? {
-            return Ok(ending);
+        if let Status::Ended(_) = reactor.turn(Some(CostMeter::INTERVAL))? {
+            return Ok(());
         }
         let now = reactor.now();
         if now >= meter.due() {
-            let polled = reactor.time_polled();
-            reactor.with(load, |load, _| meter.read(&load.ledger, polled, now));
+            let polling = Polling { all: reactor.time_polled(), spun: reactor.time_spun() };
+            reactor.with(load, |load, _| meter.read(&load.ledger, polling, now));
         }
         if let Some(progress) = progress.as_mut().filter(|progress| now >= progress.due()) {
             reactor.with(load, |load, _| progress.draw(load, now));

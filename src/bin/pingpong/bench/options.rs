@@ -60,6 +60,8 @@ pub(crate) struct MergeOptions {
     pub(crate) files: Vec<PathBuf>,
     /// Where the sum goes as JSON.
     pub(crate) json: Option<Output>,
+    /// What is not one load is added up all the same.
+    pub(crate) force: bool,
 }
 
 /// When a load ends.

@@ -1,5 +1,7 @@
 //! `pingpong bench`: its flags and its help, and which of them go together.
 
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -77,7 +79,7 @@ pub(super) fn command() -> Command {
         .after_help(HELP)
         .subcommand(
             Command::new("merge")
-                .about("Adds up the results of several machines")
+                .about("Adds up the results of runs that were one load, from several processes or machines")
                 .arg(
                     Arg::new("files")
                         .value_name("JSON")
@@ -86,6 +88,7 @@ pub(super) fn command() -> Command {
                         .value_parser(value_parser!(PathBuf))
                         .help("Results written with --json"),
                 )
+                .arg(flag("force", "Add up also what was not one load: other settings, another time, a run twice"))
                 .arg(json()),
         )
 }
@@ -110,6 +113,32 @@ fn json() -> Arg {
             clap::builder::PathBufValueParser::new()
                 .map(|path: PathBuf| if path.as_os_str() == "-" { Output::Stdout } else { Output::File(path) }),
         )
+}
+
+/// `--json FILE` with a space: FILE would be taken for a subcommand, or for one more result to add up. Bare `--json` may
+/// well stand before an endpoint or before the first result, but not behind them.
+pub(super) fn mistake_of_json(arguments: &[OsString]) -> Option<clap::Error> {
+    let mut words = arguments.iter().skip(1).map(|word| word.as_bytes());
+    if words.next() != Some(b"bench") {
+        return None;
+    }
+    let words: Vec<&[u8]> = words.collect();
+    let place = words.iter().position(|word| *word == b"--json")?;
+    let file = words.get(place + 1).filter(|word| !word.starts_with(b"-") && !word.is_empty())?;
+    let matches = |words: &[&[u8]]| {
+        let words = words.iter().map(|word| OsStr::from_bytes(word).to_owned());
+        command().try_get_matches_from(["bench".into()].into_iter().chain(words))
+    };
+    let rest = [&words[..=place], &words[place + 2..]].concat();
+    let is_one_too_many = match words.first() {
+        Some(&b"merge") => matches(&words[..place]).is_ok(),
+        _ => matches(&words).is_err() && matches(&rest).is_ok(),
+    };
+    let file = String::from_utf8_lossy(file);
+    is_one_too_many.then(|| {
+        let text = format!("--json takes its file after '=': write --json={file}");
+        clap::Error::raw(ErrorKind::ValueValidation, text)
+    })
 }
 
 /// `50000`, `50k`, `0.5`.
@@ -197,7 +226,7 @@ impl BenchOptions {
 impl MergeOptions {
     pub(super) fn of(options: &ArgMatches) -> Self {
         let files = options.get_many::<PathBuf>("files").into_iter().flatten().cloned().collect();
-        Self { files, json: options.get_one("json").cloned() }
+        Self { files, json: options.get_one("json").cloned(), force: options.get_flag("force") }
     }
 }
 
@@ -246,6 +275,29 @@ mod tests {
             panic!("no merge");
         };
         assert_eq!((options.files.len(), options.json), (2, Some(Output::File("c.json".into()))));
+        assert!(!options.force);
+    }
+
+    #[test]
+    fn a_file_for_json_stands_behind_an_equals_sign() {
+        for arguments in [
+            "localhost --json x.json",
+            "localhost -c 5 --json x.json -q",
+            "-d 1s localhost --json x.json",
+            "merge a.json b.json --json x.json",
+            "merge --force a.json --json x.json",
+        ] {
+            let error = parse(words(arguments)).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{arguments}");
+            let line = mistake(&error).unwrap();
+            assert_eq!(line, "--json takes its file after '=': write --json=x.json (see --help)", "{arguments}");
+        }
+        for fine in ["--json localhost", "localhost --json -c 5", "-c 5 --json localhost -q", "localhost --json"] {
+            assert_eq!(bench(fine).json, Some(Output::Stdout), "{fine}");
+        }
+        assert!(parse(words("merge --json a.json b.json")).is_ok());
+        let mistaken = mistake(&parse(words("localhost elsewhere --json")).unwrap_err()).unwrap();
+        assert!(!mistaken.contains("--json="), "{mistaken}");
     }
 
     #[test]

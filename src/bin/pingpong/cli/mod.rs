@@ -54,6 +54,11 @@ pub(crate) enum CommandLine {
 
 /// Reads the arguments. On `--help`, `--version` or a mistake: what to print, and where.
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation, clap::Error> {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    #[cfg(feature = "bench")]
+    if let Some(mistake) = bench::mistake_of_json(&arguments) {
+        return Err(mistake);
+    }
     let matches = command().try_get_matches_from(arguments)?;
     let (name, options) = matches.subcommand().expect("clap asks for one");
     let command = match name {

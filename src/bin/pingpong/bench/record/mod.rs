@@ -15,9 +15,9 @@ mod ledger;
 mod mistakes;
 mod times;
 
-pub(super) use cost::{Cost, CostMeter};
+pub(super) use cost::{Cost, CostMeter, Polling, Shares};
 pub(super) use counts::Counts;
 pub(crate) use counts::Fact;
 pub(super) use ledger::{Answered, Hindrance, Ledger, Request};
 pub(super) use mistakes::{Mistakes, Wrong};
-pub(super) use times::{Latency, Part, histogram, values_of};
+pub(super) use times::{Latency, Part, histogram, percentile, values_of};

@@ -2,7 +2,12 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::path::Path;
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::error::Error;
 
@@ -28,8 +33,13 @@ impl<'a> ResultFile<'a> {
         Ok(Self { file, path })
     }
 
+    /// Fails also where the file takes the results and then cannot keep them (a quota, a network's disk).
     pub(crate) fn write(mut self, write: impl FnOnce(&mut File) -> io::Result<()>) -> Result<(), Error> {
-        write(&mut self.file).map_err(|source| Error::File { to: "write", path: self.path.into(), source })
+        write(&mut self.file).and_then(|()| kept(self.file.sync_data())).map_err(|source| Error::File {
+            to: "write",
+            path: self.path.into(),
+            source,
+        })
     }
 }
 
@@ -61,28 +71,50 @@ impl<'a> Publisher<'a> {
         Ok(Self { json, prints })
     }
 
+    /// Where one of the two outputs fails, the other is still written.
     pub(crate) fn publish(self, report: &Report) -> Result<(), Error> {
-        if let Some(file) = self.json {
-            file.write(|file| file.write_all(report.to_json().as_bytes()))?;
+        let saved = self.json.map_or(Ok(()), |file| file.write(|file| file.write_all(report.to_json().as_bytes())));
+        if self.prints != Printed::Report {
+            for warning in report.warnings() {
+                log::warn!("{warning}");
+            }
         }
         let text = match self.prints {
             Printed::Report => report.to_string(),
             Printed::LastLine => report.last_line() + "\n",
             Printed::Json => report.to_json(),
         };
-        let mut stdout = io::stdout().lock();
-        match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        match print(text.as_bytes()) {
             // When the reader has gone, no report is missed.
             Err(source) if source.kind() != io::ErrorKind::BrokenPipe => {
-                return Err(pingpong::Error::Output { source }.into());
+                saved.and(Err(pingpong::Error::Output { source }.into()))
             }
-            _ => {}
+            _ => saved,
         }
-        if self.prints != Printed::Report {
-            for warning in report.warnings() {
-                log::warn!("{warning}");
+    }
+}
+
+/// Writes to standard output, and waits for its reader also where another process has made it non-blocking.
+fn print(mut text: &[u8]) -> io::Result<()> {
+    let stdout = io::stdout();
+    while !text.is_empty() {
+        match nix::unistd::write(stdout.as_fd(), text) {
+            Ok(written) => text = &text[written..],
+            Err(Errno::EAGAIN) => {
+                // What poll(2) itself says makes no difference: the next write(2) tells.
+                let _ = poll(&mut [PollFd::new(stdout.as_fd(), PollFlags::POLLOUT)], PollTimeout::NONE);
             }
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
         }
-        Ok(())
+    }
+    Ok(())
+}
+
+/// What fsync(2) says of a file that has been written. A pipe or a device need not know how to do it.
+fn kept(synced: io::Result<()>) -> io::Result<()> {
+    match synced.as_ref().map_err(io::Error::raw_os_error) {
+        Err(Some(libc::EINVAL | libc::ENOTSUP | libc::EROFS | libc::ENOSYS)) => Ok(()),
+        _ => synced,
     }
 }

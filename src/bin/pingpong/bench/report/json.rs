@@ -6,8 +6,9 @@ use std::io;
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
 
+use super::alike::Span;
 use super::{Report, figures, micros};
-use crate::bench::record::{Cost, Counts, Fact, Mistakes, Wrong, histogram, values_of};
+use crate::bench::record::{Cost, Counts, Fact, Mistakes, Shares, Wrong, histogram, values_of};
 
 /// The version of this layout.
 const SCHEMA: u64 = 2;
@@ -20,6 +21,8 @@ impl Report {
             ("title", self.title.as_str().into()),
             ("partial", self.is_partial.into()),
             ("open_loop", self.is_open().into()),
+            ("measured_from_unix_seconds", self.measured.map(|span| span.from).into()),
+            ("measured_until_unix_seconds", self.measured.map(|span| span.until).into()),
             ("metrics", self.metrics()),
             ("warnings", self.warnings().into()),
             ("connect_errors", json!(self.refusals)),
@@ -47,7 +50,7 @@ impl Report {
     }
 
     /// The figures, flat, for scripts. Where nothing was measured the figure is null, not 0.
-    fn metrics(&self) -> Value {
+    pub(super) fn metrics(&self) -> Value {
         let mut metrics = Map::new();
         let mut put = |name: &str, value: Option<Value>| {
             metrics.insert(name.to_owned(), value.unwrap_or(Value::Null));
@@ -63,7 +66,12 @@ impl Report {
         put("connect_seconds", Some(rounded(self.connect_seconds)));
         put("load_cpu_seconds", self.cost.map(|cost| rounded(cost.cpu_seconds)));
         put("load_cpu_us_per_request", self.cpu_per_request().map(|seconds| rounded(seconds * 1e6)));
-        put("load_busy", self.cost.map(|cost| rounded(cost.busy)));
+        let shares = self.cost.map(|cost| cost.shares);
+        put("load_working", shares.map(|shares| rounded(shares.working)));
+        put("load_waiting", shares.map(|shares| rounded(shares.waiting())));
+        put("load_taken_away", shares.and_then(|shares| shares.taken_away).map(rounded));
+        // What earlier versions call the working share.
+        put("load_busy", shares.map(|shares| rounded(shares.working)));
         for (kind, times) in self.times() {
             for (name, nanos) in figures(times) {
                 put(&format!("{kind}_{name}_us"), nanos.map(|nanos| micros(nanos).into()));
@@ -105,6 +113,7 @@ impl Report {
             title: whole["title"].as_str().unwrap_or_default().to_owned(),
             is_partial: whole["partial"].as_bool().unwrap_or_default(),
             seconds: number("seconds")?,
+            measured: measured(&whole),
             per_second: number("requests_per_second")?,
             asked_per_second: metrics["asked_per_second"].as_f64(),
             gone_after_seconds: metrics["gone_after_seconds"].as_f64(),
@@ -122,12 +131,7 @@ impl Report {
             response: is_open.then(|| times("response")).transpose()?,
             lag: is_open.then(|| times("lag")).transpose()?,
             cost: cost(metrics),
-            about: json!({
-                "program": whole["program"],
-                "started_unix_seconds": whole["started_unix_seconds"],
-                "settings": whole["settings"],
-                "machine": whole["machine"],
-            }),
+            about: ABOUT.into_iter().filter_map(|key| Some((key, whole.get(key)?.clone()))).collect(),
         })
     }
 }
@@ -138,9 +142,17 @@ fn mistakes(whole: &Value) -> Mistakes {
     Mistakes { wrong: wrong.map(|(got, expected)| Wrong { got, expected }), unasked: text(&whole["first_unasked"]) }
 }
 
+/// What is written and read back as it is: of one run, and of a sum.
+const ABOUT: [&str; 6] = ["program", "started_unix_seconds", "settings", "machine", "runs", "forced"];
+
+fn measured(whole: &Value) -> Option<Span> {
+    let [from, until] = ["measured_from_unix_seconds", "measured_until_unix_seconds"].map(|key| whole[key].as_f64());
+    Some(Span { from: from?, until: until? })
+}
+
 fn cost(metrics: &Value) -> Option<Cost> {
-    let (cpu_seconds, busy) = metrics["load_cpu_seconds"].as_f64().zip(metrics["load_busy"].as_f64())?;
-    Some(Cost { cpu_seconds, busy })
+    let (cpu_seconds, working) = metrics["load_cpu_seconds"].as_f64().zip(metrics["load_busy"].as_f64())?;
+    Some(Cost { cpu_seconds, shares: Shares { working, taken_away: metrics["load_taken_away"].as_f64() } })
 }
 
 /// To the millionth: more digits say nothing.

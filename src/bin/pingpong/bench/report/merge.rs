@@ -1,50 +1,132 @@
 //! Adds up the reports of loads that ran at the same time, on several machines or in several processes, as if they had
-//! been one load.
+//! been one load; and tells what is no such load (`alike`).
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
-use super::{Report, program};
+use super::alike::{self, Span};
+use super::{Report, program, settings};
 use crate::bench::record::Cost;
+use crate::error::Error;
 
 /// The reports added up so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Sum {
-    report: Option<Report>,
-    /// Each report's file, title and settings.
-    runs: Vec<Value>,
+    /// What is no one load is added up all the same, and the report says so.
+    force: bool,
+    reports: Vec<Report>,
+    parts: Vec<Part>,
+    /// What was found to be no one load.
+    forced: Vec<Value>,
+}
+
+/// One load in the sum.
+#[derive(Debug)]
+struct Part {
+    /// The file that it came with.
+    file: PathBuf,
+    /// As it stands in the JSON of a sum.
+    run: Value,
 }
 
 impl Sum {
-    pub(crate) fn add(&mut self, file: &Path, report: Report) {
-        self.runs.push(json!({ "file": file.display().to_string(), "title": report.title, "run": report.about }));
-        match &mut self.report {
-            Some(sum) => sum.add(report),
-            None => self.report = Some(report),
+    pub(crate) fn new(force: bool) -> Self {
+        Self { force, reports: Vec::new(), parts: Vec::new(), forced: Vec::new() }
+    }
+
+    /// Adds a report. Fails where it cannot be a part of the same load as those before.
+    pub(crate) fn add(&mut self, file: &Path, report: Report) -> Result<(), Error> {
+        let runs = report.runs(file);
+        // What is in one file has been compared when it was written.
+        let before = self.parts.iter().map(|part| &part.run);
+        for (place, why) in runs.iter().filter_map(|run| alike::mismatch(before.clone(), run)) {
+            let (first, second) = (self.parts[place].file.clone(), file.to_owned());
+            if !self.force {
+                return Err(Error::NotOneLoad { first, second, why });
+            }
+            self.forced.push(format!("{} and {}: {why}", first.display(), second.display()).into());
         }
+        self.parts.extend(runs.into_iter().map(|run| Part { file: file.to_owned(), run }));
+        self.forced.extend(report.about["forced"].as_array().into_iter().flatten().cloned());
+        self.reports.push(report);
+        Ok(())
     }
 
     /// The sum; `None` of no reports.
     pub(crate) fn into_report(self) -> Option<Report> {
-        let Self { report, runs } = self;
-        report.map(|report| Report {
-            title: format!("{}; {} runs added up", report.title, runs.len()),
-            about: json!({ "program": program(), "runs": runs }),
-            ..report
-        })
+        let Self { reports, parts, forced, .. } = self;
+        let time = (reports.len() > 1).then(|| Time::of(&reports));
+        let mut reports = reports.into_iter();
+        let mut sum = reports.next()?;
+        reports.for_each(|report| sum.add(report));
+        let runs: Vec<Value> = parts.into_iter().map(|part| part.run).collect();
+        if let Some(time) = time {
+            sum.title = settings::title_of_sum(&runs, forced.is_empty());
+            (sum.measured, sum.seconds) = (time.span, time.seconds);
+            (sum.per_second, sum.asked_per_second) = (time.per_second, time.asked_per_second);
+        }
+        let about = if forced.is_empty() {
+            json!({ "program": program(), "runs": runs })
+        } else {
+            json!({ "program": program(), "runs": runs, "forced": forced })
+        };
+        Some(Report { about, ..sum })
+    }
+}
+
+/// The time of a sum, and the rates in it.
+struct Time {
+    span: Option<Span>,
+    seconds: f64,
+    per_second: f64,
+    asked_per_second: Option<f64>,
+}
+
+impl Time {
+    /// Of loads at the same time, rates add up, over the time that they have in common. Otherwise what they have done
+    /// spreads over all the time in which any of them measured.
+    fn of(reports: &[Report]) -> Self {
+        let seconds = |report: &Report| report.seconds;
+        let spans: Option<Vec<Span>> = reports.iter().map(|report| report.measured).collect();
+        let apart = spans.as_ref().filter(|spans| !alike::are_together(spans));
+        let (span, seconds) = match (apart, &spans) {
+            (Some(spans), _) => (Span::around(spans), alike::covered(spans)),
+            (None, Some(spans)) => (Span::common(spans), Span::common(spans).map_or(0.0, |span| span.seconds())),
+            (None, None) => (None, reports.iter().map(seconds).reduce(f64::min).unwrap_or_default()),
+        };
+        let weight =
+            |report: &Report| if apart.is_some() { report.seconds / seconds.max(f64::MIN_POSITIVE) } else { 1.0 };
+        Self {
+            span,
+            seconds,
+            per_second: reports.iter().map(|report| report.per_second * weight(report)).sum(),
+            // Of some of the loads it would be taken for that of all.
+            asked_per_second: reports.iter().map(|report| Some(report.asked_per_second? * weight(report))).sum(),
+        }
     }
 }
 
 impl Report {
+    /// The loads in it, as they stand in the JSON of a sum: itself, or those that it is the sum of.
+    fn runs(&self, file: &Path) -> Vec<Value> {
+        if let Some(runs) = self.about["runs"].as_array() {
+            return runs.clone();
+        }
+        vec![json!({
+            "file": file.display().to_string(),
+            "title": self.title,
+            "measured": self.measured.map(|span| [span.from, span.until]),
+            "metrics": self.metrics(),
+            "run": self.about,
+        })]
+    }
+
     fn add(&mut self, other: Self) {
         self.is_partial |= other.is_partial;
         self.is_budgeted |= other.is_budgeted;
-        self.seconds = self.seconds.max(other.seconds);
-        self.per_second += other.per_second;
-        self.asked_per_second = both(self.asked_per_second, other.asked_per_second, |a, b| a + b);
         self.connect_seconds = self.connect_seconds.max(other.connect_seconds);
         self.counts.add(&other.counts);
         self.churn_ports = both(self.churn_ports, other.churn_ports, |a, b| a + b);

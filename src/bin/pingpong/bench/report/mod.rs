@@ -4,10 +4,11 @@
 //!
 //! - `text`, `json`: show a report; `hdr`: the histograms as a log for other tools
 //! - `warnings`: which figures cannot be trusted, and why; `settings`: what was asked for
-//! - `merge`: adds up several reports
+//! - `merge`: adds up several reports; `alike`: those that are parts of one load
 //! - `files`: where results go
 //! - `progress`: what a terminal shows while a load runs
 
+mod alike;
 pub(super) mod files;
 pub(super) mod hdr;
 mod json;
@@ -27,8 +28,10 @@ use serde_json::{Value, json};
 use super::load::{Load, Stage};
 use super::machine;
 use super::options::BenchOptions;
-use super::record::{Cost, Counts, Fact, Mistakes};
+use super::record::{Cost, Counts, Fact, Mistakes, percentile};
 use crate::budget::may_be_budgeted;
+pub(crate) use alike::Mismatch;
+use alike::Span;
 pub(super) use merge::Sum;
 
 /// Shares of the answers whose time reports show, and the names of these figures.
@@ -48,6 +51,8 @@ pub(crate) struct Report {
     gone_after_seconds: Option<f64>,
     /// The measured time, in seconds.
     seconds: f64,
+    /// When that was, by the wall clock; `None` where nothing was measured.
+    measured: Option<Span>,
     /// Right answers per second.
     per_second: f64,
     /// Open loop: requests per second that were asked for.
@@ -101,12 +106,17 @@ impl Report {
         let ledger = &load.ledger;
         let seconds = ledger.measured(ended).as_secs_f64();
         let gone_after = load.gone_after().or_else(|| ledger.silent_after(ended));
-        let since_epoch = started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let started = started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let effective = settings::effective(options, load.address());
         Self {
-            title: settings::title(options),
+            title: settings::title(&effective),
             is_partial: load.stage != Stage::Over || gone_after.is_some(),
             gone_after_seconds: gone_after.map(|gone_after| gone_after.as_secs_f64()),
             seconds,
+            measured: (seconds > 0.0).then(|| {
+                let from = (started + ledger.elapsed(ledger.from())).as_secs_f64();
+                Span { from, until: from + seconds }
+            }),
             per_second: ledger.per_second(ended),
             asked_per_second: options.rate,
             connect_seconds: ledger.connecting().as_secs_f64(),
@@ -125,10 +135,10 @@ impl Report {
             cost,
             about: json!({
                 "program": program(),
-                "started_unix_seconds": since_epoch.as_secs_f64(),
+                "started_unix_seconds": started.as_secs_f64(),
                 "settings": {
-                    "requested": std::env::args().skip(1).collect::<Vec<_>>(),
-                    "effective": settings::effective(options, load.address()),
+                    "requested": requested(),
+                    "effective": effective,
                 },
                 "machine": machine::facts(),
             }),
@@ -156,6 +166,16 @@ impl Report {
         self.response.is_some()
     }
 
+    /// Whether several runs are added up in it.
+    fn is_sum(&self) -> bool {
+        self.about["runs"].as_array().is_some_and(|runs| runs.len() > 1)
+    }
+
+    /// Why runs that were added up are not one load.
+    fn forced(&self) -> impl Iterator<Item = &str> {
+        self.about["forced"].as_array().into_iter().flatten().filter_map(Value::as_str)
+    }
+
     /// The kinds of times, by name.
     fn times(&self) -> [(&'static str, Option<&Histogram<u64>>); 3] {
         [("service", Some(&self.service)), ("response", self.response.as_ref()), ("lag", self.lag.as_ref())]
@@ -180,7 +200,7 @@ fn figures(times: Option<&Histogram<u64>>) -> [Figure; PERCENTILES.len() + 1] {
     let times = times.filter(|times| !times.is_empty());
     let mut figures = [("max", times.map(Histogram::max)); PERCENTILES.len() + 1];
     for (figure, (percent, name)) in figures.iter_mut().zip(PERCENTILES) {
-        *figure = (name, times.map(|times| times.value_at_percentile(percent)));
+        *figure = (name, times.map(|times| percentile(times, percent)));
     }
     figures
 }
@@ -188,6 +208,11 @@ fn figures(times: Option<&Histogram<u64>>) -> [Figure; PERCENTILES.len() + 1] {
 /// Nanoseconds in microseconds.
 fn micros(nanos: u64) -> f64 {
     nanos as f64 / 1e3
+}
+
+/// The arguments, as far as JSON can show them: a path need not be UTF-8.
+fn requested() -> Vec<String> {
+    std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect()
 }
 
 fn program() -> String {

@@ -5,13 +5,14 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
+use console::Term;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 use pingpong::Moment;
 use pingpong::outlet::open_without_waiting;
 
-use super::text::shown;
+use super::text::{rate, shown};
 use crate::bench::load::{Load, Stage};
-use crate::bench::record::Fact;
+use crate::bench::record::{Fact, percentile};
 use crate::bench::{BenchOptions, Extent};
 
 /// How often the line is drawn anew: often enough to look alive, seldom enough to cost nothing.
@@ -38,8 +39,6 @@ impl ProgressLine {
             Extent::Requests(requests) => requests,
         };
         let bar = ProgressBar::with_draw_target(Some(whole), ProgressDrawTarget::term_like(Box::new(screen)));
-        let style = ProgressStyle::with_template("{bar:16} {msg}").expect("the template is sound");
-        bar.set_style(style.progress_chars("=> "));
         Some(Self { bar, extent: options.extent, due: Moment::default(), drawn: Moment::default() })
     }
 
@@ -50,35 +49,52 @@ impl ProgressLine {
 
     pub(crate) fn draw(&mut self, load: &mut Load, now: Moment) {
         let (stage, ledger) = (load.stage, &mut load.ledger);
-        let doing = match stage {
-            Stage::Scouting | Stage::Connecting => "connecting",
-            Stage::Asking if now < ledger.from() => "warming up",
-            Stage::Asking => "measuring",
-            Stage::Awaiting | Stage::Over => "waiting for answers",
+        let (time, doing) = match stage {
+            Stage::Scouting | Stage::Connecting => (ledger.elapsed(now), "connecting"),
+            Stage::Asking if now < ledger.from() => (ledger.elapsed(now) - ledger.connecting(), "warming up"),
+            Stage::Asking => (ledger.measured(now), "measuring"),
+            Stage::Awaiting | Stage::Over => (ledger.measured(now), "waiting for answers"),
         };
         let (mut answers, mut p99) = (0, 0);
         if let Some(recent) = &mut ledger.recent {
-            (answers, p99) = (recent.len(), recent.value_at_percentile(99.0));
+            (answers, p99) = (recent.len(), percentile(recent, 99.0));
             recent.reset();
         }
+        let text = format!(
+            "{:.0} s {doing}: {} connected, {}/s, p99 {}, {} errors",
+            time.as_secs_f64(),
+            ledger.counts[Fact::ConnectionsOpened],
+            rate(answers as f64 / now.since(self.drawn).as_secs_f64().max(f64::MIN_POSITIVE)),
+            shown(p99),
+            ledger.counts.errors()
+        );
+        let (template, room) = layout(text.chars().count(), columns());
+        self.bar.set_style(ProgressStyle::with_template(template).expect("it is sound").progress_chars("=> "));
+        self.bar.set_message(text.chars().take(room).collect::<String>());
+        // Last: it is drawn with the text that there is, and the text before may be too long for the row now.
         self.bar.set_position(match self.extent {
             Extent::Duration(_) => ledger.measured(now).as_millis() as u64,
             Extent::Requests(_) => ledger.counts[Fact::Sent] - ledger.counts.pending(),
         });
-        self.bar.set_message(format!(
-            "{:.0} s {doing}: {} connected, {:.0}/s, p99 {}, {} errors",
-            ledger.elapsed(now).as_secs_f64(),
-            ledger.counts[Fact::ConnectionsOpened],
-            answers as f64 / now.since(self.drawn).as_secs_f64().max(f64::MIN_POSITIVE),
-            shown(p99),
-            ledger.counts.errors()
-        ));
         (self.drawn, self.due) = (now, now + INTERVAL);
     }
 
     pub(crate) fn close(self) {
         self.bar.finish_and_clear();
     }
+}
+
+/// What the line consists of, and how much of its text, where the text has so many characters and the terminal so many
+/// columns. The last column stays free: a terminal may begin a new row behind it.
+fn layout(text: usize, columns: usize) -> (&'static str, usize) {
+    const BAR: usize = "================ ".len();
+    let room = columns.saturating_sub(1);
+    if text + BAR <= room { ("{bar:16} {msg}", text) } else { ("{msg}", room) }
+}
+
+/// The columns of the terminal as it is now.
+fn columns() -> usize {
+    Term::stderr().size_checked().map_or(80, |(_, columns)| columns.into())
 }
 
 /// Standard error as a terminal that is never waited for: what it cannot take now is not drawn.
@@ -95,7 +111,7 @@ impl Screen {
 
 impl TermLike for Screen {
     fn width(&self) -> u16 {
-        80
+        columns() as u16
     }
 
     fn move_cursor_up(&self, lines: usize) -> io::Result<()> {
@@ -119,7 +135,8 @@ impl TermLike for Screen {
     }
 
     fn write_str(&self, text: &str) -> io::Result<()> {
-        self.draw(text)
+        // What fills the row up: in a window made smaller it would be a second row.
+        if text.bytes().all(|byte| byte == b' ') { Ok(()) } else { self.draw(text) }
     }
 
     fn clear_line(&self) -> io::Result<()> {
@@ -128,5 +145,24 @@ impl TermLike for Screen {
 
     fn flush(&self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_fits_the_terminal() {
+        for (text, columns, drawn) in [
+            (60, 80, ("{bar:16} {msg}", 60)),
+            (62, 80, ("{bar:16} {msg}", 62)),
+            (63, 80, ("{msg}", 79)),
+            (63, 40, ("{msg}", 39)),
+            (63, 200, ("{bar:16} {msg}", 63)),
+            (63, 1, ("{msg}", 0)),
+        ] {
+            assert_eq!(layout(text, columns), drawn, "{text} of {columns}");
+        }
     }
 }

@@ -1,41 +1,66 @@
 //! What was asked of a load, as its report tells it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use pingpong::Address;
 use pingpong::service::Framing;
 use serde_json::{Value, json};
 
+use super::alike::effective as effective_of;
 use crate::bench::{BenchOptions, Extent};
 use crate::probe::Probe;
 
-/// What was done, in a line.
-pub(super) fn title(options: &BenchOptions) -> String {
-    let connections = match options.connections {
+/// What was done, in a line: from the settings with all defaults filled in.
+pub(super) fn title(settings: &Value) -> String {
+    let number = |name: &str| settings[name].as_u64().unwrap_or_default();
+    let text = |name: &str| settings[name].as_str().unwrap_or("?");
+    let seconds = |name: &str| Duration::try_from_secs_f64(settings[name].as_f64()?).ok();
+    let connections = match number("connections") {
         1 => "1 connection".to_owned(),
         many => format!("{many} connections"),
     };
-    let idle = if options.idle > 0 { format!(" beside {} idle", options.idle) } else { String::new() };
-    let how = match options.rate {
+    let idle = if number("idle") > 0 { format!(" beside {} idle", number("idle")) } else { String::new() };
+    let how = match settings["rate_per_second"].as_f64() {
         Some(rate) => format!("open loop at {rate} a second"),
-        None if options.pipeline > 1 => format!("closed loop, {} outstanding each", options.pipeline),
+        None if number("pipeline") > 1 => format!("closed loop, {} outstanding each", number("pipeline")),
         None => "closed loop".to_owned(),
     };
-    let each = match &options.probe {
-        Probe::Pong(size) => format!("{size}-byte pings"),
-        Probe::Echo(size) => format!("{size}-byte echoes"),
-        Probe::Fixed { send, .. } => format!("\"{}\"", send.escape_ascii()),
+    let each = match text("exchange") {
+        "pong" => format!("{}-byte pings", number("size_bytes")),
+        "echo" => format!("{}-byte echoes", number("size_bytes")),
+        _ => format!("\"{}\"", text("send")),
     };
-    let churn = if options.churn { ", each on a connection of its own" } else { "" };
-    let extent = match options.extent {
-        Extent::Duration(duration) => format!("{duration:?}"),
-        Extent::Requests(requests) => format!("{requests} requests"),
+    let churn = if settings["churn"] == true { ", each on a connection of its own" } else { "" };
+    let extent = match seconds("duration_seconds") {
+        Some(duration) => format!("{duration:?}"),
+        None => format!("{} requests", number("requests")),
     };
-    let warmup = match options.warmup {
-        Duration::ZERO => "without warm-up".to_owned(),
-        warmup => format!("after {warmup:?} of warm-up"),
+    let warmup = match seconds("warmup_seconds") {
+        None | Some(Duration::ZERO) => "without warm-up".to_owned(),
+        Some(warmup) => format!("after {warmup:?} of warm-up"),
     };
-    format!("{}: {connections}{idle}, {how}, {each}{churn}; {extent} {warmup}", options.endpoint)
+    format!("{}: {connections}{idle}, {how}, {each}{churn}; {extent} {warmup}", text("endpoint"))
+}
+
+/// What several runs have done together; or that they are not one load.
+pub(super) fn title_of_sum(runs: &[Value], is_one_load: bool) -> String {
+    if !is_one_load {
+        return format!("{} runs added up that are not one load (--force)", runs.len());
+    }
+    let all = |name: &'static str| runs.iter().map(move |run| &effective_of(run)[name]);
+    let mut sum = effective_of(&runs[0]).clone();
+    for name in ["connections", "idle", "requests"] {
+        sum[name] = all(name).filter_map(Value::as_u64).sum::<u64>().into();
+    }
+    // None of the runs has a rate, or each.
+    sum["rate_per_second"] = all("rate_per_second").map(Value::as_f64).sum::<Option<f64>>().into();
+    let endpoints: BTreeSet<&str> = all("endpoint").filter_map(Value::as_str).collect();
+    sum["endpoint"] = match endpoints.len() {
+        0..=3 => endpoints.into_iter().collect::<Vec<_>>().join(" and ").into(),
+        many => format!("{many} endpoints").into(),
+    };
+    format!("{} runs at the same time, {}", runs.len(), title(&sum))
 }
 
 /// The settings with all defaults filled in, and the address that the endpoint's name turned out to have.
@@ -44,6 +69,10 @@ pub(super) fn effective(options: &BenchOptions, address: Option<&Address>) -> Va
         Probe::Pong(size) => ("pong", *size),
         Probe::Echo(size) => ("echo", *size),
         Probe::Fixed { send, .. } => ("fixed", send.len()),
+    };
+    let (send, expect) = match &options.probe {
+        Probe::Fixed { send, expect } => (Some(send.escape_ascii()), Some(expect.escape_ascii())),
+        Probe::Pong(_) | Probe::Echo(_) => (None, None),
     };
     let (duration, requests) = match options.extent {
         Extent::Duration(duration) => (Some(duration.as_secs_f64()), None),
@@ -64,6 +93,8 @@ pub(super) fn effective(options: &BenchOptions, address: Option<&Address>) -> Va
         "sources": options.sources.map(|sources| sources.to_string()),
         "exchange": exchange,
         "size_bytes": size,
+        "send": send.map(|text| text.to_string()),
+        "expect": expect.map(|text| text.to_string()),
         "framing": if options.framing == Framing::Raw { "raw" } else { "line" },
         "timeout_seconds": options.timeout.as_secs_f64(),
         "connect_timeout_seconds": options.connect_timeout.as_secs_f64(),

@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 use hdrhistogram::Histogram;
 
 use super::{Report, figures, micros};
-use crate::bench::record::{Fact, values_of};
+use crate::bench::record::{Fact, Shares, values_of};
 
 /// Characters of the longest bar.
 const BAR: f64 = 40.0;
@@ -34,10 +34,11 @@ impl Report {
         let count = |fact: Fact| grouped(self.counts[fact]);
         writeln!(
             f,
-            "requests     {} answered right and in time, {} a second over {:.2} s",
+            "requests     {} answered right and in time, {} a second over {:.2} s{}",
             count(Fact::Requests),
-            grouped(self.per_second.round() as u64),
-            self.seconds
+            if self.per_second < 100.0 { rate(self.per_second) } else { grouped(self.per_second.round() as u64) },
+            self.seconds,
+            if self.is_sum() && self.forced().next().is_none() { " in common" } else { "" }
         )?;
         let classes = Fact::ERRORS.map(|fact| format!("{} {}", count(fact), fact.name()));
         writeln!(f, "errors       {}: {}", grouped(self.counts.errors()), classes.join(", "))?;
@@ -61,11 +62,12 @@ impl Report {
         let Some((cost, cpu_per_request)) = self.cost.zip(self.cpu_per_request()) else { return Ok(()) };
         writeln!(
             f,
-            "load         {:.2} s of CPU, {:.2} µs a request{}, busy {:.0} % of the time",
+            "load         {:.2} s of CPU, {:.2} µs a request{}; {}{}",
             cost.cpu_seconds,
             cpu_per_request * 1e6,
             if self.is_open() { " with polling" } else { "" },
-            cost.busy * 100.0
+            if self.is_sum() { "the run with the least time left: " } else { "" },
+            told(cost.shares)
         )
     }
 
@@ -114,6 +116,19 @@ impl Report {
             let _ = write!(line, " {kind}_{name}_us={value}");
         }
         line + if self.is_partial { " partial" } else { "" }
+    }
+}
+
+/// What a load generator did with its time.
+fn told(shares: Shares) -> String {
+    let [working, waiting] = [shares.working, shares.waiting()].map(|share| share * 100.0);
+    match shares.taken_away {
+        Some(taken) => format!(
+            "working {working:.0} % of the time, waiting or polling {waiting:.0} %, its CPU taken away {:.0} %",
+            taken * 100.0
+        ),
+        // Where the kernel keeps no account.
+        None => format!("working {working:.0} % of the time, waiting, polling or without a CPU {waiting:.0} %"),
     }
 }
 
@@ -170,6 +185,18 @@ pub(super) fn shown(nanos: u64) -> String {
     }
 }
 
+/// A rate for people: whole where it is large, with three digits where it is not.
+pub(super) fn rate(per_second: f64) -> String {
+    let decimals = match per_second {
+        100.0.. => return format!("{per_second:.0}"),
+        10.0..100.0 => 1,
+        1.0..10.0 => 2,
+        _ => 4,
+    };
+    let text = format!("{per_second:.decimals$}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
 /// A number with commas between its thousands.
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
@@ -201,6 +228,23 @@ mod tests {
     fn numbers_are_grouped() {
         for (number, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (12_345_678, "12,345,678")] {
             assert_eq!(grouped(number), text);
+        }
+    }
+
+    #[test]
+    fn rates_are_whole_only_where_they_are_large() {
+        for (per_second, text) in [
+            (0.0, "0"),
+            (0.0001, "0.0001"),
+            (0.5, "0.5"),
+            (1.0, "1"),
+            (3.333, "3.33"),
+            (20.0, "20"),
+            (99.94, "99.9"),
+            (1234.6, "1235"),
+            (1000.0, "1000"),
+        ] {
+            assert_eq!(rate(per_second), text);
         }
     }
 

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::text::{rate, shown};
 use super::{PERCENTILES, Report};
-use crate::bench::record::{Fact, Wrong};
+use crate::bench::record::{Cost, Fact, Wrong, percentile};
 
 /// The answers that have to lie beyond a percentile for it to mean something.
 const BEYOND: f64 = 10.0;
@@ -11,12 +12,16 @@ const BEYOND: f64 = 10.0;
 /// A lag, in nanoseconds, that is a part of the response times worth naming.
 const LAG: u64 = 100_000;
 
-/// A share of busy time at which the load generator itself may be the limit.
+/// A share of time without waiting at which the load generator itself may be the limit.
 const SATURATED: f64 = 0.95;
+
+/// A share of time without a CPU that is worth naming.
+const TAKEN_AWAY: f64 = 0.1;
 
 impl Report {
     pub(super) fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
+        warnings.extend(self.forced().map(|why| format!("added up by --force, but not one load: {why}")));
         self.warn_of_answers(&mut warnings);
         self.warn_of_connections(&mut warnings);
         self.warn_of_sending(&mut warnings);
@@ -144,29 +149,40 @@ impl Report {
             ));
         }
         self.warn_of_lag(warnings);
-        let busy = self.cost.map_or(0.0, |cost| cost.busy);
-        if busy > SATURATED {
+        self.warn_of_shares(warnings);
+    }
+
+    /// A load generator that had no time to spare, and whose fault that was.
+    fn warn_of_shares(&self, warnings: &mut Vec<String>) {
+        let Some(Cost { shares, .. }) = self.cost else { return };
+        let taken_away = shares.taken_away.unwrap_or_default();
+        if taken_away > TAKEN_AWAY {
             warnings.push(format!(
-                "the load generator was busy {:.0} % of the time: the server may be faster than this (load from several \
-                 processes, 'bench merge')",
-                busy * 100.0
+                "the load generator's CPU was taken away {:.0} % of the time: pin it (taskset), or leave it a core",
+                taken_away * 100.0
+            ));
+        } else if shares.working + taken_away > SATURATED {
+            warnings.push(format!(
+                "the load generator is the limit, working {:.0} % of the time: the server may be faster than this (load \
+                 from several processes, 'bench merge')",
+                shares.working * 100.0
             ));
         }
     }
 
     fn warn_of_lag(&self, warnings: &mut Vec<String>) {
         let Some(lag) = &self.lag else { return };
-        let p99 = lag.value_at_percentile(99.0);
+        let p99 = percentile(lag, 99.0);
         if p99 > LAG {
             warnings.push(format!(
-                "the schedule was not kept: p99 of the lag is {:.0} µs; it is in the response times",
-                p99 as f64 / 1e3
+                "the schedule was not kept: p99 of the lag is {}; it is in the response times",
+                shown(p99)
             ));
         }
         let asked = self.asked_per_second.unwrap_or_default();
         let sent = (self.counts[Fact::Sent] as f64) / self.seconds.max(f64::MIN_POSITIVE);
         if sent < asked * 0.99 - 1.0 {
-            warnings.push(format!("asked for {asked:.0} requests a second, sent {sent:.0}"));
+            warnings.push(format!("asked for {} requests a second, sent {}", rate(asked), rate(sent)));
         }
     }
 }
