@@ -31,6 +31,7 @@ impl Report {
             ("first_unasked", self.mistakes.unasked.as_deref().into()),
             ("answers_by_order", self.is_by_order.into()),
             ("stream", self.is_stream.into()),
+            ("allows_failures", self.allows_failures.into()),
             ("churn_ports", self.churn_ports.into()),
             ("udp_budget_applies", self.is_budgeted.into()),
         ];
@@ -124,7 +125,7 @@ impl Report {
             mistakes: mistakes(&whole),
             is_by_order: whole["answers_by_order"].as_bool().unwrap_or_default(),
             is_stream: whole["stream"].as_bool().unwrap_or_default(),
-            allows_failures: false,
+            allows_failures: whole["allows_failures"].as_bool().unwrap_or_default(),
             churn_ports: whole["churn_ports"].as_u64(),
             is_budgeted: whole["udp_budget_applies"].as_bool().unwrap_or_default(),
             service: times("service")?,

@@ -135,6 +135,7 @@ impl Report {
         self.mistakes.wrong = self.mistakes.wrong.take().or(other.mistakes.wrong);
         self.mistakes.unasked = self.mistakes.unasked.take().or(other.mistakes.unasked);
         self.is_by_order |= other.is_by_order;
+        self.allows_failures &= other.allows_failures;
         // The server is gone from the sum when it is gone from any part.
         self.gone_after_seconds =
             [self.gone_after_seconds, other.gone_after_seconds].into_iter().flatten().reduce(f64::min);

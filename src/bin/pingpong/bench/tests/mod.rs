@@ -1,12 +1,14 @@
 //! The load over the fake kernel with a virtual clock.
 //!
 //! - `figures`: every figure is known to the nanosecond
+//! - `endings`: how a run ends
 //! - `arrivals`: connections, made or not
 //! - `characters`: servers that die, stall, drop, refuse; the books balance
 //! - `storm`: far sides that do what they like
 
 mod arrivals;
 mod characters;
+mod endings;
 mod figures;
 mod storm;
 
@@ -108,6 +110,11 @@ impl Rig {
 
     fn count(&mut self, fact: Fact) -> u64 {
         self.counts()[fact]
+    }
+
+    /// Why requests were not sent, and how many.
+    fn hindrances(&mut self) -> Vec<(String, u64)> {
+        self.load(|load| load.ledger.hindrances.clone().into_iter().collect())
     }
 
     /// The numbers of the requests that have arrived on a connection.

@@ -1,0 +1,233 @@
+//! The load over the fake kernel with a virtual clock: how a run ends, and what becomes of what was due then.
+
+use std::time::Duration;
+
+use super::{MILLI, asking};
+use crate::bench::Extent;
+use crate::bench::load::Stage;
+use crate::bench::record::Fact;
+use crate::probe::Probe;
+
+#[test]
+fn silence_is_lost_and_ends() {
+    let mut server = asking(|options| options.rate = Some(100.0));
+    server.pass(Duration::from_secs(3));
+    assert!(server.engine.is_stopped());
+    server.assert_counts(&[(Fact::Sent, 100), (Fact::Lost, 100), (Fact::ConnectionsOpened, 1)]);
+}
+
+#[test]
+fn as_many_requests_as_asked_for_and_no_more() {
+    for (rate, warmup) in [(None, Duration::ZERO), (None, 50 * MILLI), (Some(1000.0), 50 * MILLI)] {
+        let mut server = asking(|options| {
+            options.extent = Extent::Requests(70);
+            options.pipeline = if rate.is_none() { 3 } else { 1 };
+            (options.rate, options.warmup) = (rate, warmup);
+        });
+        server.echo_for(0, MILLI, Duration::from_secs(2));
+        assert!(server.engine.is_stopped());
+        let carried = (Fact::CarriedOver, server.count(Fact::CarriedOver));
+        assert!(carried.1 <= 3, "{carried:?}");
+        server.assert_counts(&[(Fact::Sent, 70), (Fact::Requests, 70), carried, (Fact::ConnectionsOpened, 1)]);
+    }
+}
+
+#[test]
+fn fewer_requests_than_a_pipeline_holds() {
+    let mut server = asking(|options| (options.extent, options.pipeline) = (Extent::Requests(2), 4));
+    assert_eq!(server.asked(0), [1, 2]);
+    server.answers(0, &[1, 2]);
+    assert!(server.engine.is_stopped());
+}
+
+#[test]
+fn what_is_sent_a_little_late_makes_the_measured_time_longer() {
+    let mut server = asking(|options| (options.rate, options.timeout) = (Some(100.0), Duration::from_secs(1)));
+    server.echo_for(0, MILLI, 955 * MILLI);
+    server.leap(90 * MILLI);
+    server.echo_for(0, MILLI, Duration::from_secs(2));
+    assert!(server.engine.is_stopped());
+    server.assert_counts(&[(Fact::Sent, 100), (Fact::Requests, 100), (Fact::ConnectionsOpened, 1)]);
+    let now = server.now();
+    assert!(server.load(|load| load.ledger.measured(now)) >= 1040 * MILLI);
+}
+
+#[test]
+fn what_could_only_be_sent_long_after_the_end_is_not_sent_and_told_why() {
+    let mut server = asking(|options| (options.rate, options.timeout) = (Some(100.0), Duration::from_secs(1)));
+    server.echo_for(0, MILLI, 895 * MILLI);
+    server.leap(300 * MILLI);
+    server.echo_for(0, MILLI, Duration::from_secs(2));
+    assert!(server.engine.is_stopped());
+    server.assert_counts(&[(Fact::Sent, 90), (Fact::Requests, 90), (Fact::Unsent, 10), (Fact::ConnectionsOpened, 1)]);
+    let now = server.now();
+    assert_eq!(server.load(|load| load.ledger.measured(now)), Duration::from_secs(1));
+    assert_eq!(server.hindrances(), [("the load generator was too slow".to_owned(), 10)]);
+}
+
+#[test]
+fn a_rate_beyond_all_means_ends_on_time_and_overdue_answers_are_found_meanwhile() {
+    let mut server = asking(|options| {
+        options.rate = Some(1e9);
+        options.extent = Extent::Duration(300 * MILLI);
+        options.timeout = 20 * MILLI;
+    });
+    // Each look at the clock takes 60 microseconds, and each turn looks at it.
+    server.keep_exact_time(60_000);
+    let began = server.exact_now().unwrap();
+    let mut lost = 0;
+    while !server.engine.is_stopped() {
+        lost = server.load(|load| if load.stage == Stage::Asking { load.ledger.counts[Fact::Lost] } else { lost });
+        server.dispatch(Vec::new());
+    }
+    assert!(lost > 0, "the sweep does not wait for the schedule");
+    let took = server.exact_now().unwrap().since(began);
+    assert!((300 * MILLI..325 * MILLI).contains(&took), "{took:?}");
+    assert_eq!(server.count(Fact::Sent) + server.count(Fact::Unsent), 300_000_000);
+    assert_eq!(server.hindrances()[0].0, "the load generator was too slow");
+}
+
+#[test]
+fn a_number_of_requests_ends_when_the_server_takes_nothing_any_more() {
+    for (rate, pipeline, sent) in [(Some(100.0), 1, 16), (None, 3, 3)] {
+        let mut server = asking(|options| {
+            (options.rate, options.pipeline, options.extent) = (rate, pipeline, Extent::Requests(50));
+            options.probe = Probe::Pong(1 << 20);
+        });
+        server.pass(Duration::from_secs(2));
+        assert!(server.engine.is_stopped());
+        server.assert_counts(&[
+            (Fact::Sent, sent),
+            (Fact::Lost, sent),
+            (Fact::Unsent, 50 - sent),
+            (Fact::ConnectionsOpened, 1),
+        ]);
+        assert_eq!(server.hindrances(), [("too many were unanswered".to_owned(), 50 - sent)]);
+    }
+}
+
+#[test]
+fn a_server_that_dies_leaves_the_rest_unsent_and_the_time_as_it_was_asked_for() {
+    let mut server = asking(|options| options.rate = Some(100.0));
+    server.echo_for(0, MILLI, 395 * MILLI);
+    server.resets(0);
+    server.settle();
+    assert!(server.engine.is_stopped(), "nobody is left");
+    let now = server.now();
+    server.load(|load| load.conclude(now, 0)).unwrap();
+    server.assert_counts(&[
+        (Fact::Sent, 40),
+        (Fact::Requests, 40),
+        (Fact::Unsent, 60),
+        (Fact::ConnectionsLost, 1),
+        (Fact::ConnectionsOpened, 1),
+    ]);
+    assert_eq!(server.hindrances(), [("no connection was left".to_owned(), 60)]);
+    let (measured, gone) = server.load(|load| (load.ledger.measured(now), load.gone_after()));
+    assert_eq!(measured, Duration::from_secs(1));
+    assert!(gone.is_some_and(|gone| (390 * MILLI..400 * MILLI).contains(&gone)), "{gone:?}");
+}
+
+#[test]
+fn a_server_that_falls_silent_is_told() {
+    let mut server = asking(|options| options.rate = Some(100.0));
+    server.echo_for(0, MILLI, 395 * MILLI);
+    server.pass(Duration::from_secs(2));
+    assert!(server.engine.is_stopped());
+    let now = server.now();
+    let silent = server.load(|load| load.ledger.silent_after(now)).unwrap();
+    assert!((380 * MILLI..400 * MILLI).contains(&silent), "{silent:?}");
+
+    let mut server = asking(|options| options.rate = Some(100.0));
+    server.echo_for(0, MILLI, Duration::from_secs(2));
+    let now = server.now();
+    assert_eq!(server.load(|load| load.ledger.silent_after(now)), None);
+}
+
+#[test]
+fn a_connection_that_was_only_asked_in_the_warm_up_and_never_answered_is_told() {
+    let mut server = asking(|options| {
+        (options.connections, options.warmup) = (3, 300 * MILLI);
+        options.timeout = 100 * MILLI;
+    });
+    server.echo_for(1, 10 * MILLI, Duration::from_secs(2));
+    assert!(server.engine.is_stopped());
+    let now = server.now();
+    server.load(|load| load.conclude(now, 0)).unwrap();
+    assert_eq!((server.count(Fact::ConnectionsUnserved), server.count(Fact::ConnectionsHeld)), (2, 1));
+    assert_eq!((server.count(Fact::CarriedOver), server.count(Fact::Lost)), (3, 2));
+}
+
+#[test]
+fn a_connection_that_cannot_take_more_holds_the_schedule_up_and_that_is_told() {
+    let mut server = asking(|options| {
+        options.rate = Some(100.0);
+        options.probe = Probe::Pong(1 << 20);
+    });
+    server.pass(Duration::from_secs(3));
+    assert!(server.engine.is_stopped());
+    server.assert_counts(&[(Fact::Sent, 16), (Fact::Lost, 16), (Fact::Unsent, 84), (Fact::ConnectionsOpened, 1)]);
+}
+
+#[test]
+fn answers_let_a_schedule_that_was_held_up_go_on_at_once_even_just_after_its_time() {
+    // The seventeenth is due at 941 ms.
+    for (answered_at, sent) in [(1_030, 17), (1_050, 16)] {
+        let mut server = asking(|options| {
+            options.rate = Some(17.0);
+            options.probe = Probe::Pong(1 << 20);
+            options.timeout = Duration::from_secs(5);
+        });
+        server.pass(1_000 * MILLI);
+        let asked = server.hears(0);
+        assert_eq!(asked.lines().count(), 16);
+        server.leap(answered_at * MILLI - 1_000 * MILLI);
+        server.says(0, asked.replace("ping", "pong"));
+        server.settle();
+        let rest = server.hears(0);
+        server.says(0, rest.replace("ping", "pong"));
+        server.settle();
+        assert!(server.engine.is_stopped());
+        server.assert_counts(&[
+            (Fact::Sent, sent),
+            (Fact::Requests, sent),
+            (Fact::Unsent, 17 - sent),
+            (Fact::ConnectionsOpened, 1),
+        ]);
+    }
+}
+
+#[test]
+fn a_connection_that_ends_takes_its_requests_with_it_and_the_others_go_on() {
+    let mut server = asking(|options| options.connections = 2);
+    let asked = [server.asked(0), server.asked(1)].concat();
+    server.resets(0);
+    server.settle();
+    server.assert_counts(&[
+        (Fact::Sent, 2),
+        (Fact::Broken, 1),
+        (Fact::ConnectionsLost, 1),
+        (Fact::ConnectionsOpened, 2),
+        (Fact::ConnectionsRequested, 2),
+    ]);
+    server.answers(1, &asked[1..]);
+    assert_eq!(server.asked(1), [3]);
+    server.finishes(1);
+    server.settle();
+    assert!(server.engine.is_stopped(), "nobody is left");
+    assert_eq!((server.count(Fact::Broken), server.count(Fact::ConnectionsLost)), (2, 2));
+}
+
+#[test]
+fn interrupted_it_says_what_is_open() {
+    let mut server = asking(|options| options.pipeline = 4);
+    server.answers(0, &[1]);
+    server.shut_down();
+    server.settle();
+    assert!(server.engine.is_stopped());
+    let now = server.now();
+    server.load(|load| load.conclude(now, 0)).unwrap();
+    assert_ne!(server.load(|load| load.stage), Stage::Over);
+    let counts = server.counts();
+    assert_eq!((counts[Fact::Requests], counts[Fact::Unfinished], counts[Fact::ConnectionsLost]), (1, 4, 0));
+}
