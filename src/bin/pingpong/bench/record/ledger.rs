@@ -92,9 +92,9 @@ struct Measuring {
     is_over: bool,
     last_sent: Moment,
     last_outcome: Moment,
-    /// When the newest request was sent that has been answered.
-    answered_to: Moment,
-    /// Requests that were sent later than that and failed.
+    /// When the last answer came.
+    last_answer: Option<Moment>,
+    /// Requests that have failed since.
     failed_since: u64,
     /// Requests carried over that were answered right and in time.
     carried_answered: u64,
@@ -141,7 +141,7 @@ impl Ledger {
             is_over: false,
             last_sent: Moment::default(),
             last_outcome: Moment::default(),
-            answered_to: from,
+            last_answer: None,
             failed_since: 0,
             carried_answered: 0,
         });
@@ -196,9 +196,7 @@ impl Ledger {
             recent.record(took.as_nanos() as u64).expect("it grows");
         }
         let Some(measuring) = self.measuring_if_counts(request, now) else { return };
-        if request.sent >= measuring.answered_to {
-            (measuring.answered_to, measuring.failed_since) = (request.sent, 0);
-        }
+        (measuring.last_answer, measuring.failed_since) = (Some(now), 0);
         // Only a request that was carried over was sent before it was due.
         measuring.carried_answered += u64::from(is_right && is_in_time && request.sent < request.due);
         self.counts[Fact::Lost] -= u64::from(*was_overdue);
@@ -222,7 +220,7 @@ impl Ledger {
     /// A request gets no answer, for this reason.
     pub(crate) fn failed(&mut self, request: &Request, fact: Fact, now: Moment) {
         if let Some(measuring) = self.measuring_if_counts(request, now) {
-            measuring.failed_since += u64::from(request.sent > measuring.answered_to);
+            measuring.failed_since += 1;
             self.counts[fact] += 1;
         }
     }
@@ -329,11 +327,11 @@ impl Ledger {
         if seconds > 0.0 { (self.counts[Fact::Requests] - carried) as f64 / seconds } else { 0.0 }
     }
 
-    /// When the server fell silent, counted from the beginning of the measured time: nothing that was sent later has been
-    /// answered. `None` where it did not.
+    /// When the last answer came, counted from the beginning of the measured time, where the server fell silent then:
+    /// requests failed for a part of the measured time that is too long for chance.
     pub(crate) fn silent_after(&self, now: Moment) -> Option<Duration> {
         let measuring = self.measuring.filter(|measuring| measuring.failed_since >= SILENT_REQUESTS)?;
-        let (measured, answering) = (self.measured(now), measuring.answered_to.since(measuring.from));
+        let (measured, answering) = (self.measured(now), measuring.last_answer?.since(measuring.from));
         (measured.saturating_sub(answering) > measured / SILENT_PART).then_some(answering)
     }
 

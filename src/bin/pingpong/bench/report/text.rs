@@ -62,7 +62,7 @@ impl Report {
         let Some((cost, cpu_per_request)) = self.cost.zip(self.cpu_per_request()) else { return Ok(()) };
         writeln!(
             f,
-            "load         {:.2} s of CPU, {:.2} µs a request{}; {}{}",
+            "load         {:.2} s of CPU, {:.2} µs a request{}\n             {}{}",
             cost.cpu_seconds,
             cpu_per_request * 1e6,
             if self.is_open() { " with polling" } else { "" },

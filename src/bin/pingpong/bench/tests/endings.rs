@@ -129,19 +129,22 @@ fn a_server_that_dies_leaves_the_rest_unsent_and_the_time_as_it_was_asked_for() 
 }
 
 #[test]
-fn a_server_that_falls_silent_is_told() {
-    let mut server = asking(|options| options.rate = Some(100.0));
-    server.echo_for(0, MILLI, 395 * MILLI);
-    server.pass(Duration::from_secs(2));
-    assert!(server.engine.is_stopped());
-    let now = server.now();
-    let silent = server.load(|load| load.ledger.silent_after(now)).unwrap();
+fn a_server_that_falls_silent_is_told_from_one_that_is_slow() {
+    let silent_after = |delay: Duration, time: Duration| {
+        let mut server = asking(|options| options.rate = Some(100.0));
+        server.echo_for(0, delay, time);
+        server.pass(Duration::from_secs(2));
+        assert!(server.engine.is_stopped());
+        let now = server.now();
+        server.load(|load| load.ledger.silent_after(now))
+    };
+    let silent = silent_after(MILLI, 395 * MILLI).unwrap();
     assert!((380 * MILLI..400 * MILLI).contains(&silent), "{silent:?}");
-
-    let mut server = asking(|options| options.rate = Some(100.0));
-    server.echo_for(0, MILLI, Duration::from_secs(2));
-    let now = server.now();
-    assert_eq!(server.load(|load| load.ledger.silent_after(now)), None);
+    assert_eq!(silent_after(MILLI, Duration::from_secs(2)), None);
+    // Each answer comes too late, and the last ones not before the end.
+    assert_eq!(silent_after(250 * MILLI, Duration::from_secs(2)), None);
+    // It has never said anything: that is told in other words.
+    assert_eq!(silent_after(MILLI, Duration::ZERO), None);
 }
 
 #[test]
