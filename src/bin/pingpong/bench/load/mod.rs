@@ -213,9 +213,13 @@ impl Load {
         }
     }
 
-    /// The warm-up is over: requests that it leaves unanswered count from now on, as far as more are wanted.
+    /// The warm-up is over: requests that it leaves unanswered count from now on, as far as more are wanted. What it has
+    /// not sent is not sent any more, or a rate that is too high would have the measured time spent on that.
     fn begin_measuring(&mut self, out: &mut Outbox<'_>) {
-        let Self { connections, ledger, left, .. } = self;
+        let Self { connections, ledger, left, pace, .. } = self;
+        if let Pace::Open(turns) = pace {
+            turns.schedule.skip(ledger.from(), ledger.from());
+        }
         for connection in connections {
             if connection.pending.unanswered() as u64 <= *left {
                 let Carried { awaited, lapsed } = connection.begin_measuring(ledger.from());

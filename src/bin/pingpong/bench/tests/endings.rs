@@ -88,6 +88,23 @@ fn a_rate_beyond_all_means_ends_on_time_and_overdue_answers_are_found_meanwhile(
 }
 
 #[test]
+fn what_the_warm_up_could_not_send_is_not_sent_in_the_measured_time() {
+    let mut server = asking(|options| {
+        (options.rate, options.warmup) = (Some(100.0), 500 * MILLI);
+        options.probe = Probe::Pong(1 << 20);
+        options.timeout = Duration::from_secs(5);
+    });
+    server.pass(545 * MILLI);
+    let asked = server.hears(0);
+    assert_eq!(asked.lines().count(), 16, "more may not be unanswered");
+    server.says(0, asked.replace("ping", "pong"));
+    server.settle();
+    // 34 more were due in the warm-up, and 5 since.
+    assert_eq!(server.hears(0).lines().count(), 5);
+    assert_eq!((server.count(Fact::CarriedOver), server.count(Fact::Sent)), (16, 21));
+}
+
+#[test]
 fn a_number_of_requests_ends_when_the_server_takes_nothing_any_more() {
     for (rate, pipeline, sent) in [(Some(100.0), 1, 16), (None, 3, 3)] {
         let mut server = asking(|options| {
