@@ -47,7 +47,7 @@ fn report_has_all_that_a_reader_asks_for() {
     // The rate varies: the run is longer where the last request was sent late.
     assert!(last.starts_with("result: requests=100 per_second=") && !last.contains("partial"), "{last}");
     assert!(
-        last.contains(" errors=0 wrong=0 late=0 lost=0 ")
+        last.contains(" errors=0 lost=0 late=0 wrong=0 ")
             && last.contains(" connections_failed=0 ")
             && last.contains(" response_p99_us="),
         "{last}"

@@ -101,8 +101,9 @@ Examples:
   pingpong bench tcp://localhost:6379 --send 'PING\\r\\n' --expect '+PONG\\r\\n'
   pingpong bench merge a.json b.json
 
-Exits with 0 when requests were answered, 1 when none was, 3 when nobody was there, 4 when nobody took the connection
-in time, 5 when an answer was wrong, 6 when this machine has too few descriptors, ports or bytes for it.";
+Exits with 0 when requests were answered, 1 when none was, or connections failed, were lost or got no answer, 3 when
+nobody was there, 4 when nobody took the connection in time, 5 when an answer was wrong, 6 when this machine has too few
+descriptors, ports or bytes for it.";
 
 fn json() -> Arg {
     option("json", "FILE", "Write the results as JSON, to standard output in place of the report or into a file")

@@ -49,7 +49,7 @@ impl Hindrance {
     /// As reports tell it.
     fn text(self) -> &'static str {
         match self {
-            Self::TooManyUnanswered => "too many were unanswered",
+            Self::TooManyUnanswered => "too many were unanswered, or the server took no more",
             Self::NoConnection => "no connection was left",
             Self::TooSlow => "the load generator was too slow",
         }

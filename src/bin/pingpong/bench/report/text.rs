@@ -100,14 +100,20 @@ impl Report {
             self.per_second,
             self.counts.errors()
         );
-        let failures = Fact::ERRORS.into_iter().chain([
+        let shown = [
+            Fact::Lost,
+            Fact::Late,
+            Fact::Wrong,
             Fact::Duplicate,
-            Fact::ConnectionsFailed,
             Fact::ConnectionsLost,
+            Fact::ConnectionsFailed,
             Fact::ConnectionsUnserved,
             Fact::ConnectionsStalled,
-        ]);
-        for fact in failures {
+            Fact::Refused,
+            Fact::Broken,
+            Fact::Unsent,
+        ];
+        for fact in shown {
             let _ = write!(line, " {}={}", fact.name(), self.counts[fact]);
         }
         let (kind, times) = self.main_times();

@@ -119,7 +119,10 @@ fn a_number_of_requests_ends_when_the_server_takes_nothing_any_more() {
             (Fact::Unsent, 50 - sent),
             (Fact::ConnectionsOpened, 1),
         ]);
-        assert_eq!(server.hindrances(), [("too many were unanswered".to_owned(), 50 - sent)]);
+        assert_eq!(
+            server.hindrances(),
+            [("too many were unanswered, or the server took no more".to_owned(), 50 - sent)]
+        );
     }
 }
 
