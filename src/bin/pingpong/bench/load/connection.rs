@@ -4,12 +4,11 @@
 //! its beginning, up to the number, has to be there as a whole: where it is another request's number, the line is read
 //! as a whole, for it may be the right answer to that one.
 
-use pingpong::Moment;
 use pingpong::service::{Input, Outbox, Peer};
 
 use super::Lifetime;
 use super::message::Messages;
-use super::pending::{Carried, Pending};
+use super::pending::Pending;
 use super::wake::Visit;
 use crate::bench::record::{Answered, Mistakes};
 
@@ -57,11 +56,9 @@ impl Connection {
         }
     }
 
-    /// The warm-up is over: what it left unanswered counts from now on.
-    pub(super) fn begin_measuring(&mut self, from: Moment) -> Carried {
-        let carried = self.pending.carry_over(from);
-        (self.has_asked, self.is_served) = (carried != Carried::default(), false);
-        carried
+    /// The warm-up is over: whether it has left anything unanswered is of interest, and what it had answered is not.
+    pub(super) fn begin_measuring(&mut self) {
+        (self.has_asked, self.is_served) = (self.pending.unanswered() > 0, false);
     }
 
     /// Whether it is there, and has asked in the measured time and got no answer.
@@ -185,6 +182,7 @@ impl Verdict {
 
 #[cfg(test)]
 mod tests {
+    use pingpong::Moment;
     use pingpong::service::Framing;
 
     use super::*;

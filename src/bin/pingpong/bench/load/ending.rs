@@ -57,19 +57,20 @@ impl Load {
     /// unanswered as it may have, and all of these have been given up. (A datagram that is given up makes room.)
     pub(super) fn end_if_stuck(&mut self, out: &mut Outbox<'_>) {
         let is_counting = matches!(self.options.extent, Extent::Requests(_)) && self.ledger.covers(out.now());
-        if self.stage != Stage::Asking || !is_counting || !self.ledger.is_complete() {
+        let may_be_stuck = self.stage == Stage::Asking && self.lifetime == Lifetime::WholeRun && is_counting;
+        if !may_be_stuck || self.connections.iter().any(|connection| connection.pending.is_awaited()) {
             return;
         }
-        let is_stuck = match &self.pace {
-            Pace::Open(turns) => turns.is_held_up(),
+        let is_stuck = match self.pace {
+            Pace::Open(ref turns) => turns.is_held_up(),
             Pace::Closed { depth, begun } => {
-                let depth = *depth as usize;
-                let is_full = |connection: &Connection| connection.pending.unanswered() >= depth;
-                *begun == self.connections.len()
-                    && self.connections.iter().all(|connection| connection.peer.is_none() || is_full(connection))
+                let may_ask = |connection: &Connection| {
+                    connection.peer.is_some() && connection.pending.unanswered() < depth as usize
+                };
+                begun == self.connections.len() && !self.connections.iter().any(may_ask)
             }
         };
-        if is_stuck && self.lifetime == Lifetime::WholeRun {
+        if is_stuck {
             self.stop_asking(out);
         }
     }

@@ -213,21 +213,20 @@ impl Load {
         }
     }
 
-    /// The warm-up is over: requests that it leaves unanswered count from now on, as far as more are wanted. What it has
+    /// The warm-up is over: requests that it leaves unanswered count from now on, unless a number was asked for. What it has
     /// not sent is not sent any more, or a rate that is too high would have the measured time spent on that.
-    fn begin_measuring(&mut self, out: &mut Outbox<'_>) {
-        let Self { connections, ledger, left, pace, .. } = self;
+    fn begin_measuring(&mut self) {
+        let Self { connections, ledger, pace, options, .. } = self;
         if let Pace::Open(turns) = pace {
             turns.schedule.skip(ledger.from(), ledger.from());
         }
         for connection in connections {
-            if connection.pending.unanswered() as u64 <= *left {
-                let Carried { awaited, lapsed } = connection.begin_measuring(ledger.from());
+            connection.begin_measuring();
+            if let Extent::Duration(_) = options.extent {
+                let Carried { awaited, lapsed } = connection.pending.carry_over(ledger.from());
                 ledger.carry_over(awaited, lapsed);
-                *left -= awaited + lapsed;
             }
         }
-        self.end_if_complete(out);
     }
 
     /// The far side has ended a connection that asks.
@@ -326,7 +325,7 @@ impl Service for Load {
     fn expired(&mut self, key: u64, out: &mut Outbox<'_>) {
         match Wake::from(key) {
             Wake::Send => self.keep_schedule(out),
-            Wake::Measure => self.begin_measuring(out),
+            Wake::Measure => self.begin_measuring(),
             Wake::End => self.end_of_time(out),
             Wake::Sweep => self.sweep(out),
             Wake::Begin => self.begin_some(out),
