@@ -98,7 +98,10 @@ impl Load {
             return Err(error);
         }
         if self.stage == Stage::Asking {
-            self.count_unsent(self.ledger.until().map_or(now, |until| until.min(now)));
+            // What was due just now would have been sent.
+            if matches!(&self.pace, Pace::Open(turns) if turns.is_held_up() || turns.is_behind(now)) {
+                self.count_unsent(self.ledger.until().map_or(now, |until| until.min(now)));
+            }
             self.ledger.interrupt(now);
         }
         self.ledger.end(now);

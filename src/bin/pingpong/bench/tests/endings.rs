@@ -125,6 +125,21 @@ fn a_number_of_requests_ends_when_the_server_takes_nothing_any_more() {
 }
 
 #[test]
+fn an_interrupt_leaves_nothing_unsent_unless_the_schedule_was_behind() {
+    for (probe, unsent) in [(Probe::Pong(30), 0), (Probe::Pong(1 << 20), 34)] {
+        let mut server = asking(|options| (options.rate, options.probe) = (Some(100.0), probe));
+        server.pass(495 * MILLI);
+        server.shut_down();
+        server.leap(30 * MILLI);
+        server.settle();
+        let now = server.now();
+        server.load(|load| load.conclude(now, 0)).unwrap();
+        assert!((unsent..=unsent + 3).contains(&server.count(Fact::Unsent)), "{:?}", server.counts());
+        assert_eq!(server.count(Fact::Unsent) == 0, unsent == 0);
+    }
+}
+
+#[test]
 fn a_server_that_dies_leaves_the_rest_unsent_and_the_time_as_it_was_asked_for() {
     let mut server = asking(|options| options.rate = Some(100.0));
     server.echo_for(0, MILLI, 395 * MILLI);
