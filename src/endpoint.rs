@@ -1,6 +1,8 @@
 //! Where sockets are: an [`Endpoint`] as a user writes it, an [`Address`] as the kernel names it.
 //!
-//! Parses, resolves and displays them. Opens no socket.
+//! Parses, resolves and displays them. Opens no socket. `packed` keeps an address in half the room.
+
+mod packed;
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -9,6 +11,8 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+
+pub(crate) use packed::PackedAddress;
 
 /// A place to listen at or to connect to.
 ///
