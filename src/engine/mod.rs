@@ -249,7 +249,9 @@ impl<S: Service, N: Net> Engine<S, N> {
 
     /// Runs the timers that are due. Returns whether there were any.
     fn expire(&mut self, clock: Clock<'_>) -> bool {
-        if self.timers.next().is_none() {
+        let Some(next) = self.timers.next() else { return false };
+        // Exact time is that of the last event: it is not worth another look at the clock.
+        if self.exact && next > self.turn.now {
             return false;
         }
         self.turn.now = clock();

@@ -95,36 +95,33 @@ impl Connection {
         messages: &mut Messages,
         mistakes: &mut Mistakes,
     ) -> Option<Verdict> {
-        loop {
-            let rest = input.rest();
-            if rest.is_empty() {
-                return None;
+        if self.is_skipping {
+            self.skip(input);
+        }
+        let rest = input.rest();
+        if rest.is_empty() {
+            return None;
+        }
+        let Some(oldest) = self.pending.next_in_order() else { return self.read_line(input, messages, mistakes) };
+        let expected = &messages.answer(oldest)[self.matched..];
+        let count = rest.len().min(expected.len());
+        if rest[..count] != expected[..count] {
+            if messages.is_line() && self.matched == 0 {
+                return self.read_line(input, messages, mistakes);
             }
-            if self.is_skipping {
-                self.skip(input);
-                continue;
-            }
-            let Some(oldest) = self.pending.next_in_order() else { return self.read_line(input, messages, mistakes) };
-            let expected = &messages.answer(oldest)[self.matched..];
-            let count = rest.len().min(expected.len());
-            if rest[..count] != expected[..count] {
-                if messages.is_line() && self.matched == 0 {
-                    return self.read_line(input, messages, mistakes);
-                }
-                mistakes.note_wrong(self.matched, input.rest(), messages.answer(oldest));
-                return Some(self.reject(input, messages));
-            }
-            let is_whole = count == expected.len();
-            if !is_whole && self.matched + count < messages.identified_at() {
-                return None;
-            }
+            mistakes.note_wrong(self.matched, input.rest(), messages.answer(oldest));
+            return Some(self.reject(input, messages));
+        }
+        if count == expected.len() {
+            input.take(count);
+            self.matched = 0;
+            return Some(Verdict::of(self.pending.take_next(), true));
+        }
+        if self.matched + count >= messages.identified_at() {
             input.take(count);
             self.matched += count;
-            if is_whole {
-                self.matched = 0;
-                return Some(Verdict::of(self.pending.take_next(), true));
-            }
         }
+        None
     }
 
     /// Takes an answer that has arrived as a whole, in a datagram or as a line.
@@ -163,6 +160,7 @@ impl Connection {
     }
 
     /// Passes over bytes up to a line end.
+    #[cold]
     fn skip(&mut self, input: &mut Input<'_>) {
         let end = memchr::memchr(b'\n', input.rest());
         self.is_skipping = end.is_none();

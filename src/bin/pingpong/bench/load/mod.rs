@@ -298,7 +298,8 @@ impl Service for Load {
         }
         let visit = self.connections[index].visit;
         // After an answer the connection may be dialled anew: what follows on the old one is of no interest.
-        while self.connections[index].visit == visit
+        while !input.is_empty()
+            && self.connections[index].visit == visit
             && let Some(verdict) =
                 self.connections[index].next_answer(input, &mut self.messages, &mut self.ledger.mistakes)
         {
