@@ -291,6 +291,7 @@ impl Service for Load {
             return;
         };
         if input.is_datagram() {
+            self.forget_overdue(index, out.now());
             let Self { connections, messages, ledger, .. } = self;
             let verdict = connections[index].take_answer(input.take_rest(), messages, &mut ledger.mistakes);
             self.answered(index, &verdict, out);

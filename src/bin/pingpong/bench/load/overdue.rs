@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use pingpong::Moment;
 use pingpong::service::Outbox;
 
 use super::wake::Wake;
@@ -32,6 +33,16 @@ impl Load {
         let interval = self.options.timeout / 16 / parts;
         let interval = interval.clamp(Duration::from_millis(1), Duration::from_millis(50));
         out.wake_at(out.now() + interval, Wake::Sweep.into());
+    }
+
+    /// A datagram has come. Where only the order tells whose answer it is, it is that of a request whose time is not up: the
+    /// sweep may not have looked yet.
+    pub(super) fn forget_overdue(&mut self, index: usize, now: Moment) {
+        if self.is_by_order() {
+            let Self { connections, ledger, options, .. } = self;
+            let pending = &mut connections[index].pending;
+            pending.give_up(now, options.timeout, |request| ledger.failed(request, Fact::Lost, now));
+        }
     }
 
     /// Counts the requests of this connection whose time is up as lost, and has it ask as many others as it may.

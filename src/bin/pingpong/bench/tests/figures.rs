@@ -176,6 +176,17 @@ fn without_a_number_a_lost_datagram_falsifies_no_other() {
     }
 }
 
+#[test]
+fn without_a_number_an_answer_is_not_that_of_a_request_whose_time_is_up() {
+    let mut server = asking_datagrams(|options| (options.pipeline, options.probe) = (2, Probe::Pong(8)));
+    server.pass(10 * MILLI);
+    server.tells_text(0, "pong abc");
+    // The second one is lost. The third has 10 ms left when its answer comes, and the sweep has not been there since.
+    server.pass(195 * MILLI);
+    server.tells_text(0, "pong abc");
+    assert_eq!((server.count(Fact::Requests), server.count(Fact::Lost), server.count(Fact::Late)), (2, 1, 0));
+}
+
 impl Rig {
     /// An answer arrives at a datagram socket.
     fn tells(&mut self, socket: usize, number: u64) {
