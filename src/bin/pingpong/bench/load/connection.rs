@@ -102,7 +102,8 @@ impl Connection {
         if rest.is_empty() {
             return None;
         }
-        let Some(oldest) = self.pending.next_in_order() else { return self.read_line(input, messages, mistakes) };
+        let oldest = self.pending.next_in_order().filter(|number| messages.had_asked(*number));
+        let Some(oldest) = oldest else { return self.read_line(input, messages, mistakes) };
         let expected = &messages.answer(oldest)[self.matched..];
         let count = rest.len().min(expected.len());
         if rest[..count] != expected[..count] {
@@ -127,6 +128,7 @@ impl Connection {
     /// Takes an answer that has arrived as a whole, in a datagram or as a line.
     pub(super) fn take_answer(&mut self, bytes: &[u8], messages: &mut Messages, mistakes: &mut Mistakes) -> Verdict {
         let claimed = messages.number_of(bytes).or(self.pending.next_in_order());
+        let claimed = claimed.filter(|number| messages.had_asked(*number));
         let is_right = claimed.is_some_and(|number| bytes == messages.answer(number));
         let verdict = Verdict::of(claimed.and_then(|number| self.pending.take(number)), is_right);
         match (verdict, claimed) {
@@ -202,6 +204,7 @@ mod tests {
         for _ in 0..1_000 {
             messages.next_number();
         }
+        messages.arrive();
         messages
     }
 

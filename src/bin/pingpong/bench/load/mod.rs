@@ -290,6 +290,7 @@ impl Service for Load {
             input.take_rest();
             return;
         };
+        self.messages.arrive();
         if input.is_datagram() {
             self.forget_overdue(index, out.now());
             let Self { connections, messages, ledger, .. } = self;

@@ -123,6 +123,19 @@ fn wrong_bytes_are_an_error_of_their_own() {
     server.assert_counts(&[(Fact::Sent, 3), (Fact::Wrong, 1), (Fact::Requests, 1), (Fact::ConnectionsOpened, 1)]);
 }
 
+#[test]
+fn what_arrived_before_a_request_was_sent_is_not_its_answer() {
+    let mut server = asking(|options| options.probe = Probe::Pong(5));
+    for _ in 0..3 {
+        server.pass(MILLI);
+        assert_eq!(server.hears(0), "ping\n");
+        server.says(0, "pong\npong\n");
+        server.settle();
+    }
+    assert_eq!((server.count(Fact::Requests), server.count(Fact::Duplicate)), (3, 3));
+    assert_eq!(server.load(|load| times(&load.ledger.service.total)), [(1, 3)], "each took its millisecond");
+}
+
 /// A load over datagrams whose scout has been answered.
 fn asking_datagrams(set: impl FnOnce(&mut BenchOptions)) -> Rig {
     let mut server = dialling(|options| {
