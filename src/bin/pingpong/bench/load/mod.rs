@@ -114,6 +114,10 @@ pub(super) struct Load {
     idle: u64,
     /// The connection at which the next sweep begins.
     swept: usize,
+    /// When that is due.
+    sweep_due: Moment,
+    /// The last sweep came far too late.
+    stood_still: bool,
     /// No request is due from then on; the end of time where that is not known.
     until: Moment,
     /// How many requests may still be sent that count.
@@ -148,6 +152,8 @@ impl Load {
             present: 0,
             idle: 0,
             swept: 0,
+            sweep_due: NEVER,
+            stood_still: false,
             until: NEVER,
             left: match options.extent {
                 Extent::Duration(_) => u64::MAX,

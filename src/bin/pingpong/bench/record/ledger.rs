@@ -70,6 +70,8 @@ pub(crate) struct Ledger {
     pub(crate) response: Option<Latency>,
     /// Open loop: from when a request was due to when it was sent.
     pub(crate) lag: Option<Latency>,
+    /// For how long at most the load stood still in the measured time, or when it waited for answers after it.
+    pub(crate) longest_pause: Duration,
     /// The service times since the progress line was last drawn, warm-up included.
     pub(crate) recent: Option<Histogram<u64>>,
     timeout: Duration,
@@ -118,6 +120,7 @@ impl Ledger {
             service: Latency::new(keeps_parts),
             response: is_open.then(|| Latency::new(keeps_parts)),
             lag: is_open.then(|| Latency::new(false)),
+            longest_pause: Duration::ZERO,
             recent: shows_progress.then(histogram),
             timeout: options.timeout,
             is_datagram: options.endpoint.is_datagram(),
@@ -243,6 +246,13 @@ impl Ledger {
         if count > 0 {
             self.counts[Fact::ConnectionsFailed] += count;
             *self.refusals.entry(why).or_default() += count;
+        }
+    }
+
+    /// The load stood still for this long, until now.
+    pub(crate) fn stood_still(&mut self, pause: Duration, now: Moment) {
+        if self.covers(now) {
+            self.longest_pause = self.longest_pause.max(pause);
         }
     }
 

@@ -49,6 +49,8 @@ pub(crate) struct Report {
     is_partial: bool,
     /// When the server was gone, in seconds from the beginning of the measured time.
     gone_after_seconds: Option<f64>,
+    /// For how long at most the load generator stood still, in seconds.
+    longest_pause_seconds: f64,
     /// The measured time, in seconds.
     seconds: f64,
     /// When that was, by the wall clock; `None` where nothing was measured.
@@ -112,6 +114,7 @@ impl Report {
             title: settings::title(&effective),
             is_partial: load.stage != Stage::Over || gone_after.is_some(),
             gone_after_seconds: gone_after.map(|gone_after| gone_after.as_secs_f64()),
+            longest_pause_seconds: ledger.longest_pause.as_secs_f64(),
             seconds,
             measured: (seconds > 0.0).then(|| {
                 let from = (started + ledger.elapsed(ledger.from())).as_secs_f64();

@@ -148,6 +148,13 @@ impl Report {
                 "{drops} answers were dropped by our own kernel: raise net.core.rmem_max, or use more sockets"
             ));
         }
+        if self.longest_pause_seconds > 0.0 {
+            warnings.push(format!(
+                "the load generator stood still, for {:.1} s at the longest (stopped, or without a CPU): what came \
+                 meanwhile was read only then, so waits of that time may be its own",
+                self.longest_pause_seconds
+            ));
+        }
         self.warn_of_lag(warnings);
         self.warn_of_shares(warnings);
     }

@@ -89,6 +89,27 @@ fn what_the_load_itself_delays_is_lag_and_in_the_response_but_not_in_the_service
 }
 
 #[test]
+fn an_answer_that_came_while_the_load_stood_still_is_not_lost_and_the_pause_is_told() {
+    for (at, pause) in [(500 * MILLI, 400 * MILLI), (900 * MILLI, Duration::from_secs(2))] {
+        let mut server = asking(|_| {});
+        server.pass(10 * MILLI);
+        server.answers(0, &[1]);
+        server.echo_for(0, 10 * MILLI, at);
+        let asked = server.asked(0);
+        // The answer is there when the load goes on, and so is the time to give the request up, or to end.
+        server.says(0, format!("pong {:012} abcdefghijk\n", asked[0]));
+        server.leap(pause);
+        // It stood still behind the poll: its timers run before it looks for events again.
+        server.dispatch(Vec::new());
+        assert_eq!(server.count(Fact::Lost), 0, "it may have come");
+        server.settle();
+        assert_eq!((server.count(Fact::Late), server.count(Fact::Lost)), (1, 0), "{pause:?}");
+        let told = server.load(|load| load.ledger.longest_pause);
+        assert!(told <= pause && told + 50 * MILLI > pause, "{told:?}");
+    }
+}
+
+#[test]
 fn an_answer_after_the_timeout_is_lost_until_it_comes_and_then_late() {
     let mut server = asking(|_| {});
     assert_eq!(server.asked(0), [1]);
