@@ -38,10 +38,14 @@ impl Report {
         let count = |fact: Fact| self.counts[fact];
         match self.gone_after_seconds {
             Some(0.0) => warnings.push("the server was gone before the measured time began".to_owned()),
-            Some(gone_after) => warnings.push(format!(
-                "the server was gone after {gone_after:.1} of {:.1} s: from then on nothing was answered",
-                self.seconds
-            )),
+            Some(gone_after) => {
+                // A number of requests has no time of its own: it ended when the server was gone.
+                let of =
+                    if self.seconds - gone_after < 0.05 { String::new() } else { format!(" of {:.1}", self.seconds) };
+                warnings.push(format!(
+                    "the server was gone after {gone_after:.1}{of} s: from then on nothing was answered"
+                ));
+            }
             None => {}
         }
         if self.is_partial && self.gone_after_seconds.is_none() {
@@ -59,10 +63,14 @@ impl Report {
             warnings
                 .push(format!("{unanswered} requests were never answered: percentiles know only of those that were"));
         }
-        if self.is_by_order && count(Fact::Lost) + count(Fact::Late) > 0 {
+        let late = count(Fact::Late);
+        if late > 0 {
+            warnings.push(format!("{late} requests were answered right, but only after --timeout"));
+        }
+        if self.is_by_order && count(Fact::Lost) + late + count(Fact::Duplicate) > 0 {
             warnings.push(
-                "answers carry no number and some were missing: which request an answer belongs to, and so its time, is a \
-                 guess by their order (a --size of 12 or more has room for a number)"
+                "answers carry no number and some were missing or too many: which request an answer belongs to, and so its \
+                 time, is a guess by their order (a --size of 12 or more has room for a number)"
                     .to_owned(),
             );
         }
@@ -108,10 +116,13 @@ impl Report {
         }
         let unserved = self.counts[Fact::ConnectionsUnserved];
         if unserved > 0 {
-            warnings.push(format!(
-                "{unserved} connections got no answer: made in the kernel's queue, but not served (is the server at its \
-                 limit of connections?)"
-            ));
+            warnings.push(if self.is_stream {
+                format!(
+                    "{unserved} connections got no answer (is the server at its limit of connections? its kernel makes more)"
+                )
+            } else {
+                format!("{unserved} sockets got no answer")
+            });
         }
         let stalled = self.counts[Fact::ConnectionsStalled];
         if stalled > 0 {
