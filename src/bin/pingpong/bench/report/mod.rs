@@ -157,8 +157,10 @@ impl Report {
             Fact::ConnectionsStalled,
             Fact::Refused,
             Fact::Broken,
+            Fact::Unsent,
         ];
         let has_failed = self.gone_after_seconds.is_some()
+            || self.counts[Fact::Requests] == 0
             || failures.iter().any(|fact| self.counts[*fact] > 0)
             || self.is_stream && self.counts[Fact::Lost] > 0;
         has_failed && !self.allows_failures
