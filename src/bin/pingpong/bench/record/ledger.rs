@@ -338,10 +338,15 @@ impl Ledger {
     }
 
     /// When the last answer came, counted from the beginning of the measured time, where the server fell silent then:
-    /// requests failed for a part of the measured time that is too long for chance.
+    /// requests failed for a part of the measured time that is too long for chance. Where a number of requests was asked
+    /// for and sent, that time is over with the last one: after it only those are waited for that were lost before.
     pub(crate) fn silent_after(&self, now: Moment) -> Option<Duration> {
         let measuring = self.measuring.filter(|measuring| measuring.failed_since >= SILENT_REQUESTS)?;
-        let (measured, answering) = (self.measured(now), measuring.last_answer?.since(measuring.from));
+        let measured = match measuring.until {
+            None if self.counts[Fact::Unsent] == 0 => measuring.last_sent.since(measuring.from),
+            _ => self.measured(now),
+        };
+        let answering = measuring.last_answer?.since(measuring.from);
         (measured.saturating_sub(answering) > measured / SILENT_PART).then_some(answering)
     }
 

@@ -181,6 +181,20 @@ fn a_server_that_falls_silent_is_told_from_one_that_is_slow() {
 }
 
 #[test]
+fn requests_lost_now_and_then_are_not_a_silence_at_the_end() {
+    let mut server = asking(|options| (options.rate, options.extent) = (Some(100.0), Extent::Requests(20)));
+    while !server.engine.is_stopped() {
+        let answered: Vec<u64> = server.asked(0).into_iter().filter(|number| number % 4 != 0).collect();
+        server.pass(MILLI);
+        server.answers(0, &answered);
+    }
+    // They are waited for until 390 ms, and the last answer came at 190.
+    assert_eq!((server.count(Fact::Requests), server.count(Fact::Lost)), (15, 5));
+    let now = server.now();
+    assert_eq!(server.load(|load| load.ledger.silent_after(now)), None);
+}
+
+#[test]
 fn a_connection_that_was_only_asked_in_the_warm_up_and_never_answered_is_told() {
     let mut server = asking(|options| {
         (options.connections, options.warmup) = (3, 300 * MILLI);
