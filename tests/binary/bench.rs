@@ -6,6 +6,7 @@
 //! - `loads`: every kind of load against servers that behave
 //! - `rate`: the open loop, and what a stall does to both loops
 //! - `streams`, `datagrams`: servers that misbehave over TCP and UDP (`peers` has them)
+//! - `misbehaving`: runs that go wrong as a whole, and what an honest report says of them
 //! - `preflight`: loads that are refused before anything is dialled
 //! - `shown`: what is printed where, and signals
 //! - `shares`: what the load generator says of its own time
@@ -16,6 +17,7 @@ mod datagrams;
 mod files;
 mod loads;
 mod merging;
+mod misbehaving;
 mod peers;
 mod preflight;
 mod rate;
