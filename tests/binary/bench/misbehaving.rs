@@ -86,7 +86,7 @@ fn it_answers_datagrams_later_than_several_timeouts() {
 
 #[test]
 fn it_loses_datagrams_whose_answers_carry_no_number() {
-    for options in ["-c 1 -n 50 --timeout 50ms", "-c 8 -r 200 -n 50 --timeout 200ms"] {
+    for options in ["-c 1 -n 50 --timeout 100ms", "-c 8 -r 200 -n 50 --timeout 200ms"] {
         let figures = datagrams(&format!("{options} --send ping --expect pong"), |number, text| {
             if number % 10 == 0 { vec![] } else { vec![pong(text)] }
         });
@@ -98,7 +98,7 @@ fn it_loses_datagrams_whose_answers_carry_no_number() {
 #[test]
 fn it_takes_connections_and_serves_only_some() {
     let server = Server::start("ping=tcp://127.0.0.1:0 --max-connections 2 --backlog 50");
-    let figures = bench(server.endpoint("ping", "tcp"), "-c 6 -d 300ms --warmup 100ms --timeout 200ms");
+    let figures = bench(server.endpoint("ping", "tcp"), "-c 6 -d 300ms --warmup 100ms --timeout 1s");
     assert_eq!(figures.mishaps(), "lost=4 connections_unserved=4");
     assert_eq!(figures.count("connections_held"), 2);
     says(&figures, 1, false, &["4 connections got no answer (is the server at its limit of connections?"]);
@@ -141,15 +141,15 @@ fn it_takes_less_than_is_due() {
 #[test]
 fn it_falls_silent_and_leaves_its_connections_open() {
     let silent = |number, line: &str| Some(if number <= 20 { pong_line(line) } else { String::new() });
-    let figures = streams("-c 1 -r 100 -d 600ms --timeout 100ms", silent);
+    let figures = streams("-c 1 -r 100 -d 600ms --timeout 200ms", silent);
     assert_eq!(figures.facts(), "sent=60 requests=20 lost=40 connections_stalled=1");
     says(&figures, 1, true, &["the server was gone after ", "40 requests were never answered"]);
-    let figures = streams("-c 3 -d 600ms --timeout 100ms", silent);
+    let figures = streams("-c 3 -d 600ms --timeout 200ms", silent);
     assert_eq!(figures.facts(), "sent=63 requests=60 lost=3 connections_stalled=3");
     says(&figures, 1, true, &["the server was gone after ", "3 connections still waited"]);
     let figures =
         datagrams(
-            "-c 1 -r 100 -d 600ms --timeout 100ms",
+            "-c 1 -r 100 -d 600ms --timeout 200ms",
             |number, text| {
                 if number <= 21 { vec![pong(text)] } else { vec![] }
             },
@@ -169,7 +169,7 @@ fn it_stalls_and_goes_on() {
     let figures = streams("-c 1 -n 50 -r 100 --timeout 5s", stalls);
     assert_eq!(figures.facts(), "sent=50 requests=50");
     says(&figures, 0, false, &[]);
-    let figures = streams("-c 1 -n 50 -r 100 --timeout 100ms", stalls);
+    let figures = streams("-c 1 -n 50 -r 100 --timeout 200ms", stalls);
     let (late, requests) = (figures.count("late"), figures.count("requests"));
     assert!(late > 0 && late + requests == 50 && figures.mishaps() == format!("late={late}"), "{}", figures.facts());
     says(&figures, 0, false, &["only after --timeout"]);
@@ -185,7 +185,7 @@ fn it_speaks_another_protocol_or_closes_what_it_does_not_know() {
     says(&figures, 1, true, &["gone before the measured time", "is it the right kind of server"]);
     let figures = streams("-c 2 -d 200ms", |number, line| (number == 1).then(|| pong_line(line)));
     assert_eq!(figures.facts(), "sent=4 requests=2 broken=2 connections_lost=2");
-    says(&figures, 1, true, &["the server was gone after 0.0 of 0.2 s"]);
+    says(&figures, 1, true, &["the server was gone after "]);
     // It closes each connection that it has accepted.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = tcp(listener.local_addr().unwrap());
@@ -212,16 +212,16 @@ fn a_deep_pipeline_meets_a_queue_that_is_short_and_a_server_that_stalls() {
 #[test]
 fn it_answers_only_every_other_request() {
     let half = |number, line: &str| Some(if number % 2 == 1 { pong_line(line) } else { String::new() });
-    let figures = streams("-c 1 -r 200 -n 40 --timeout 100ms", half);
+    let figures = streams("-c 1 -r 200 -n 40 --timeout 200ms", half);
     assert_eq!(figures.facts(), "sent=40 requests=20 lost=20 connections_stalled=1");
     says(&figures, 1, false, &["20 requests were never answered"]);
-    let figures = streams("-c 2 -d 300ms --timeout 100ms", half);
+    let figures = streams("-c 2 -d 300ms --timeout 200ms", half);
     assert_eq!(figures.facts(), "sent=4 requests=2 lost=2 connections_stalled=2");
     assert_eq!(figures.code, Some(1));
     let half = |number, text: &str| if number % 2 == 1 { vec![pong(text)] } else { vec![] };
-    let figures = datagrams("-c 1 -n 20 --timeout 50ms", half);
+    let figures = datagrams("-c 1 -n 20 --timeout 100ms", half);
     assert_eq!(figures.facts(), "sent=20 requests=10 lost=10");
-    assert!(figures.warns("10 requests were never answered"));
+    says(&figures, 0, false, &["10 requests were never answered"]);
 }
 
 #[test]
@@ -282,7 +282,7 @@ fn the_load_itself_is_stopped_beyond_its_end() {
             Some(pong_line(line))
         }
     });
-    let mut loading = load(&tcp(address), "-c 1 -d 300ms --timeout 50ms").spawn();
+    let mut loading = load(&tcp(address), "-c 1 -d 300ms --timeout 200ms").spawn();
     told.recv_timeout(PATIENCE).expect("it has begun");
     loading.freeze();
     pass(2 * STALL);

@@ -159,11 +159,16 @@ impl Report {
             Fact::Broken,
             Fact::Unsent,
         ];
-        let has_failed = self.gone_after_seconds.is_some()
+        let has_failed = self.tells_of_an_end()
             || self.counts[Fact::Requests] == 0
             || failures.iter().any(|fact| self.counts[*fact] > 0)
             || self.is_stream && self.counts[Fact::Lost] > 0;
         has_failed && !self.allows_failures
+    }
+
+    /// Whether the server was there, and was gone before the end.
+    pub(crate) fn tells_of_an_end(&self) -> bool {
+        self.gone_after_seconds.is_some()
     }
 
     /// Whether requests were sent on schedule.

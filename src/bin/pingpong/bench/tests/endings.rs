@@ -195,6 +195,49 @@ fn requests_lost_now_and_then_are_not_a_silence_at_the_end() {
 }
 
 #[test]
+fn a_pause_as_there_were_before_is_not_the_end_of_a_server() {
+    // It answers once in 200 ms, and not in the last 210; then once in 270 ms, and not in the last 190.
+    let mut server = asking(|options| (options.rate, options.timeout) = (Some(100.0), 50 * MILLI));
+    for _ in 0..4 {
+        server.pass(190 * MILLI);
+        let asked = server.asked(0);
+        server.answers(0, &asked[asked.len() - 1..]);
+        server.pass(10 * MILLI);
+    }
+    server.pass(Duration::from_secs(1));
+    assert!(server.engine.is_stopped());
+    assert_eq!((server.count(Fact::Requests), server.count(Fact::Lost)), (4, 96));
+    let now = server.now();
+    assert!(server.load(|load| load.ledger.silent_after(now)).is_some());
+
+    let mut server = asking(|options| (options.rate, options.timeout) = (Some(100.0), 50 * MILLI));
+    for _ in 0..3 {
+        server.pass(270 * MILLI);
+        let asked = server.asked(0);
+        server.answers(0, &asked[asked.len() - 1..]);
+    }
+    server.pass(Duration::from_secs(1));
+    assert!(server.engine.is_stopped());
+    let now = server.now();
+    assert_eq!(server.load(|load| load.ledger.silent_after(now)), None);
+}
+
+#[test]
+fn a_server_that_answered_in_the_warm_up_alone_was_gone_when_it_ended() {
+    for warmup in [300 * MILLI, Duration::ZERO] {
+        let mut server = asking(|options| (options.rate, options.warmup) = (Some(100.0), warmup));
+        if !warmup.is_zero() {
+            server.echo_for(0, MILLI, 250 * MILLI);
+        }
+        server.pass(Duration::from_secs(3));
+        assert!(server.engine.is_stopped());
+        let now = server.now();
+        let silent = server.load(|load| load.ledger.silent_after(now));
+        assert_eq!(silent, (!warmup.is_zero()).then_some(Duration::ZERO));
+    }
+}
+
+#[test]
 fn a_connection_that_was_only_asked_in_the_warm_up_and_never_answered_is_told() {
     let mut server = asking(|options| {
         (options.connections, options.warmup) = (3, 300 * MILLI);
