@@ -353,8 +353,9 @@ impl Ledger {
     }
 
     /// When the last answer came, counted from the beginning of the measured time, where the server fell silent then:
-    /// requests failed for a part of the measured time that is too long for chance, and for longer than ever before. Where a number of requests was asked
-    /// for and sent, that time is over with the last one: after it only those are waited for that were lost before.
+    /// requests failed for a part of the measured time that is too long for chance, and for longer than ever before.
+    /// Where a number of requests was asked for and sent, that time is over with the last one: after it only those are
+    /// waited for that were lost before.
     pub(crate) fn silent_after(&self, now: Moment) -> Option<Duration> {
         let measuring = self.measuring.filter(|measuring| measuring.failed_since >= SILENT_REQUESTS)?;
         let measured = match measuring.until {
