@@ -235,10 +235,19 @@ impl Load {
         }
     }
 
-    /// The far side has ended a connection that asks.
-    fn connection_lost(&mut self, index: usize, out: &mut Outbox<'_>) {
+    /// A connection that asks has ended, and not by the load's choice.
+    fn connection_lost(&mut self, index: usize, why: CloseReason, out: &mut Outbox<'_>) {
         self.connections[index].hang_up();
-        self.give_up_all(index, Fact::Broken, out.now());
+        let fact = match why {
+            // The far side talks without an end: that is not the answer, and it is this side that hung up.
+            CloseReason::Overflow => {
+                let oldest = self.connections[index].pending.next_in_order().unwrap_or_default();
+                self.ledger.mistakes.note_endless(self.messages.answer(oldest));
+                Fact::Wrong
+            }
+            _ => Fact::Broken,
+        };
+        self.give_up_all(index, fact, out.now());
         if self.lifetime == Lifetime::OneRequest {
             return self.ask_next(index, out);
         }
@@ -327,7 +336,7 @@ impl Service for Load {
         }
         let index = self.index_of(out.tag()).filter(|index| self.connections[*index].peer == Some(peer));
         if let Some(index) = index {
-            self.connection_lost(index, out);
+            self.connection_lost(index, why, out);
         }
     }
 

@@ -157,6 +157,22 @@ fn what_arrived_before_a_request_was_sent_is_not_its_answer() {
     assert_eq!(server.load(|load| times(&load.ledger.service.total)), [(1, 3)], "each took its millisecond");
 }
 
+#[test]
+fn an_answer_without_an_end_is_wrong_and_no_fault_of_the_connection() {
+    let mut server = asking(|_| {});
+    server.says(0, "x".repeat(70_000));
+    server.settle();
+    assert!(server.engine.is_stopped(), "nobody is left");
+    server.assert_counts(&[
+        (Fact::Sent, 1),
+        (Fact::Wrong, 1),
+        (Fact::ConnectionsLost, 1),
+        (Fact::ConnectionsOpened, 1),
+    ]);
+    let told = server.load(|load| load.ledger.mistakes.wrong.clone());
+    assert!(told.is_some_and(|wrong| wrong.got == "(a line without an end)" && wrong.expected.starts_with("pong 0")));
+}
+
 /// A load over datagrams whose scout has been answered.
 fn asking_datagrams(set: impl FnOnce(&mut BenchOptions)) -> Rig {
     let mut server = dialling(|options| {
