@@ -5,6 +5,7 @@
 //! reason. Each answer is waited for until its time is up, and no longer.
 
 use std::mem;
+use std::time::Duration;
 
 use pingpong::Moment;
 use pingpong::service::Outbox;
@@ -14,6 +15,9 @@ use super::{Lifetime, Load, Pace, Stage};
 use crate::bench::Extent;
 use crate::bench::record::{Fact, Hindrance};
 use crate::error::Error;
+
+/// How long after the last connection that asks the idle ones of the same server are seen to end.
+const IDLE_FOLLOW: Duration = Duration::from_millis(50);
 
 impl Load {
     /// No connection is left that could ask.
@@ -45,12 +49,17 @@ impl Load {
     pub(super) fn end_if_complete(&mut self, out: &mut Outbox<'_>) {
         match self.stage {
             Stage::Asking if self.left == 0 => self.stop_asking(out),
-            Stage::Awaiting if self.ledger.is_complete() => {
+            Stage::Awaiting if self.ledger.is_complete() && !self.may_lose_idle(out.now()) => {
                 self.enter(Stage::Over);
                 out.stop();
             }
             _ => {}
         }
+    }
+
+    /// Whether the server has just gone, and idle connections may go with it.
+    fn may_lose_idle(&self, now: Moment) -> bool {
+        self.idle > 0 && self.gone.is_some_and(|gone| now.since(gone) < IDLE_FOLLOW)
     }
 
     /// Stops asking when there are requests to send and no end of the time, but every connection has as many requests

@@ -175,6 +175,11 @@ impl Load {
         self.messages.are_by_order()
     }
 
+    /// Whether answers carry a number.
+    pub(super) fn is_numbered(&self) -> bool {
+        self.messages.is_numbered()
+    }
+
     /// Begins: sends the scout.
     pub(super) fn begin(&mut self, out: &mut Outbox<'_>) {
         self.ledger.begin(out.now());

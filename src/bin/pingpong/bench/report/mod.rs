@@ -127,7 +127,7 @@ impl Report {
             refusals: ledger.refusals.clone(),
             hindrances: ledger.hindrances.clone(),
             mistakes: ledger.mistakes.clone(),
-            is_by_order: load.is_by_order(),
+            is_by_order: !load.is_numbered(),
             is_stream: !options.endpoint.is_datagram(),
             allows_failures: options.allow_failures,
             churn_ports: ports.filter(|_| options.churn),

@@ -162,6 +162,20 @@ fn a_server_that_dies_leaves_the_rest_unsent_and_the_time_as_it_was_asked_for() 
 }
 
 #[test]
+fn idle_connections_that_go_with_the_server_are_not_held() {
+    let mut server = asking(|options| options.idle = 3);
+    server.resets(0);
+    server.settle();
+    server.resets(1);
+    server.resets(2);
+    server.pass(100 * MILLI);
+    assert!(server.engine.is_stopped());
+    let now = server.now();
+    server.load(|load| load.conclude(now, 0)).unwrap();
+    assert_eq!((server.count(Fact::ConnectionsLost), server.count(Fact::IdleHeld)), (3, 1));
+}
+
+#[test]
 fn a_server_that_falls_silent_is_told_from_one_that_is_slow() {
     let silent_after = |delay: Duration, time: Duration| {
         let mut server = asking(|options| options.rate = Some(100.0));
