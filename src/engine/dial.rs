@@ -113,6 +113,7 @@ impl<S: Service, N: Net> Engine<S, N> {
     /// The error that a send returns may be an earlier question's, as told by ICMP meanwhile: then this one has not been
     /// sent, and the error is cleared (udp(7)). So a send that fails is tried once more.
     pub(super) fn send_question(&mut self, number: u32, range: Range<usize>) {
+        self.send_run();
         let Self { net, datagrams, output, turn, .. } = self;
         let Some(socket) = datagrams.get_mut(number).filter(|socket| !socket.is_left) else { return };
         let Some(Asks { to, .. }) = socket.asks.clone() else { return };

@@ -32,7 +32,10 @@ impl<S: Service, N: Net> Engine<S, N> {
                 }
                 Effect::Resume(id) => self.resume(id),
                 Effect::Close(id) => self.close_for_service(id),
-                Effect::CloseAsking(number) => self.datagrams.leave_asking(number),
+                Effect::CloseAsking(number) => {
+                    self.send_run();
+                    self.datagrams.leave_asking(number);
+                }
                 Effect::Send(Peer::Stream(id), range) => self.send_to_other(id, range),
                 Effect::Send(Peer::Datagram(number), range) => self.send_question(number, range),
                 Effect::EndSending(id) => self.end_sending(id),
