@@ -267,6 +267,33 @@ fn questions_leave_in_runs_too() {
 }
 
 #[test]
+fn questions_of_one_callback_leave_in_runs() {
+    let mut server = asking(Asker::default());
+    server.with(|_, out| out.ask(Dial::from(&address(BERT))));
+    server.with(|_, out| {
+        for (socket, text) in [(0, "1"), (0, "2"), (0, "3"), (1, "1"), (0, "4"), (1, "2"), (1, "3"), (7, "none")] {
+            out.send(Peer::Datagram(socket), text.as_bytes());
+        }
+    });
+    assert_eq!((sent(&server), runs(&server)), (["1", "2", "3", "4"].map(String::from).to_vec(), vec![3]));
+    let second = &server.kernel.borrow().datagrams[1];
+    let heard: Vec<&[u8]> = second.sent.iter().map(|(_, _, bytes)| &bytes[..]).collect();
+    assert_eq!((heard, &second.runs), (vec![&b"1"[..], b"2", b"3"], &vec![2]));
+}
+
+#[test]
+fn questions_that_find_no_room_wait_and_the_service_is_told() {
+    let mut server = asking(Asker::default());
+    server.kernel.borrow_mut().datagrams[0].room = 0;
+    server.with(|_, out| (0..3).for_each(|_| out.send(Peer::Datagram(0), b"x")));
+    assert!(!server.with(|_, out| out.has_room_for(Peer::Datagram(0))));
+    server.kernel.borrow_mut().datagram_room(0, 10);
+    server.settle();
+    assert!(server.with(|_, out| out.has_room_for(Peer::Datagram(0))));
+    assert_eq!((sent(&server).len(), runs(&server)), (3, vec![3]));
+}
+
+#[test]
 fn a_refusal_by_icmp_costs_one_question_and_is_told_once() {
     let mut server = asking(Asker::default());
     server.kernel.borrow_mut().datagrams[0].pending_error = Some(ECONNREFUSED);

@@ -58,7 +58,7 @@ pub(super) struct Datagrams<D> {
     /// The numbers of asking sockets that their services have closed in this turn.
     left: Vec<u32>,
     batch: Batch,
-    /// Answers of the batch that have not been sent yet, of the socket that is being served. Empty between receives.
+    /// Datagrams that have not been sent yet, because others follow: answers to the batch, or questions of one callback.
     run: Run,
     /// Answers leave one by one.
     singly: bool,
@@ -121,6 +121,21 @@ impl<D> Datagrams<D> {
             socket.is_left = true;
             self.left.push(number);
         }
+    }
+
+    /// Keeps a question back, behind those that are kept back already. Returns false where it cannot follow them.
+    pub(super) fn append_to_run(&mut self, number: u32, question: &[u8], to: &Address) -> bool {
+        self.run.append(number, question, to, None)
+    }
+
+    /// Keeps a question back, where none is. Returns false where its socket sends no runs.
+    pub(super) fn begin_run(&mut self, number: u32, question: &[u8], to: &Address) -> bool {
+        let begins = !self.singly
+            && self.sockets.get(number as usize).is_some_and(|socket| socket.sends_in_runs(question.len()));
+        if begins {
+            self.run.begin(number, question, to, None);
+        }
+        begins
     }
 
     /// Begins to drain: every socket is read once more, though no event said so, but no longer than a full receive
@@ -305,7 +320,7 @@ impl<S: Service, N: Net> Engine<S, N> {
         let answer = out.into_answer();
         if answer.is_given {
             let bytes = answer.join(input.bytes(), &mut output.replies);
-            if run.append(bytes, address, arrival.local) {
+            if run.append(number, bytes, address, arrival.local) {
                 return true;
             }
             let mut errors = socket.send_run(net, run, &mut turn.stats);
@@ -320,7 +335,7 @@ impl<S: Service, N: Net> Engine<S, N> {
         answer.is_given
     }
 
-    /// Sends the answers that have been kept back.
+    /// Sends the datagrams that have been kept back.
     #[inline]
     pub(super) fn send_run(&mut self) {
         if !self.datagrams.run.is_empty() {
@@ -334,6 +349,9 @@ impl<S: Service, N: Net> Engine<S, N> {
         let Some(socket) = sockets.get_mut(number as usize) else { return run.clear() };
         let errors = socket.send_run(net, run, &mut turn.stats);
         run.clear();
+        if socket.asks.is_some() && socket.queued() > 0 {
+            turn.unsent.note_datagrams(number, true);
+        }
         self.note_unsent(number, errors);
     }
 

@@ -1,23 +1,21 @@
-//! A run: consecutive answers to one peer that leave in one call (UDP_SEGMENT, udp(7)), for most of the price of one.
+//! A run: consecutive answers to one peer, or questions to one server, that leave in one call (UDP_SEGMENT, udp(7)).
 //!
-//! All answers of a run have the same length; the last one may be shorter, and ends it. A run never outlasts the batch
-//! that its questions came in. What to do where the kernel refuses one is for [`DatagramSocket`](super::DatagramSocket)
+//! All of a run have the same length; the last one may be shorter, and ends it. A run never outlasts the batch that is
+//! answered, or the callback that asks. What to do where the kernel refuses one is for [`DatagramSocket`](super::DatagramSocket)
 //! to decide.
 
 use std::io::{self, ErrorKind::Unsupported};
 
 use nix::errno::Errno;
 
-use super::super::net::{BATCH, LocalAddress};
+use super::super::net::LocalAddress;
 use crate::endpoint::Address;
 
 /// Bytes of a run at most: those of the largest datagram over IPv4.
 const MAX_BYTES: usize = 65_507;
 
-/// Datagrams that any kernel with UDP_SEGMENT takes in one call (UDP_MAX_SEGMENTS; 128 since Linux 6.9).
+/// Datagrams of a run at most: what any kernel with UDP_SEGMENT takes (UDP_MAX_SEGMENTS; 128 since Linux 6.9).
 const MAX_COUNT: usize = 64;
-
-const _: () = assert!(BATCH <= MAX_COUNT, "a run is a part of a batch");
 
 /// The answers that are kept back, because the next one may follow them.
 #[derive(Debug)]
@@ -76,10 +74,14 @@ impl Run {
     }
 
     /// Appends an answer, if it may follow those that are there.
-    pub(super) fn append(&mut self, answer: &[u8], to: &Address, from: Option<LocalAddress>) -> bool {
-        let fits = (1..=self.segment).contains(&answer.len()) && self.bytes.len() + answer.len() <= MAX_BYTES;
-        let has_ended = !self.bytes.len().is_multiple_of(self.segment.max(1));
-        let follows = !self.is_empty() && fits && !has_ended && self.to == *to && self.from == from;
+    pub(super) fn append(&mut self, socket: u32, answer: &[u8], to: &Address, from: Option<LocalAddress>) -> bool {
+        if self.is_empty() {
+            return false;
+        }
+        let most = MAX_BYTES.min(MAX_COUNT * self.segment);
+        let fits = (1..=self.segment).contains(&answer.len()) && self.bytes.len() + answer.len() <= most;
+        let has_ended = !self.bytes.len().is_multiple_of(self.segment);
+        let follows = fits && !has_ended && self.socket == socket && self.to == *to && self.from == from;
         if follows {
             self.bytes.extend_from_slice(answer);
         }
@@ -133,35 +135,46 @@ mod tests {
     #[test]
     fn answers_of_one_size_to_one_peer_follow_each_other() {
         let mut run = begun(b"aaa");
-        assert!(run.append(b"bbb", &peer(1), None));
-        assert!(!run.append(b"ccc", &peer(2), None));
-        assert!(!run.append(b"ccc", &peer(1), Some(LocalAddress::from(std::net::IpAddr::from([10, 0, 0, 1])))));
-        assert!(!run.append(b"cccc", &peer(1), None), "a longer one");
-        assert!(!run.append(b"", &peer(1), None), "an empty one");
+        assert!(run.append(0, b"bbb", &peer(1), None));
+        assert!(!run.append(0, b"ccc", &peer(2), None));
+        assert!(!run.append(0, b"ccc", &peer(1), Some(LocalAddress::from(std::net::IpAddr::from([10, 0, 0, 1])))));
+        assert!(!run.append(0, b"cccc", &peer(1), None), "a longer one");
+        assert!(!run.append(0, b"", &peer(1), None), "an empty one");
         assert_eq!((run.len(), run.answers().collect::<Vec<_>>()), (2, vec![&b"aaa"[..], b"bbb"]));
+    }
+
+    #[test]
+    fn it_leaves_from_one_socket() {
+        assert!(!begun(b"aaa").append(1, b"bbb", &peer(1), None));
+    }
+
+    #[test]
+    fn it_has_no_more_datagrams_than_any_kernel_takes() {
+        let mut run = begun(b"aaa");
+        assert_eq!((0..100).filter(|_| run.append(0, b"bbb", &peer(1), None)).count(), 63);
     }
 
     #[test]
     fn a_shorter_answer_ends_it() {
         let mut run = begun(b"aaa");
-        assert!(run.append(b"b", &peer(1), None));
-        assert!(!run.append(b"ccc", &peer(1), None) && !run.append(b"c", &peer(1), None));
+        assert!(run.append(0, b"b", &peer(1), None));
+        assert!(!run.append(0, b"ccc", &peer(1), None) && !run.append(0, b"c", &peer(1), None));
         assert_eq!((run.len(), run.answers().collect::<Vec<_>>()), (2, vec![&b"aaa"[..], b"b"]));
     }
 
     #[test]
     fn it_is_no_longer_than_a_datagram_may_be() {
         let mut run = begun(&[0; 30_000]);
-        assert!(run.append(&[1; 30_000], &peer(1), None));
-        assert!(!run.append(&[2; 5_508], &peer(1), None));
-        assert!(run.append(&[2; 5_507], &peer(1), None));
+        assert!(run.append(0, &[1; 30_000], &peer(1), None));
+        assert!(!run.append(0, &[2; 5_508], &peer(1), None));
+        assert!(run.append(0, &[2; 5_507], &peer(1), None));
     }
 
     #[test]
     fn an_empty_one_takes_nothing() {
         let mut run = begun(b"aaa");
         run.clear();
-        assert!(!run.append(b"bbb", &peer(1), None));
+        assert!(!run.append(0, b"bbb", &peer(1), None));
         assert_eq!((run.len(), run.is_empty()), (0, true));
     }
 }

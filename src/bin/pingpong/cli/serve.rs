@@ -226,6 +226,7 @@ mod tests {
         assert_eq!(serve.delay, Duration::from_secs(1));
         assert_eq!(serve.listen.backlog, 4096);
         assert_eq!(serve.limits.max_message, 64 << 10);
+        assert!(serve.segments && !self::serve("--no-segment").segments);
     }
 
     #[test]
