@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use common::{Result, measure};
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::socket::{setsockopt, sockopt};
 use nix::unistd::Pid;
 use socket2::{Domain, Socket, Type};
 
@@ -41,6 +42,8 @@ pub(crate) struct Load {
     pub(crate) bytes: usize,
     /// Closes after each answer and connects anew.
     pub(crate) reconnects: bool,
+    /// A batch of datagrams leaves in one call (UDP_SEGMENT).
+    pub(crate) in_runs: bool,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -136,6 +139,8 @@ struct ClosedLoop {
     transport: Transport,
     depth: u64,
     reconnects: bool,
+    /// Bytes of a message, where a batch of datagrams leaves in one call.
+    segment: Option<i32>,
     timeout: EpollTimeout,
     target: SocketAddr,
     epoll: Epoll,
@@ -155,12 +160,21 @@ struct Asker {
     is_waiting: bool,
 }
 
+/// What a read of an asker brought.
+enum Received {
+    Nothing,
+    /// Not all of the batch's answers yet.
+    Part,
+    All,
+}
+
 impl ClosedLoop {
     fn connect(load: &Load, target: SocketAddr, batch: Batch) -> Result<Self> {
         let mut closed_loop = Self {
             transport: load.transport,
             depth: load.depth as u64,
             reconnects: load.reconnects,
+            segment: load.in_runs.then_some(i32::try_from(load.bytes)?),
             timeout: EpollTimeout::try_from(SWEEP_EVERY)?,
             target,
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
@@ -178,6 +192,9 @@ impl ClosedLoop {
 
     fn open(&self, index: usize) -> Result<Socket> {
         let socket = connect(self.transport, self.target)?;
+        if let Some(segment) = self.segment {
+            setsockopt(&socket, sockopt::UdpGsoSegment, &segment)?;
+        }
         let edges = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
         let flags = match self.transport {
             Transport::Tcp => edges | EpollFlags::EPOLLOUT,
@@ -233,9 +250,12 @@ impl ClosedLoop {
 
     fn send(&mut self, index: usize) -> Result<()> {
         let asker = &mut self.askers[index];
+        let is_one_by_one = self.transport == Transport::Udp && self.segment.is_none();
+        let most = if is_one_by_one { self.batch.bytes } else { usize::MAX };
         let questions = self.batch.questions(stamp(index, asker.round));
         while asker.sent < questions.len() {
-            match (&asker.socket).write(&questions[asker.sent..]) {
+            let end = questions.len().min(asker.sent.saturating_add(most));
+            match (&asker.socket).write(&questions[asker.sent..end]) {
                 Ok(sent) => asker.sent += sent,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error.into()),
@@ -252,16 +272,28 @@ impl ClosedLoop {
         if ready == EpollFlags::EPOLLOUT {
             return Ok(false);
         }
+        let answers_to_come = if self.transport == Transport::Udp { self.depth } else { 1 };
+        for _ in 0..answers_to_come {
+            match self.receive(index, window)? {
+                Received::Part => {}
+                Received::All => return Ok(true),
+                Received::Nothing => return Ok(false),
+            }
+        }
+        Ok(false)
+    }
+
+    fn receive(&mut self, index: usize, window: &mut Window) -> Result<Received> {
         let asker = &mut self.askers[index];
         let length = match (&asker.socket).read(&mut self.scratch) {
             Ok(length) => length,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Received::Nothing),
             Err(error) => return Err(error.into()),
         };
         let bytes = &self.scratch[..length];
         let stamp = stamp(index, asker.round);
         if self.transport == Transport::Udp && self.batch.is_late(bytes, stamp) {
-            return Ok(false);
+            return Ok(Received::Part);
         }
         let answers = self.batch.answers(stamp);
         let expected = answers.get(asker.received..asker.received + length);
@@ -270,8 +302,8 @@ impl ClosedLoop {
         }
         window.wrong += u64::from(expected != Some(bytes));
         asker.received += length;
-        if self.transport == Transport::Tcp && asker.received < answers.len() {
-            return Ok(false);
+        if asker.received < answers.len() {
+            return Ok(Received::Part);
         }
         asker.is_waiting = false;
         window.requests += self.depth;
@@ -279,7 +311,7 @@ impl ClosedLoop {
             let socket = self.open(index)?;
             self.askers[index].socket = socket;
         }
-        Ok(true)
+        Ok(Received::All)
     }
 
     /// Gives up questions that have waited too long.
@@ -293,7 +325,7 @@ impl ClosedLoop {
                     return Err(format!("no answer in {STUCK_AFTER:?}").into());
                 }
                 Transport::Udp if silent > LOST_AFTER => {
-                    window.lost += 1;
+                    window.lost += self.depth - asker.received as u64 / self.batch.bytes as u64;
                     asker.is_waiting = false;
                     if now < end {
                         self.ask(index, now)?;
@@ -308,11 +340,15 @@ impl ClosedLoop {
 
 /// The questions that go out together and the answers they must bring: `ping STAMP PADDING` lines.
 ///
-/// All connections share one. The first message is stamped with the connection's number and its round, so that an
-/// answer which belongs to another connection or to an earlier question is found out.
+/// All connections share one. Each message is stamped with the connection's number and its round (on a stream only the
+/// first), so that an answer which belongs to another connection or to an earlier question is found out.
 struct Batch {
     questions: Vec<u8>,
     answers: Vec<u8>,
+    /// Of one message.
+    bytes: usize,
+    /// Messages that are stamped.
+    stamped: usize,
 }
 
 impl Batch {
@@ -330,16 +366,17 @@ impl Batch {
         if let Answer::Pong = answer {
             answers.chunks_mut(load.bytes).for_each(|message| message[1] = b'o');
         }
-        Self { questions, answers }
+        let stamped = if load.transport == Transport::Udp { load.depth } else { 1 };
+        Self { questions, answers, bytes: load.bytes, stamped }
     }
 
     fn questions(&mut self, stamp: u64) -> &[u8] {
-        write_hex(&mut self.questions[Self::STAMP], stamp);
+        write_stamps(&mut self.questions, self.bytes, self.stamped, stamp);
         &self.questions
     }
 
     fn answers(&mut self, stamp: u64) -> &[u8] {
-        write_hex(&mut self.answers[Self::STAMP], stamp);
+        write_stamps(&mut self.answers, self.bytes, self.stamped, stamp);
         &self.answers
     }
 
@@ -347,12 +384,19 @@ impl Batch {
     fn is_late(&mut self, datagram: &[u8], now: u64) -> bool {
         let digits = datagram.get(Self::STAMP).and_then(|digits| std::str::from_utf8(digits).ok());
         let Some(then) = digits.and_then(|digits| u64::from_str_radix(digits, 16).ok()) else { return false };
-        then >> 32 == now >> 32 && then < now && self.answers(then) == datagram
+        let bytes = self.bytes;
+        then >> 32 == now >> 32 && then < now && self.answers(then).chunks(bytes).any(|answer| answer == datagram)
     }
 }
 
 fn stamp(index: usize, round: u32) -> u64 {
     (index as u64) << 32 | u64::from(round)
+}
+
+fn write_stamps(messages: &mut [u8], bytes: usize, stamped: usize, stamp: u64) {
+    for message in messages.chunks_mut(bytes).take(stamped) {
+        write_hex(&mut message[Batch::STAMP], stamp);
+    }
 }
 
 fn write_hex(digits: &mut [u8], mut number: u64) {

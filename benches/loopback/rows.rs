@@ -107,15 +107,17 @@ const PING_UDP: Server = Server::Pingpong("serve -q ping=udp://127.0.0.1:0");
 const ECHO_WILDCARD: Server = Server::Pingpong("serve -q echo=udp://0.0.0.0:0");
 const PING_WILDCARD: Server = Server::Pingpong("serve -q ping=udp://0.0.0.0:0");
 
+const ECHO_UDP_SINGLY: Server = Server::Pingpong("serve -q echo=udp://127.0.0.1:0 --no-segment");
+
 const WILDCARD: Server = Server::BareDatagrams(Ipv4Addr::UNSPECIFIED);
 
 /// `connections` over TCP, each with `depth` messages of 64 bytes under way.
 const fn tcp(connections: usize, depth: usize) -> Load {
-    Load { transport: Transport::Tcp, connections, depth, bytes: 64, reconnects: false }
+    Load { transport: Transport::Tcp, connections, depth, bytes: 64, reconnects: false, in_runs: false }
 }
 
-const fn udp(sockets: usize) -> Load {
-    Load { transport: Transport::Udp, ..tcp(sockets, 1) }
+const fn udp(sockets: usize, depth: usize) -> Load {
+    Load { transport: Transport::Udp, ..tcp(sockets, depth) }
 }
 
 /// pingpong's CPU per request against the bare loop's.
@@ -134,7 +136,7 @@ const fn beside_threads(row: Row) -> Row {
 
 /// Shown, not judged.
 const fn on_wildcard(work: &'static str, subject: Server) -> Row {
-    Row { baseline: WILDCARD, bar: None, aim: None, ..row(work, subject, udp(50), 0.0, 0.0) }
+    Row { baseline: WILDCARD, bar: None, aim: None, ..row(work, subject, udp(50, 1), 0.0, 0.0) }
 }
 
 pub(crate) const ROWS: &[Row] = &[
@@ -152,8 +154,12 @@ pub(crate) const ROWS: &[Row] = &[
         idle: 10_000,
         ..row("echo, 100 beside 10,000 idle (to: alone)", ECHO, tcp(100, 1), 1.05, 1.00)
     },
-    row("UDP echo, 50 sockets", ECHO_UDP, udp(50), 1.08, 1.00),
-    row("UDP ping, 50 sockets", PING_UDP, udp(50), 1.08, 1.00),
+    row("UDP echo, 50 sockets", ECHO_UDP, udp(50, 1), 1.08, 1.00),
+    row("UDP ping, 50 sockets", PING_UDP, udp(50, 1), 1.08, 1.00),
+    row("UDP echo, 50 sockets, 32 outstanding", ECHO_UDP, udp(50, 32), 0.86, 0.80),
+    row("UDP ping, 50 sockets, 32 outstanding", PING_UDP, udp(50, 32), 0.86, 0.80),
+    row("UDP echo, the same, --no-segment", ECHO_UDP_SINGLY, udp(50, 32), 1.05, 1.00),
+    row("UDP echo, the same, asked in runs", ECHO_UDP, IN_RUNS, 0.70, 0.65),
     on_wildcard("UDP echo, 50 sockets, wildcard bind", ECHO_WILDCARD),
     on_wildcard("UDP ping, 50 sockets, wildcard bind", PING_WILDCARD),
     Row {
@@ -169,4 +175,5 @@ pub(crate) const ROWS: &[Row] = &[
 ];
 
 const LARGE: Load = Load { bytes: 64 * 1024, ..tcp(10, 1) };
+const IN_RUNS: Load = Load { in_runs: true, ..udp(50, 32) };
 const CONNECTS: Load = Load { reconnects: true, ..tcp(16, 1) };

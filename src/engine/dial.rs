@@ -109,15 +109,26 @@ impl<S: Service, N: Net> Engine<S, N> {
         }
     }
 
-    /// Sends from an asking socket to its far side.
+    /// Sends from an asking socket to its far side, or keeps the question back because another one from there follows.
     ///
     /// The error that a send returns may be an earlier question's, as told by ICMP meanwhile: then this one has not been
     /// sent, and the error is cleared (udp(7)). So a send that fails is tried once more.
-    pub(super) fn send_question(&mut self, number: u32, range: Range<usize>) {
+    pub(super) fn send_question(&mut self, number: u32, range: Range<usize>, follows: bool) {
+        let socket = self.datagrams.get_mut(number).filter(|socket| !socket.is_left);
+        let Some(Asks { to, .. }) = socket.and_then(|socket| socket.asks.clone()) else { return self.send_run() };
+        let joins = self.datagrams.append_to_run(number, &self.output.effects.bytes[range.clone()], &to);
+        if !joins || !follows {
+            self.send_run();
+        }
+        if joins {
+            return;
+        }
         let Self { net, datagrams, output, turn, .. } = self;
-        let Some(socket) = datagrams.get_mut(number).filter(|socket| !socket.is_left) else { return };
-        let Some(Asks { to, .. }) = socket.asks.clone() else { return };
         let question = &output.effects.bytes[range];
+        if follows && datagrams.begin_run(number, question, &to) {
+            return;
+        }
+        let Some(socket) = datagrams.get_mut(number) else { return };
         let mut send = || socket.send_or_queue(net, question, &to, None, &mut turn.stats).err();
         let first = send();
         let second = first.as_ref().and_then(|_| send());

@@ -32,9 +32,16 @@ impl<S: Service, N: Net> Engine<S, N> {
                 }
                 Effect::Resume(id) => self.resume(id),
                 Effect::Close(id) => self.close_for_service(id),
-                Effect::CloseAsking(number) => self.datagrams.leave_asking(number),
+                Effect::CloseAsking(number) => {
+                    self.send_run();
+                    self.datagrams.leave_asking(number);
+                }
                 Effect::Send(Peer::Stream(id), range) => self.send_to_other(id, range),
-                Effect::Send(Peer::Datagram(number), range) => self.send_question(number, range),
+                Effect::Send(Peer::Datagram(number), range) => {
+                    let next = self.output.effects.list.front();
+                    let another = matches!(next, Some((_, Effect::Send(Peer::Datagram(next), _))) if *next == number);
+                    self.send_question(number, range, another);
+                }
                 Effect::EndSending(id) => self.end_sending(id),
                 Effect::After { owner, at, key } => self.set_timer(service, owner, at, key),
                 Effect::Cancel { owner, key } => self.cancel_timers(service, owner, key),

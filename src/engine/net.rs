@@ -92,6 +92,18 @@ pub trait Net {
         from: Option<LocalAddress>,
     ) -> io::Result<()>;
 
+    /// Sends `bytes` as datagrams of `segment` bytes each, of which the last may be shorter, in one call (UDP_SEGMENT,
+    /// udp(7)): all of them or none. Fails with `Unsupported` where this socket cannot, and otherwise as
+    /// [`send_to`](Self::send_to) does; then they may be sent one by one.
+    fn send_run(
+        &mut self,
+        socket: &mut Self::Datagram,
+        bytes: &[u8],
+        segment: usize,
+        to: &Address,
+        from: Option<LocalAddress>,
+    ) -> io::Result<()>;
+
     /// Says whether output waits for this socket to become writable. Called at each change: watched for that all the
     /// time, each datagram sent would raise an edge.
     fn arm_datagram(&mut self, socket: &mut Self::Datagram, number: u32, output_waits: bool) -> io::Result<()>;
@@ -165,6 +177,12 @@ impl Batch {
 
     pub(super) fn clear(&mut self) {
         self.arrivals.clear();
+    }
+
+    /// Whether the datagram behind this one came the same way, so that the answers to both may.
+    pub(super) fn is_followed(&self, index: usize) -> bool {
+        let arrival = &self.arrivals[index];
+        self.arrivals.get(index + 1).is_some_and(|next| next.source == arrival.source && next.local == arrival.local)
     }
 
     pub(super) fn datagram(&mut self, index: usize) -> (&Arrival, &mut [u8]) {

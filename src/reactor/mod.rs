@@ -237,6 +237,12 @@ impl<S: Service> Reactor<S> {
         Ok(())
     }
 
+    /// Sends each datagram in a call of its own from now on. Otherwise consecutive answers to one peer leave in one call,
+    /// where kernel and interface allow (UDP_SEGMENT, udp(7)): at 32 questions at a time that saves a fifth of the CPU.
+    pub fn send_datagrams_singly(&mut self) {
+        self.engine.send_datagrams_singly();
+    }
+
     /// The time spent in polls, and in turns that had nothing to do, since [`keep_exact_time`](Self::keep_exact_time);
     /// zero without that. A loop that spends next to none there is saturated.
     pub fn time_polled(&self) -> Duration {

@@ -139,6 +139,17 @@ impl Net for Sockets {
         datagram::send_to(socket, bytes, to, from)
     }
 
+    fn send_run(
+        &mut self,
+        socket: &mut Datagram,
+        bytes: &[u8],
+        segment: usize,
+        to: &Address,
+        from: Option<LocalAddress>,
+    ) -> io::Result<()> {
+        datagram::send_run(socket, bytes, segment, to, from)
+    }
+
     fn arm_datagram(&mut self, socket: &mut Datagram, number: u32, output_waits: bool) -> io::Result<()> {
         self.poll.registry().reregister(socket.source(), Token::Datagram(number).into(), interest(output_waits))
     }

@@ -117,6 +117,32 @@ fn a_wildcard_answers_from_the_address_that_was_asked_over_a_wire_too() {
 }
 
 #[test]
+fn bursts_are_answered_whole_from_the_address_that_was_asked_however_long_the_datagrams() {
+    let Some((here, there)) = Namespace::pair() else { return };
+    for host in ["10.77.0.1", "0.0.0.0", "[fd77::1]", "[::]"] {
+        let server = here.serve(&format!("echo=udp://{host}:0 --udp-budget none"));
+        let ends = ENDS.iter().filter(|(local, _)| local.starts_with('[') == host.starts_with('[') || host == "[::]");
+        for (local, asked) in ends {
+            let asked = if host.contains("::]") || host == "0.0.0.0" { &asked[..] } else { &asked[..1] };
+            for address in asked {
+                let to = format!("{address}:{}", server.udp("echo").port()).parse().unwrap();
+                let client = there.within(|| DatagramClient::udp_from(local, to));
+                // Those that do not fit into a packet of the wire (1,500 bytes) leave in fragments, and so alone.
+                for length in [8, 1400, 1480, 4000, 9] {
+                    let texts: Vec<String> = (0..10).map(|number| format!("{number:length$}")).collect();
+                    server.freeze();
+                    texts.iter().for_each(|text| client.say(text));
+                    server.thaw();
+                    texts.iter().for_each(|text| client.hears(text));
+                }
+            }
+        }
+        let stats = server.stats();
+        assert_eq!((stats["datagrams_in"], stats["dropped"]), (stats["datagrams_out"], 0), "{host}");
+    }
+}
+
+#[test]
 fn a_link_local_address_answers_a_global_source_over_the_same_wire() {
     let Some((here, there)) = Namespace::pair() else { return };
     here.ip("address add fe80::77/64 dev wire nodad");

@@ -74,6 +74,48 @@ fn a_datagram_costs_one_receive_and_one_send() {
     assert_eq!(calls, BTreeMap::new(), "nothing else");
 }
 
+/// A server that has received a burst of datagrams from one client while strace was watching, and its calls that sent.
+fn sends_of_a_burst(options: &str, burst: usize) -> Option<Vec<String>> {
+    let server = Server::start(&format!("echo=udp://127.0.0.1:0 {options}"));
+    let client = DatagramClient::udp(server.udp("echo"));
+    server.freeze();
+    (0..burst).for_each(|n| client.say(format!("{n:03}")));
+    let strace = Strace::attach(&server, &[])?;
+    server.thaw();
+    (0..burst).for_each(|n| client.hears(format!("{n:03}")));
+    let log = strace.detach(&server);
+    assert_eq!(server.stats()["datagrams_out"], burst as u64);
+    Some(log.into_iter().filter(|line| line.starts_with("send")).collect())
+}
+
+#[test]
+fn a_burst_of_datagrams_costs_one_send_for_each_batch() {
+    let Some(sends) = sends_of_a_burst("", 36) else { return };
+    // The first batch has room for few, as none came before.
+    assert_eq!(sends.len(), 2, "{sends:#?}");
+    assert!(sends.iter().all(|line| line.starts_with("sendmmsg(") && line.contains("UDP")), "{sends:#?}");
+    let Some(sends) = sends_of_a_burst("--no-segment", 36) else { return };
+    assert_eq!(sends.iter().filter(|line| line.starts_with("sendto(")).count(), 36, "{sends:#?}");
+}
+
+#[test]
+fn where_runs_are_refused_each_answer_leaves_alone() {
+    let server = Server::start("echo=udp://127.0.0.1:0");
+    let client = DatagramClient::udp(server.udp("echo"));
+    let burst = || {
+        server.freeze();
+        (0..36).for_each(|n| client.say(format!("{n:03}")));
+        server.thaw();
+        (0..36).for_each(|n| client.hears(format!("{n:03}")));
+    };
+    let Some(strace) = Strace::inject(&server, "sendmmsg:error=EIO") else { return };
+    burst();
+    burst();
+    assert_eq!(strace.injected(), 1, "and it is not tried again");
+    drop(strace);
+    assert_eq!((server.stats()["datagrams_out"], server.stats()["dropped"]), (72, 0));
+}
+
 #[cfg(feature = "bench")]
 #[test]
 fn a_request_of_a_load_costs_one_send_and_one_receive_and_a_share_of_a_wait() {

@@ -15,6 +15,7 @@ mod exact;
 mod framing;
 mod loops;
 mod reading;
+mod runs;
 mod tags;
 mod timing;
 

@@ -113,6 +113,12 @@ pub struct Mailbox {
     name: u32,
     pub arrivals: VecDeque<(Arrival, Vec<u8>)>,
     pub sent: Vec<(Address, Option<LocalAddress>, Vec<u8>)>,
+    /// How many datagrams each send of a run had, also of those that failed.
+    pub runs: Vec<usize>,
+    /// Errors that the next sends of runs return.
+    pub run_errors: VecDeque<i32>,
+    /// The longest datagrams that may leave in a run; `None` is no bound.
+    pub longest_segment: Option<usize>,
     /// How many sends succeed before the buffer is full.
     pub room: usize,
     /// The error that sends fail with.

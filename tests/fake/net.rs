@@ -271,6 +271,37 @@ impl Net for FakeNet {
         Ok(())
     }
 
+    fn send_run(
+        &mut self,
+        socket: &mut FakeDatagram,
+        bytes: &[u8],
+        segment: usize,
+        to: &Address,
+        from: Option<LocalAddress>,
+    ) -> io::Result<()> {
+        let count = bytes.len().div_ceil(segment);
+        assert!(count > 1 && count <= 64 && bytes.len() <= 65_507, "{count} datagrams, {} bytes", bytes.len());
+        let mut world = self.0.borrow_mut();
+        let mailbox = &mut world.datagrams[socket.number];
+        mailbox.runs.push(count);
+        let refused = mailbox.run_errors.pop_front().or(mailbox.send_error);
+        if let Some(error) = mailbox.pending_error.take().or(refused) {
+            return Err(io::Error::from_raw_os_error(error));
+        }
+        if !matches!(to, Address::Ip(_)) {
+            return Err(ErrorKind::Unsupported.into());
+        }
+        if mailbox.longest_segment.is_some_and(|longest| segment > longest) {
+            return Err(io::Error::from_raw_os_error(nix::libc::EMSGSIZE));
+        }
+        if mailbox.room < count || mailbox.full.contains(to) {
+            return would_block();
+        }
+        mailbox.room -= count;
+        mailbox.sent.extend(bytes.chunks(segment).map(|datagram| (to.clone(), from, datagram.to_vec())));
+        Ok(())
+    }
+
     fn arm_datagram(&mut self, socket: &mut FakeDatagram, _: u32, output_waits: bool) -> io::Result<()> {
         let mut world = self.0.borrow_mut();
         let mailbox = &mut world.datagrams[socket.number];

@@ -3,12 +3,14 @@
 //! A bad datagram, or a destination that cannot be reached, is counted and never ends anything.
 //!
 //! - `screen`: which datagrams may be answered
+//! - `run`: answers that leave in one call
 //! - `socket`: one socket, and how it learns that there is room again; `queue`: the datagrams that wait for that
 //!
 //! `Engine::dispatch` notes events of a socket here, and has `receive_pending` called once a turn; `dial` adds sockets
 //! to ask from, `drain` closes them all.
 
 mod queue;
+mod run;
 mod screen;
 mod socket;
 
@@ -30,6 +32,7 @@ use crate::endpoint::Address;
 use crate::moment::Moment;
 use crate::service::{Input, Outbox, Peer, PeerAddress, Recipient, Service};
 
+use run::Run;
 use screen::Silence;
 pub(super) use socket::{Asks, DatagramSocket};
 
@@ -55,6 +58,10 @@ pub(super) struct Datagrams<D> {
     /// The numbers of asking sockets that their services have closed in this turn.
     left: Vec<u32>,
     batch: Batch,
+    /// Datagrams that have not been sent yet, because others follow: answers to the batch, or questions of one callback.
+    run: Run,
+    /// Answers leave one by one.
+    singly: bool,
     budget: Option<Budget>,
     /// When the last warning about a source over its budget was logged.
     warned: Option<Moment>,
@@ -69,6 +76,8 @@ impl<D> Datagrams<D> {
             ready: VecDeque::new(),
             left: Vec::new(),
             batch: Batch::new(),
+            run: Run::new(),
+            singly: false,
             budget: budget.map(|rate| Budget::new(rate, seed)),
             warned: None,
             warned_of_failures: None,
@@ -114,6 +123,21 @@ impl<D> Datagrams<D> {
         }
     }
 
+    /// Keeps a question back, behind those that are kept back already. Returns false where it cannot follow them.
+    pub(super) fn append_to_run(&mut self, number: u32, question: &[u8], to: &Address) -> bool {
+        self.run.append(number, question, to, None)
+    }
+
+    /// Keeps a question back, where none is. Returns false where its socket sends no runs.
+    pub(super) fn begin_run(&mut self, number: u32, question: &[u8], to: &Address) -> bool {
+        let begins = !self.singly
+            && self.sockets.get(number as usize).is_some_and(|socket| socket.sends_in_runs(question.len()));
+        if begins {
+            self.run.begin(number, question, to, None);
+        }
+        begins
+    }
+
     /// Begins to drain: every socket is read once more, though no event said so, but no longer than a full receive
     /// buffer lasts.
     pub(super) fn drain(&mut self) {
@@ -143,6 +167,12 @@ impl<S: Service, N: Net> Engine<S, N> {
         self.net.register_datagram(&mut socket, number)?;
         slot.insert(DatagramSocket::new(socket, number, service, local, asks));
         Ok(number)
+    }
+
+    /// Sends each answer in a call of its own from now on. Otherwise consecutive ones to one peer leave in one call, where
+    /// kernel and interface allow (UDP_SEGMENT, udp(7)).
+    pub fn send_datagrams_singly(&mut self) {
+        self.datagrams.singly = true;
     }
 
     /// Notes an event of a datagram socket: queues it for reading, sends what waits for room.
@@ -221,6 +251,8 @@ impl<S: Service, N: Net> Engine<S, N> {
                 self.serve_datagram(number, slot);
                 self.settle();
             }
+            self.send_run();
+            self.settle();
             self.set_retry(number);
             if !more {
                 return false;
@@ -272,8 +304,9 @@ impl<S: Service, N: Net> Engine<S, N> {
 
     /// Gives one datagram of the batch to its service and sends the answer. Returns whether there was one.
     fn answer_datagram(&mut self, number: u32, slot: usize) -> bool {
-        let Self { net, services, datagrams: Datagrams { sockets, batch, .. }, output, turn, .. } = self;
+        let Self { net, services, datagrams: Datagrams { sockets, batch, run, singly, .. }, output, turn, .. } = self;
         let socket = &mut sockets[number as usize];
+        let begins_run = !*singly && socket.sends_in_runs(1) && batch.is_followed(slot);
         let (arrival, bytes) = batch.datagram(slot);
         let (service, caller) = services.caller(socket.service);
         let peer = Peer::Datagram(number);
@@ -287,12 +320,48 @@ impl<S: Service, N: Net> Engine<S, N> {
         let answer = out.into_answer();
         if answer.is_given {
             let bytes = answer.join(input.bytes(), &mut output.replies);
-            if let Err(error) = socket.send_or_queue(net, bytes, address, arrival.local, &mut turn.stats) {
-                turn.stats.dropped += u64::from(asked.is_none());
-                self.tell_asker(number, error);
+            if run.append(number, bytes, address, arrival.local) {
+                return true;
             }
+            let mut errors = socket.send_run(net, run, &mut turn.stats);
+            run.clear();
+            if begins_run && socket.sends_in_runs(bytes.len()) {
+                run.begin(number, bytes, address, arrival.local);
+            } else {
+                errors.extend(socket.send_or_queue(net, bytes, address, arrival.local, &mut turn.stats).err());
+            }
+            self.note_unsent(number, errors);
         }
         answer.is_given
+    }
+
+    /// Sends the datagrams that have been kept back.
+    #[inline]
+    pub(super) fn send_run(&mut self) {
+        if !self.datagrams.run.is_empty() {
+            self.end_run();
+        }
+    }
+
+    fn end_run(&mut self) {
+        let Self { net, datagrams: Datagrams { sockets, run, .. }, turn, .. } = self;
+        let number = run.socket();
+        let Some(socket) = sockets.get_mut(number as usize) else { return run.clear() };
+        let errors = socket.send_run(net, run, &mut turn.stats);
+        run.clear();
+        if socket.asks.is_some() && socket.queued() > 0 {
+            turn.unsent.note_datagrams(number, true);
+        }
+        self.note_unsent(number, errors);
+    }
+
+    /// Counts the answers of a serving socket that could not be sent; tells the service of an asking one.
+    fn note_unsent(&mut self, number: u32, errors: Vec<io::Error>) {
+        for error in errors {
+            let is_serving = self.datagrams.get_mut(number).is_some_and(|socket| socket.asks.is_none());
+            self.turn.stats.dropped += u64::from(is_serving);
+            self.tell_asker(number, error);
+        }
     }
 
     /// Closes the asking sockets that their services have closed in this turn. What the kernel has dropped there is not

@@ -17,6 +17,7 @@ use std::time::Duration;
 use super::super::ServiceId;
 use super::super::net::{LocalAddress, Net};
 use super::queue::{Flushed, SendQueue, Sent, Waiting};
+use super::run::{Refused, Run};
 use crate::endpoint::Address;
 use crate::stats::Stats;
 
@@ -46,6 +47,8 @@ pub(in crate::engine) struct DatagramSocket<D> {
     pub(in crate::engine) is_left: bool,
     /// Receives that have failed since one had a result.
     pub(super) failures: u32,
+    /// The longest answers that are sent in runs: shorter than any that the kernel has refused.
+    longest_in_runs: usize,
     queue: SendQueue,
     retry: Retry,
 }
@@ -83,6 +86,7 @@ impl<D> DatagramSocket<D> {
             receives_left: usize::MAX,
             is_left: false,
             failures: 0,
+            longest_in_runs: usize::MAX,
             queue,
             retry: Retry::Idle,
         }
@@ -114,6 +118,11 @@ impl<D> DatagramSocket<D> {
             self.readable = true;
             ready.push_back(self.number);
         }
+    }
+
+    /// Whether an answer of this length may be one of a run.
+    pub(super) fn sends_in_runs(&self, length: usize) -> bool {
+        (1..=self.longest_in_runs).contains(&length)
     }
 
     pub(super) fn port(&self) -> Option<u16> {
@@ -157,6 +166,66 @@ impl<D> DatagramSocket<D> {
             stats.dropped += u64::from(!kept);
         }
         Ok(())
+    }
+
+    /// Sends a run, or queues it while there is no room. Returns the errors of the answers that could not be sent.
+    pub(super) fn send_run<N: Net<Datagram = D>>(
+        &mut self,
+        net: &mut N,
+        run: &Run,
+        stats: &mut Stats,
+    ) -> Vec<io::Error> {
+        if run.len() < 2 || !self.queue.is_empty() {
+            return self.send_singly(net, run.answers(), run, stats);
+        }
+        let (to, from) = run.way();
+        let (bytes, segment) = run.segments();
+        match until_uninterrupted(|| net.send_run(&mut self.socket, bytes, segment, to, from)) {
+            Ok(true) => stats.datagrams_out += run.len() as u64,
+            Ok(false) => {
+                for answer in run.answers() {
+                    let kept = self.enqueue(net, to, Waiting { bytes: answer.into(), from });
+                    stats.dropped += u64::from(!kept);
+                }
+            }
+            Err(error) => return self.send_refused(net, run, error, stats),
+        }
+        Vec::new()
+    }
+
+    /// Sends the answers of a run that the kernel has refused, and remembers what it refuses.
+    fn send_refused<N: Net<Datagram = D>>(
+        &mut self,
+        net: &mut N,
+        run: &Run,
+        error: io::Error,
+        stats: &mut Stats,
+    ) -> Vec<io::Error> {
+        let refused = Refused::from(&error);
+        if refused == Refused::First {
+            let mut errors = vec![error];
+            errors.extend(self.send_singly(net, run.answers().skip(1), run, stats));
+            return errors;
+        }
+        let errors = self.send_singly(net, run.answers(), run, stats);
+        match refused {
+            Refused::Always => self.longest_in_runs = 0,
+            // What cannot be sent alone was refused for another reason.
+            Refused::TooLong if errors.is_empty() => self.longest_in_runs = run.segments().1 - 1,
+            _ => {}
+        }
+        errors
+    }
+
+    fn send_singly<'a, N: Net<Datagram = D>>(
+        &mut self,
+        net: &mut N,
+        answers: impl Iterator<Item = &'a [u8]>,
+        run: &Run,
+        stats: &mut Stats,
+    ) -> Vec<io::Error> {
+        let (to, from) = run.way();
+        answers.filter_map(|answer| self.send_or_queue(net, answer, to, from, stats).err()).collect()
     }
 
     /// Appends a datagram to the queue, and sees to it that an event or a timer has it sent. Returns false where the
@@ -238,8 +307,13 @@ fn send<N: Net>(
     to: &Address,
     from: Option<LocalAddress>,
 ) -> io::Result<bool> {
+    until_uninterrupted(|| net.send_to(socket, bytes, to, from))
+}
+
+/// Repeats a send that a signal interrupts. Returns whether there was room.
+fn until_uninterrupted(mut send: impl FnMut() -> io::Result<()>) -> io::Result<bool> {
     loop {
-        match net.send_to(socket, bytes, to, from) {
+        match send() {
             Ok(()) => return Ok(true),
             Err(error) if error.kind() == Interrupted => {}
             Err(error) if error.kind() == WouldBlock => return Ok(false),

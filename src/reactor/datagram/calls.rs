@@ -2,21 +2,20 @@
 //!
 //! | socket | receives | sends |
 //! |---|---|---|
-//! | UDP, one address | recvmmsg(2), a batch in one call | sendto(2) |
-//! | UDP, all addresses | recvmsg(2) one by one, with packet info | sendmmsg(2), with packet info |
-//! | UDP, connected | recvmmsg(2) | send(2) |
+//! | UDP, one address | recvmmsg(2), a batch in one call | sendto(2); a run: sendmmsg(2) with UDP_SEGMENT |
+//! | UDP, all addresses | recvmsg(2) one by one, with packet info | sendmmsg(2), with packet info; a run: and UDP_SEGMENT |
+//! | UDP, connected | recvmmsg(2) | send(2); a run: sendmmsg(2) with UDP_SEGMENT |
 //! | Unix | recvfrom(2) one by one | sendto(2) |
 //! | Unix, connected | recv(2) one by one | send(2) |
 //!
 //! Packet info (ip(7), ipv6(7)) is there because an answer has to leave from the address that was asked. It is why a
 //! socket bound to all addresses does not receive in batches: nix's headers for recvmmsg do not reset the length of
 //! control data, so that from the second batch on it may be cut. They do not reset that of addresses either: hence a
-//! set of headers for each family. sendmmsg(2) is used for single datagrams because its headers are kept: nix's sendmsg
-//! allocates anew for each control message.
+//! set of headers for each family. The calls that send with control data are in `outgoing`.
 
 use std::cell::RefCell;
 use std::ffi::OsString;
-use std::io::{self, ErrorKind::WouldBlock, IoSlice, IoSliceMut};
+use std::io::{self, ErrorKind::WouldBlock, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::linux::net::SocketAddrExt;
@@ -26,10 +25,11 @@ use std::path::{Path, PathBuf};
 use mio::net::UnixDatagram;
 use nix::libc;
 use nix::sys::socket::{
-    ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrIn, SockaddrIn6, SockaddrLike,
-    SockaddrStorage, UnixAddr, recvmmsg, recvmsg, sendmmsg,
+    ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrIn, SockaddrIn6, SockaddrLike, SockaddrStorage, UnixAddr,
+    recvmmsg, recvmsg,
 };
 
+use super::outgoing::Outgoing;
 use super::{Datagram, Family, Reach};
 use crate::endpoint::Address;
 use crate::engine::{Arrival, BATCH, Batch, LocalAddress};
@@ -62,19 +62,34 @@ pub(in crate::reactor) fn send_to(
     match (&socket.family, to) {
         (Family::Ipv4(socket) | Family::Ipv6(socket), Address::Ip(to)) => match from {
             None => socket.send_to(bytes, *to).map(drop),
-            Some(from) => HEADERS.with_borrow_mut(|headers| headers.send_from(socket.as_raw_fd(), bytes, *to, from)),
+            Some(from) => HEADERS.with_borrow_mut(|headers| headers.outgoing.send_from(socket, bytes, *to, from)),
         },
         (Family::Unix(socket), Address::Unix(Some(path))) => send_unix(socket, bytes, path),
         _ => Err(io::ErrorKind::InvalidInput.into()),
     }
 }
 
+/// Sends `bytes` as datagrams of `segment` bytes each, the last one perhaps shorter: all of them or none.
+pub(in crate::reactor) fn send_run(
+    socket: &Datagram,
+    bytes: &[u8],
+    segment: usize,
+    to: &Address,
+    from: Option<LocalAddress>,
+) -> io::Result<()> {
+    let (Family::Ipv4(udp) | Family::Ipv6(udp), Address::Ip(to)) = (&socket.family, to) else {
+        return Err(io::ErrorKind::Unsupported.into());
+    };
+    let segment = u16::try_from(segment).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let to = (socket.reach != Reach::Connected).then_some(*to);
+    HEADERS.with_borrow_mut(|headers| headers.outgoing.send_run(udp, bytes, segment, to, from))
+}
+
 /// What the calls need beside the socket, allocated once for all sockets.
 struct Headers {
     receive_v4: MultiHeaders<SockaddrIn>,
     receive_v6: MultiHeaders<SockaddrIn6>,
-    send_v4: MultiHeaders<SockaddrIn>,
-    send_v6: MultiHeaders<SockaddrIn6>,
+    outgoing: Outgoing,
     control: Vec<u8>,
 }
 
@@ -83,8 +98,7 @@ impl Headers {
         Self {
             receive_v4: MultiHeaders::preallocate(BATCH, None),
             receive_v6: MultiHeaders::preallocate(BATCH, None),
-            send_v4: MultiHeaders::preallocate(1, Some(nix::cmsg_space!(libc::in_pktinfo))),
-            send_v6: MultiHeaders::preallocate(1, Some(nix::cmsg_space!(libc::in6_pktinfo))),
+            outgoing: Outgoing::new(),
             control: vec![0; nix::cmsg_space!(libc::in_pktinfo, libc::in6_pktinfo).capacity()],
         }
     }
@@ -109,27 +123,6 @@ impl Headers {
                 let (length, source) = socket.recv_from(slot)?;
                 Ok(Arrival { length, source: unix_address(&source), local: None, to_many: false })
             }),
-        }
-    }
-
-    fn send_from(&mut self, fd: RawFd, bytes: &[u8], to: SocketAddr, from: LocalAddress) -> io::Result<()> {
-        match (to, from.ip) {
-            (SocketAddr::V4(to), IpAddr::V4(ip)) => {
-                let ip = libc::in_addr { s_addr: u32::from(ip).to_be() };
-                let info = libc::in_pktinfo { ipi_ifindex: from.interface as i32, ipi_spec_dst: ip, ipi_addr: ip };
-                send_one(fd, &mut self.send_v4, bytes, to.into(), ControlMessage::Ipv4PacketInfo(&info))
-            }
-            (SocketAddr::V6(to), ip) => {
-                let ip = match ip {
-                    IpAddr::V4(ip) => ip.to_ipv6_mapped(),
-                    IpAddr::V6(ip) => ip,
-                };
-                let ip = libc::in6_addr { s6_addr: ip.octets() };
-                let info = libc::in6_pktinfo { ipi6_addr: ip, ipi6_ifindex: from.interface };
-                send_one(fd, &mut self.send_v6, bytes, to.into(), ControlMessage::Ipv6PacketInfo(&info))
-            }
-            // An IPv4 socket has no IPv6 address.
-            (SocketAddr::V4(_), IpAddr::V6(_)) => Err(io::ErrorKind::InvalidInput.into()),
         }
     }
 }
@@ -235,17 +228,6 @@ fn send_connected(family: &Family, bytes: &[u8]) -> io::Result<()> {
         Family::Ipv4(socket) | Family::Ipv6(socket) => socket.send(bytes)?,
         Family::Unix(socket) => socket.send(bytes)?,
     };
-    Ok(())
-}
-
-fn send_one<A: SockaddrLike + Copy>(
-    fd: RawFd,
-    headers: &mut MultiHeaders<A>,
-    bytes: &[u8],
-    to: A,
-    info: ControlMessage<'_>,
-) -> io::Result<()> {
-    sendmmsg(fd, headers, &[[IoSlice::new(bytes)]], [Some(to)], [info], MsgFlags::empty())?;
     Ok(())
 }
 

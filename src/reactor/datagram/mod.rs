@@ -1,12 +1,14 @@
 //! Datagram sockets, UDP and Unix: how they are made, and how they send and receive.
 //!
 //! - `calls`: sending and receiving, in one way for each kind of socket
+//! - `outgoing`: messages that leave with control data
 //! - `drops`: what the kernel dropped
 //!
 //! Which datagrams are answered, and what waits for room, is the engine's to decide.
 
 mod calls;
 mod drops;
+mod outgoing;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -22,7 +24,7 @@ use crate::endpoint::Address;
 use crate::reactor::options::{ListenOptions, bind_without_port, dual_stack};
 use crate::reactor::socket_file::{Refusal, SocketFile};
 
-pub(super) use calls::{receive, send_to};
+pub(super) use calls::{receive, send_run, send_to};
 pub(super) use drops::kernel_drops;
 
 /// What to ask for as receive buffer, in bytes: the default holds about 256 small datagrams. net.core.rmem_max caps it.

@@ -1,6 +1,7 @@
 //! Every kind of load against servers that behave: the counts are those of the server.
 
 use nix::sys::signal::Signal;
+use serde_json::Value;
 
 use super::super::foreign::redis;
 use super::super::support::{Folder, Server};
@@ -53,6 +54,23 @@ fn warmup_is_not_counted_and_the_number_of_requests_is_exact() {
     assert_eq!(bench(server.endpoint("ping", "tcp"), "-c 7 -p 4 -n 101").facts(), "sent=101 requests=101");
     assert_eq!(bench(server.endpoint("ping", "tcp"), "-c 7 -n 3").facts(), "sent=3 requests=3");
     assert_eq!(server.stats()["messages"] - before, 104);
+}
+
+#[test]
+fn datagrams_of_a_pipeline_leave_in_runs_unless_told_otherwise_and_the_result_says_which() {
+    let server = Server::start(PING);
+    for (scheme, options, segmented) in [
+        ("udp", "-c 3 -p 8 -n 1k", Value::Bool(true)),
+        ("udp", "-c 3 -p 8 -n 1k --no-segment", Value::Bool(false)),
+        ("udp", "-c 3 -n 100", Value::Null),
+        ("tcp", "-c 3 -p 8 -n 1k", Value::Null),
+    ] {
+        let figures = bench(server.endpoint("ping", scheme), options);
+        assert_eq!((figures.code, figures.count("requests")), (Some(0), figures.count("sent")), "{options}");
+        assert_eq!(figures.whole["settings"]["effective"]["udp_segment"], segmented, "{scheme} {options}");
+        let title = figures.whole["title"].as_str().unwrap();
+        assert_eq!(title.contains("in runs (UDP_SEGMENT)"), segmented == true, "{title}");
+    }
 }
 
 #[test]

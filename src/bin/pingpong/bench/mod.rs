@@ -57,6 +57,9 @@ pub(crate) fn run(options: BenchOptions) -> Result<Outcome, Error> {
     let mut reactor = Reactor::<Load>::new(limits(&options))?;
     reactor.watch_signals()?;
     reactor.keep_exact_time()?;
+    if options.sends_in_runs() != Some(true) {
+        reactor.send_datagrams_singly();
+    }
     let load = reactor.add("bench", Load::new(options.clone(), addresses, progress.is_some()));
     let started = SystemTime::now();
     reactor.with(load, |load, out| load.begin(out));

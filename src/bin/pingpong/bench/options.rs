@@ -25,6 +25,8 @@ pub(crate) struct BenchOptions {
     pub(crate) rate: Option<f64>,
     /// Closed loop: requests that one connection has under way.
     pub(crate) pipeline: u32,
+    /// Closed loop over UDP: requests that one connection sends at once leave in one call (UDP_SEGMENT).
+    pub(crate) segments: bool,
     /// What to ask, and what answer is right.
     pub(crate) probe: Probe,
     /// Each request has a connection of its own.
@@ -51,6 +53,13 @@ pub(crate) struct BenchOptions {
     pub(crate) quiet: bool,
     /// A terminal shows how the run is going.
     pub(crate) progress: bool,
+}
+
+impl BenchOptions {
+    /// Whether requests leave several in a call; `None` where there never are several.
+    pub(crate) fn sends_in_runs(&self) -> Option<bool> {
+        (matches!(self.endpoint, Endpoint::Udp(_)) && self.pipeline > 1).then_some(self.segments)
+    }
 }
 
 /// The options of `pingpong bench merge`.

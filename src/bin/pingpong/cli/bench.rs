@@ -43,6 +43,7 @@ pub(super) fn command() -> Command {
                 .value_parser(count_of)
                 .conflicts_with_all(["rate", "churn"]),
         )
+        .arg(flag("no-segment", "Send each UDP request in a call of its own, also with -p (without UDP_SEGMENT)"))
         .arg(option("size", "BYTES", "Bytes of a message [default: 64]").short('s').value_parser(size_of))
         .arg(flag("echo", "Expect the same bytes back, instead of pong with the same tail"))
         .arg(option("idle", "N", "Connections beside them that only stay open").value_parser(or_none(count_of)))
@@ -172,6 +173,7 @@ impl BenchOptions {
             extent: requests.map_or(Extent::Duration(duration), Extent::Requests),
             rate: options.get_one("rate").copied(),
             pipeline: options.get_one("pipeline").copied().unwrap_or(1),
+            segments: !options.get_flag("no-segment"),
             probe: Probe::of(options, size),
             churn: options.get_flag("churn"),
             connect_rate: options.get_one("connect-rate").copied(),
@@ -268,6 +270,15 @@ mod tests {
         assert_eq!((options.warmup, options.json), (Duration::ZERO, Some(Output::File("a.json".into()))));
         assert_eq!(options.sources.unwrap().to_string(), "127.0.0.1-127.0.0.2");
         assert_eq!(bench("localhost --json -q").json, Some(Output::Stdout));
+    }
+
+    #[test]
+    fn only_several_datagrams_at_once_leave_in_runs() {
+        assert_eq!(bench("udp://localhost -p 2").sends_in_runs(), Some(true));
+        assert_eq!(bench("udp://localhost -p 2 --no-segment").sends_in_runs(), Some(false));
+        for never in ["udp://localhost", "tcp://localhost -p 2", "unixgram:///x -p 2", "udp://localhost -r 5"] {
+            assert_eq!(bench(never).sends_in_runs(), None, "{never}");
+        }
     }
 
     #[test]

@@ -67,6 +67,7 @@ pub(super) fn command() -> Command {
                 .default_value("100/s")
                 .value_parser(rate_of),
         )
+        .arg(flag("no-segment", "Send each UDP answer in a call of its own (without UDP_SEGMENT)"))
         .arg(duration("drain", "How long a shutdown waits for answers that are owed").default_value("5s"))
         .arg(timeout("stats", "Log the counters at this interval [default: off]"))
         .arg(duration(
@@ -136,6 +137,7 @@ impl ServeOptions {
             stats: duration("stats"),
             spin: duration("spin").unwrap_or_default(),
             once: options.get_flag("once"),
+            segments: !options.get_flag("no-segment"),
         }
     }
 }
@@ -224,6 +226,7 @@ mod tests {
         assert_eq!(serve.delay, Duration::from_secs(1));
         assert_eq!(serve.listen.backlog, 4096);
         assert_eq!(serve.limits.max_message, 64 << 10);
+        assert!(serve.segments && !self::serve("--no-segment").segments);
     }
 
     #[test]

@@ -31,6 +31,9 @@ pub(crate) fn run(options: ServeOptions) -> Result<Ending, Error> {
     reactor.watch_signals()?;
     reactor.open_output(WhenFull::Drop)?;
     reactor.spin(options.spin);
+    if !options.segments {
+        reactor.send_datagrams_singly();
+    }
     if options.once {
         reactor.serve_once();
     }

@@ -26,6 +26,8 @@ pub(crate) struct ServeOptions {
     pub(crate) once: bool,
     /// How long to keep polling after the last event.
     pub(crate) spin: Duration,
+    /// Whether datagram answers may leave several in a call.
+    pub(crate) segments: bool,
 }
 
 /// The kinds of service.

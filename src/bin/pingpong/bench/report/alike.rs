@@ -13,7 +13,7 @@ use crate::bench::record::Fact;
 const TOGETHER: f64 = 0.95;
 
 /// Settings that must be the same, and what users call them.
-const SETTINGS: [(&str, &str); 10] = [
+const SETTINGS: [(&str, &str); 11] = [
     ("exchange", "the exchange (ping, --echo, --send)"),
     ("send", "--send"),
     ("expect", "--expect"),
@@ -21,6 +21,7 @@ const SETTINGS: [(&str, &str); 10] = [
     ("framing", "--framing"),
     ("timeout_seconds", "--timeout"),
     ("pipeline", "--pipeline"),
+    ("udp_segment", "--no-segment"),
     ("churn", "--churn"),
     ("duration_seconds", "--duration"),
     ("connect_timeout_seconds", "--connect-timeout"),
@@ -259,6 +260,7 @@ mod tests {
             ("framing", json!("raw"), "they differ in --framing: \"line\" and \"raw\""),
             ("timeout_seconds", json!(1.0), "they differ in --timeout: 5.0 and 1.0"),
             ("pipeline", json!(2), "they differ in --pipeline: 1 and 2"),
+            ("udp_segment", json!(false), "they differ in --no-segment: null and false"),
             ("churn", json!(true), "they differ in --churn: false and true"),
             ("duration_seconds", json!(3.0), "they differ in --duration: 10.0 and 3.0"),
             ("duration_seconds", Value::Null, "they differ in --duration: 10.0 and null"),

@@ -23,7 +23,10 @@ pub(super) fn title(settings: &Value) -> String {
     let idle = if number("idle") > 0 { format!(" beside {} idle", number("idle")) } else { String::new() };
     let how = match settings["rate_per_second"].as_f64() {
         Some(rate) => format!("open loop at {rate} a second"),
-        None if number("pipeline") > 1 => format!("closed loop, {} outstanding each", number("pipeline")),
+        None if number("pipeline") > 1 => {
+            let runs = if settings["udp_segment"] == true { ", sent in runs (UDP_SEGMENT)" } else { "" };
+            format!("closed loop, {} outstanding each{runs}", number("pipeline"))
+        }
         None => "closed loop".to_owned(),
     };
     let each = match text("exchange") {
@@ -88,6 +91,7 @@ pub(super) fn effective(options: &BenchOptions, address: Option<&Address>) -> Va
         "warmup_seconds": options.warmup.as_secs_f64(),
         "rate_per_second": options.rate,
         "pipeline": options.pipeline,
+        "udp_segment": options.sends_in_runs(),
         "churn": options.churn,
         "connect_rate_per_second": options.connect_rate,
         "sources": options.sources.map(|sources| sources.to_string()),

@@ -185,6 +185,19 @@ fn asking_datagrams(set: impl FnOnce(&mut BenchOptions)) -> Rig {
 }
 
 #[test]
+fn datagrams_of_a_pipeline_leave_in_runs_from_the_first_on() {
+    let mut server = asking_datagrams(|options| options.pipeline = 4);
+    let runs = |server: &Rig| server.kernel.borrow().datagrams[0].runs.clone();
+    assert_eq!(runs(&server), [4]);
+    for number in 2..=4 {
+        server.arrives(0, "192.0.2.1:8888", format!("pong {number:012} abcdefghijkl"));
+    }
+    server.settle();
+    assert_eq!(runs(&server), [4, 3], "three answers, three more questions");
+    server.assert_counts(&[(Fact::Sent, 7), (Fact::Requests, 3), (Fact::ConnectionsOpened, 1)]);
+}
+
+#[test]
 fn a_datagram_is_late_however_late_it_comes_and_never_lost_and_double() {
     let mut server = asking_datagrams(|options| options.extent = Extent::Duration(Duration::from_secs(3)));
     server.pass(1_500 * MILLI);

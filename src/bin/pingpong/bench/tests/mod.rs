@@ -36,6 +36,7 @@ fn options(set: impl FnOnce(&mut BenchOptions)) -> BenchOptions {
         extent: Extent::Duration(Duration::from_secs(1)),
         rate: None,
         pipeline: 1,
+        segments: true,
         probe: Probe::Pong(30),
         churn: false,
         connect_rate: None,
