@@ -117,6 +117,20 @@ fn a_wildcard_answers_from_the_address_that_was_asked_over_a_wire_too() {
 }
 
 #[test]
+fn an_address_that_is_new_answers_too() {
+    let Some((here, there)) = Namespace::pair() else { return };
+    for (number, (local, _)) in ENDS.iter().enumerate() {
+        let server = here.serve("echo=udp://[::]:0");
+        let (address, host) = [("10.77.0.9/24", "10.77.0.9"), ("fd77::9/64", "[fd77::9]")][number];
+        here.ip(&format!("address add {address} dev wire{}", if number == 0 { "" } else { " nodad" }));
+        let to = format!("{host}:{}", server.udp("echo").port()).parse().unwrap();
+        let client = there.within(|| DatagramClient::udp_from(local, to));
+        client.ask("you are new", "you are new");
+        here.ip(&format!("address del {address} dev wire"));
+    }
+}
+
+#[test]
 fn bursts_are_answered_whole_from_the_address_that_was_asked_however_long_the_datagrams() {
     let Some((here, there)) = Namespace::pair() else { return };
     for host in ["10.77.0.1", "0.0.0.0", "[fd77::1]", "[::]"] {
