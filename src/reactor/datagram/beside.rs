@@ -87,8 +87,7 @@ mod tests {
 
     #[test]
     fn there_are_none_where_processes_share_the_port() {
-        let mut options = ListenOptions::default();
-        options.reuse_port = true;
+        let options = ListenOptions { reuse_port: true, ..ListenOptions::default() };
         let (sockets, _) = Datagram::udp("[::]:0".parse().unwrap(), &options).unwrap();
         assert_eq!(sockets.len(), 1);
     }
