@@ -134,9 +134,9 @@ const fn beside_threads(row: Row) -> Row {
     Row { threads: Some(Server::Threads), ..row }
 }
 
-/// Shown, not judged.
+/// Beside a bare loop that does not care which address was asked.
 const fn on_wildcard(work: &'static str, subject: Server) -> Row {
-    Row { baseline: WILDCARD, bar: None, aim: None, ..row(work, subject, udp(50, 1), 0.0, 0.0) }
+    Row { baseline: WILDCARD, ..row(work, subject, udp(50, 1), 1.10, 1.00) }
 }
 
 pub(crate) const ROWS: &[Row] = &[

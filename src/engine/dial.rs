@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::connection::Connection;
-use super::datagram::Asks;
+use super::datagram::{Asks, Way};
 use super::net::Net;
 use super::{Clock, Engine, ServiceId};
 use crate::endpoint::Address;
@@ -129,7 +129,7 @@ impl<S: Service, N: Net> Engine<S, N> {
             return;
         }
         let Some(socket) = datagrams.get_mut(number) else { return };
-        let mut send = || socket.send_or_queue(net, question, &to, None, &mut turn.stats).err();
+        let mut send = || socket.send_or_queue(net, question, Way { to: &to, from: None }, &mut turn.stats).err();
         let first = send();
         let second = first.as_ref().and_then(|_| send());
         if socket.queued() > 0 {

@@ -94,13 +94,15 @@ impl<S: Service> Reactor<S> {
         options: &ListenOptions,
     ) -> io::Result<SocketAddr> {
         if is_datagram {
-            let (socket, local) = Datagram::udp(address, options)?;
+            let (sockets, local) = Datagram::udp(address, options)?;
             if !local.ip().is_loopback() {
                 log::warn!(
                     "udp://{local} answers datagrams from other hosts, whose addresses can be forged (see --udp-budget)"
                 );
             }
-            self.engine.bind(service, socket, Address::Ip(local))?;
+            for (socket, local) in sockets {
+                self.engine.bind(service, socket, Address::Ip(local))?;
+            }
             Ok(local)
         } else {
             let (socket, local) = Listener::tcp(address, options)?;

@@ -29,6 +29,10 @@ impl Default for ListenOptions {
 }
 
 impl ListenOptions {
+    /// The most sockets beside a UDP one that is bound to all addresses: one for each address of this machine, so that
+    /// it costs no more than one that is bound to a single address. For who counts descriptors.
+    pub const MOST_BESIDE: usize = 8;
+
     /// Shares the port only where that was chosen: it hides that another server is there already.
     pub(super) fn share_port(&self, socket: &Socket) -> io::Result<()> {
         if self.reuse_port { socket.set_reuse_port(true) } else { Ok(()) }

@@ -116,16 +116,21 @@ fn a_wildcard_answers_from_the_address_that_was_asked_over_a_wire_too() {
     }
 }
 
+/// Addresses that the server's end gets once a server is there, in the order of [`ENDS`].
+const NEW: [(&str, &str); 2] = [("10.77.0.9", "10.77.0.9/24"), ("[fd77::9]", "fd77::9/64 nodad")];
+
 #[test]
-fn bursts_are_answered_whole_from_the_address_that_was_asked_however_long_the_datagrams() {
+fn bursts_are_answered_whole_from_the_address_that_was_asked_however_new_it_is_and_however_long_they_are() {
     let Some((here, there)) = Namespace::pair() else { return };
     for host in ["10.77.0.1", "0.0.0.0", "[fd77::1]", "[::]"] {
         let server = here.serve(&format!("echo=udp://{host}:0 --udp-budget none"));
-        let ends = ENDS.iter().filter(|(local, _)| local.starts_with('[') == host.starts_with('[') || host == "[::]");
-        for (local, asked) in ends {
-            let asked = if host.contains("::]") || host == "0.0.0.0" { &asked[..] } else { &asked[..1] };
-            for address in asked {
-                let to = format!("{address}:{}", server.udp("echo").port()).parse().unwrap();
+        let is_wildcard = ["0.0.0.0", "[::]"].contains(&host);
+        let is_served = |local: &str| host == "[::]" || local.starts_with('[') == host.starts_with('[');
+        for ((local, old), (new, added)) in ENDS.iter().zip(NEW).filter(|((local, _), _)| is_served(local)) {
+            let (address, flags) = added.split_once(' ').unwrap_or((added, ""));
+            here.ip(&format!("address add {address} dev wire {flags}"));
+            for asked in if is_wildcard { vec![old[0], old[1], new] } else { vec![old[0]] } {
+                let to = format!("{asked}:{}", server.udp("echo").port()).parse().unwrap();
                 let client = there.within(|| DatagramClient::udp_from(local, to));
                 // Those that do not fit into a packet of the wire (1,500 bytes) leave in fragments, and so alone.
                 for length in [8, 1400, 1480, 4000, 9] {
@@ -136,6 +141,7 @@ fn bursts_are_answered_whole_from_the_address_that_was_asked_however_long_the_da
                     texts.iter().for_each(|text| client.hears(text));
                 }
             }
+            here.ip(&format!("address del {address} dev wire"));
         }
         let stats = server.stats();
         assert_eq!((stats["datagrams_in"], stats["dropped"]), (stats["datagrams_out"], 0), "{host}");

@@ -9,6 +9,9 @@ use super::support::{Client, DatagramClient, Folder, Server, Strace, pass};
 
 const ALL: &str = "ping=tcp://127.0.0.1:0 hello=tcp://127.0.0.1:0 echo=tcp://127.0.0.1:0 --delay 20ms";
 
+/// Of 127.0.0.0/8, an address for which a server on all addresses has no socket of its own.
+const OTHER: u8 = 2;
+
 #[test]
 fn garbage_hurts_nobody() {
     let server = Server::start(&format!("{ALL} ping=udp://127.0.0.1:0 hello=udp://127.0.0.1:0 echo=udp://[::]:0 -vv"));
@@ -253,7 +256,7 @@ fn interrupted_calls_are_made_again() {
         let Some(strace) = Strace::inject(&server, what) else { return };
         let [mut ping, mut hello, mut echo] = ["ping", "hello", "echo"].map(|service| server.dial(service));
         let (grams, pings) =
-            (DatagramClient::udp(server.udp("echo")), ([127, 0, 0, 1], server.udp("ping").port()).into());
+            (DatagramClient::udp(server.udp("echo")), ([127, 0, 0, OTHER], server.udp("ping").port()).into());
         let pings = DatagramClient::udp(pings);
         hello.hears("Welcome!");
         for _ in 0..4 {
@@ -308,6 +311,7 @@ fn a_datagram_that_cannot_be_sent_is_dropped_and_counted() {
         let Some(_strace) = Strace::inject(&server, &format!("sendto:error={error}:when=1")) else { return };
         let client = DatagramClient::udp(server.udp("ping"));
         client.say("ping 1");
+        server.stats_once("it is dropped", |stats| stats["dropped"] == 1);
         client.ask("ping 2", "pong 2");
         let stats = server.stats();
         assert_eq!((stats["dropped"], stats["datagrams_out"]), (1, 1), "{error}");
@@ -316,15 +320,20 @@ fn a_datagram_that_cannot_be_sent_is_dropped_and_counted() {
 
 #[test]
 fn datagrams_that_find_no_room_in_the_send_buffer_leave_later_and_in_order() {
-    for (host, call) in [("127.0.0.1", "sendto"), ("0.0.0.0", "sendmmsg")] {
-        let server = Server::start(&format!("ping=udp://{host}:0"));
+    for (host, asked, call, least) in [
+        ("127.0.0.1:0 --no-segment", 1, "sendto", 4),
+        // Once a run has found no room, its datagrams leave from the queue one by one.
+        ("127.0.0.1:0", 1, "sendmmsg", 1),
+        ("0.0.0.0:0", OTHER, "sendmmsg", 4),
+    ] {
+        let server = Server::start(&format!("ping=udp://{host}"));
         let Some(strace) = Strace::inject(&server, &format!("{call}:error=EAGAIN:when=1+3")) else { return };
-        let client = DatagramClient::udp(([127, 0, 0, 1], server.udp("ping").port()).into());
+        let client = DatagramClient::udp(([127, 0, 0, asked], server.udp("ping").port()).into());
         server.freeze();
         (0..20).for_each(|n| client.say(format!("ping {n}")));
         server.thaw();
         (0..20).for_each(|n| client.hears(format!("pong {n}")));
-        assert!(strace.injected() > 3, "{call}");
+        assert!(strace.injected() >= least, "{host} {call}");
         let stats = server.stats();
         assert_eq!((stats["dropped"], stats["datagrams_out"]), (0, 20));
         strace.detach(&server);
@@ -334,11 +343,11 @@ fn datagrams_that_find_no_room_in_the_send_buffer_leave_later_and_in_order() {
 
 #[test]
 fn receives_that_always_fail_are_warned_about_and_keep_nobody_busy() {
-    for (host, call) in [("127.0.0.1", "recvmmsg"), ("0.0.0.0", "recvmsg")] {
+    for (host, asked, call) in [("127.0.0.1", 1, "recvmmsg"), ("0.0.0.0", OTHER, "recvmsg")] {
         for error in ["EPERM", "ENOSYS"] {
             let server = Server::start(&format!("ping=udp://{host}:0 ping=tcp://127.0.0.1:0"));
             let Some(strace) = Strace::inject(&server, &format!("{call}:error={error}")) else { return };
-            let client = DatagramClient::udp(([127, 0, 0, 1], server.udp("ping").port()).into());
+            let client = DatagramClient::udp(([127, 0, 0, asked], server.udp("ping").port()).into());
             client.say("ping");
             server.log("ping: cannot receive datagrams: ");
             server.does_not_spin();
@@ -354,11 +363,11 @@ fn receives_that_always_fail_are_warned_about_and_keep_nobody_busy() {
 
 #[test]
 fn an_error_that_waits_on_a_datagram_socket_is_read_over() {
-    for (host, call) in [("127.0.0.1", "recvmmsg"), ("0.0.0.0", "recvmsg")] {
+    for (host, asked, call) in [("127.0.0.1", 1, "recvmmsg"), ("0.0.0.0", OTHER, "recvmsg")] {
         let server = Server::start(&format!("ping=udp://{host}:0"));
         let Some(strace) = Strace::inject(&server, &format!("{call}:error=ECONNREFUSED:when=1..6")) else { return };
         // One datagram, one event: a server that stops at the error leaves the datagram unread.
-        DatagramClient::udp(([127, 0, 0, 1], server.udp("ping").port()).into()).ask("ping", "pong");
+        DatagramClient::udp(([127, 0, 0, asked], server.udp("ping").port()).into()).ask("ping", "pong");
         assert_eq!(strace.injected(), 6, "{call}");
     }
 }

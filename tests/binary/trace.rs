@@ -60,18 +60,23 @@ fn a_batch_of_pings_costs_one_receive_and_one_send() {
 
 #[test]
 fn a_datagram_costs_one_receive_and_one_send() {
-    let server = Server::start(ALL);
-    let client = DatagramClient::udp(server.udp("ping"));
-    client.ask("ping", "pong");
-    server.rests();
-    let Some(strace) = Strace::attach(&server, &[]) else { return };
-    (0..50).for_each(|n| client.ask(format!("ping {n}"), format!("pong {n}")));
-    let log = strace.detach(&server);
-    let mut calls = calls(&log);
-    assert_eq!(calls.remove("recvmmsg"), Some(50), "{calls:?}");
-    assert_eq!(calls.remove("sendto"), Some(50), "{calls:?}");
-    assert!(calls.remove("epoll_wait").is_some_and(|waits| waits <= 52));
-    assert_eq!(calls, BTreeMap::new(), "nothing else");
+    // A server that is bound to all addresses has a socket for each of them.
+    for (host, asked) in
+        [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("[::]", "127.0.0.1"), ("[::]", "[::1]")]
+    {
+        let server = Server::start(&format!("ping=udp://{host}:0"));
+        let client = DatagramClient::udp(format!("{asked}:{}", server.udp("ping").port()).parse().unwrap());
+        client.ask("ping", "pong");
+        server.rests();
+        let Some(strace) = Strace::attach(&server, &[]) else { return };
+        (0..50).for_each(|n| client.ask(format!("ping {n}"), format!("pong {n}")));
+        let log = strace.detach(&server);
+        let mut calls = calls(&log);
+        assert_eq!(calls.remove("recvmmsg"), Some(50), "{host}: {calls:?}");
+        assert_eq!(calls.remove("sendto"), Some(50), "{host}: {calls:?}");
+        assert!(calls.remove("epoll_wait").is_some_and(|waits| waits <= 52));
+        assert_eq!(calls, BTreeMap::new(), "{host}: nothing else");
+    }
 }
 
 /// A server that has received a burst of datagrams from one client while strace was watching, and its calls that sent.

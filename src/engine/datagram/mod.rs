@@ -33,6 +33,7 @@ use crate::moment::Moment;
 use crate::service::{Input, Outbox, Peer, PeerAddress, Recipient, Service};
 
 use run::Run;
+pub(super) use run::Way;
 use screen::Silence;
 pub(super) use socket::{Asks, DatagramSocket};
 
@@ -125,7 +126,7 @@ impl<D> Datagrams<D> {
 
     /// Keeps a question back, behind those that are kept back already. Returns false where it cannot follow them.
     pub(super) fn append_to_run(&mut self, number: u32, question: &[u8], to: &Address) -> bool {
-        self.run.append(number, question, to, None)
+        self.run.append(number, question, Way { to, from: None })
     }
 
     /// Keeps a question back, where none is. Returns false where its socket sends no runs.
@@ -133,7 +134,7 @@ impl<D> Datagrams<D> {
         let begins = !self.singly
             && self.sockets.get(number as usize).is_some_and(|socket| socket.sends_in_runs(question.len()));
         if begins {
-            self.run.begin(number, question, to, None);
+            self.run.begin(number, question, Way { to, from: None });
         }
         begins
     }
@@ -306,7 +307,7 @@ impl<S: Service, N: Net> Engine<S, N> {
     fn answer_datagram(&mut self, number: u32, slot: usize) -> bool {
         let Self { net, services, datagrams: Datagrams { sockets, batch, run, singly, .. }, output, turn, .. } = self;
         let socket = &mut sockets[number as usize];
-        let begins_run = !*singly && socket.sends_in_runs(1) && batch.is_followed(slot);
+        let is_followed = !*singly && socket.sends_in_runs(1) && batch.is_followed(slot);
         let (arrival, bytes) = batch.datagram(slot);
         let (service, caller) = services.caller(socket.service);
         let peer = Peer::Datagram(number);
@@ -320,17 +321,15 @@ impl<S: Service, N: Net> Engine<S, N> {
         let answer = out.into_answer();
         if answer.is_given {
             let bytes = answer.join(input.bytes(), &mut output.replies);
-            if run.append(number, bytes, address, arrival.local) {
-                return true;
-            }
-            let mut errors = socket.send_run(net, run, &mut turn.stats);
-            run.clear();
-            if begins_run && socket.sends_in_runs(bytes.len()) {
-                run.begin(number, bytes, address, arrival.local);
+            let way = Way { to: address, from: arrival.local };
+            if run.is_empty() && !is_followed {
+                if let Err(error) = socket.send_or_queue(net, bytes, way, &mut turn.stats) {
+                    self.note_unsent(number, error);
+                }
             } else {
-                errors.extend(socket.send_or_queue(net, bytes, address, arrival.local, &mut turn.stats).err());
+                let errors = socket.keep_or_send(net, run, bytes, way, is_followed, &mut turn.stats);
+                errors.into_iter().for_each(|error| self.note_unsent(number, error));
             }
-            self.note_unsent(number, errors);
         }
         answer.is_given
     }
@@ -352,16 +351,15 @@ impl<S: Service, N: Net> Engine<S, N> {
         if socket.asks.is_some() && socket.queued() > 0 {
             turn.unsent.note_datagrams(number, true);
         }
-        self.note_unsent(number, errors);
+        errors.into_iter().for_each(|error| self.note_unsent(number, error));
     }
 
-    /// Counts the answers of a serving socket that could not be sent; tells the service of an asking one.
-    fn note_unsent(&mut self, number: u32, errors: Vec<io::Error>) {
-        for error in errors {
-            let is_serving = self.datagrams.get_mut(number).is_some_and(|socket| socket.asks.is_none());
-            self.turn.stats.dropped += u64::from(is_serving);
-            self.tell_asker(number, error);
-        }
+    /// Counts an answer of a serving socket that could not be sent; tells the service of an asking one.
+    #[cold]
+    fn note_unsent(&mut self, number: u32, error: io::Error) {
+        let is_serving = self.datagrams.get_mut(number).is_some_and(|socket| socket.asks.is_none());
+        self.turn.stats.dropped += u64::from(is_serving);
+        self.tell_asker(number, error);
     }
 
     /// Closes the asking sockets that their services have closed in this turn. What the kernel has dropped there is not

@@ -17,6 +17,13 @@ const MAX_BYTES: usize = 65_507;
 /// Datagrams of a run at most: what any kernel with UDP_SEGMENT takes (UDP_MAX_SEGMENTS; 128 since Linux 6.9).
 const MAX_COUNT: usize = 64;
 
+/// Where a datagram goes to, and the local address that it leaves from, where its socket has several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::engine) struct Way<'a> {
+    pub(in crate::engine) to: &'a Address,
+    pub(in crate::engine) from: Option<LocalAddress>,
+}
+
 /// The answers that are kept back, because the next one may follow them.
 #[derive(Debug)]
 pub(super) struct Run {
@@ -48,9 +55,8 @@ impl Run {
         self.socket
     }
 
-    /// The peer, and the local address that the answers leave from.
-    pub(super) fn way(&self) -> (&Address, Option<LocalAddress>) {
-        (&self.to, self.from)
+    pub(super) fn way(&self) -> Way<'_> {
+        Way { to: &self.to, from: self.from }
     }
 
     /// All answers, and the length of each but the last.
@@ -64,24 +70,24 @@ impl Run {
     }
 
     /// Begins with this answer, which is not empty.
-    pub(super) fn begin(&mut self, socket: u32, answer: &[u8], to: &Address, from: Option<LocalAddress>) {
+    pub(super) fn begin(&mut self, socket: u32, answer: &[u8], way: Way<'_>) {
         self.socket = socket;
         self.bytes.clear();
         self.bytes.extend_from_slice(answer);
         self.segment = answer.len();
-        self.to.clone_from(to);
-        self.from = from;
+        self.to.clone_from(way.to);
+        self.from = way.from;
     }
 
     /// Appends an answer, if it may follow those that are there.
-    pub(super) fn append(&mut self, socket: u32, answer: &[u8], to: &Address, from: Option<LocalAddress>) -> bool {
+    pub(super) fn append(&mut self, socket: u32, answer: &[u8], way: Way<'_>) -> bool {
         if self.is_empty() {
             return false;
         }
         let most = MAX_BYTES.min(MAX_COUNT * self.segment);
         let fits = (1..=self.segment).contains(&answer.len()) && self.bytes.len() + answer.len() <= most;
         let has_ended = !self.bytes.len().is_multiple_of(self.segment);
-        let follows = fits && !has_ended && self.socket == socket && self.to == *to && self.from == from;
+        let follows = fits && !has_ended && self.socket == socket && self.way() == way;
         if follows {
             self.bytes.extend_from_slice(answer);
         }
@@ -126,55 +132,63 @@ mod tests {
         Address::Ip(([127, 0, 0, 1], port).into())
     }
 
+    fn to(peer: &Address) -> Way<'_> {
+        Way { to: peer, from: None }
+    }
+
     fn begun(answer: &[u8]) -> Run {
         let mut run = Run::new();
-        run.begin(0, answer, &peer(1), None);
+        run.begin(0, answer, to(&peer(1)));
         run
     }
 
     #[test]
     fn answers_of_one_size_to_one_peer_follow_each_other() {
         let mut run = begun(b"aaa");
-        assert!(run.append(0, b"bbb", &peer(1), None));
-        assert!(!run.append(0, b"ccc", &peer(2), None));
-        assert!(!run.append(0, b"ccc", &peer(1), Some(LocalAddress::from(std::net::IpAddr::from([10, 0, 0, 1])))));
-        assert!(!run.append(0, b"cccc", &peer(1), None), "a longer one");
-        assert!(!run.append(0, b"", &peer(1), None), "an empty one");
+        assert!(run.append(0, b"bbb", to(&peer(1))));
+        assert!(!run.append(0, b"ccc", to(&peer(2))));
+        assert!(!run.append(
+            0,
+            b"ccc",
+            Way { from: Some(LocalAddress::from(std::net::IpAddr::from([10, 0, 0, 1]))), ..to(&peer(1)) }
+        ));
+        assert!(!run.append(0, b"cccc", to(&peer(1))), "a longer one");
+        assert!(!run.append(0, b"", to(&peer(1))), "an empty one");
         assert_eq!((run.len(), run.answers().collect::<Vec<_>>()), (2, vec![&b"aaa"[..], b"bbb"]));
     }
 
     #[test]
     fn it_leaves_from_one_socket() {
-        assert!(!begun(b"aaa").append(1, b"bbb", &peer(1), None));
+        assert!(!begun(b"aaa").append(1, b"bbb", to(&peer(1))));
     }
 
     #[test]
     fn it_has_no_more_datagrams_than_any_kernel_takes() {
         let mut run = begun(b"aaa");
-        assert_eq!((0..100).filter(|_| run.append(0, b"bbb", &peer(1), None)).count(), 63);
+        assert_eq!((0..100).filter(|_| run.append(0, b"bbb", to(&peer(1)))).count(), 63);
     }
 
     #[test]
     fn a_shorter_answer_ends_it() {
         let mut run = begun(b"aaa");
-        assert!(run.append(0, b"b", &peer(1), None));
-        assert!(!run.append(0, b"ccc", &peer(1), None) && !run.append(0, b"c", &peer(1), None));
+        assert!(run.append(0, b"b", to(&peer(1))));
+        assert!(!run.append(0, b"ccc", to(&peer(1))) && !run.append(0, b"c", to(&peer(1))));
         assert_eq!((run.len(), run.answers().collect::<Vec<_>>()), (2, vec![&b"aaa"[..], b"b"]));
     }
 
     #[test]
     fn it_is_no_longer_than_a_datagram_may_be() {
         let mut run = begun(&[0; 30_000]);
-        assert!(run.append(0, &[1; 30_000], &peer(1), None));
-        assert!(!run.append(0, &[2; 5_508], &peer(1), None));
-        assert!(run.append(0, &[2; 5_507], &peer(1), None));
+        assert!(run.append(0, &[1; 30_000], to(&peer(1))));
+        assert!(!run.append(0, &[2; 5_508], to(&peer(1))));
+        assert!(run.append(0, &[2; 5_507], to(&peer(1))));
     }
 
     #[test]
     fn an_empty_one_takes_nothing() {
         let mut run = begun(b"aaa");
         run.clear();
-        assert!(!run.append(0, b"bbb", &peer(1), None));
+        assert!(!run.append(0, b"bbb", to(&peer(1))));
         assert_eq!((run.len(), run.is_empty()), (0, true));
     }
 }

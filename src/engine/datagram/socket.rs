@@ -17,7 +17,7 @@ use std::time::Duration;
 use super::super::ServiceId;
 use super::super::net::{LocalAddress, Net};
 use super::queue::{Flushed, SendQueue, Sent, Waiting};
-use super::run::{Refused, Run};
+use super::run::{Refused, Run, Way};
 use crate::endpoint::Address;
 use crate::stats::Stats;
 
@@ -149,8 +149,7 @@ impl<D> DatagramSocket<D> {
         &mut self,
         net: &mut N,
         bytes: &[u8],
-        to: &Address,
-        from: Option<LocalAddress>,
+        Way { to, from }: Way<'_>,
         stats: &mut Stats,
     ) -> io::Result<()> {
         // Queued datagrams go first. A UDP socket has no room while any waits; a Unix receiver that asks again may have
@@ -168,6 +167,30 @@ impl<D> DatagramSocket<D> {
         Ok(())
     }
 
+    /// Has an answer join the run; where it cannot, ends the run, and begins the next one if the answer is followed.
+    /// Returns the errors of the answers that could not be sent.
+    pub(super) fn keep_or_send<N: Net<Datagram = D>>(
+        &mut self,
+        net: &mut N,
+        run: &mut Run,
+        answer: &[u8],
+        way: Way<'_>,
+        is_followed: bool,
+        stats: &mut Stats,
+    ) -> Vec<io::Error> {
+        if run.append(self.number, answer, way) {
+            return Vec::new();
+        }
+        let mut errors = self.send_run(net, run, stats);
+        run.clear();
+        if is_followed && self.sends_in_runs(answer.len()) {
+            run.begin(self.number, answer, way);
+        } else {
+            errors.extend(self.send_or_queue(net, answer, way, stats).err());
+        }
+        errors
+    }
+
     /// Sends a run, or queues it while there is no room. Returns the errors of the answers that could not be sent.
     pub(super) fn send_run<N: Net<Datagram = D>>(
         &mut self,
@@ -178,13 +201,13 @@ impl<D> DatagramSocket<D> {
         if run.len() < 2 || !self.queue.is_empty() {
             return self.send_singly(net, run.answers(), run, stats);
         }
-        let (to, from) = run.way();
+        let way = run.way();
         let (bytes, segment) = run.segments();
-        match until_uninterrupted(|| net.send_run(&mut self.socket, bytes, segment, to, from)) {
+        match until_uninterrupted(|| net.send_run(&mut self.socket, bytes, segment, way.to, way.from)) {
             Ok(true) => stats.datagrams_out += run.len() as u64,
             Ok(false) => {
                 for answer in run.answers() {
-                    let kept = self.enqueue(net, to, Waiting { bytes: answer.into(), from });
+                    let kept = self.enqueue(net, way.to, Waiting { bytes: answer.into(), from: way.from });
                     stats.dropped += u64::from(!kept);
                 }
             }
@@ -224,8 +247,7 @@ impl<D> DatagramSocket<D> {
         run: &Run,
         stats: &mut Stats,
     ) -> Vec<io::Error> {
-        let (to, from) = run.way();
-        answers.filter_map(|answer| self.send_or_queue(net, answer, to, from, stats).err()).collect()
+        answers.filter_map(|answer| self.send_or_queue(net, answer, run.way(), stats).err()).collect()
     }
 
     /// Appends a datagram to the queue, and sees to it that an event or a timer has it sent. Returns false where the

@@ -2,10 +2,12 @@
 //!
 //! - `calls`: sending and receiving, in one way for each kind of socket
 //! - `outgoing`: messages that leave with control data
+//! - `beside`: the sockets beside one that is bound to all addresses
 //! - `drops`: what the kernel dropped
 //!
 //! Which datagrams are answered, and what waits for room, is the engine's to decide.
 
+mod beside;
 mod calls;
 mod drops;
 mod outgoing;
@@ -66,10 +68,13 @@ enum Reach {
 impl Datagram {
     /// A UDP socket that serves at an address; port 0 lets the kernel pick one. SO_REUSEADDR stays off: two servers
     /// that both set it may bind the same port, and the second takes the datagrams of the first unnoticed.
-    pub(super) fn udp(address: SocketAddr, options: &ListenOptions) -> io::Result<(Self, SocketAddr)> {
-        let socket = Socket::new(Domain::for_address(address), Type::DGRAM.nonblocking(), None)?;
-        options.share_port(&socket)?;
-        socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
+    ///
+    /// Returns it with its address, and behind it those [beside](beside::open) it, if it is bound to all addresses.
+    pub(super) fn udp(
+        address: SocketAddr,
+        options: &ListenOptions,
+    ) -> io::Result<(Vec<(Self, SocketAddr)>, SocketAddr)> {
+        let socket = serving(address, options)?;
         dual_stack(&socket, address)?;
         let reach = if address.ip().is_unspecified() { Reach::Wildcard } else { Reach::Specific };
         if reach == Reach::Wildcard {
@@ -79,14 +84,21 @@ impl Datagram {
         socket.bind(&address.into())?;
         let socket = UdpSocket::from_std(socket.into());
         let local = socket.local_addr()?;
-        Ok((Self { _file: None, family: Family::of(socket, local), reach, last_batch: 0 }, local))
+        let beside = if reach == Reach::Wildcard { beside::open(&socket, local, options) } else { Vec::new() };
+        let mut sockets = vec![(Self::new(Family::of(socket, local), reach), local)];
+        sockets.extend(beside);
+        Ok((sockets, local))
+    }
+
+    fn new(family: Family, reach: Reach) -> Self {
+        Self { _file: None, family, reach, last_batch: 0 }
     }
 
     /// A Unix socket that serves at a path.
     pub(super) fn unix(path: &Path, options: &ListenOptions) -> Result<Self, Refusal> {
         let (file, socket) = SocketFile::bind(path, Type::DGRAM, options.unix_mode)?;
         let socket = UnixDatagram::from_std(socket.into());
-        Ok(Self { _file: Some(file), family: Family::Unix(socket), reach: Reach::Specific, last_batch: 0 })
+        Ok(Self { _file: Some(file), ..Self::new(Family::Unix(socket), Reach::Specific) })
     }
 
     /// A socket to ask from.
@@ -110,7 +122,7 @@ impl Datagram {
             }
             Address::Unix(None) => return Err(io::ErrorKind::InvalidInput.into()),
         };
-        Ok(Self { _file: None, family, reach: Reach::Connected, last_batch: 0 })
+        Ok(Self::new(family, Reach::Connected))
     }
 
     /// What epoll(7) watches.
@@ -138,6 +150,14 @@ impl Family {
     fn of(socket: UdpSocket, address: SocketAddr) -> Self {
         if address.is_ipv4() { Self::Ipv4(socket) } else { Self::Ipv6(socket) }
     }
+}
+
+/// A UDP socket to serve at this address, not bound yet.
+fn serving(address: SocketAddr, options: &ListenOptions) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM.nonblocking(), None)?;
+    options.share_port(&socket)?;
+    socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
+    Ok(socket)
 }
 
 /// Has each datagram come with the local address that it was sent to (IP_PKTINFO, ip(7); IPV6_RECVPKTINFO, ipv6(7)).

@@ -7,7 +7,7 @@ mod options;
 use std::time::{Duration, Instant};
 
 use pingpong::service::{Chat, Echo, Hello, Operator, Ping, Service};
-use pingpong::{Address, ConsoleKind, Ending, Endpoint, ServiceId, Status, WhenFull};
+use pingpong::{Address, ConsoleKind, Ending, Endpoint, ListenOptions, ServiceId, Status, WhenFull};
 
 use crate::DynReactor;
 use crate::descriptors;
@@ -114,10 +114,21 @@ fn turn_until_ended(reactor: &mut DynReactor, interval: Option<Duration>) -> Res
     }
 }
 
+/// How many sockets each of these addresses takes at most.
+fn sockets_at(endpoint: &Endpoint, addresses: &[Address]) -> usize {
+    let is_wildcard = |address: &Address| matches!(address, Address::Ip(address) if address.ip().is_unspecified());
+    if matches!(endpoint, Endpoint::Udp(_)) && addresses.iter().any(is_wildcard) {
+        1 + ListenOptions::MOST_BESIDE
+    } else {
+        1
+    }
+}
+
 /// How many connections there may be: as many as asked for, as far as descriptors allow.
 fn max_connections(options: &ServeOptions, services: &[Served]) -> usize {
     let places = services.iter().flat_map(|(_, places)| places);
-    let listening = places.map(|(_, addresses)| addresses.len()).sum::<usize>();
+    let listening =
+        places.map(|(endpoint, addresses)| addresses.len() * sockets_at(endpoint, addresses)).sum::<usize>();
     let descriptors = descriptors::raise_limit();
     let allowed = descriptors.saturating_sub(descriptors::RESERVED + listening).max(1);
     match options.max_connections {
