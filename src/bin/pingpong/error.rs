@@ -95,7 +95,10 @@ impl Resource {
             Self::Descriptors => {
                 " (raise it with 'ulimit -Hn', or load from several processes and add up with 'bench merge')"
             }
-            Self::Ports => " (give more local addresses with --source, or widen net.ipv4.ip_local_port_range)",
+            Self::Ports => {
+                " (give more local addresses with --source, a range of ports as in tcp://HOST:7000-7019, or widen \
+                 net.ipv4.ip_local_port_range)"
+            }
             Self::PortsPerSecond => " (give more local addresses with --source, or lower --rate)",
             Self::Memory => " (load from several machines and add up with 'bench merge')",
             Self::Unanswered => " (lower --pipeline, --size or --connections)",

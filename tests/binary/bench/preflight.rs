@@ -91,6 +91,26 @@ fn ports_run_out_before_anything_is_dialled_and_sources_are_the_way_out() {
 }
 
 #[test]
+fn range_of_ports_gives_more_connections_and_every_pair_with_a_source_is_used() {
+    let Some(namespace) = Namespace::new() else { return };
+    let server = namespace.serve("ping=127.0.0.1:7000-7002");
+    namespace.within(|| fs::write("/proc/sys/net/ipv4/ip_local_port_range", "40000 40009").unwrap());
+    let endpoint = "tcp://127.0.0.1:7000-7002";
+    fails(&namespace.launch(&words(endpoint, "-c 31 -n 1")).run(), 6, &["31 local ports", "there are 30", "range"]);
+    let figures = bench_in(&namespace, endpoint, "-c 20 --idle 10 -n 40");
+    assert_eq!((figures.code, &*figures.facts()), (Some(0), "sent=40 requests=40"));
+    assert_eq!(figures.whole["settings"]["effective"]["address"], "127.0.0.1:7000-7002");
+    let figures = bench_in(&namespace, endpoint, "-c 90 -n 90 --source 127.0.0.2-127.0.0.4");
+    assert_eq!((figures.code, &*figures.facts()), (Some(0), "sent=90 requests=90"));
+    // Datagram sockets share no port.
+    let endpoint = "udp://127.0.0.1:7000-7002";
+    fails(&namespace.launch(&words(endpoint, "-c 11 -n 1")).run(), 6, &["11 local ports", "there are 10"]);
+    let figures = bench_in(&namespace, endpoint, "-c 10 -n 30");
+    assert_eq!((figures.code, &*figures.facts()), (Some(0), "sent=30 requests=30"));
+    assert_eq!(server.stats()["accepted"], 120);
+}
+
+#[test]
 fn source_does_not_take_a_port_from_other_targets() {
     let Some((namespace, server)) = world_of_few_ports("40000 40009") else { return };
     let first = words(server.endpoint("ping", "tcp"), "--source 127.0.0.2 -c 10 -d 1m");

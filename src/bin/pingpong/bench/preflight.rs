@@ -6,11 +6,11 @@
 
 use std::fs;
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 use crate::error::{Error, Resource};
 use nix::libc::EAFNOSUPPORT;
-use pingpong::{Address, Endpoint};
+use pingpong::{Address, Endpoint, Ports};
 
 use super::machine;
 use super::options::BenchOptions;
@@ -61,11 +61,16 @@ pub(super) fn check(options: &BenchOptions, addresses: &[Address], descriptors: 
     // Half of the memory, for the server may be on this machine too.
     need(Resource::Unanswered, unanswered(options), memory.map(|memory| memory / 2));
     let mut ports = None;
-    if let Some(Address::Ip(target)) = target {
+    if let (Some(Address::Ip(target)), Some(target_ports)) = (target, options.endpoint.ports()) {
         check_sources(options.sources, *target)?;
         ports = local_ports(options.sources).map(|ports| match options.endpoint {
-            // The list of connections can be long: it is read only where there may be too few ports.
-            Endpoint::Tcp(_) if wanted > ports / 2 => ports.saturating_sub(ports_in_use(*target)),
+            Endpoint::Tcp(_) => {
+                // A local port does for one connection to each port of the target.
+                let ports = ports * target_ports.count() as u64;
+                // The list of connections can be long: it is read only where there may be too few ports.
+                if wanted > ports / 2 { ports.saturating_sub(ports_in_use(target.ip(), target_ports)) } else { ports }
+            }
+            // Datagram sockets share none.
             _ => ports,
         });
         need(Resource::Ports, wanted, ports);
@@ -113,17 +118,21 @@ fn local_ports(sources: Option<Sources>) -> Option<u64> {
     Some((high + 1).saturating_sub(low).saturating_mul(sources.map_or(1, Sources::count)))
 }
 
-/// Local ports taken by connections to the target. Those in TIME_WAIT count unless the kernel reuses them.
-fn ports_in_use(target: SocketAddr) -> u64 {
+/// Local ports taken by connections to these ports of a host. Those in TIME_WAIT count unless the kernel reuses them.
+fn ports_in_use(host: IpAddr, ports: Ports) -> u64 {
     const TIME_WAIT_STATE: &str = "06";
-    let table = if target.is_ipv4() { "/proc/net/tcp" } else { "/proc/net/tcp6" };
-    let target_shown = shown_in_proc(target);
-    let is_reused = is_reused(target.ip().is_loopback());
+    let table = if host.is_ipv4() { "/proc/net/tcp" } else { "/proc/net/tcp6" };
+    let host_shown = shown_in_proc(host);
+    let is_reused = is_reused(host.is_loopback());
+    let is_target = |address: &str| {
+        let (host, port) = address.split_once(':').unwrap_or_default();
+        host == host_shown && u16::from_str_radix(port, 16).is_ok_and(|port| ports.iter().contains(&port))
+    };
     let table = fs::read_to_string(table).unwrap_or_default();
     let taken = table.lines().filter(|line| {
         // sl local_address rem_address st …
         let mut fields = line.split_whitespace().skip(2);
-        fields.next() == Some(&target_shown) && !(is_reused && fields.next() == Some(TIME_WAIT_STATE))
+        fields.next().is_some_and(is_target) && !(is_reused && fields.next() == Some(TIME_WAIT_STATE))
     });
     taken.count() as u64
 }
@@ -136,14 +145,13 @@ fn is_reused(is_near: bool) -> bool {
 }
 
 /// An address as /proc/net/tcp shows it: words of the machine's byte order, in hexadecimal (proc_net(5)).
-fn shown_in_proc(address: SocketAddr) -> String {
+fn shown_in_proc(address: IpAddr) -> String {
     let octets = match address {
-        SocketAddr::V4(v4) => v4.ip().octets().to_vec(),
-        SocketAddr::V6(v6) => v6.ip().octets().to_vec(),
+        IpAddr::V4(v4) => v4.octets().to_vec(),
+        IpAddr::V6(v6) => v6.octets().to_vec(),
     };
-    let words =
-        octets.chunks_exact(4).map(|word| format!("{:08X}", u32::from_ne_bytes([word[0], word[1], word[2], word[3]])));
-    format!("{}:{:04X}", words.collect::<String>(), address.port())
+    let words = octets.chunks_exact(4).map(|word| u32::from_ne_bytes([word[0], word[1], word[2], word[3]]));
+    words.map(|word| format!("{word:08X}")).collect()
 }
 
 #[cfg(test)]
@@ -152,7 +160,7 @@ mod tests {
 
     #[test]
     fn addresses_look_as_the_kernel_shows_them() {
-        assert_eq!(shown_in_proc("127.0.0.1:8888".parse().unwrap()), "0100007F:22B8");
-        assert_eq!(shown_in_proc("[::1]:80".parse().unwrap()), "00000000000000000000000001000000:0050");
+        assert_eq!(shown_in_proc("127.0.0.1".parse().unwrap()), "0100007F");
+        assert_eq!(shown_in_proc("::1".parse().unwrap()), "00000000000000000000000001000000");
     }
 }

@@ -134,7 +134,7 @@ impl Load {
             Lifetime::WholeRun => (options.connections, options.connections),
             Lifetime::OneRequest => (0, 1),
         };
-        let route = Route { addresses: addresses.into(), is_datagram, sources: options.sources, dials: 0 };
+        let route = Route::new(&options, &addresses);
         let mut ledger = Ledger::new(&options, shows_progress);
         ledger.counts[Fact::ConnectionsRequested] = u64::from(asked_for) + u64::from(options.idle);
         Self {

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use pingpong::Address;
 use pingpong::service::Framing;
+use pingpong::{Address, HostPort, Ports};
 use serde_json::{Value, json};
 
 use super::alike::effective as effective_of;
@@ -63,6 +63,14 @@ pub(super) fn title_of_sum(runs: &[Value], is_one_load: bool) -> String {
     format!("{} runs at the same time, {}", runs.len(), title(&sum))
 }
 
+/// An address, with all ports where the endpoint has a range of them.
+fn shown(address: &Address, ports: Option<Ports>) -> String {
+    match (address, ports) {
+        (Address::Ip(address), Some(ports)) => HostPort { ports, ..(*address).into() }.to_string(),
+        _ => address.to_string(),
+    }
+}
+
 /// The settings with all defaults filled in, and the address that the endpoint's name turned out to have.
 pub(super) fn effective(options: &BenchOptions, address: Option<&Address>) -> Value {
     let (exchange, size) = match &options.probe {
@@ -80,7 +88,7 @@ pub(super) fn effective(options: &BenchOptions, address: Option<&Address>) -> Va
     };
     json!({
         "endpoint": options.endpoint.to_string(),
-        "address": address.map(Address::to_string),
+        "address": address.map(|address| shown(address, options.endpoint.ports())),
         "connections": options.connections,
         "idle": options.idle,
         "duration_seconds": duration,

@@ -60,8 +60,10 @@ fn dialling(set: impl FnOnce(&mut BenchOptions)) -> Rig {
 }
 
 fn begin(options: BenchOptions) -> Rig {
-    let addresses = [1, 2].map(|last| Address::Ip(([192, 0, 2, last], 8888).into()));
-    let mut server = Server::limited(Load::new(options, addresses.to_vec(), false), |limits| {
+    let ports = options.endpoint.ports().expect("it is no Unix socket");
+    let addresses = [1, 2].into_iter().flat_map(|last| ports.iter().map(move |port| ([192, 0, 2, last], port)));
+    let addresses = addresses.map(|address| Address::Ip(address.into())).collect();
+    let mut server = Server::limited(Load::new(options, addresses, false), |limits| {
         limits.linger = Duration::ZERO;
     });
     server.with(|load, out| load.begin(out));
