@@ -18,6 +18,8 @@ pub(crate) struct BenchOptions {
     pub(crate) connections: u32,
     /// Sockets that only stay open.
     pub(crate) idle: u32,
+    /// How often each of these asks, if they do.
+    pub(crate) heartbeat: Option<Duration>,
     /// When the load ends.
     pub(crate) extent: Extent,
     /// Requests per second over all connections, sent on schedule (open loop). `None`: each connection waits for its

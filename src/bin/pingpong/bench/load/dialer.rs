@@ -180,7 +180,7 @@ impl Dialer {
     fn next_new(&mut self) -> Tag {
         let index = self.begun;
         self.begun += 1;
-        if index < self.asking { Tag::Asking(Visit { index, number: 0 }) } else { Tag::Idle }
+        if index < self.asking { Tag::Asking(Visit { index, number: 0 }) } else { Tag::Idle(index - self.asking) }
     }
 
     /// Sets the timer, unless it is set: one timer does for all dials.

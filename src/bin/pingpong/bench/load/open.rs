@@ -105,6 +105,10 @@ impl Load {
         for _ in 0..SENT_AT_ONCE {
             let Pace::Open(turns) = &self.pace else { return };
             let due = turns.schedule.due();
+            if due >= self.until && now < self.until && self.heartbeats.is_some() {
+                // Heartbeats go on to the end of the time, which has a timer of its own.
+                return;
+            }
             if !self.may_send(due) || self.is_too_late(due, now) {
                 return self.stop_asking(out);
             }
@@ -126,7 +130,11 @@ impl Load {
     pub(super) fn end_of_time(&mut self, out: &mut Outbox<'_>) {
         let (now, until) = (out.now(), self.ledger.until().unwrap_or_default());
         match &self.pace {
-            Pace::Open(turns) if now < until + GRACE && !self.is_too_late(turns.schedule.due(), now) => {
+            Pace::Open(turns)
+                if now < until + GRACE
+                    && self.may_send(turns.schedule.due())
+                    && !self.is_too_late(turns.schedule.due(), now) =>
+            {
                 out.wake_at(until + GRACE, Wake::End.into());
             }
             _ => self.stop_asking(out),

@@ -136,6 +136,7 @@ impl Report {
         self.mistakes.unasked = self.mistakes.unasked.take().or(other.mistakes.unasked);
         self.is_by_order |= other.is_by_order;
         self.allows_failures &= other.allows_failures;
+        self.has_heartbeats |= other.has_heartbeats;
         // The server is gone from the sum when it is gone from any part.
         self.gone_after_seconds =
             [self.gone_after_seconds, other.gone_after_seconds].into_iter().flatten().reduce(f64::min);

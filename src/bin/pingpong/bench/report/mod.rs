@@ -72,6 +72,8 @@ pub(crate) struct Report {
     is_stream: bool,
     /// Failures are no failure of the run.
     allows_failures: bool,
+    /// Idle connections have heartbeats.
+    has_heartbeats: bool,
     /// Where each request had a connection of its own: the local ports that there were for them.
     churn_ports: Option<u64>,
     /// The answers would come out of a pingpong server's datagram budget.
@@ -127,6 +129,7 @@ impl Report {
             is_by_order: load.is_by_order(),
             is_stream: !options.endpoint.is_datagram(),
             allows_failures: options.allow_failures,
+            has_heartbeats: options.heartbeat.is_some(),
             churn_ports: ports.filter(|_| options.churn),
             is_budgeted: may_be_budgeted(&options.endpoint, load.address(), &options.probe),
             service: ledger.service.total.clone(),
@@ -157,7 +160,7 @@ impl Report {
         ];
         let has_failed = self.gone_after_seconds.is_some()
             || failures.iter().any(|fact| self.counts[*fact] > 0)
-            || self.is_stream && self.counts[Fact::Lost] > 0;
+            || self.is_stream && (self.counts[Fact::Lost] > 0 || self.counts[Fact::IdleSilent] > 0);
         has_failed && !self.allows_failures
     }
 

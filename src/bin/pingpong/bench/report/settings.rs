@@ -20,7 +20,11 @@ pub(super) fn title(settings: &Value) -> String {
         1 => "1 connection".to_owned(),
         many => format!("{many} connections"),
     };
-    let idle = if number("idle") > 0 { format!(" beside {} idle", number("idle")) } else { String::new() };
+    let heartbeat = seconds("heartbeat_seconds").map(|every| format!(" with a heartbeat every {every:?}"));
+    let idle = match number("idle") {
+        0 => String::new(),
+        idle => format!(" beside {idle} idle{}", heartbeat.unwrap_or_default()),
+    };
     let how = match settings["rate_per_second"].as_f64() {
         Some(rate) => format!("open loop at {rate} a second"),
         None if number("pipeline") > 1 => format!("closed loop, {} outstanding each", number("pipeline")),
@@ -91,6 +95,7 @@ pub(super) fn effective(options: &BenchOptions, address: Option<&Address>) -> Va
         "address": address.map(|address| shown(address, options.endpoint.ports())),
         "connections": options.connections,
         "idle": options.idle,
+        "heartbeat_seconds": options.heartbeat.map(|interval| interval.as_secs_f64()),
         "duration_seconds": duration,
         "requests": requests,
         "warmup_seconds": options.warmup.as_secs_f64(),

@@ -24,6 +24,7 @@ impl Report {
         warnings.extend(self.forced().map(|why| format!("added up by --force, but not one load: {why}")));
         self.warn_of_answers(&mut warnings);
         self.warn_of_connections(&mut warnings);
+        self.warn_of_heartbeats(&mut warnings);
         self.warn_of_sending(&mut warnings);
         let answers = self.service.len() as f64;
         let vague = PERCENTILES.into_iter().find(|(percent, _)| answers * (100.0 - percent) / 100.0 < BEYOND);
@@ -79,7 +80,7 @@ impl Report {
         let count = |fact: Fact| self.counts[fact];
         let when = |counted: u64| if counted > 0 { "" } else { "in the warm-up, " };
         if let Some(Wrong { got, expected }) = &self.mistakes.wrong {
-            let (when, guess) = (when(count(Fact::Wrong)), protocol(got));
+            let (when, guess) = (when(count(Fact::Wrong) + count(Fact::HeartbeatsWrong)), protocol(got));
             warnings.push(format!("{when}the first wrong answer was \"{got}\" and not \"{expected}\"{guess}"));
         }
         if let Some(got) = &self.mistakes.unasked {
@@ -119,6 +120,27 @@ impl Report {
                 "{stalled} connections still waited for an answer whose time was up: that request keeps its place, and \
                  fewer were sent there"
             ));
+        }
+    }
+
+    /// Heartbeats of idle connections without their right answer.
+    fn warn_of_heartbeats(&self, warnings: &mut Vec<String>) {
+        let count = |fact: Fact| self.counts[fact];
+        let silent = count(Fact::IdleSilent);
+        if silent > 0 {
+            warnings.push(format!(
+                "{silent} idle connections stayed open, but did not answer a heartbeat rightly within --timeout"
+            ));
+        }
+        let unsent = count(Fact::HeartbeatsUnsent);
+        if unsent > 0 {
+            warnings.push(format!(
+                "{unsent} heartbeats were due but never sent: their connections were not there, or still waited for the \
+                 answer to the one before"
+            ));
+        }
+        if self.has_heartbeats && count(Fact::Heartbeats) < count(Fact::IdleHeld) + silent {
+            warnings.push("not every idle connection was asked: the run is shorter than --heartbeat".to_owned());
         }
     }
 

@@ -3,6 +3,7 @@
 //! - `figures`: every figure is known to the nanosecond
 //! - `endings`: how a run ends
 //! - `arrivals`: connections, made or not
+//! - `heartbeat`: idle connections that ask now and then
 //! - `characters`: servers that die, stall, drop, refuse; the books balance
 //! - `storm`: far sides that do what they like
 
@@ -10,6 +11,7 @@ mod arrivals;
 mod characters;
 mod endings;
 mod figures;
+mod heartbeat;
 mod storm;
 
 use std::ops::{Deref, DerefMut};
@@ -33,6 +35,7 @@ fn options(set: impl FnOnce(&mut BenchOptions)) -> BenchOptions {
         endpoint: "tcp://192.0.2.1:8888".parse().unwrap(),
         connections: 1,
         idle: 0,
+        heartbeat: None,
         extent: Extent::Duration(Duration::from_secs(1)),
         rate: None,
         pipeline: 1,
