@@ -6,7 +6,7 @@ use std::net::{TcpListener, UdpSocket};
 
 use nix::sys::signal::Signal;
 
-use super::super::support::{Folder, Launch, Namespace, Server, tool};
+use super::super::support::{Ended, Folder, Launch, Namespace, Server, root, tool};
 use super::peers::{full_listener, listener_for};
 use super::{Figures, bench, fails, words};
 
@@ -62,6 +62,55 @@ fn descriptors_run_out_before_anything_is_dialled() {
     let figures = Figures::of(&Launch::within(&["prlimit", "--nofile=100:100"], &arguments).run());
     assert_eq!((figures.code, &*figures.facts()), (Some(0), "sent=60 requests=60"));
     assert_eq!(figures.count("connections_opened"), 60);
+}
+
+/// `pingpong` in a mount namespace, where these files of proc(5) say something else. `None` without root.
+#[track_caller]
+fn where_proc_says(files: &[(&str, &str)], arguments: &str) -> Option<Ended> {
+    if !root() || !tool("unshare") || !tool("mount") {
+        return None;
+    }
+    let folder = Folder::new();
+    let mut script = String::new();
+    for (number, (file, text)) in files.iter().enumerate() {
+        let said = folder.file(&number.to_string());
+        fs::write(&said, text).unwrap();
+        script += &format!("mount --bind {} {file} && ", said.display());
+    }
+    Some(Launch::within(&["unshare", "-m", "sh", "-c", &(script + "exec \"$0\" \"$@\"")], arguments).run())
+}
+
+#[test]
+fn limits_of_the_kernel_are_named_with_their_sysctl_before_anything_is_dialled() {
+    let lonely = Lonely::new();
+    let load = format!("bench {} -c 200 -n 1 --warmup 0s", lonely.endpoint());
+    let Some(ended) = where_proc_says(&[("/proc/sys/net/ipv4/tcp_mem", "1\t2\t150\n")], &load) else { return };
+    fails(&ended, 6, &["200 pages of TCP memory", "net.ipv4.tcp_mem"]);
+    let [max, count] = ["max", "count"].map(|name| format!("/proc/sys/net/netfilter/nf_conntrack_{name}"));
+    if fs::exists(&max).unwrap() {
+        let ended = where_proc_says(&[(&max, "300\n"), (&count, "150\n")], &load).unwrap();
+        fails(&ended, 6, &["200 entries", "there are 150", "net.netfilter.nf_conntrack_max"]);
+    }
+    lonely.has_seen_nobody();
+}
+
+#[test]
+fn more_descriptors_than_any_process_may_have_name_the_sysctl() {
+    let lonely = Lonely::new();
+    let most: u32 = fs::read_to_string("/proc/sys/fs/nr_open").unwrap().trim().parse().unwrap();
+    let ended = Launch::new(&format!("bench {} -c 1 --idle {most} -n 1", lonely.endpoint())).run();
+    fails(&ended, 6, &["descriptors of one process", "fs.nr_open", "ulimit -Hn"]);
+    lonely.has_seen_nobody();
+}
+
+#[test]
+fn reserved_ports_are_not_there() {
+    let Some((namespace, server)) = world_of_few_ports("40000 40009") else { return };
+    namespace.within(|| fs::write("/proc/sys/net/ipv4/ip_local_reserved_ports", "40002-40004,40009").unwrap());
+    let endpoint = server.endpoint("ping", "tcp");
+    fails(&namespace.launch(&words(endpoint, "-c 7 -n 1")).run(), 6, &["7 local ports", "there are 6"]);
+    let figures = bench_in(&namespace, endpoint, "-c 6 -n 12");
+    assert_eq!((figures.code, &*figures.facts()), (Some(0), "sent=12 requests=12"));
 }
 
 #[test]

@@ -30,7 +30,7 @@ use crate::probe::Probe;
 const MILLI: Duration = Duration::from_millis(1);
 
 /// One connection, closed loop, 30-byte pings, one second, no warm-up, answers given up after 200 ms.
-fn options(set: impl FnOnce(&mut BenchOptions)) -> BenchOptions {
+pub(super) fn options(set: impl FnOnce(&mut BenchOptions)) -> BenchOptions {
     let mut options = BenchOptions {
         endpoint: "tcp://192.0.2.1:8888".parse().unwrap(),
         connections: 1,
