@@ -35,6 +35,8 @@ pub(crate) struct BenchOptions {
     pub(crate) connect_rate: Option<f64>,
     /// Local addresses to dial from.
     pub(crate) sources: Option<Sources>,
+    /// Those that `preflight` has chosen for targets on loopback, where none are named.
+    pub(crate) spread: Option<Sources>,
     /// How long requests are sent before they count.
     pub(crate) warmup: Duration,
     /// Whether messages on a stream end with LF.

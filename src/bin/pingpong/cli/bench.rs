@@ -178,6 +178,7 @@ impl BenchOptions {
             churn: options.get_flag("churn"),
             connect_rate: options.get_one("connect-rate").copied(),
             sources: options.get_one("source").copied(),
+            spread: None,
             warmup: required(options, "warmup"),
             framing: required(options, "framing"),
             timeout: required(options, "timeout"),

@@ -49,6 +49,8 @@ pub(super) struct Route {
     hosts: VecDeque<Vec<Address>>,
     is_datagram: bool,
     sources: Option<Sources>,
+    /// For hosts on loopback, where no sources are named.
+    spread: Option<Sources>,
     /// Dials so far.
     dials: u64,
 }
@@ -61,6 +63,7 @@ impl Route {
             hosts: addresses.chunks(ports).map(<[Address]>::to_vec).collect(),
             is_datagram: options.endpoint.is_datagram(),
             sources: options.sources,
+            spread: options.spread,
             dials: 0,
         }
     }
@@ -71,7 +74,9 @@ impl Route {
         let places = self.hosts.front()?;
         let (round, place) = (self.dials / places.len() as u64, self.dials % places.len() as u64);
         self.dials += 1;
-        Some((places[place as usize].clone(), self.sources.map(|sources| sources.nth(round))))
+        let to = places[place as usize].clone();
+        let sources = self.sources.or(self.spread.filter(|_| is_spreadable(&to)));
+        Some((to, sources.map(|sources| sources.nth(round))))
     }
 }
 
@@ -189,6 +194,11 @@ impl Dialer {
             out.wake_at(at, Wake::Dial.into());
         }
     }
+}
+
+/// Whether any address of 127.0.0.0/8 can be dialled from.
+pub(in crate::bench) fn is_spreadable(to: &Address) -> bool {
+    matches!(to, Address::Ip(to) if to.is_ipv4() && to.ip().is_loopback())
 }
 
 /// Whether a dial failed only for now: a Unix socket's backlog is full (connect(2), EAGAIN).

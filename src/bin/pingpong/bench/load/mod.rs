@@ -41,6 +41,7 @@ use pingpong::{Address, CloseReason, Moment};
 use super::options::{BenchOptions, Extent};
 use super::record::{Fact, Ledger};
 use connection::Connection;
+pub(super) use dialer::is_spreadable;
 use dialer::{Dialer, Route};
 use heartbeat::Heartbeats;
 use message::Messages;

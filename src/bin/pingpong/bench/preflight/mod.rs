@@ -4,6 +4,12 @@
 //! The error names the resource that runs out first, and the sysctl that lifts it. One shortage cannot be foreseen: how
 //! many ports a closed loop of new connections uses up depends on how fast the server is. The report warns of that one.
 //!
+//! Found out on the way: whether connecting would be slow. Beyond half of the local ports between two addresses the
+//! kernel looks for each free one port by port: 19,000 connections to one port took ten times as long from one address
+//! as from three. On loopback, where all of 127.0.0.0/8 is ours, the load then takes more addresses, unless its user has
+//! named some. (Elsewhere a warning tells. A port picked by bind(2) would spare the search, but be taken for all far
+//! sides, of other programs too, until TIME_WAIT is over.)
+//!
 //! A limit of the kernel is a wall only where the load surely meets it; net.core.somaxconn is none, for connections that
 //! find a listener's queue full come about a second later.
 //!
@@ -12,7 +18,8 @@
 mod kernel;
 
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::process;
 
 use nix::libc::EAFNOSUPPORT;
 use pingpong::{Address, Ports};
@@ -35,6 +42,24 @@ const NOTED: u64 = 32;
 const PAGE: u64 = 4_096;
 const BESIDE_DATAGRAM: u64 = 704;
 
+/// The part of the local ports, between one pair of addresses, that are taken without a search: half of them in theory,
+/// but some may be in use.
+const UNSEARCHED: u64 = 3;
+
+/// New connections a second that a closed loop may come to, where each request has its own.
+const VISITS: u64 = 40_000;
+
+/// What a load finds on this machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Ground {
+    /// How many connections there can be by the number of local ports, where endpoints have ports.
+    pub(super) ports: Option<u64>,
+    /// Local addresses to dial from, on loopback, where one would not do and nobody has named any.
+    pub(super) spread: Option<Sources>,
+    /// The kernel has to look for the last of the ports one by one.
+    pub(super) is_crowded: bool,
+}
+
 /// What a load needs of one resource, and what there is of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Need {
@@ -50,18 +75,17 @@ impl Need {
     }
 }
 
-/// Fails when the machine has too little for what is asked. Returns how many local ports there are, where endpoints
-/// have ports.
-pub(super) fn check(options: &BenchOptions, addresses: &[Address], descriptors: usize) -> Result<Option<u64>, Error> {
+/// Fails when the machine has too little for what is asked.
+pub(super) fn check(options: &BenchOptions, addresses: &[Address], descriptors: usize) -> Result<Ground, Error> {
     let kernel = Kernel::at("/proc");
     if let Some(Address::Ip(target)) = addresses.first() {
-        check_sources(options.sources, *target)?;
+        check_sources(options.sources, target.ip())?;
     }
     let load = Wanted::new(options, addresses, &kernel);
     let short = load.needs(&kernel, descriptors as u64).into_iter().filter(|need| need.needed > need.available);
     match short.min_by(|a, b| a.share().total_cmp(&b.share())) {
         Some(Need { of, needed, available }) => Err(Error::Shortage { of, needed, available }),
-        None => Ok(load.ports),
+        None => Ok(load.ground),
     }
 }
 
@@ -75,8 +99,7 @@ struct Wanted<'a> {
     /// How many ends of a connection are on this machine.
     ends: u64,
     is_near: bool,
-    /// How many connections there can be by the number of local ports.
-    ports: Option<u64>,
+    ground: Ground,
 }
 
 impl<'a> Wanted<'a> {
@@ -88,20 +111,49 @@ impl<'a> Wanted<'a> {
         // A Unix socket, or loopback.
         let is_near = target.is_none_or(|(target, _)| target.ip().to_canonical().is_loopback());
         let connections = u64::from(options.connections) + u64::from(options.idle);
-        let ports = target.and_then(|(target, ports)| {
-            let sources = options.sources.map_or(1, Sources::count);
-            let local = kernel.local_ports()?.saturating_mul(sources);
-            if options.endpoint.is_datagram() {
-                // Datagram sockets share no local port.
-                return Some(local);
-            }
-            // A local port does for one connection to each port of the target.
-            let local = local.saturating_mul(ports.count() as u64);
-            // The list of connections can be long: it is read only where there may be too few ports.
-            let taken = if connections > local / 2 { kernel.ports_in_use(target.ip(), ports) } else { 0 };
-            Some(local.saturating_sub(taken))
-        });
-        Self { options, connections, target, ends: if is_near { 2 } else { 1 }, is_near, ports }
+        let mut wanted = Self {
+            options,
+            connections,
+            target,
+            ends: if is_near { 2 } else { 1 },
+            is_near,
+            ground: Ground::default(),
+        };
+        if let Some(((target, ports), local)) = target.zip(kernel.local_ports()) {
+            wanted.ground = wanted.ground_for(target.ip(), ports, local, kernel);
+        }
+        wanted
+    }
+
+    /// What there is of local ports, where one local address has so many.
+    fn ground_for(&self, target: IpAddr, ports: Ports, local: u64, kernel: &Kernel) -> Ground {
+        // A local port does for one connection to each port of the target. Datagram sockets share none.
+        let local =
+            if self.options.endpoint.is_datagram() { local } else { local.saturating_mul(ports.count() as u64) };
+        let spread = self.spread(target, local);
+        let sources = spread.or(self.options.sources).map_or(1, Sources::count);
+        let all = local.saturating_mul(sources);
+        // The list of connections can be long: it is read only where there may be too few ports.
+        let may_be_short = spread.is_none() && self.connections > all / 4 && !self.options.endpoint.is_datagram();
+        let taken = if may_be_short { kernel.ports_in_use(target, ports) } else { 0 };
+        Ground {
+            ports: Some(all.saturating_sub(taken)),
+            spread,
+            is_crowded: may_be_short && self.connections + taken > all / 2,
+        }
+    }
+
+    /// As many addresses of loopback as have ports enough, where one has not.
+    fn spread(&self, target: IpAddr, local: u64) -> Option<Sources> {
+        let visits = match self.options.rate {
+            _ if !self.options.churn => 0,
+            Some(rate) => rate.ceil() as u64,
+            None => VISITS,
+        };
+        let count = self.connections.max(visits).div_ceil((local / UNSEARCHED).max(1));
+        let is_free = self.options.sources.is_none() && target.is_ipv4() && target.is_loopback() && count > 1;
+        let spread = is_free.then(|| Sources::of_loopback(count, process::id()));
+        spread.filter(|_| check_sources(spread, target).is_ok())
     }
 
     /// What it needs, and what there is.
@@ -122,10 +174,10 @@ impl<'a> Wanted<'a> {
         if self.target.is_none() {
             return needs;
         }
-        need(Resource::Ports, self.connections, self.ports);
+        need(Resource::Ports, self.connections, self.ground.ports);
         if let Some(rate) = self.options.rate.filter(|_| self.options.churn) {
             let kept = kernel.port_kept_for(self.is_near);
-            need(Resource::PortsPerSecond, rate.ceil() as u64, self.ports.map(|ports| ports / kept));
+            need(Resource::PortsPerSecond, rate.ceil() as u64, self.ground.ports.map(|ports| ports / kept));
         }
         need(Resource::Tracked, self.tracked(kernel.tracked_for()), kernel.tracked_left());
         let is_datagram = self.options.endpoint.is_datagram();
@@ -158,7 +210,7 @@ impl<'a> Wanted<'a> {
 }
 
 /// Fails when this machine does not have the first or the last of the local addresses.
-fn check_sources(sources: Option<Sources>, target: SocketAddr) -> Result<(), Error> {
+fn check_sources(sources: Option<Sources>, target: IpAddr) -> Result<(), Error> {
     let Some(sources) = sources else { return Ok(()) };
     for address in [sources.nth(0), sources.nth(sources.count() - 1)] {
         let bound = if address.is_ipv4() == target.is_ipv4() {

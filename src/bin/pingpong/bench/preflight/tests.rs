@@ -57,6 +57,12 @@ impl Drop for Proc {
     }
 }
 
+/// What the load finds there.
+fn ground(proc: &Proc, set: impl FnOnce(&mut BenchOptions)) -> Ground {
+    let options = options(set);
+    Wanted::new(&options, &options.endpoint.addresses().unwrap(), &Kernel::at(&proc.0)).ground
+}
+
 fn idle(count: u32) -> impl Fn(&mut BenchOptions) {
     move |options| options.idle = count - 1
 }
@@ -85,6 +91,61 @@ fn ports_are_those_of_the_range_that_are_not_reserved() {
     };
     assert_eq!(proc.short_of(range), []);
     assert!(told(Resource::Ports).contains("net.ipv4.ip_local_port_range"));
+}
+
+#[test]
+fn on_loopback_more_addresses_are_taken_before_ports_have_to_be_searched_for() {
+    let proc = Proc::new();
+    let near = |endpoint: &'static str, connections| {
+        move |options: &mut BenchOptions| {
+            options.endpoint = endpoint.parse().unwrap();
+            options.connections = connections;
+        }
+    };
+    let taken = |endpoint, connections| {
+        let ground = ground(&proc, near(endpoint, connections));
+        assert!(!ground.is_crowded);
+        ground.spread.map_or(1, Sources::count)
+    };
+    let one = "tcp://127.0.0.1:1";
+    assert_eq!([100, 9_410, 9_411, 19_000, 28_000].map(|count| taken(one, count)), [1, 1, 2, 3, 3]);
+    assert_eq!(taken("tcp://127.9.9.9:1", 19_000), 3);
+    assert_eq!(taken("tcp://127.0.0.1:1-2", 19_000), 2, "18,820 would do with one");
+    assert_eq!(taken("udp://127.0.0.1:1", 30_000), 4);
+    assert_eq!(taken(one, 200_000), 22);
+    assert_eq!(ground(&proc, near(one, 19_000)).ports, Some(3 * 28_232));
+    let named = |options: &mut BenchOptions| {
+        near(one, 19_000)(options);
+        options.sources = Some("127.0.0.1".parse().unwrap());
+    };
+    assert_eq!(ground(&proc, named), Ground { ports: Some(28_232), spread: None, is_crowded: true });
+    let churn = |rate| {
+        move |options: &mut BenchOptions| {
+            near(one, 1)(options);
+            (options.churn, options.rate) = (true, rate);
+        }
+    };
+    let visited = |rate| ground(&proc, churn(rate)).spread.map_or(1, Sources::count);
+    assert_eq!((visited(None), visited(Some(5_000.0)), visited(Some(10_000.0))), (5, 1, 2));
+}
+
+#[test]
+fn elsewhere_the_search_is_told() {
+    let proc = Proc::new();
+    let crowded = |endpoint: &'static str, connections| {
+        let ground = ground(&proc, |options| {
+            options.endpoint = endpoint.parse().unwrap();
+            options.connections = connections;
+        });
+        assert_eq!(ground.spread, None);
+        ground.is_crowded
+    };
+    let (far, near) = ("tcp://192.0.2.1:8888", "tcp://[::1]:8888");
+    assert!(!crowded(far, 14_116) && crowded(far, 14_117) && !crowded(near, 14_116) && crowded(near, 14_117));
+    assert!(!crowded("tcp://192.0.2.1:8888-8889", 28_232) && crowded("tcp://192.0.2.1:8888-8889", 28_233));
+    assert!(!crowded("udp://192.0.2.1:8888", 28_000), "free ports for datagrams are found without");
+    proc.with("net/tcp", &"   0: 0100007F:8000 010200C0:22B8 01 0\n".repeat(5_000));
+    assert!(!crowded(far, 9_116) && crowded(far, 9_117));
 }
 
 #[test]

@@ -34,6 +34,7 @@ impl Report {
             ("allows_failures", self.allows_failures.into()),
             ("heartbeats", self.has_heartbeats.into()),
             ("churn_ports", self.churn_ports.into()),
+            ("ports_crowded", self.is_crowded.into()),
             ("udp_budget_applies", self.is_budgeted.into()),
         ];
         let about = self.about.as_object().into_iter().flatten().map(|(key, value)| (key.as_str(), value.clone()));
@@ -130,6 +131,7 @@ impl Report {
             allows_failures: whole["allows_failures"].as_bool().unwrap_or_default(),
             has_heartbeats: whole["heartbeats"].as_bool().unwrap_or_default(),
             churn_ports: whole["churn_ports"].as_u64(),
+            is_crowded: whole["ports_crowded"].as_bool().unwrap_or_default(),
             is_budgeted: whole["udp_budget_applies"].as_bool().unwrap_or_default(),
             service: times("service")?,
             response: is_open.then(|| times("response")).transpose()?,

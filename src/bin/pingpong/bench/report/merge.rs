@@ -129,6 +129,7 @@ impl Report {
         self.is_budgeted |= other.is_budgeted;
         self.connect_seconds = self.connect_seconds.max(other.connect_seconds);
         self.counts.add(&other.counts);
+        self.is_crowded |= other.is_crowded;
         self.churn_ports = both(self.churn_ports, other.churn_ports, |a, b| a + b);
         add_reasons(&mut self.refusals, other.refusals);
         add_reasons(&mut self.hindrances, other.hindrances);

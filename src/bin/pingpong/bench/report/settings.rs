@@ -8,6 +8,7 @@ use pingpong::{Address, HostPort, Ports};
 use serde_json::{Value, json};
 
 use super::alike::effective as effective_of;
+use crate::bench::load::is_spreadable;
 use crate::bench::{BenchOptions, Extent};
 use crate::probe::Probe;
 
@@ -24,6 +25,10 @@ pub(super) fn title(settings: &Value) -> String {
     let idle = match number("idle") {
         0 => String::new(),
         idle => format!(" beside {idle} idle{}", heartbeat.unwrap_or_default()),
+    };
+    let from = match settings["sources_chosen"] == true {
+        true => format!(" from {}", text("sources")),
+        false => String::new(),
     };
     let how = match settings["rate_per_second"].as_f64() {
         Some(rate) => format!("open loop at {rate} a second"),
@@ -44,7 +49,7 @@ pub(super) fn title(settings: &Value) -> String {
         None | Some(Duration::ZERO) => "without warm-up".to_owned(),
         Some(warmup) => format!("after {warmup:?} of warm-up"),
     };
-    format!("{}: {connections}{idle}, {how}, {each}{churn}; {extent} {warmup}", text("endpoint"))
+    format!("{}: {connections}{idle}{from}, {how}, {each}{churn}; {extent} {warmup}", text("endpoint"))
 }
 
 /// What several runs have done together; or that they are not one load.
@@ -77,6 +82,7 @@ fn shown(address: &Address, ports: Option<Ports>) -> String {
 
 /// The settings with all defaults filled in, and the address that the endpoint's name turned out to have.
 pub(super) fn effective(options: &BenchOptions, address: Option<&Address>) -> Value {
+    let spread = options.spread.filter(|_| address.is_some_and(is_spreadable));
     let (exchange, size) = match &options.probe {
         Probe::Pong(size) => ("pong", *size),
         Probe::Echo(size) => ("echo", *size),
@@ -103,7 +109,8 @@ pub(super) fn effective(options: &BenchOptions, address: Option<&Address>) -> Va
         "pipeline": options.pipeline,
         "churn": options.churn,
         "connect_rate_per_second": options.connect_rate,
-        "sources": options.sources.map(|sources| sources.to_string()),
+        "sources": options.sources.or(spread).map(|sources| sources.to_string()),
+        "sources_chosen": spread.is_some(),
         "exchange": exchange,
         "size_bytes": size,
         "send": send.map(|text| text.to_string()),

@@ -103,6 +103,13 @@ impl Report {
         if failed > 0 {
             warnings.push(format!("{failed} connections could not be made ({})", listed(&self.refusals)));
         }
+        if self.is_crowded {
+            warnings.push(format!(
+                "connecting took {:.1} s: beyond half of the local ports to one port of the server the kernel looks for each \
+                 free one, port by port (give more addresses with --source, or a range of ports, tcp://HOST:7000-7019)",
+                self.connect_seconds
+            ));
+        }
         let lost = self.counts[Fact::ConnectionsLost];
         if lost > 0 {
             warnings.push(format!("{lost} connections were lost on the way"));

@@ -43,6 +43,7 @@ pub(super) fn options(set: impl FnOnce(&mut BenchOptions)) -> BenchOptions {
         churn: false,
         connect_rate: None,
         sources: None,
+        spread: None,
         warmup: Duration::ZERO,
         framing: Framing::Line,
         timeout: 200 * MILLI,
