@@ -1,8 +1,9 @@
 //! Loads that cannot be: limits of this machine, found before anything is dialled, and endpoints without a server.
 
 use std::fs;
-use std::io::ErrorKind;
-use std::net::{TcpListener, UdpSocket};
+use std::io::{ErrorKind, Write};
+use std::net::{IpAddr, TcpListener, UdpSocket};
+use std::thread;
 
 use nix::sys::signal::Signal;
 
@@ -160,6 +161,24 @@ fn on_loopback_more_addresses_are_taken_than_one_where_ports_are_few() {
     let figures = bench_in(&namespace, server.endpoint("ping", "tcp"), "-c 3 -n 3");
     let settings = &figures.whole["settings"]["effective"];
     assert!(settings["sources"].is_null() && settings["sources_chosen"] == false, "{settings}");
+}
+
+#[test]
+fn server_that_serves_one_address_alone_is_told_how_to_be_loaded() {
+    let Some(namespace) = Namespace::new() else { return };
+    namespace.within(|| {
+        fs::write("/proc/sys/net/ipv4/ip_local_port_range", "40000 40009").unwrap();
+        let listener = TcpListener::bind("127.0.0.1:7000").unwrap();
+        thread::spawn(move || {
+            for (mut stream, peer) in std::iter::from_fn(|| listener.accept().ok()) {
+                if peer.ip() != IpAddr::from([127, 0, 0, 1]) {
+                    let _ = stream.write_all(b"-DENIED\r\n");
+                }
+            }
+        });
+    });
+    let figures = bench_in(&namespace, "tcp://127.0.0.1:7000", "-c 8 -n 8 --timeout 200ms");
+    assert!(figures.code != Some(0) && figures.warns("needs --source 127.0.0.1"), "{:?}", figures.whole["warnings"]);
 }
 
 #[test]

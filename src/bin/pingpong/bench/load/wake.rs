@@ -119,7 +119,7 @@ impl From<Tag> for u64 {
     fn from(tag: Tag) -> Self {
         match tag {
             Tag::Asking(visit) => visit.pack(),
-            Tag::Idle(index) => IDLE | u64::from(index),
+            Tag::Idle(index) => IDLE | Self::from(index),
         }
     }
 }

@@ -145,10 +145,11 @@ impl<'a> Wanted<'a> {
 
     /// As many addresses of loopback as have ports enough, where one has not.
     fn spread(&self, target: IpAddr, local: u64) -> Option<Sources> {
-        let visits = match self.options.rate {
+        let visits = match (self.options.rate, self.options.extent) {
             _ if !self.options.churn => 0,
-            Some(rate) => rate.ceil() as u64,
-            None => VISITS,
+            (Some(rate), _) => rate.ceil() as u64,
+            (None, Extent::Requests(requests)) => requests.min(VISITS),
+            (None, Extent::Duration(duration)) => (VISITS as f64 * duration.as_secs_f64().min(1.0)) as u64,
         };
         let count = self.connections.max(visits).div_ceil((local / UNSEARCHED).max(1));
         let is_free = self.options.sources.is_none() && target.is_ipv4() && target.is_loopback() && count > 1;

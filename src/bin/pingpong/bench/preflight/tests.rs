@@ -127,6 +127,11 @@ fn on_loopback_more_addresses_are_taken_before_ports_have_to_be_searched_for() {
     };
     let visited = |rate| ground(&proc, churn(rate)).spread.map_or(1, Sources::count);
     assert_eq!((visited(None), visited(Some(5_000.0)), visited(Some(10_000.0))), (5, 1, 2));
+    let few = |options: &mut BenchOptions| {
+        churn(None)(options);
+        options.extent = Extent::Requests(9_000);
+    };
+    assert_eq!(ground(&proc, few).spread, None);
 }
 
 #[test]

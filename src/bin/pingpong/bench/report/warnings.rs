@@ -87,6 +87,14 @@ impl Report {
             let (when, guess) = (when(count(Fact::Duplicate)), protocol(got));
             warnings.push(format!("{when}the first answer that no request waited for was \"{got}\"{guess}"));
         }
+        let chosen = &self.about["settings"]["effective"];
+        if count(Fact::Requests) + count(Fact::Late) == 0 && chosen["sources_chosen"] == true {
+            warnings.push(format!(
+                "connections came from {}, not from 127.0.0.1: a server that serves that address alone (redis in its \
+                 protected mode does) needs --source 127.0.0.1",
+                chosen["sources"].as_str().unwrap_or_default()
+            ));
+        }
         let is_silent = self.mistakes.wrong.is_none() && count(Fact::Requests) + count(Fact::Late) == 0;
         if is_silent && count(Fact::ConnectionsLost) > 0 {
             warnings.push(
@@ -222,6 +230,7 @@ fn protocol(answer: &str) -> &'static str {
         ("HTTP/", " (it speaks HTTP?)"),
         ("<!DOCTYPE", " (it speaks HTTP?)"),
         ("SSH-", " (it speaks SSH?)"),
+        ("-DENIED", " (redis in protected mode? it serves 127.0.0.1 alone)"),
         ("-ERR", " (it speaks redis' protocol? try --send 'PING\\r\\n' --expect '+PONG\\r\\n')"),
         ("ERROR\\r", " (it speaks memcached's protocol?)"),
         ("220 ", " (it speaks SMTP or FTP?)"),
