@@ -3,7 +3,9 @@
 //! The endpoint of a TCP or UDP socket may have a range of ports ([`Ports`]): it then stands for a socket at each of
 //! them.
 //!
-//! Parses, resolves and displays them. Opens no socket.
+//! Parses, resolves and displays them. Opens no socket. `packed` keeps an address in half the room.
+
+mod packed;
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -13,6 +15,8 @@ use std::ops::RangeInclusive;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+
+pub(crate) use packed::PackedAddress;
 
 /// A place to listen at or to connect to.
 ///

@@ -10,6 +10,7 @@
 
 use std::collections::HashMap;
 use std::io::ErrorKind::{ConnectionAborted, Interrupted, WouldBlock};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::budget::Source;
@@ -90,9 +91,9 @@ impl<L> Acceptor<L> {
     }
 
     /// Takes an accepted connection that has ended off its source's count.
-    pub(super) fn count_out(&mut self, peer: &Address) {
+    pub(super) fn count_out(&mut self, ip: Option<IpAddr>) {
         if !self.per_source.is_empty()
-            && let Some(source) = peer.ip().map(Source::from)
+            && let Some(source) = ip.map(Source::from)
             && let Some(count) = self.per_source.get_mut(&source)
         {
             *count -= 1;
@@ -236,7 +237,7 @@ impl<S: Service, N: Net> Engine<S, N> {
         let drains = self.net.short_read_drains(&stream);
         let Ok(id) = self.enroll(Connection::accepted(stream, service, peer.clone(), drains, self.turn.now)) else {
             self.turn.stats.count_close(CloseReason::Limit);
-            self.acceptor.count_out(&peer);
+            self.acceptor.count_out(peer.ip());
             return self.log(service, &peer, format_args!("closed (limit)"));
         };
         if self.acceptor.once == Once::Awaited {

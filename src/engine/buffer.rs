@@ -7,6 +7,7 @@
 use std::fmt;
 
 use super::store::{MAX_SMALL, Store};
+use crate::moment::Moment;
 
 /// Spare buffers kept at most.
 const MAX_SPARES: usize = 64;
@@ -25,9 +26,19 @@ pub(super) struct Buffer {
     scanned: usize,
     /// The first `put_back` of the bytes held are one message, to be offered alone; 0 for none.
     put_back: usize,
+    /// Of output: when the kernel last took some, or it began to wait.
+    progress_at: Moment,
 }
 
 impl Buffer {
+    pub(super) fn progress_at(&self) -> Moment {
+        self.progress_at
+    }
+
+    pub(super) fn note_progress(&mut self, now: Moment) {
+        self.progress_at = now;
+    }
+
     pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes[self.start..]
     }

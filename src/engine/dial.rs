@@ -14,7 +14,7 @@ use super::net::Net;
 use super::{Clock, Engine, ServiceId};
 use crate::endpoint::Address;
 use crate::error::CloseReason;
-use crate::service::{ConnId, Dial, Peer, Recipient, Service};
+use crate::service::{ConnId, Dial, Peer, PeerAddress, Recipient, Service};
 
 impl<S: Service, N: Net> Engine<S, N> {
     /// Dials for a service: `opened` or `failed` tells it the outcome, in this turn or a later one.
@@ -33,7 +33,7 @@ impl<S: Service, N: Net> Engine<S, N> {
                     connection.enqueue(id, &mut self.runnable);
                 }
             }
-            Err(error) => self.tell_failed(service, None, &to, tag, error),
+            Err(error) => self.tell_failed(service, None, PeerAddress::Whole(&to), tag, error),
         }
     }
 
@@ -69,7 +69,7 @@ impl<S: Service, N: Net> Engine<S, N> {
                 let Some(connection) = self.table.remove(id) else { return };
                 self.turn.stats.count_close(CloseReason::Reset);
                 let failed = connection.close(&mut self.pool, &mut self.turn);
-                self.tell_failed(failed.service, None, &failed.peer, failed.tag, error);
+                self.tell_failed(failed.service, None, PeerAddress::Packed(&failed.peer), failed.tag, error);
                 self.settle();
             }
         }
@@ -79,7 +79,7 @@ impl<S: Service, N: Net> Engine<S, N> {
         &mut self,
         service: ServiceId,
         peer: Option<Peer>,
-        address: &Address,
+        address: PeerAddress<'_>,
         mut tag: u64,
         error: io::Error,
     ) {
@@ -98,13 +98,14 @@ impl<S: Service, N: Net> Engine<S, N> {
         match opened {
             Ok(number) => {
                 let peer = Peer::Datagram(number);
-                let recipient = Recipient { peer: Some(peer), address: &to, tag: &mut tag, waiting: 0 };
+                let recipient =
+                    Recipient { peer: Some(peer), address: PeerAddress::Whole(&to), tag: &mut tag, waiting: 0 };
                 self.call_service(service, Some(recipient), |service, out| service.opened(peer, out));
                 if let Some(asks) = self.datagrams.get_mut(number).and_then(|socket| socket.asks.as_mut()) {
                     asks.tag = tag;
                 }
             }
-            Err(error) => self.tell_failed(service, None, &to, tag, error),
+            Err(error) => self.tell_failed(service, None, PeerAddress::Whole(&to), tag, error),
         }
     }
 
@@ -137,6 +138,6 @@ impl<S: Service, N: Net> Engine<S, N> {
         let Some(socket) = self.datagrams.get_mut(number).filter(|socket| !socket.is_left) else { return };
         let service = socket.service;
         let Some(Asks { to, tag }) = socket.asks.clone() else { return };
-        self.tell_failed(service, Some(Peer::Datagram(number)), &to, tag, error);
+        self.tell_failed(service, Some(Peer::Datagram(number)), PeerAddress::Whole(&to), tag, error);
     }
 }

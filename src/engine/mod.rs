@@ -30,9 +30,9 @@ mod table;
 mod timers;
 
 use std::collections::VecDeque;
+use std::fmt::Display;
 use std::time::Duration;
 
-use crate::endpoint::Address;
 use crate::limits::Limits;
 use crate::moment::Moment;
 use crate::service::{Caller, ConnId, Outbox, Output, Recipient, Service, ServiceId, Turn};
@@ -249,7 +249,9 @@ impl<S: Service, N: Net> Engine<S, N> {
 
     /// Runs the timers that are due. Returns whether there were any.
     fn expire(&mut self, clock: Clock<'_>) -> bool {
-        if self.timers.next().is_none() {
+        let Some(next) = self.timers.next() else { return false };
+        // Exact time is that of the last event: it is not worth another look at the clock.
+        if self.exact && next > self.turn.now {
             return false;
         }
         self.turn.now = clock();
@@ -341,7 +343,7 @@ impl<S: Service, N: Net> Engine<S, N> {
         callback(service, &mut Outbox::new(caller, recipient, &mut self.turn, &mut self.output))
     }
 
-    fn log(&self, service: ServiceId, peer: &Address, what: std::fmt::Arguments<'_>) {
+    fn log(&self, service: ServiceId, peer: &dyn Display, what: std::fmt::Arguments<'_>) {
         log::debug!("{}: {peer} {what}", self.services.0[service.index()].name);
     }
 }

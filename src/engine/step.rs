@@ -13,7 +13,7 @@ use super::net::Net;
 use super::timers::Due;
 use super::{Clock, Engine};
 use crate::error::CloseReason;
-use crate::service::{ConnId, FIRST_LINE, Outbox, Peer, Recipient, Service};
+use crate::service::{ConnId, FIRST_LINE, Outbox, Peer, PeerAddress, Recipient, Service};
 
 impl<S: Service, N: Net> Engine<S, N> {
     /// Gives a connection one step, as its state demands.
@@ -184,11 +184,11 @@ impl<S: Service, N: Net> Engine<S, N> {
         }
         self.acceptor.end_pause();
         if !closed.is_dialled {
-            self.acceptor.count_out(&closed.peer);
+            self.acceptor.count_out(closed.peer.ip());
         }
         self.log(closed.service, &closed.peer, format_args!("closed ({why})"));
         let mut tag = closed.tag;
-        let gone = Recipient::gone(&closed.peer, &mut tag);
+        let gone = Recipient::gone(PeerAddress::Packed(&closed.peer), &mut tag);
         self.call_service(closed.service, Some(gone), |service, out| service.closed(Peer::Stream(id), why, out));
     }
 }

@@ -1,12 +1,13 @@
 //! What the engine gives each callback, and what a callback leaves behind: the data behind [`Outbox`](super::Outbox).
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::ops::Range;
 
 use super::effect::Effects;
 use super::print_queue::PrintQueue;
 use super::{ConnId, Peer, ServiceId};
-use crate::endpoint::Address;
+use crate::endpoint::{Address, PackedAddress};
 use crate::moment::Moment;
 use crate::stats::Stats;
 
@@ -22,7 +23,7 @@ pub(crate) struct Caller<'a> {
 pub(crate) struct Recipient<'a> {
     /// `None` if it has closed, or was never connected.
     pub(crate) peer: Option<Peer>,
-    pub(crate) address: &'a Address,
+    pub(crate) address: PeerAddress<'a>,
     pub(crate) tag: &'a mut u64,
     /// Unsent bytes for it that wait already.
     pub(crate) waiting: usize,
@@ -30,8 +31,33 @@ pub(crate) struct Recipient<'a> {
 
 impl<'a> Recipient<'a> {
     /// A peer that has closed or was never connected. Its service can still read its address and its tag.
-    pub(crate) fn gone(address: &'a Address, tag: &'a mut u64) -> Self {
+    pub(crate) fn gone(address: PeerAddress<'a>, tag: &'a mut u64) -> Self {
         Self { peer: None, address, tag, waiting: 0 }
+    }
+}
+
+/// The address of a peer, as it is kept: a connection's is packed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum PeerAddress<'a> {
+    Whole(&'a Address),
+    Packed(&'a PackedAddress),
+}
+
+impl PeerAddress<'_> {
+    pub(crate) fn to_address(self) -> Address {
+        match self {
+            Self::Whole(address) => address.clone(),
+            Self::Packed(address) => address.to_address(),
+        }
+    }
+}
+
+impl fmt::Display for PeerAddress<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole(address) => address.fmt(f),
+            Self::Packed(address) => address.fmt(f),
+        }
     }
 }
 

@@ -153,7 +153,8 @@ impl<'a> Input<'a> {
     /// are left to [`line`](Self::line).
     pub(super) fn take_run(&mut self, most: usize, mut answer: impl FnMut(&mut [u8]) -> bool) -> u64 {
         let (start, mut end, mut count) = (self.taken, self.taken, 0);
-        while end - start < most
+        while end < self.bytes.len()
+            && end - start < most
             && let Some(length) = memchr(b'\n', &self.bytes[end..])
             && length <= self.max_message
             && answer(&mut self.bytes[end..=end + length])

@@ -22,7 +22,7 @@ mod ping;
 mod print_queue;
 mod terminator;
 
-pub(crate) use callback::{Caller, Lines, Output, Recipient, Turn};
+pub(crate) use callback::{Caller, Lines, Output, PeerAddress, Recipient, Turn};
 pub use chat::{Chat, Operator};
 pub use echo::Echo;
 pub use effect::Dial;

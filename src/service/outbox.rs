@@ -188,8 +188,8 @@ impl Outbox<'_> {
     }
 
     /// The address of the peer at hand; `None` without one.
-    pub fn address(&self) -> Option<&Address> {
-        self.recipient.as_ref().map(|recipient| recipient.address)
+    pub fn address(&self) -> Option<Address> {
+        self.recipient.as_ref().map(|recipient| recipient.address.to_address())
     }
 
     /// Whether the unsent bytes of any connection are under the bound, 64 KiB, like [`has_room`](Self::has_room); of an

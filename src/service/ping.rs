@@ -29,7 +29,7 @@ impl Service for Ping {
             return out.count_unanswered();
         }
         let answers_runs = self.framing.takes_lines(input) && !out.shows_messages();
-        while out.has_room() {
+        while !input.is_empty() && out.has_room() {
             if answers_runs && answer_run(input, out) {
                 continue;
             }

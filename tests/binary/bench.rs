@@ -7,6 +7,7 @@
 //! - `heartbeats`: idle connections that ask now and then
 //! - `rate`: the open loop, and what a stall does to both loops
 //! - `streams`, `datagrams`: servers that misbehave over TCP and UDP (`peers` has them)
+//! - `misbehaving`: runs that go wrong as a whole, and what an honest report says of them
 //! - `preflight`: loads that are refused before anything is dialled
 //! - `shown`: what is printed where, and signals
 //! - `shares`: what the load generator says of its own time
@@ -18,6 +19,7 @@ mod files;
 mod heartbeats;
 mod loads;
 mod merging;
+mod misbehaving;
 mod peers;
 mod preflight;
 mod rate;

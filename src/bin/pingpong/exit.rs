@@ -130,7 +130,7 @@ impl From<&crate::bench::Report> for Exit {
             Self::WrongAnswer
         } else if count(Fact::Requests) + count(Fact::Late) > 0 {
             if report.has_failed() { Self::Failed } else { Self::Fine }
-        } else if count(Fact::Refused) > 0 {
+        } else if count(Fact::Refused) > 0 && !report.tells_of_an_end() {
             Self::Unreachable
         } else {
             Self::Failed

@@ -131,6 +131,9 @@ impl<T> Connection<T> {
             pool.append(&mut self.tx, bytes);
             let mut tx = self.tx.take();
             let sent = tx.as_ref().map_or(Ok(0), |tx| self.send(net, tx.bytes(), turn));
+            if let (Some(tx), Ok(1..)) = (&mut tx, &sent) {
+                tx.note_progress(turn.now);
+            }
             pool.consume(&mut tx, *sent.as_ref().unwrap_or(&0));
             self.tx = tx;
             sent?;
@@ -138,8 +141,10 @@ impl<T> Connection<T> {
         } else if !bytes.is_empty() {
             let sent = self.send(net, bytes, turn)?;
             if sent < bytes.len() {
-                self.progress_at = turn.now;
                 pool.append(&mut self.tx, &bytes[sent..]);
+                if let Some(tx) = &mut self.tx {
+                    tx.note_progress(turn.now);
+                }
                 self.update_congestion(turn);
             }
         }
@@ -153,7 +158,6 @@ impl<T> Connection<T> {
                     // A short write has filled the kernel's buffer; an event tells when there is room again.
                     self.edge.writable = count == bytes.len();
                     self.active_at = turn.now;
-                    self.progress_at = turn.now;
                     turn.stats.bytes_out += count as u64;
                     return Ok(count);
                 }

@@ -17,11 +17,11 @@ use std::collections::VecDeque;
 
 use super::buffer::{Lent, Pool, capacity, length};
 use super::event::Readiness;
-use crate::endpoint::Address;
+use crate::endpoint::{Address, PackedAddress};
 use crate::error::CloseReason;
 use crate::limits::Limits;
 use crate::moment::Moment;
-use crate::service::{ConnId, Decision, HIGH_MARK, Peer, Recipient, ServiceId, Turn, is_over_limit};
+use crate::service::{ConnId, Decision, HIGH_MARK, Peer, PeerAddress, Recipient, ServiceId, Turn, is_over_limit};
 
 pub(super) use state::State;
 use state::{Edge, Receiving, Seen, Sending, TimeLimit};
@@ -49,9 +49,7 @@ pub(super) struct Connection<T> {
     state: State,
     /// When a byte last came in or went out, discarded input not counted.
     active_at: Moment,
-    /// When the kernel last took output, or output began to wait.
-    progress_at: Moment,
-    peer: Address,
+    peer: PackedAddress,
     edge: Edge,
     receiving: Receiving,
     /// Bytes that may at most be read while `Receiving::Draining`, or discarded while `State::Lingering`.
@@ -73,7 +71,7 @@ pub(super) struct Connection<T> {
 /// What is left of a closed connection.
 pub(super) struct Closed {
     pub(super) service: ServiceId,
-    pub(super) peer: Address,
+    pub(super) peer: PackedAddress,
     pub(super) tag: u64,
     pub(super) timers: u32,
     pub(super) is_dialled: bool,
@@ -101,8 +99,7 @@ impl<T> Connection<T> {
             tx: None,
             state: State::Connecting,
             active_at: now,
-            progress_at: now,
-            peer,
+            peer: peer.into(),
             edge: Edge { readable: false, writable: false, short_read_drains, hung_up: None },
             receiving: Receiving::Open,
             allowance: 0,
@@ -153,7 +150,7 @@ impl<T> Connection<T> {
         self.service
     }
 
-    pub(super) fn peer(&self) -> &Address {
+    pub(super) fn peer(&self) -> &PackedAddress {
         &self.peer
     }
 
@@ -172,7 +169,12 @@ impl<T> Connection<T> {
     pub(super) fn recipient(&mut self, id: ConnId) -> Recipient<'_> {
         // Where we ask, questions that wait must not look like a reason to leave an answer: see `weigh_output`.
         let waiting = if self.is_dialled { 0 } else { length(&self.tx) };
-        Recipient { peer: Some(Peer::Stream(id)), address: &self.peer, tag: &mut self.tag, waiting }
+        Recipient {
+            peer: Some(Peer::Stream(id)),
+            address: PeerAddress::Packed(&self.peer),
+            tag: &mut self.tag,
+            waiting,
+        }
     }
 }
 
@@ -294,7 +296,7 @@ impl<T> Connection<T> {
         let limit = |since, length, why| Some(TimeLimit { since, length, why });
         match self.state {
             State::Lingering(why) => limit(self.active_at, limits.linger, why),
-            _ if self.has_unsent() => limit(self.progress_at, limits.stall_timeout, CloseReason::Stall),
+            _ if let Some(tx) = &self.tx => limit(tx.progress_at(), limits.stall_timeout, CloseReason::Stall),
             State::Open if !self.paused && !self.is_runnable() => {
                 limits.idle_timeout.and_then(|timeout| limit(self.active_at, timeout, CloseReason::Idle))
             }
@@ -418,8 +420,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_idle_connection_is_less_than_two_cache_lines() {
+    fn an_idle_connection_is_small() {
         // What a stream is in production: an enum of two descriptors.
-        assert!(size_of::<Connection<(i32, i32)>>() <= 112, "{}", size_of::<Connection<(i32, i32)>>());
+        assert!(size_of::<Connection<(i32, i32)>>() <= 88, "{}", size_of::<Connection<(i32, i32)>>());
     }
 }

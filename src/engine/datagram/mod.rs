@@ -28,7 +28,7 @@ use super::timers::Due;
 use super::{Clock, Engine, ServiceId, WARN_EVERY};
 use crate::endpoint::Address;
 use crate::moment::Moment;
-use crate::service::{Input, Outbox, Peer, Recipient, Service};
+use crate::service::{Input, Outbox, Peer, PeerAddress, Recipient, Service};
 
 use screen::Silence;
 pub(super) use socket::{Asks, DatagramSocket};
@@ -291,7 +291,7 @@ impl<S: Service, N: Net> Engine<S, N> {
         let (asked, mut none) = (socket.asks.as_ref().map(|asks| asks.to.clone()), 0);
         let address = asked.as_deref().unwrap_or(&arrival.source);
         let tag = socket.asks.as_mut().map_or(&mut none, |asks| &mut asks.tag);
-        let recipient = Recipient { peer: Some(peer), address, tag, waiting: 0 };
+        let recipient = Recipient { peer: Some(peer), address: PeerAddress::Whole(address), tag, waiting: 0 };
         let mut out = Outbox::new(caller, Some(recipient), turn, output);
         service.received(peer, &mut input, &mut out);
         let answer = out.into_answer();

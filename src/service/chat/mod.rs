@@ -134,7 +134,7 @@ impl Chat {
 
 impl Service for Chat {
     fn opened(&mut self, peer: Peer, out: &mut Outbox<'_>) {
-        let address = out.address().map(ToString::to_string).unwrap_or_default();
+        let address = out.address().map(|address| address.to_string()).unwrap_or_default();
         let terminator = if self.framing == Framing::Raw { Terminator::None } else { Terminator::Lf };
         let came = format!("{address} connected\n");
         let number = self.clients.add(peer, address, terminator);

@@ -46,7 +46,8 @@ impl Load {
             let visit = self.connections[index].visit;
             return out.wake_at(out.now() + WAIT, Wake::Redial(visit).into());
         }
-        let is_refused = error.kind() == io::ErrorKind::ConnectionRefused;
+        // A server that ends takes its socket's file with it.
+        let is_refused = matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound);
         self.give_up_all(index, if is_refused { Fact::Refused } else { Fact::Broken }, out.now());
         self.ledger.refused(error);
         // In the closed loop the sweep has it ask again: at once would be a busy loop where no server is.

@@ -4,12 +4,11 @@
 //! its beginning, up to the number, has to be there as a whole: where it is another request's number, the line is read
 //! as a whole, for it may be the right answer to that one.
 
-use pingpong::Moment;
 use pingpong::service::{Input, Outbox, Peer};
 
 use super::Lifetime;
 use super::message::Messages;
-use super::pending::{Carried, Pending};
+use super::pending::Pending;
 use super::wake::Visit;
 use crate::bench::record::{Answered, Mistakes};
 
@@ -57,11 +56,9 @@ impl Connection {
         }
     }
 
-    /// The warm-up is over: what it left unanswered counts from now on.
-    pub(super) fn begin_measuring(&mut self, from: Moment) -> Carried {
-        let carried = self.pending.carry_over(from);
-        (self.has_asked, self.is_served) = (carried != Carried::default(), false);
-        carried
+    /// The warm-up is over: whether it has left anything unanswered is of interest, and what it had answered is not.
+    pub(super) fn begin_measuring(&mut self) {
+        (self.has_asked, self.is_served) = (self.pending.unanswered() > 0, false);
     }
 
     /// Whether it is there, and has asked in the measured time and got no answer.
@@ -98,41 +95,40 @@ impl Connection {
         messages: &mut Messages,
         mistakes: &mut Mistakes,
     ) -> Option<Verdict> {
-        loop {
-            let rest = input.rest();
-            if rest.is_empty() {
-                return None;
+        if self.is_skipping {
+            self.skip(input);
+        }
+        let rest = input.rest();
+        if rest.is_empty() {
+            return None;
+        }
+        let oldest = self.pending.next_in_order().filter(|number| messages.had_asked(*number));
+        let Some(oldest) = oldest else { return self.read_line(input, messages, mistakes) };
+        let expected = &messages.answer(oldest)[self.matched..];
+        let count = rest.len().min(expected.len());
+        if rest[..count] != expected[..count] {
+            if messages.is_line() && self.matched == 0 {
+                return self.read_line(input, messages, mistakes);
             }
-            if self.is_skipping {
-                self.skip(input);
-                continue;
-            }
-            let Some(oldest) = self.pending.next_in_order() else { return self.read_line(input, messages, mistakes) };
-            let expected = &messages.answer(oldest)[self.matched..];
-            let count = rest.len().min(expected.len());
-            if rest[..count] != expected[..count] {
-                if messages.is_line() && self.matched == 0 {
-                    return self.read_line(input, messages, mistakes);
-                }
-                mistakes.note_wrong(self.matched, input.rest(), messages.answer(oldest));
-                return Some(self.reject(input, messages));
-            }
-            let is_whole = count == expected.len();
-            if !is_whole && self.matched + count < messages.identified_at() {
-                return None;
-            }
+            mistakes.note_wrong(self.matched, input.rest(), messages.answer(oldest));
+            return Some(self.reject(input, messages));
+        }
+        if count == expected.len() {
+            input.take(count);
+            self.matched = 0;
+            return Some(Verdict::of(self.pending.take_next(), true));
+        }
+        if self.matched + count >= messages.identified_at() {
             input.take(count);
             self.matched += count;
-            if is_whole {
-                self.matched = 0;
-                return Some(Verdict::of(self.pending.take_next(), true));
-            }
         }
+        None
     }
 
     /// Takes an answer that has arrived as a whole, in a datagram or as a line.
     pub(super) fn take_answer(&mut self, bytes: &[u8], messages: &mut Messages, mistakes: &mut Mistakes) -> Verdict {
         let claimed = messages.number_of(bytes).or(self.pending.next_in_order());
+        let claimed = claimed.filter(|number| messages.had_asked(*number));
         let is_right = claimed.is_some_and(|number| bytes == messages.answer(number));
         let verdict = Verdict::of(claimed.and_then(|number| self.pending.take(number)), is_right);
         match (verdict, claimed) {
@@ -166,6 +162,7 @@ impl Connection {
     }
 
     /// Passes over bytes up to a line end.
+    #[cold]
     fn skip(&mut self, input: &mut Input<'_>) {
         let end = memchr::memchr(b'\n', input.rest());
         self.is_skipping = end.is_none();
@@ -185,6 +182,7 @@ impl Verdict {
 
 #[cfg(test)]
 mod tests {
+    use pingpong::Moment;
     use pingpong::service::Framing;
 
     use super::*;
@@ -206,6 +204,7 @@ mod tests {
         for _ in 0..1_000 {
             messages.next_number();
         }
+        messages.arrive();
         messages
     }
 

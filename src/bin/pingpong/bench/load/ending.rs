@@ -5,6 +5,7 @@
 //! reason. Each answer is waited for until its time is up, and no longer.
 
 use std::mem;
+use std::time::Duration;
 
 use pingpong::Moment;
 use pingpong::service::Outbox;
@@ -15,6 +16,9 @@ use super::{Lifetime, Load, Pace, Stage};
 use crate::bench::Extent;
 use crate::bench::record::{Fact, Hindrance};
 use crate::error::Error;
+
+/// How long after the last connection that asks the idle ones of the same server are seen to end.
+const IDLE_FOLLOW: Duration = Duration::from_millis(50);
 
 impl Load {
     /// No connection is left that could ask.
@@ -48,7 +52,9 @@ impl Load {
         match self.stage {
             Stage::Asking if self.left == 0 => self.stop_asking(out),
             Stage::Awaiting
-                if self.ledger.is_complete() && self.heartbeats.as_ref().is_none_or(Heartbeats::are_complete) =>
+                if self.ledger.is_complete()
+                    && self.heartbeats.as_ref().is_none_or(Heartbeats::are_complete)
+                    && !self.may_lose_idle(out.now()) =>
             {
                 self.enter(Stage::Over);
                 out.stop();
@@ -57,23 +63,29 @@ impl Load {
         }
     }
 
+    /// Whether the server has just gone, and idle connections may go with it.
+    fn may_lose_idle(&self, now: Moment) -> bool {
+        self.idle > 0 && self.gone.is_some_and(|gone| now.since(gone) < IDLE_FOLLOW)
+    }
+
     /// Stops asking when there are requests to send and no end of the time, but every connection has as many requests
     /// unanswered as it may have, and all of these have been given up. (A datagram that is given up makes room.)
     pub(super) fn end_if_stuck(&mut self, out: &mut Outbox<'_>) {
         let is_counting = matches!(self.options.extent, Extent::Requests(_)) && self.ledger.covers(out.now());
-        if self.stage != Stage::Asking || !is_counting || !self.ledger.is_complete() {
+        let may_be_stuck = self.stage == Stage::Asking && self.lifetime == Lifetime::WholeRun && is_counting;
+        if !may_be_stuck || self.connections.iter().any(|connection| connection.pending.is_awaited()) {
             return;
         }
-        let is_stuck = match &self.pace {
-            Pace::Open(turns) => turns.is_held_up(),
+        let is_stuck = match self.pace {
+            Pace::Open(ref turns) => turns.is_held_up(),
             Pace::Closed { depth, begun } => {
-                let depth = *depth as usize;
-                let is_full = |connection: &Connection| connection.pending.unanswered() >= depth;
-                *begun == self.connections.len()
-                    && self.connections.iter().all(|connection| connection.peer.is_none() || is_full(connection))
+                let may_ask = |connection: &Connection| {
+                    connection.peer.is_some() && connection.pending.unanswered() < depth as usize
+                };
+                begun == self.connections.len() && !self.connections.iter().any(may_ask)
             }
         };
-        if is_stuck && self.lifetime == Lifetime::WholeRun {
+        if is_stuck {
             self.stop_asking(out);
         }
     }
@@ -101,7 +113,10 @@ impl Load {
             return Err(error);
         }
         if self.stage == Stage::Asking {
-            self.count_unsent(self.ledger.until().map_or(now, |until| until.min(now)));
+            // What was due just now would have been sent.
+            if matches!(&self.pace, Pace::Open(turns) if turns.is_held_up() || turns.is_behind(now)) {
+                self.count_unsent(self.ledger.until().map_or(now, |until| until.min(now)));
+            }
             self.stop_heartbeats(self.ledger.until().map_or(now, |until| until.min(now)));
             self.ledger.interrupt(now);
         }

@@ -30,6 +30,8 @@ pub(super) struct Messages {
     modulus: u64,
     /// Requests so far: the number of the newest one.
     newest: u64,
+    /// The newest request that had been sent when the bytes at hand arrived.
+    newest_asked: u64,
     is_datagram: bool,
 }
 
@@ -47,7 +49,7 @@ impl Messages {
             Probe::Echo(size) => (*size, true),
             Probe::Fixed { send, expect } => {
                 let [request, answer] = [send, expect].map(|bytes| Numbered { bytes: bytes.clone(), shown: 0 });
-                return Self { request, answer, digits: 0..0, modulus: 1, newest: 0, is_datagram };
+                return Self { request, answer, digits: 0..0, modulus: 1, newest: 0, newest_asked: 0, is_datagram };
             }
         };
         let terminator: &[u8] = if framing == Framing::Line && !is_datagram { b"\n" } else { b"" };
@@ -70,13 +72,24 @@ impl Messages {
         }
         let digits = if width > 0 { OPENING.len()..OPENING.len() + width } else { 0..0 };
         let [request, answer] = [request, answer].map(|bytes| Numbered { bytes, shown: 0 });
-        Self { request, answer, digits, modulus: 10_u64.pow(width as u32), newest: 0, is_datagram }
+        Self { request, answer, digits, modulus: 10_u64.pow(width as u32), newest: 0, newest_asked: 0, is_datagram }
     }
 
     /// The number of the next request.
     pub(super) fn next_number(&mut self) -> u64 {
         self.newest += 1;
         self.newest
+    }
+
+    /// Bytes arrive. They answer none of the requests that are sent while they are read.
+    pub(super) fn arrive(&mut self) {
+        self.newest_asked = self.newest;
+    }
+
+    /// Whether the bytes at hand may answer this request.
+    #[inline]
+    pub(super) fn had_asked(&self, number: u64) -> bool {
+        number <= self.newest_asked
     }
 
     /// Request number `number`.

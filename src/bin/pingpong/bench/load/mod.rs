@@ -118,6 +118,10 @@ pub(super) struct Load {
     heartbeats: Option<Heartbeats>,
     /// The connection at which the next sweep begins.
     swept: usize,
+    /// When that is due.
+    sweep_due: Moment,
+    /// The last sweep came far too late.
+    stood_still: bool,
     /// No request is due from then on; the end of time where that is not known.
     until: Moment,
     /// How many requests may still be sent that count.
@@ -153,6 +157,8 @@ impl Load {
             idle: 0,
             heartbeats: Heartbeats::new(&options),
             swept: 0,
+            sweep_due: NEVER,
+            stood_still: false,
             until: NEVER,
             left: match options.extent {
                 Extent::Duration(_) => u64::MAX,
@@ -172,6 +178,11 @@ impl Load {
     /// Whether only their order tells which request an answer belongs to, and one may be lost on the way.
     pub(super) fn is_by_order(&self) -> bool {
         self.messages.are_by_order()
+    }
+
+    /// Whether answers carry a number.
+    pub(super) fn is_numbered(&self) -> bool {
+        self.messages.is_numbered()
     }
 
     /// Begins: sends the scout.
@@ -219,27 +230,35 @@ impl Load {
         }
     }
 
-    /// The warm-up is over: requests that it leaves unanswered count from now on, as far as more are wanted. What it has
+    /// The warm-up is over: requests that it leaves unanswered count from now on, unless a number was asked for. What it has
     /// not sent is not sent any more, or a rate that is too high would have the measured time spent on that.
-    fn begin_measuring(&mut self, out: &mut Outbox<'_>) {
-        let Self { connections, ledger, left, pace, .. } = self;
+    fn begin_measuring(&mut self) {
+        let Self { connections, ledger, pace, options, .. } = self;
         if let Pace::Open(turns) = pace {
             turns.schedule.skip(ledger.from(), ledger.from());
         }
         for connection in connections {
-            if connection.pending.unanswered() as u64 <= *left {
-                let Carried { awaited, lapsed } = connection.begin_measuring(ledger.from());
+            connection.begin_measuring();
+            if let Extent::Duration(_) = options.extent {
+                let Carried { awaited, lapsed } = connection.pending.carry_over(ledger.from());
                 ledger.carry_over(awaited, lapsed);
-                *left -= awaited + lapsed;
             }
         }
-        self.end_if_complete(out);
     }
 
-    /// The far side has ended a connection that asks.
-    fn connection_lost(&mut self, index: usize, out: &mut Outbox<'_>) {
+    /// A connection that asks has ended, and not by the load's choice.
+    fn connection_lost(&mut self, index: usize, why: CloseReason, out: &mut Outbox<'_>) {
         self.connections[index].hang_up();
-        self.give_up_all(index, Fact::Broken, out.now());
+        let fact = match why {
+            // The far side talks without an end: that is not the answer, and it is this side that hung up.
+            CloseReason::Overflow => {
+                let oldest = self.connections[index].pending.next_in_order().unwrap_or_default();
+                self.ledger.mistakes.note_endless(self.messages.answer(oldest));
+                Fact::Wrong
+            }
+            _ => Fact::Broken,
+        };
+        self.give_up_all(index, fact, out.now());
         if self.lifetime == Lifetime::OneRequest {
             return self.ask_next(index, out);
         }
@@ -294,7 +313,9 @@ impl Service for Load {
 
     fn received(&mut self, _: Peer, input: &mut Input<'_>, out: &mut Outbox<'_>) {
         let Some(index) = self.index_of(out.tag()) else { return self.received_idle(input, out) };
+        self.messages.arrive();
         if input.is_datagram() {
+            self.forget_overdue(index, out.now());
             let Self { connections, messages, ledger, .. } = self;
             let verdict = connections[index].take_answer(input.take_rest(), messages, &mut ledger.mistakes);
             self.answered(index, &verdict, out);
@@ -302,7 +323,8 @@ impl Service for Load {
         }
         let visit = self.connections[index].visit;
         // After an answer the connection may be dialled anew: what follows on the old one is of no interest.
-        while self.connections[index].visit == visit
+        while !input.is_empty()
+            && self.connections[index].visit == visit
             && let Some(verdict) =
                 self.connections[index].next_answer(input, &mut self.messages, &mut self.ledger.mistakes)
         {
@@ -322,14 +344,14 @@ impl Service for Load {
         }
         let index = self.index_of(out.tag()).filter(|index| self.connections[*index].peer == Some(peer));
         if let Some(index) = index {
-            self.connection_lost(index, out);
+            self.connection_lost(index, why, out);
         }
     }
 
     fn expired(&mut self, key: u64, out: &mut Outbox<'_>) {
         match Wake::from(key) {
             Wake::Send => self.keep_schedule(out),
-            Wake::Measure => self.begin_measuring(out),
+            Wake::Measure => self.begin_measuring(),
             Wake::End => self.end_of_time(out),
             Wake::Sweep => self.sweep(out),
             Wake::Begin => self.begin_some(out),

@@ -76,6 +76,11 @@ impl Turns {
         self.queue = (0..connections).collect();
     }
 
+    /// Whether what is due is later than a delay of this machine's explains.
+    pub(super) fn is_behind(&self, now: Moment) -> bool {
+        now.since(self.schedule.due()) > GRACE
+    }
+
     /// Adds a connection at the end of the queue. Returns whether the schedule was held up for want of one.
     fn push(&mut self, index: usize) -> bool {
         self.queue.push_back(index as u32);
@@ -109,7 +114,7 @@ impl Load {
                 // Heartbeats go on to the end of the time, which has a timer of its own.
                 return;
             }
-            if !self.may_send(due) || self.is_too_late(due, now) {
+            if !self.may_send(due) || now >= self.until && turns.is_behind(now) {
                 return self.stop_asking(out);
             }
             if due > now {
@@ -128,22 +133,13 @@ impl Load {
 
     /// The measured time is over: the asking ends, at once or when what is due has been sent a little late.
     pub(super) fn end_of_time(&mut self, out: &mut Outbox<'_>) {
-        let (now, until) = (out.now(), self.ledger.until().unwrap_or_default());
+        let (now, latest) = (out.now(), self.until + GRACE);
         match &self.pace {
-            Pace::Open(turns)
-                if now < until + GRACE
-                    && self.may_send(turns.schedule.due())
-                    && !self.is_too_late(turns.schedule.due(), now) =>
-            {
-                out.wake_at(until + GRACE, Wake::End.into());
+            Pace::Open(turns) if turns.schedule.due() < self.until && !turns.is_behind(now) && now < latest => {
+                out.wake_at(latest, Wake::End.into());
             }
             _ => self.stop_asking(out),
         }
-    }
-
-    /// Whether the measured time is over, and what is due should have been sent long ago.
-    fn is_too_late(&self, due: Moment, now: Moment) -> bool {
-        self.ledger.until().is_some_and(|until| now >= until) && now.since(due) > GRACE
     }
 
     /// The connection that is to send the request that is due. When there is none, the schedule is held up.

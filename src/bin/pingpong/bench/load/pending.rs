@@ -60,6 +60,11 @@ impl Pending {
         self.awaited as usize + self.keeping
     }
 
+    /// Whether a request waits for an answer whose time is not up.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.awaited > 0
+    }
+
     /// Whether requests that were given up keep their place.
     pub(super) fn waits_in_vain(&self) -> bool {
         self.keeping > 0

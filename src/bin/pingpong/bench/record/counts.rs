@@ -30,7 +30,8 @@ pub(crate) enum Fact {
     Unfinished,
     /// Due in the open loop, or asked for with `--requests`, but never sent.
     Unsent,
-    /// Sent in the warm-up and unanswered when it ended: they count from then on, among those sent.
+    /// Sent in the warm-up and unanswered when it ended: they count from then on, among those sent. None where a number of
+    /// requests was asked for.
     CarriedOver,
     /// Answers to requests that were answered before, or never sent.
     Duplicate,

@@ -70,6 +70,8 @@ pub(crate) struct Ledger {
     pub(crate) response: Option<Latency>,
     /// Open loop: from when a request was due to when it was sent.
     pub(crate) lag: Option<Latency>,
+    /// For how long at most the load stood still in the measured time, or when it waited for answers after it.
+    pub(crate) longest_pause: Duration,
     /// The service times since the progress line was last drawn, warm-up included.
     pub(crate) recent: Option<Histogram<u64>>,
     timeout: Duration,
@@ -92,12 +94,24 @@ struct Measuring {
     is_over: bool,
     last_sent: Moment,
     last_outcome: Moment,
-    /// When the last answer came.
+    /// When the last answer came, be it in the warm-up.
     last_answer: Option<Moment>,
+    /// The longest time between two answers, in the measured time.
+    longest_silence: Duration,
     /// Requests that have failed since.
     failed_since: u64,
     /// Requests carried over that were answered right and in time.
     carried_answered: u64,
+}
+
+impl Measuring {
+    /// An answer has come.
+    #[inline]
+    fn heard(&mut self, now: Moment) {
+        let silence = now.since(self.last_answer.map_or(self.from, |last| last.max(self.from)));
+        self.longest_silence = self.longest_silence.max(silence);
+        (self.last_answer, self.failed_since) = (Some(now), 0);
+    }
 }
 
 /// Requests that fail in a row, at the least, when a server has gone silent.
@@ -118,6 +132,7 @@ impl Ledger {
             service: Latency::new(keeps_parts),
             response: is_open.then(|| Latency::new(keeps_parts)),
             lag: is_open.then(|| Latency::new(false)),
+            longest_pause: Duration::ZERO,
             recent: shows_progress.then(histogram),
             timeout: options.timeout,
             is_datagram: options.endpoint.is_datagram(),
@@ -142,6 +157,7 @@ impl Ledger {
             last_sent: Moment::default(),
             last_outcome: Moment::default(),
             last_answer: None,
+            longest_silence: Duration::ZERO,
             failed_since: 0,
             carried_answered: 0,
         });
@@ -195,8 +211,10 @@ impl Ledger {
         if let Some(recent) = &mut self.recent {
             recent.record(took.as_nanos() as u64).expect("it grows");
         }
+        if let Some(measuring) = &mut self.measuring {
+            measuring.heard(now);
+        }
         let Some(measuring) = self.measuring_if_counts(request, now) else { return };
-        (measuring.last_answer, measuring.failed_since) = (Some(now), 0);
         // Only a request that was carried over was sent before it was due.
         measuring.carried_answered += u64::from(is_right && is_in_time && request.sent < request.due);
         self.counts[Fact::Lost] -= u64::from(*was_overdue);
@@ -243,6 +261,13 @@ impl Ledger {
         if count > 0 {
             self.counts[Fact::ConnectionsFailed] += count;
             *self.refusals.entry(why).or_default() += count;
+        }
+    }
+
+    /// The load stood still for this long, until now.
+    pub(crate) fn stood_still(&mut self, pause: Duration, now: Moment) {
+        if self.covers(now) {
+            self.longest_pause = self.longest_pause.max(pause);
         }
     }
 
@@ -328,11 +353,18 @@ impl Ledger {
     }
 
     /// When the last answer came, counted from the beginning of the measured time, where the server fell silent then:
-    /// requests failed for a part of the measured time that is too long for chance.
+    /// requests failed for a part of the measured time that is too long for chance, and for longer than ever before.
+    /// Where a number of requests was asked for and sent, that time is over with the last one: after it only those are
+    /// waited for that were lost before.
     pub(crate) fn silent_after(&self, now: Moment) -> Option<Duration> {
         let measuring = self.measuring.filter(|measuring| measuring.failed_since >= SILENT_REQUESTS)?;
-        let (measured, answering) = (self.measured(now), measuring.last_answer?.since(measuring.from));
-        (measured.saturating_sub(answering) > measured / SILENT_PART).then_some(answering)
+        let measured = match measuring.until {
+            None if self.counts[Fact::Unsent] == 0 => measuring.last_sent.since(measuring.from),
+            _ => self.measured(now),
+        };
+        let answering = measuring.last_answer?.since(measuring.from);
+        let silence = measured.saturating_sub(answering);
+        (silence > measured / SILENT_PART && silence > measuring.longest_silence).then_some(answering)
     }
 
     /// Whether every request that counts has its outcome.

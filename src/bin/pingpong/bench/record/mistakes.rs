@@ -30,6 +30,12 @@ impl Mistakes {
         });
     }
 
+    /// Keeps that a line was longer than any answer may be.
+    pub(crate) fn note_endless(&mut self, expected: &[u8]) {
+        let got = "(a line without an end)".to_owned();
+        self.wrong.get_or_insert_with(|| Wrong { got, expected: shown(expected) });
+    }
+
     /// Keeps the first answer that nobody waited for.
     pub(crate) fn note_unasked(&mut self, answer: &[u8]) {
         self.unasked.get_or_insert_with(|| shown(answer));

@@ -66,6 +66,7 @@ impl Report {
         put("asked_per_second", self.asked_per_second.map(rounded));
         put("seconds", Some(rounded(self.seconds)));
         put("gone_after_seconds", self.gone_after_seconds.map(rounded));
+        put("load_longest_pause_seconds", Some(rounded(self.longest_pause_seconds)));
         put("connect_seconds", Some(rounded(self.connect_seconds)));
         put("load_cpu_seconds", self.cost.map(|cost| rounded(cost.cpu_seconds)));
         put("load_cpu_us_per_request", self.cpu_per_request().map(|seconds| rounded(seconds * 1e6)));
@@ -121,6 +122,7 @@ impl Report {
             per_second: number("requests_per_second")?,
             asked_per_second: metrics["asked_per_second"].as_f64(),
             gone_after_seconds: metrics["gone_after_seconds"].as_f64(),
+            longest_pause_seconds: metrics["load_longest_pause_seconds"].as_f64().unwrap_or_default(),
             connect_seconds: number("connect_seconds")?,
             counts,
             refusals: reasons("connect_errors"),

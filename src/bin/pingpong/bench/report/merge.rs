@@ -127,6 +127,7 @@ impl Report {
     fn add(&mut self, other: Self) {
         self.is_partial |= other.is_partial;
         self.is_budgeted |= other.is_budgeted;
+        self.longest_pause_seconds = self.longest_pause_seconds.max(other.longest_pause_seconds);
         self.connect_seconds = self.connect_seconds.max(other.connect_seconds);
         self.counts.add(&other.counts);
         self.is_crowded |= other.is_crowded;

@@ -50,6 +50,8 @@ pub(crate) struct Report {
     is_partial: bool,
     /// When the server was gone, in seconds from the beginning of the measured time.
     gone_after_seconds: Option<f64>,
+    /// For how long at most the load generator stood still, in seconds.
+    longest_pause_seconds: f64,
     /// The measured time, in seconds.
     seconds: f64,
     /// When that was, by the wall clock; `None` where nothing was measured.
@@ -116,6 +118,7 @@ impl Report {
             title: settings::title(&effective),
             is_partial: load.stage != Stage::Over || gone_after.is_some(),
             gone_after_seconds: gone_after.map(|gone_after| gone_after.as_secs_f64()),
+            longest_pause_seconds: ledger.longest_pause.as_secs_f64(),
             seconds,
             measured: (seconds > 0.0).then(|| {
                 let from = (started + ledger.elapsed(ledger.from())).as_secs_f64();
@@ -128,7 +131,7 @@ impl Report {
             refusals: ledger.refusals.clone(),
             hindrances: ledger.hindrances.clone(),
             mistakes: ledger.mistakes.clone(),
-            is_by_order: load.is_by_order(),
+            is_by_order: !load.is_numbered(),
             is_stream: !options.endpoint.is_datagram(),
             allows_failures: options.allow_failures,
             has_heartbeats: options.heartbeat.is_some(),
@@ -160,11 +163,18 @@ impl Report {
             Fact::ConnectionsStalled,
             Fact::Refused,
             Fact::Broken,
+            Fact::Unsent,
         ];
-        let has_failed = self.gone_after_seconds.is_some()
+        let has_failed = self.tells_of_an_end()
+            || self.counts[Fact::Requests] == 0
             || failures.iter().any(|fact| self.counts[*fact] > 0)
             || self.is_stream && (self.counts[Fact::Lost] > 0 || self.counts[Fact::IdleSilent] > 0);
         has_failed && !self.allows_failures
+    }
+
+    /// Whether the server was there, and was gone before the end.
+    pub(crate) fn tells_of_an_end(&self) -> bool {
+        self.gone_after_seconds.is_some()
     }
 
     /// Whether requests were sent on schedule.

@@ -39,10 +39,14 @@ impl Report {
         let count = |fact: Fact| self.counts[fact];
         match self.gone_after_seconds {
             Some(0.0) => warnings.push("the server was gone before the measured time began".to_owned()),
-            Some(gone_after) => warnings.push(format!(
-                "the server was gone after {gone_after:.1} of {:.1} s: from then on nothing was answered",
-                self.seconds
-            )),
+            Some(gone_after) => {
+                // A number of requests has no time of its own: it ended when the server was gone.
+                let of =
+                    if self.seconds - gone_after < 0.05 { String::new() } else { format!(" of {:.1}", self.seconds) };
+                warnings.push(format!(
+                    "the server was gone after {gone_after:.1}{of} s: from then on nothing was answered"
+                ));
+            }
             None => {}
         }
         if self.is_partial && self.gone_after_seconds.is_none() {
@@ -60,10 +64,16 @@ impl Report {
             warnings
                 .push(format!("{unanswered} requests were never answered: percentiles know only of those that were"));
         }
-        if self.is_by_order && count(Fact::Lost) + count(Fact::Late) > 0 {
+        let late = count(Fact::Late);
+        if late > 0 {
+            warnings.push(format!("{late} requests were answered right, but only after --timeout"));
+        }
+        // On a stream answers are late in order.
+        let disordered = count(Fact::Lost) + count(Fact::Duplicate) + if self.is_stream { 0 } else { late };
+        if self.is_by_order && disordered > 0 {
             warnings.push(
-                "answers carry no number and some were missing: which request an answer belongs to, and so its time, is a \
-                 guess by their order (a --size of 12 or more has room for a number)"
+                "answers carry no number and some were missing or too many: which request an answer belongs to, and so its \
+                 time, is a guess by their order (a --size of 12 or more has room for a number)"
                     .to_owned(),
             );
         }
@@ -124,10 +134,13 @@ impl Report {
         }
         let unserved = self.counts[Fact::ConnectionsUnserved];
         if unserved > 0 {
-            warnings.push(format!(
-                "{unserved} connections got no answer: made in the kernel's queue, but not served (is the server at its \
-                 limit of connections?)"
-            ));
+            warnings.push(if self.is_stream {
+                format!(
+                    "{unserved} connections got no answer (is the server at its limit of connections? its kernel makes more)"
+                )
+            } else {
+                format!("{unserved} sockets got no answer")
+            });
         }
         let stalled = self.counts[Fact::ConnectionsStalled];
         if stalled > 0 {
@@ -183,6 +196,13 @@ impl Report {
         if drops > 0 {
             warnings.push(format!(
                 "{drops} answers were dropped by our own kernel: raise net.core.rmem_max, or use more sockets"
+            ));
+        }
+        if self.longest_pause_seconds > 0.0 {
+            warnings.push(format!(
+                "the load generator stood still, for {:.1} s at the longest (stopped, or without a CPU): what came \
+                 meanwhile was read only then, so waits of that time may be its own",
+                self.longest_pause_seconds
             ));
         }
         self.warn_of_lag(warnings);

@@ -89,6 +89,27 @@ fn what_the_load_itself_delays_is_lag_and_in_the_response_but_not_in_the_service
 }
 
 #[test]
+fn an_answer_that_came_while_the_load_stood_still_is_not_lost_and_the_pause_is_told() {
+    for (at, pause) in [(500 * MILLI, 400 * MILLI), (900 * MILLI, Duration::from_secs(2))] {
+        let mut server = asking(|_| {});
+        server.pass(10 * MILLI);
+        server.answers(0, &[1]);
+        server.echo_for(0, 10 * MILLI, at);
+        let asked = server.asked(0);
+        // The answer is there when the load goes on, and so is the time to give the request up, or to end.
+        server.says(0, format!("pong {:012} abcdefghijk\n", asked[0]));
+        server.leap(pause);
+        // It stood still behind the poll: its timers run before it looks for events again.
+        server.dispatch(Vec::new());
+        assert_eq!(server.count(Fact::Lost), 0, "it may have come");
+        server.settle();
+        assert_eq!((server.count(Fact::Late), server.count(Fact::Lost)), (1, 0), "{pause:?}");
+        let told = server.load(|load| load.ledger.longest_pause);
+        assert!(told <= pause && told + 50 * MILLI > pause, "{told:?}");
+    }
+}
+
+#[test]
 fn an_answer_after_the_timeout_is_lost_until_it_comes_and_then_late() {
     let mut server = asking(|_| {});
     assert_eq!(server.asked(0), [1]);
@@ -121,6 +142,35 @@ fn wrong_bytes_are_an_error_of_their_own() {
     server.answers(0, &[2]);
     assert_eq!(server.asked(0), [3]);
     server.assert_counts(&[(Fact::Sent, 3), (Fact::Wrong, 1), (Fact::Requests, 1), (Fact::ConnectionsOpened, 1)]);
+}
+
+#[test]
+fn what_arrived_before_a_request_was_sent_is_not_its_answer() {
+    let mut server = asking(|options| options.probe = Probe::Pong(5));
+    for _ in 0..3 {
+        server.pass(MILLI);
+        assert_eq!(server.hears(0), "ping\n");
+        server.says(0, "pong\npong\n");
+        server.settle();
+    }
+    assert_eq!((server.count(Fact::Requests), server.count(Fact::Duplicate)), (3, 3));
+    assert_eq!(server.load(|load| times(&load.ledger.service.total)), [(1, 3)], "each took its millisecond");
+}
+
+#[test]
+fn an_answer_without_an_end_is_wrong_and_no_fault_of_the_connection() {
+    let mut server = asking(|_| {});
+    server.says(0, "x".repeat(70_000));
+    server.settle();
+    assert!(server.engine.is_stopped(), "nobody is left");
+    server.assert_counts(&[
+        (Fact::Sent, 1),
+        (Fact::Wrong, 1),
+        (Fact::ConnectionsLost, 1),
+        (Fact::ConnectionsOpened, 1),
+    ]);
+    let told = server.load(|load| load.ledger.mistakes.wrong.clone());
+    assert!(told.is_some_and(|wrong| wrong.got == "(a line without an end)" && wrong.expected.starts_with("pong 0")));
 }
 
 /// A load over datagrams whose scout has been answered.
@@ -174,6 +224,17 @@ fn without_a_number_a_lost_datagram_falsifies_no_other() {
         let service = server.load(|load| times(&load.ledger.service.total));
         assert!(slow(&service) == 0, "{rate:?} {service:?}");
     }
+}
+
+#[test]
+fn without_a_number_an_answer_is_not_that_of_a_request_whose_time_is_up() {
+    let mut server = asking_datagrams(|options| (options.pipeline, options.probe) = (2, Probe::Pong(8)));
+    server.pass(10 * MILLI);
+    server.tells_text(0, "pong abc");
+    // The second one is lost. The third has 10 ms left when its answer comes, and the sweep has not been there since.
+    server.pass(195 * MILLI);
+    server.tells_text(0, "pong abc");
+    assert_eq!((server.count(Fact::Requests), server.count(Fact::Lost), server.count(Fact::Late)), (2, 1, 0));
 }
 
 impl Rig {
