@@ -1,5 +1,8 @@
 //! Where sockets are: an [`Endpoint`] as a user writes it, an [`Address`] as the kernel names it.
 //!
+//! The endpoint of a TCP or UDP socket may have a range of ports ([`Ports`]): it then stands for a socket at each of
+//! them.
+//!
 //! Parses, resolves and displays them. Opens no socket. `packed` keeps an address in half the room.
 
 mod packed;
@@ -8,6 +11,7 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::ops::RangeInclusive;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -36,13 +40,29 @@ pub enum Endpoint {
     UnixGram(PathBuf),
 }
 
-/// A host name or address, and a port. Displays as `host:port`, an IPv6 address in brackets.
+/// A host name or address, and a port or a range of ports. Displays as `host:port`, an IPv6 address in brackets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostPort {
     /// A name or an address, without brackets.
     pub host: String,
-    /// The port; 0 lets the kernel pick one when listening.
-    pub port: u16,
+    /// The port, or the ports.
+    pub ports: Ports,
+}
+
+/// One port, or a range of them. Displays as `8888`, or as `7000-7019`.
+///
+/// ```
+/// use pingpong::{Endpoint, Ports};
+///
+/// let endpoint: Endpoint = "tcp://localhost:7000-7019".parse()?;
+/// assert_eq!(endpoint.ports(), Ports::between(7000, 7019));
+/// # Ok::<(), pingpong::EndpointError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ports {
+    first: u16,
+    /// Not below the first.
+    last: u16,
 }
 
 /// A text that is no [`Endpoint`]. Displays as one line with the text, what is wrong, and the way out.
@@ -66,6 +86,8 @@ pub enum EndpointProblem {
     NoPort,
     /// A port that is not a number up to 65535.
     BadPort,
+    /// A range of ports that ends before it begins, begins with 0, or goes beyond 65535.
+    BadRange,
     /// An empty host, or stray brackets.
     BadHost,
     /// An IPv6 address without its brackets.
@@ -92,8 +114,8 @@ impl Endpoint {
     }
 
     /// The address and port, where the host is an address: so is all that [`Reactor::listen`](crate::Reactor::listen)
-    /// returns for TCP and UDP. `None` for a name, which has to be looked up ([`addresses`](Self::addresses)), and for
-    /// a Unix socket.
+    /// returns for TCP and UDP. `None` for a name, which has to be looked up ([`addresses`](Self::addresses)), for a
+    /// range of ports, and for a Unix socket.
     ///
     /// ```
     /// use pingpong::Endpoint;
@@ -110,8 +132,16 @@ impl Endpoint {
         }
     }
 
-    /// Looks up every address of this endpoint, in order: those of its host (getaddrinfo(3)), or its path. May block;
-    /// fails if the host has none.
+    /// The port, or the range of ports; `None` for a Unix socket, which has none.
+    pub fn ports(&self) -> Option<Ports> {
+        match self {
+            Self::Tcp(place) | Self::Udp(place) => Some(place.ports),
+            Self::Unix(_) | Self::UnixGram(_) => None,
+        }
+    }
+
+    /// Looks up every address of this endpoint, in order: those of its host (getaddrinfo(3)), each with all of the
+    /// ports; or its path. May block; fails if the host has none.
     pub fn addresses(&self) -> io::Result<Vec<Address>> {
         match self {
             Self::Tcp(place) | Self::Udp(place) => Ok(place.resolve()?.into_iter().map(Address::Ip).collect()),
@@ -121,16 +151,47 @@ impl Endpoint {
 }
 
 impl HostPort {
-    /// Looks up every address of the host, in order, each once (getaddrinfo(3); hosts(5) may name one twice). May block;
-    /// fails if there is none.
+    /// Looks up every address of the host, in order, each once (getaddrinfo(3); hosts(5) may name one twice), and returns
+    /// it with each of the ports. May block; fails if there is none.
     pub fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
-        let mut addresses = Vec::new();
-        for address in (self.host.as_str(), self.port).to_socket_addrs()? {
-            if !addresses.contains(&address) {
-                addresses.push(address);
+        let mut hosts: Vec<SocketAddr> = Vec::new();
+        for host in (self.host.as_str(), self.ports.first).to_socket_addrs()? {
+            if !hosts.contains(&host) {
+                hosts.push(host);
             }
         }
-        Ok(addresses)
+        let at_ports = |mut host: SocketAddr| {
+            self.ports.iter().map(move |port| {
+                host.set_port(port);
+                host
+            })
+        };
+        Ok(hosts.into_iter().flat_map(at_ports).collect())
+    }
+}
+
+impl Ports {
+    /// The ports from `first` to `last`, both included. `None` if `last` is below `first`, or `first` is 0, which is no
+    /// port but lets the kernel pick one.
+    pub const fn between(first: u16, last: u16) -> Option<Self> {
+        if first == 0 || last < first { None } else { Some(Self { first, last }) }
+    }
+
+    /// How many there are: one at least.
+    pub const fn count(self) -> usize {
+        (self.last - self.first) as usize + 1
+    }
+
+    /// The ports, in order.
+    pub fn iter(self) -> RangeInclusive<u16> {
+        self.first..=self.last
+    }
+}
+
+/// One port; 0 lets the kernel pick one when listening.
+impl From<u16> for Ports {
+    fn from(port: u16) -> Self {
+        Self { first: port, last: port }
     }
 }
 
@@ -151,7 +212,7 @@ impl From<SocketAddr> for HostPort {
             SocketAddr::V6(v6) if v6.scope_id() != 0 => format!("{}%{}", v6.ip(), v6.scope_id()),
             _ => address.ip().to_string(),
         };
-        Self { host, port: address.port() }
+        Self { host, ports: address.port().into() }
     }
 }
 
@@ -170,8 +231,19 @@ impl FromStr for HostPort {
         if host.is_empty() || host.contains(['[', ']', '/']) {
             return Err(EndpointProblem::BadHost);
         }
-        let port = port.parse().map_err(|_| EndpointProblem::BadPort)?;
-        Ok(Self { host: host.to_owned(), port })
+        Ok(Self { host: host.to_owned(), ports: port.parse()? })
+    }
+}
+
+impl FromStr for Ports {
+    type Err = EndpointProblem;
+
+    fn from_str(text: &str) -> Result<Self, EndpointProblem> {
+        let Some((first, last)) = text.split_once('-') else {
+            return text.parse::<u16>().map(Self::from).map_err(|_| EndpointProblem::BadPort);
+        };
+        let bounds = first.parse().ok().zip(last.parse().ok());
+        bounds.and_then(|(first, last)| Self::between(first, last)).ok_or(EndpointProblem::BadRange)
     }
 }
 
@@ -195,10 +267,16 @@ impl TryFrom<&OsStr> for Endpoint {
 impl fmt::Display for HostPort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
+            write!(f, "[{}]:{}", self.host, self.ports)
         } else {
-            write!(f, "{}:{}", self.host, self.port)
+            write!(f, "{}:{}", self.host, self.ports)
         }
+    }
+}
+
+impl fmt::Display for Ports {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.first == self.last { write!(f, "{}", self.first) } else { write!(f, "{}-{}", self.first, self.last) }
     }
 }
 
@@ -244,6 +322,7 @@ impl fmt::Display for EndpointProblem {
             Self::UnknownScheme => "unknown scheme (there are tcp, udp, unix and unixgram)",
             Self::NoPort => "no port (write HOST:PORT; port 0 lets the kernel pick)",
             Self::BadPort => "the port is not a number from 0 to 65535",
+            Self::BadRange => "a range of ports goes from a lower to a higher one, 1 to 65535 (write HOST:7000-7019)",
             Self::BadHost => "no host, or one that cannot be read (write HOST:PORT or [IPV6]:PORT)",
             Self::BareIpv6 => "an IPv6 address goes in brackets (write [::1]:8888)",
             Self::NoPath => "no path (write unix:///run/pingpong.sock)",
@@ -277,10 +356,35 @@ mod tests {
 
     #[test]
     fn every_scheme_reads_and_displays_alike() {
-        for text in
-            ["tcp://127.0.0.1:8888", "udp://[::1]:0", "tcp://localhost:1", "unix:///run/pp.sock", "unixgram://a b"]
-        {
+        for text in [
+            "tcp://127.0.0.1:8888",
+            "udp://[::1]:0",
+            "tcp://localhost:1",
+            "tcp://my-host:7000-7019",
+            "udp://[::1]:1-65535",
+            "unix:///run/pp.sock",
+            "unixgram://a b",
+        ] {
             assert_eq!(parse(text).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn range_of_ports_is_each_of_them_at_each_address() {
+        let addresses = parse("tcp://127.0.0.1:7000-7002").addresses().unwrap();
+        let shown: Vec<String> = addresses.iter().map(Address::to_string).collect();
+        assert_eq!(shown, ["127.0.0.1:7000", "127.0.0.1:7001", "127.0.0.1:7002"]);
+        assert_eq!(parse("udp://[::1]:1-65535").addresses().unwrap().len(), 65_535);
+        assert_eq!(parse("tcp://[::1]:7-7"), parse("tcp://[::1]:7"));
+        assert_eq!(parse("tcp://127.0.0.1:7000-7002").ports().map(Ports::count), Some(3));
+    }
+
+    #[test]
+    fn range_of_ports_goes_up() {
+        for text in ["7019-7000", "0-7", "0-0", "7000-70000", "7000-", "-7000", "7000-7005-7010", "a-b", "-"] {
+            let error = format!("tcp://localhost:{text}").parse::<Endpoint>().unwrap_err();
+            assert_eq!(error.problem, EndpointProblem::BadRange, "{text}");
+            assert!(error.to_string().contains("HOST:7000-7019"), "{error}");
         }
     }
 
@@ -324,7 +428,7 @@ mod tests {
             assert_eq!(Endpoint::Tcp(address.into()).socket_addr(), Some(address));
             assert_eq!(Endpoint::Udp(address.into()).socket_addr(), Some(address));
         }
-        for text in ["tcp://localhost:1", "unix:///run/pp.sock", "unixgram://a"] {
+        for text in ["tcp://localhost:1", "tcp://127.0.0.1:1-2", "unix:///run/pp.sock", "unixgram://a"] {
             assert_eq!(parse(text).socket_addr(), None, "{text}");
         }
     }

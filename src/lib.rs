@@ -175,7 +175,7 @@ mod reactor;
 pub mod service;
 mod stats;
 
-pub use endpoint::{Address, Endpoint, EndpointError, EndpointProblem, HostPort};
+pub use endpoint::{Address, Endpoint, EndpointError, EndpointProblem, HostPort, Ports};
 pub use error::{CloseReason, Error, Occupant, describe, is_exhaustion};
 pub use limits::Limits;
 pub use moment::Moment;

@@ -10,6 +10,7 @@
 //! - `rows.rs`: the loads, and the bar of each.
 //! - `run.rs`: one run of a load to its end: what it says, and what it and its server spent on it.
 //! - `redis.rs`: redis-server and redis-benchmark, where they are installed, in turn with ours.
+//! - `connecting.rs`: many connections, made by it and by a bare loop.
 //! - `memory.rs`: what an idle connection takes at either end.
 //! - `report.rs`: the table.
 //!
@@ -20,6 +21,7 @@
 //! of them.
 //! A slow result never fails; wrong answers, or a row that could not be measured, exit 1.
 
+mod connecting;
 mod memory;
 mod redis;
 mod report;
@@ -40,8 +42,11 @@ fn main() -> ExitCode {
     child::enter("cost", play, bench)
 }
 
-/// All children are other programs here.
+/// All children are other programs here, but for the bare loop that connects.
 fn play(role: &str, arguments: &[&str]) -> Result<()> {
+    if role == connecting::BARE {
+        return connecting::play(arguments);
+    }
     Err(format!("no such role: {role} {arguments:?}").into())
 }
 
@@ -60,6 +65,9 @@ fn bench(words: &[String]) -> Result<bool> {
     }
     if options.wants(memory::NAME) {
         sound &= report::memory(memory::compare(cpus));
+    }
+    if options.wants(connecting::NAME) {
+        sound &= report::connecting(connecting::compare(&options, cpus));
     }
     sound &= measure_rows(CHURN, &options, cpus);
     report::footing(started.elapsed(), sound);

@@ -7,6 +7,7 @@ use common::measure::{self, Spread};
 use common::options::{GENERATIONS, Options};
 use common::{Result, machine};
 
+use crate::connecting;
 use crate::memory::{self, Ends};
 use crate::redis::{self, Outcome, Pair};
 use crate::rows::Row;
@@ -15,6 +16,9 @@ use crate::run::{Run, Said};
 /// The rate beside redis: what it must reach, and what it should.
 const RATE_BAR: f64 = 1.8;
 const RATE_AIM: f64 = 2.0;
+
+/// Time to connect, by that of a bare loop.
+const CONNECTING_BAR: f64 = 1.2;
 
 pub(crate) fn heading(options: &Options, cpus: Cpus) {
     let millis = options.window.as_millis();
@@ -116,6 +120,24 @@ pub(crate) fn memory(outcome: Result<Vec<Ends>>) -> bool {
         bytes(server),
         spread(ratio),
         if ratio.low <= 1.0 { "meets bar" } else { "misses" }
+    );
+    true
+}
+
+pub(crate) fn connecting(outcome: Result<(usize, Vec<connecting::Pair>)>) -> bool {
+    let (count, pairs) = match outcome {
+        Ok(compared) => compared,
+        Err(error) => return failed(connecting::NAME, &*error),
+    };
+    let of = |figure: fn(&connecting::Pair) -> f64| Spread::of(pairs.iter().map(figure).collect());
+    let (ours, bare, ratio) = (of(|pair| pair.ours), of(|pair| pair.bare), of(|pair| pair.ours / pair.bare));
+    println!(
+        "\n{} {count}, seconds: pingpong bench {}, bare loop {}; ours by bare {} bar {CONNECTING_BAR:.2}: {}",
+        connecting::NAME,
+        spread(ours),
+        spread(bare),
+        spread(ratio),
+        if ratio.low <= CONNECTING_BAR { "meets bar" } else { "misses" }
     );
     true
 }

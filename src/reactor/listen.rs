@@ -1,6 +1,6 @@
 //! Where services answer: an endpoint becomes one socket or several, and the engine gets them.
 //!
-//! A host with several addresses is listened on at each of them.
+//! A host with several addresses is listened on at each of them, and at each port of a range.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,14 +11,15 @@ use super::datagram::Datagram;
 use super::listener::Listener;
 use super::options::ListenOptions;
 use super::socket_file::Refusal;
-use crate::endpoint::{Address, Endpoint};
+use crate::endpoint::{Address, Endpoint, HostPort};
 use crate::error::Error;
 use crate::service::Service;
 use crate::service::ServiceId;
 
 impl<S: Service> Reactor<S> {
     /// Has a service answer at an endpoint, connections and datagrams alike. Returns where it really listens: one
-    /// endpoint for each address of the host, with the port that the kernel picked where it was 0.
+    /// endpoint for each address of the host and each port of a range, with the port that the kernel picked where it was
+    /// 0.
     /// [`Endpoint::socket_addr`] is what to connect to.
     pub fn listen(&mut self, service: ServiceId, endpoint: &Endpoint) -> Result<Vec<Endpoint>, Error> {
         self.listen_with(service, endpoint, &ListenOptions::default())
@@ -46,7 +47,11 @@ impl<S: Service> Reactor<S> {
         options: &ListenOptions,
     ) -> Result<Vec<Endpoint>, Error> {
         match endpoint {
-            Endpoint::Tcp(_) | Endpoint::Udp(_) => self.listen_at_all(service, endpoint, addresses, options),
+            Endpoint::Tcp(_) | Endpoint::Udp(_) => {
+                let bound = self.listen_at_all(service, endpoint, addresses, options)?;
+                warn_of_exposure(endpoint, &bound);
+                Ok(bound)
+            }
             Endpoint::Unix(path) | Endpoint::UnixGram(path) => {
                 self.listen_unix(service, endpoint.is_datagram(), path, options).map_err(|refusal| match refusal {
                     Refusal::Occupied(by) => Error::Occupied { endpoint: endpoint.clone(), by },
@@ -95,11 +100,6 @@ impl<S: Service> Reactor<S> {
     ) -> io::Result<SocketAddr> {
         if is_datagram {
             let (sockets, local) = Datagram::udp(address, options)?;
-            if !local.ip().is_loopback() {
-                log::warn!(
-                    "udp://{local} answers datagrams from other hosts, whose addresses can be forged (see --udp-budget)"
-                );
-            }
             for (socket, local) in sockets {
                 self.engine.bind(service, socket, Address::Ip(local))?;
             }
@@ -124,6 +124,26 @@ impl<S: Service> Reactor<S> {
             self.engine.listen(service, Listener::unix(path, options)?)?;
         }
         Ok(())
+    }
+}
+
+/// Says which datagram sockets other hosts can reach: in one line for all ports of a range.
+fn warn_of_exposure(endpoint: &Endpoint, bound: &[Endpoint]) {
+    let Endpoint::Udp(HostPort { ports, .. }) = endpoint else { return };
+    let mut places: Vec<HostPort> = Vec::new();
+    for local in bound.iter().filter_map(Endpoint::socket_addr).filter(|local| !local.ip().is_loopback()) {
+        let mut place = HostPort::from(local);
+        if ports.count() > 1 {
+            place.ports = *ports;
+        }
+        if !places.contains(&place) {
+            places.push(place);
+        }
+    }
+    for place in places {
+        log::warn!(
+            "udp://{place} answers datagrams from other hosts, whose addresses can be forged (see --udp-budget)"
+        );
     }
 }
 

@@ -4,6 +4,7 @@
 //! known time, and figures are compared with that.
 //!
 //! - `loads`: every kind of load against servers that behave
+//! - `heartbeats`: idle connections that ask now and then
 //! - `rate`: the open loop, and what a stall does to both loops
 //! - `streams`, `datagrams`: servers that misbehave over TCP and UDP (`peers` has them)
 //! - `misbehaving`: runs that go wrong as a whole, and what an honest report says of them
@@ -15,6 +16,7 @@
 
 mod datagrams;
 mod files;
+mod heartbeats;
 mod loads;
 mod merging;
 mod misbehaving;
@@ -105,7 +107,13 @@ impl Figures {
         assert!((requests - self.count("carried_over") as f64 - 1.0..=requests + 1.0).contains(&by_time), "{by_time}");
         let ends = ["failed", "lost", "unserved", "stalled", "held"].map(|end| format!("connections_{end}"));
         let ends: u64 = ends.iter().map(|end| self.count(end)).sum();
-        assert_eq!(self.count("connections_requested"), ends + self.count("idle_held"), "{}", self.facts());
+        let idle = self.count("idle_held") + if self.is_null("idle_silent") { 0 } else { self.count("idle_silent") };
+        assert_eq!(self.count("connections_requested"), ends + idle, "{}", self.facts());
+        if !self.is_null("heartbeats") {
+            let ends = ["answered", "late", "wrong", "lost", "broken", "unfinished", "unsent"];
+            let ends: u64 = ends.iter().map(|end| self.count(&format!("heartbeats_{end}"))).sum();
+            assert_eq!(self.count("heartbeats"), ends);
+        }
     }
 
     #[track_caller]

@@ -23,6 +23,7 @@ mod logs;
 mod memory;
 mod outputs;
 mod probing;
+mod ranges;
 #[cfg(feature = "bench")]
 mod readme;
 mod recorder;

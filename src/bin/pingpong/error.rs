@@ -78,6 +78,10 @@ pub(crate) enum Error {
 pub(crate) enum Resource {
     /// Descriptors of this process (RLIMIT_NOFILE, getrlimit(2)).
     Descriptors,
+    /// The same, where no process may have so many (fs.nr_open, proc_sys_fs(5)).
+    DescriptorsOfAProcess,
+    /// Open files of all processes together (fs.file-max, proc_sys_fs(5)).
+    Files,
     /// Local ports for connections to one endpoint, of all source addresses together (ip_local_port_range, ip(7)).
     Ports,
     /// New connections per second: a port is free again some time after its connection was closed (TIME_WAIT).
@@ -86,6 +90,12 @@ pub(crate) enum Resource {
     Memory,
     /// Bytes of requests that may be unanswered at once.
     Unanswered,
+    /// Connections that the firewall tracks (nf_conntrack_max).
+    Tracked,
+    /// Pages of memory for what is in TCP's buffers (tcp_mem, tcp(7)).
+    TcpPages,
+    /// Pages of memory for what is in UDP's buffers (udp_mem, udp(7)).
+    UdpPages,
 }
 
 #[cfg(feature = "bench")]
@@ -95,7 +105,17 @@ impl Resource {
             Self::Descriptors => {
                 " (raise it with 'ulimit -Hn', or load from several processes and add up with 'bench merge')"
             }
-            Self::Ports => " (give more local addresses with --source, or widen net.ipv4.ip_local_port_range)",
+            Self::DescriptorsOfAProcess => {
+                " (raise fs.nr_open and then 'ulimit -Hn', or load from several processes and add up with 'bench merge')"
+            }
+            Self::Files => " (raise fs.file-max)",
+            Self::Tracked => " (raise net.netfilter.nf_conntrack_max)",
+            Self::TcpPages => " (raise net.ipv4.tcp_mem, or lower --pipeline, --size or --connections)",
+            Self::UdpPages => " (raise net.ipv4.udp_mem, or lower --pipeline, --size or --connections)",
+            Self::Ports => {
+                " (give more local addresses with --source, a range of ports as in tcp://HOST:7000-7019, or widen \
+                 net.ipv4.ip_local_port_range)"
+            }
             Self::PortsPerSecond => " (give more local addresses with --source, or lower --rate)",
             Self::Memory => " (load from several machines and add up with 'bench merge')",
             Self::Unanswered => " (lower --pipeline, --size or --connections)",
@@ -204,10 +224,15 @@ impl fmt::Display for Resource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Descriptors => "descriptors",
+            Self::DescriptorsOfAProcess => "descriptors of one process",
+            Self::Files => "open files on this machine",
             Self::Ports => "local ports",
             Self::PortsPerSecond => "local ports a second",
             Self::Memory => "bytes of memory",
             Self::Unanswered => "bytes for unanswered requests (connections × pipeline × size)",
+            Self::Tracked => "entries of the firewall's connection tracker",
+            Self::TcpPages => "pages of TCP memory (connections × pipeline × size)",
+            Self::UdpPages => "pages of UDP memory (connections × pipeline × size)",
         })
     }
 }

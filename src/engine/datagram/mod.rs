@@ -54,6 +54,8 @@ pub(super) struct Datagrams<D> {
     /// By number. The number of an asking socket that was closed is reused, in a later turn: what is left of the first,
     /// an event or a timer, then at most has the second read in vain.
     sockets: Slab<DatagramSocket<D>>,
+    /// The ports of those that serve, sorted: each datagram is compared with them, and there may be thousands.
+    served_ports: Vec<u16>,
     /// The numbers of the sockets that may have something to read.
     ready: VecDeque<u32>,
     /// The numbers of asking sockets that their services have closed in this turn.
@@ -74,6 +76,7 @@ impl<D> Datagrams<D> {
     pub(super) fn new(budget: Option<NonZeroU32>, seed: u64) -> Self {
         Self {
             sockets: Slab::new(),
+            served_ports: Vec::new(),
             ready: VecDeque::new(),
             left: Vec::new(),
             batch: Batch::new(),
@@ -153,7 +156,14 @@ impl<S: Service, N: Net> Engine<S, N> {
     /// Adds a serving datagram socket, bound to `local`, whose datagrams `service` gets. Fails where
     /// [`Net::register_datagram`] does.
     pub fn bind(&mut self, service: ServiceId, socket: N::Datagram, local: Address) -> io::Result<()> {
-        self.add_datagram(service, socket, local, None).map(drop)
+        let number = self.add_datagram(service, socket, local, None)?;
+        let Datagrams { sockets, served_ports, .. } = &mut self.datagrams;
+        if let Some(port) = sockets.get(number as usize).and_then(DatagramSocket::port)
+            && let Err(place) = served_ports.binary_search(&port)
+        {
+            served_ports.insert(place, port);
+        }
+        Ok(())
     }
 
     pub(super) fn add_datagram(

@@ -57,7 +57,7 @@ impl<D> Datagrams<D> {
             return Err(Silence::Loop);
         }
         let is_harmless = is_harmless(bytes);
-        let is_served_here = self.sockets.iter().any(|(_, socket)| socket.port() == Some(source.port()));
+        let is_served_here = self.served_ports.binary_search(&source.port()).is_ok();
         if is_served_here && !(is_harmless && is_far(ip, arrival, socket)) {
             return Err(Silence::Loop);
         }

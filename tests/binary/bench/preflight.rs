@@ -1,12 +1,13 @@
 //! Loads that cannot be: limits of this machine, found before anything is dialled, and endpoints without a server.
 
 use std::fs;
-use std::io::ErrorKind;
-use std::net::{TcpListener, UdpSocket};
+use std::io::{ErrorKind, Write};
+use std::net::{IpAddr, TcpListener, UdpSocket};
+use std::thread;
 
 use nix::sys::signal::Signal;
 
-use super::super::support::{Folder, Launch, Namespace, Server, tool};
+use super::super::support::{Ended, Folder, Launch, Namespace, Server, root, tool};
 use super::peers::{full_listener, listener_for};
 use super::{Figures, bench, fails, words};
 
@@ -64,6 +65,59 @@ fn descriptors_run_out_before_anything_is_dialled() {
     assert_eq!(figures.count("connections_opened"), 60);
 }
 
+/// `pingpong` in a mount namespace, where these files of proc(5) say something else. `None` without root.
+#[track_caller]
+fn where_proc_says(files: &[(&str, &str)], arguments: &str) -> Option<Ended> {
+    if !root() || !tool("unshare") || !tool("mount") {
+        return None;
+    }
+    let folder = Folder::new();
+    let mut script = String::new();
+    for (number, (file, text)) in files.iter().enumerate() {
+        let said = folder.file(&number.to_string());
+        fs::write(&said, text).unwrap();
+        script += &format!("mount --bind {} {file} && ", said.display());
+    }
+    Some(Launch::within(&["unshare", "-m", "sh", "-c", &(script + "exec \"$0\" \"$@\"")], arguments).run())
+}
+
+#[test]
+fn limits_of_the_kernel_are_named_with_their_sysctl_before_anything_is_dialled() {
+    let lonely = Lonely::new();
+    let load = format!("bench {} -c 200 -n 1 --warmup 0s", lonely.endpoint());
+    let Some(ended) = where_proc_says(&[("/proc/sys/net/ipv4/tcp_mem", "1\t2\t150\n")], &load) else { return };
+    fails(&ended, 6, &["200 pages of TCP memory", "net.ipv4.tcp_mem"]);
+    let [max, count] = ["max", "count"].map(|name| format!("/proc/sys/net/netfilter/nf_conntrack_{name}"));
+    if fs::exists(&max).unwrap() {
+        let ended = where_proc_says(&[(&max, "300\n"), (&count, "150\n")], &load).unwrap();
+        fails(&ended, 6, &["200 entries", "there are 150", "net.netfilter.nf_conntrack_max"]);
+    }
+    lonely.has_seen_nobody();
+}
+
+#[test]
+fn more_descriptors_than_any_process_may_have_name_the_sysctl() {
+    let lonely = Lonely::new();
+    let most: u32 = fs::read_to_string("/proc/sys/fs/nr_open").unwrap().trim().parse().unwrap();
+    let ended = Launch::new(&format!("bench {} -c 1 --idle {most} -n 1", lonely.endpoint())).run();
+    fails(&ended, 6, &["descriptors of one process", "fs.nr_open", "ulimit -Hn"]);
+    lonely.has_seen_nobody();
+}
+
+#[test]
+fn reserved_ports_are_not_there() {
+    let Some((namespace, server)) = world_of_few_ports("40000 40009") else { return };
+    namespace.within(|| fs::write("/proc/sys/net/ipv4/ip_local_reserved_ports", "40002-40004,40009").unwrap());
+    let endpoint = server.endpoint("ping", "tcp");
+    fails(
+        &namespace.launch(&words(endpoint, "-c 7 -n 1 --source 127.0.0.1")).run(),
+        6,
+        &["7 local ports", "there are 6"],
+    );
+    let figures = bench_in(&namespace, endpoint, "-c 6 -n 12 --source 127.0.0.1");
+    assert_eq!((figures.code, &*figures.facts()), (Some(0), "sent=12 requests=12"));
+}
+
 #[test]
 fn soft_descriptor_limit_is_no_wall() {
     if !tool("prlimit") {
@@ -80,7 +134,7 @@ fn ports_run_out_before_anything_is_dialled_and_sources_are_the_way_out() {
     let Some((namespace, server)) = world_of_few_ports("40000 40009") else { return };
     for scheme in ["tcp", "udp"] {
         let endpoint = server.endpoint("ping", scheme);
-        let ended = namespace.launch(&words(endpoint, "-c 20 --idle 10 -n 1")).run();
+        let ended = namespace.launch(&words(endpoint, "-c 20 --idle 10 -n 1 --source 127.0.0.1")).run();
         fails(&ended, 6, &["30 local ports", "there are 10", "--source", "ip_local_port_range"]);
         let figures = bench_in(&namespace, endpoint, "-c 20 --idle 10 -n 40 --source 127.0.0.2-127.0.0.4");
         assert_eq!((figures.code, &*figures.facts()), (Some(0), "sent=40 requests=40"), "{scheme}");
@@ -88,6 +142,80 @@ fn ports_run_out_before_anything_is_dialled_and_sources_are_the_way_out() {
     }
     let stats = server.stats();
     assert_eq!((stats["accepted"], stats["datagrams_in"]), (30, 41));
+}
+
+#[test]
+fn on_loopback_more_addresses_are_taken_than_one_where_ports_are_few() {
+    let Some((namespace, server)) = world_of_few_ports("40000 40009") else { return };
+    for scheme in ["tcp", "udp"] {
+        let figures = bench_in(&namespace, server.endpoint("ping", scheme), "-c 20 --idle 10 -n 40");
+        assert_eq!((figures.code, &*figures.facts()), (Some(0), "sent=40 requests=40"), "{scheme}");
+        let settings = &figures.whole["settings"]["effective"];
+        let sources = settings["sources"].as_str().unwrap();
+        assert!(sources.starts_with("127.") && sources.ends_with(".10") && settings["sources_chosen"] == true);
+        assert!(figures.whole["title"].as_str().unwrap().contains(&format!("10 idle from {sources}, closed")));
+        assert!(!figures.warns("port by port"));
+    }
+    let figures = bench_in(&namespace, server.endpoint("ping", "tcp"), "--churn -c 2 -n 50");
+    assert_eq!((figures.code, &*figures.facts()), (Some(0), "sent=50 requests=50"));
+    let figures = bench_in(&namespace, server.endpoint("ping", "tcp"), "-c 3 -n 3");
+    let settings = &figures.whole["settings"]["effective"];
+    assert!(settings["sources"].is_null() && settings["sources_chosen"] == false, "{settings}");
+}
+
+#[test]
+fn server_that_serves_one_address_alone_is_told_how_to_be_loaded() {
+    let Some(namespace) = Namespace::new() else { return };
+    namespace.within(|| {
+        fs::write("/proc/sys/net/ipv4/ip_local_port_range", "40000 40009").unwrap();
+        let listener = TcpListener::bind("127.0.0.1:7000").unwrap();
+        thread::spawn(move || {
+            for (mut stream, peer) in std::iter::from_fn(|| listener.accept().ok()) {
+                if peer.ip() != IpAddr::from([127, 0, 0, 1]) {
+                    let _ = stream.write_all(b"-DENIED\r\n");
+                }
+            }
+        });
+    });
+    let figures = bench_in(&namespace, "tcp://127.0.0.1:7000", "-c 8 -n 8 --timeout 200ms");
+    assert!(figures.code != Some(0) && figures.warns("needs --source 127.0.0.1"), "{:?}", figures.whole["warnings"]);
+}
+
+#[test]
+fn elsewhere_a_warning_says_why_connecting_is_slow() {
+    let Some(namespace) = Namespace::new() else { return };
+    let server = namespace.serve("ping=[::1]:0 echo=[::1]:0");
+    namespace.within(|| fs::write("/proc/sys/net/ipv4/ip_local_port_range", "40000 40039").unwrap());
+    let figures = bench_in(&namespace, server.endpoint("echo", "tcp"), "-c 20 -n 20 --echo");
+    assert!(figures.code == Some(0) && !figures.warns("port by port"), "half of them are found without");
+    let figures = bench_in(&namespace, server.endpoint("ping", "tcp"), "-c 21 -n 21");
+    assert_eq!((figures.code, &*figures.facts()), (Some(0), "sent=21 requests=21"));
+    assert!(figures.warns("port by port") && figures.warns("--source"), "{:?}", figures.whole["warnings"]);
+}
+
+#[test]
+fn range_of_ports_gives_more_connections_and_every_pair_with_a_source_is_used() {
+    let Some(namespace) = Namespace::new() else { return };
+    let server = namespace.serve("ping=127.0.0.1:7000-7002");
+    namespace.within(|| fs::write("/proc/sys/net/ipv4/ip_local_port_range", "40000 40009").unwrap());
+    let endpoint = "tcp://127.0.0.1:7000-7002";
+    let one = |options: &str| words(endpoint, &format!("{options} --source 127.0.0.1"));
+    fails(&namespace.launch(&one("-c 31 -n 1")).run(), 6, &["31 local ports", "there are 30", "range"]);
+    let figures = bench_in(&namespace, endpoint, "-c 20 --idle 10 -n 40 --source 127.0.0.1");
+    assert_eq!((figures.code, &*figures.facts()), (Some(0), "sent=40 requests=40"));
+    assert_eq!(figures.whole["settings"]["effective"]["address"], "127.0.0.1:7000-7002");
+    let figures = bench_in(&namespace, endpoint, "-c 90 -n 90 --source 127.0.0.2-127.0.0.4");
+    assert_eq!((figures.code, &*figures.facts()), (Some(0), "sent=90 requests=90"));
+    // Datagram sockets share no port.
+    let endpoint = "udp://127.0.0.1:7000-7002";
+    fails(
+        &namespace.launch(&words(endpoint, "-c 11 -n 1 --source 127.0.0.1")).run(),
+        6,
+        &["11 local ports", "there are 10"],
+    );
+    let figures = bench_in(&namespace, endpoint, "-c 10 -n 30 --source 127.0.0.1");
+    assert_eq!((figures.code, &*figures.facts()), (Some(0), "sent=30 requests=30"));
+    assert_eq!(server.stats()["accepted"], 120);
 }
 
 #[test]
@@ -113,7 +241,8 @@ fn source_does_not_take_a_port_from_other_targets() {
 #[test]
 fn visits_at_a_rate_that_ports_cannot_keep_up_with() {
     let Some((namespace, server)) = world_of_few_ports("40000 40009") else { return };
-    let ended = namespace.launch(&words(server.endpoint("ping", "tcp"), "--churn -r 1000 -c 5 -n 10")).run();
+    let ended =
+        namespace.launch(&words(server.endpoint("ping", "tcp"), "--churn -r 1000 -c 5 -n 10 --source 127.0.0.1")).run();
     fails(&ended, 6, &["local ports a second", "--source", "--rate"]);
     assert_eq!(server.stats()["accepted"], 0);
 }
@@ -121,7 +250,11 @@ fn visits_at_a_rate_that_ports_cannot_keep_up_with() {
 #[test]
 fn visits_that_wait_for_ports_are_told() {
     let Some((namespace, server)) = world_of_few_ports("40000 40009") else { return };
-    let figures = bench_in(&namespace, server.endpoint("ping", "tcp"), "--churn -c 2 -d 100ms --timeout 200ms");
+    let figures = bench_in(
+        &namespace,
+        server.endpoint("ping", "tcp"),
+        "--churn -c 2 -d 100ms --timeout 200ms --source 127.0.0.1",
+    );
     // Ten closed connections use up the ports, the one that looked for a server among them; then two wait in vain. (One
     // request less where that first connection is still being closed.)
     assert!(figures.code == Some(1) && figures.count("requests") >= 8, "{}", figures.facts());

@@ -46,9 +46,10 @@ pub(crate) enum Outcome {
 }
 
 /// Loads a server, and reports.
-pub(crate) fn run(options: BenchOptions) -> Result<Outcome, Error> {
+pub(crate) fn run(mut options: BenchOptions) -> Result<Outcome, Error> {
     let addresses = target::resolve(&options.endpoint)?;
-    let ports = preflight::check(&options, &addresses, descriptors::raise_limit())?;
+    let ground = preflight::check(&options, &addresses, descriptors::raise_limit())?;
+    options.spread = ground.spread;
     // A file that cannot be written is better known before the run than after it.
     let publisher = Publisher::open(options.json.as_ref(), options.quiet)?;
     let hdr = options.hdr.as_deref().map(ResultFile::create).transpose()?;
@@ -78,7 +79,7 @@ pub(crate) fn run(options: BenchOptions) -> Result<Outcome, Error> {
         load.conclude(ended, kernel_drops)?;
         let logged = hdr.map_or(Ok(()), |hdr| hdr.write(|file| hdr::write(file, &load.ledger, started)));
         let cost = meter.cost(load.ledger.counts[Fact::Sent]);
-        Ok((Report::of(&Run { options: &options, load, started, ended, ports, cost }), logged))
+        Ok((Report::of(&Run { options: &options, load, started, ended, ground, cost }), logged))
     })?;
     // A log that could not be written is no reason to lose the report.
     publisher.publish(&report).and(logged)?;

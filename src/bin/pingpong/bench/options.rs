@@ -18,6 +18,8 @@ pub(crate) struct BenchOptions {
     pub(crate) connections: u32,
     /// Sockets that only stay open.
     pub(crate) idle: u32,
+    /// How often each of these asks, if they do.
+    pub(crate) heartbeat: Option<Duration>,
     /// When the load ends.
     pub(crate) extent: Extent,
     /// Requests per second over all connections, sent on schedule (open loop). `None`: each connection waits for its
@@ -35,6 +37,8 @@ pub(crate) struct BenchOptions {
     pub(crate) connect_rate: Option<f64>,
     /// Local addresses to dial from.
     pub(crate) sources: Option<Sources>,
+    /// Those that `preflight` has chosen for targets on loopback, where none are named.
+    pub(crate) spread: Option<Sources>,
     /// How long requests are sent before they count.
     pub(crate) warmup: Duration,
     /// Whether messages on a stream end with LF.

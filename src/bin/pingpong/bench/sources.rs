@@ -27,6 +27,15 @@ impl Sources {
         }
     }
 
+    /// So many addresses of 127.0.0.0/8, 254 at most. Each process has a block of its own, so that loads which run at the
+    /// same time do not take each other's ports.
+    pub(crate) fn of_loopback(count: u64, process: u32) -> Self {
+        let [_, _, high, low] = process.to_be_bytes();
+        // 127.0.0.0/16 is left to what has an address there by its configuration.
+        let first = Ipv4Addr::new(127, 1 + high % 254, low, 1);
+        Self { first: first.into(), count: count.clamp(1, 254) }
+    }
+
     fn between(first: IpAddr, last: IpAddr) -> Option<Self> {
         let count = match (first, last) {
             (IpAddr::V4(first), IpAddr::V4(last)) => u64::from(u32::from(last).checked_sub(u32::from(first))?) + 1,
@@ -120,6 +129,14 @@ mod tests {
         check("fd00::/126", "fd00::-fd00::3", 4);
         assert_eq!("0.0.0.0/0".parse::<Sources>().unwrap().count(), (1 << 32) - 2);
         assert_eq!("fd00::/8".parse::<Sources>().unwrap().count(), 1 << 32);
+    }
+
+    #[test]
+    fn blocks_of_loopback_are_a_processs_own() {
+        let shown = |count, process| Sources::of_loopback(count, process).to_string();
+        assert_eq!(shown(3, 0x0001_02ff), "127.3.255.1-127.3.255.3");
+        assert_eq!(shown(900, 0x0040_ff00), "127.2.0.1-127.2.0.254");
+        assert_eq!(shown(2, 0), "127.1.0.1-127.1.0.2");
     }
 
     #[test]

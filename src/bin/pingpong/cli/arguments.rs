@@ -39,13 +39,21 @@ pub(super) fn count(name: &'static str, help: &'static str) -> Arg {
     option(name, "N", help).value_parser(count_of)
 }
 
-/// The server that `client`, `ping` and `bench` talk to.
+/// The server that `client` and `ping` talk to.
 pub(super) fn endpoint() -> Arg {
     Arg::new("endpoint")
         .value_name("ENDPOINT")
         .required(true)
-        .value_parser(OsStringValueParser::new().try_map(client_endpoint))
+        .value_parser(OsStringValueParser::new().try_map(one_place))
         .help("Where: tcp://HOST:PORT, udp://HOST:PORT, unix://PATH, unixgram://PATH; HOST is tcp://HOST:8888")
+}
+
+/// The server that `bench` loads, which may answer at a range of ports.
+#[cfg(feature = "bench")]
+pub(super) fn endpoint_or_range() -> Arg {
+    endpoint()
+        .value_parser(OsStringValueParser::new().try_map(client_endpoint))
+        .help("Where: as for ping, or tcp://HOST:7000-7019 (udp:// too): connections take these ports in turn")
 }
 
 /// How the asking side cuts a stream into messages. It has to know: `auto` is for servers.
@@ -108,9 +116,26 @@ fn client_endpoint(mut text: OsString) -> Result<Endpoint, EndpointError> {
     }
 }
 
+/// The same, but no range of ports.
+fn one_place(text: OsString) -> Result<Endpoint, String> {
+    let endpoint = client_endpoint(text).map_err(|error| error.to_string())?;
+    if endpoint.ports().is_some_and(|ports| ports.count() > 1) {
+        return Err(format!("{endpoint} is a range of ports, which serve and bench take: name one port"));
+    }
+    Ok(endpoint)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn range_of_ports_is_not_one_place() {
+        let place = |text: &str| one_place(text.into());
+        assert_eq!(place("localhost:7-7").unwrap().to_string(), "tcp://localhost:7");
+        let mistake = place("localhost:7000-7019").unwrap_err();
+        assert!(mistake.contains("tcp://localhost:7000-7019") && mistake.contains("one port"), "{mistake}");
+    }
 
     #[test]
     fn a_client_may_leave_out_scheme_and_port() {

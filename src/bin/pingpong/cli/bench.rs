@@ -23,7 +23,7 @@ pub(super) fn command() -> Command {
         .args_conflicts_with_subcommands(true)
         .disable_help_subcommand(true)
         .subcommand_negates_reqs(true)
-        .arg(arguments::endpoint())
+        .arg(arguments::endpoint_or_range())
         .arg(option("connections", "N", "Sockets that ask").short('c').default_value("50").value_parser(count_of))
         .arg(timeout("duration", "How long it measures [default: 10s]").short('d'))
         .arg(
@@ -47,6 +47,7 @@ pub(super) fn command() -> Command {
         .arg(option("size", "BYTES", "Bytes of a message [default: 64]").short('s').value_parser(size_of))
         .arg(flag("echo", "Expect the same bytes back, instead of pong with the same tail"))
         .arg(option("idle", "N", "Connections beside them that only stay open").value_parser(or_none(count_of)))
+        .arg(timeout("heartbeat", "Each idle connection asks once in that time, and its answer is checked"))
         .arg(flag("churn", "A new connection for each request"))
         .arg(
             option(
@@ -97,7 +98,7 @@ pub(super) fn command() -> Command {
 const HELP: &str = "\
 Examples:
   pingpong bench localhost -c 50 -d 10s
-  pingpong bench localhost -c 100 --idle 18900 -r 20k
+  pingpong bench localhost -c 100 --idle 18900 --heartbeat 60s -r 20k
   pingpong bench udp://localhost --echo -s 512 -r 50k --json=result.json
   pingpong bench tcp://localhost:6379 --send 'PING\\r\\n' --expect '+PONG\\r\\n'
   pingpong bench merge a.json b.json
@@ -170,6 +171,7 @@ impl BenchOptions {
             endpoint: required(options, "endpoint"),
             connections: required(options, "connections"),
             idle: options.get_one("idle").copied().unwrap_or(0),
+            heartbeat: options.get_one("heartbeat").copied(),
             extent: requests.map_or(Extent::Duration(duration), Extent::Requests),
             rate: options.get_one("rate").copied(),
             pipeline: options.get_one("pipeline").copied().unwrap_or(1),
@@ -178,6 +180,7 @@ impl BenchOptions {
             churn: options.get_flag("churn"),
             connect_rate: options.get_one("connect-rate").copied(),
             sources: options.get_one("source").copied(),
+            spread: None,
             warmup: required(options, "warmup"),
             framing: required(options, "framing"),
             timeout: required(options, "timeout"),
@@ -218,6 +221,9 @@ impl BenchOptions {
         }
         if !is_ip && self.sources.is_some() {
             return Some("--source is for tcp and udp: a Unix socket has no address of that kind".to_owned());
+        }
+        if self.heartbeat.is_some() && self.idle == 0 {
+            return Some("--heartbeat is for idle connections: say how many with --idle".to_owned());
         }
         if self.connections.checked_add(self.idle).is_none() {
             return Some("--connections and --idle together are too many".to_owned());
@@ -320,6 +326,7 @@ mod tests {
             ("udp://localhost --churn", "--churn is for connections"),
             ("udp://localhost -s 64KiB", "65507"),
             ("unix:///x --source 127.0.0.1", "--source is for tcp"),
+            ("localhost --heartbeat 1s", "--idle"),
             ("localhost --send x", "--expect"),
             ("localhost -d 1s -n 5", "--requests"),
             ("localhost -r 5 -p 2", "--pipeline"),

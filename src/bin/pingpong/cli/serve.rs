@@ -90,8 +90,8 @@ pub(super) fn command() -> Command {
 const HELP: &str = "\
 SERVICE is ping, hello, echo or chat; ENDPOINT is tcp://HOST:PORT, udp://HOST:PORT, unix://PATH,
 unixgram://PATH, or HOST:PORT for TCP and UDP. IPv6 addresses go in brackets; port 0 lets the
-kernel pick. Without an endpoint: TCP and UDP at --host; ping on 8888, hello on 9999, echo on 50007,
-chat (TCP only) on 12345. Services repeat freely.
+kernel pick; 7000-7019 is all of them. Without an endpoint: TCP and UDP at --host; ping on 8888,
+hello on 9999, echo on 50007, chat (TCP only) on 12345. Services repeat freely.
 
 Durations: 250ms, 1s, 5m. Sizes: 512, 64KiB, 1MiB. Counts: 10k, 1m.
 
@@ -150,8 +150,9 @@ fn services(options: &ArgMatches) -> Vec<(Kind, Vec<Endpoint>)> {
         Some(asked) => asked.cloned().collect(),
         None => Kind::USUAL.into_iter().map(|kind| (kind, None)).collect(),
     };
-    let at_host =
-        |kind: Kind| kind.endpoints_at(HostPort { host: unbracketed(host).to_owned(), port: kind.default_port() });
+    let at_host = |kind: Kind| {
+        kind.endpoints_at(HostPort { host: unbracketed(host).to_owned(), ports: kind.default_port().into() })
+    };
     asked.into_iter().map(|(kind, endpoints)| (kind, endpoints.unwrap_or_else(|| at_host(kind)))).collect()
 }
 

@@ -4,6 +4,7 @@ use pingpong::Moment;
 use pingpong::service::Outbox;
 
 use super::connection::Verdict;
+use super::wake::Tag;
 use super::{Lifetime, Load, Pace, Stage};
 use crate::bench::record::{Fact, Request};
 
@@ -64,6 +65,9 @@ impl Load {
 
     /// The datagrams of the socket at hand are refused. The sweep has it ask again: at once would be a busy loop.
     pub(super) fn datagrams_refused(&mut self, out: &mut Outbox<'_>) {
+        if let Tag::Idle(index) = out.tag().into() {
+            return self.idle_broken(index, false, out);
+        }
         let Some(index) = self.index_of(out.tag()) else { return };
         self.give_up_all(index, Fact::Refused, out.now());
         self.end_if_complete(out);

@@ -25,7 +25,10 @@ impl Load {
     pub(super) fn connected(&mut self, peer: Peer, out: &mut Outbox<'_>) {
         self.dialer.note_outcome(out.now());
         match (Tag::from(out.tag()), self.lifetime) {
-            (Tag::Idle, _) => {
+            (Tag::Idle(index), _) => {
+                if let Some(heartbeats) = &mut self.heartbeats {
+                    heartbeats.connected(index, peer);
+                }
                 self.idle += 1;
                 self.ledger.counts[Fact::ConnectionsOpened] += 1;
             }

@@ -3,14 +3,15 @@
 use std::collections::VecDeque;
 use std::io;
 use std::mem;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use pingpong::service::{Dial, Outbox};
-use pingpong::{Address, Moment};
+use pingpong::{Address, Moment, Ports};
 
 use super::schedule::Schedule;
 use super::wake::{Tag, Visit, Wake};
-use crate::bench::Sources;
+use crate::bench::{BenchOptions, Sources};
 
 /// Dials under way at once: as many as are answered quickly, without a flood of unanswered SYNs.
 const AT_ONCE: u32 = 128;
@@ -43,12 +44,40 @@ pub(super) struct Dialer {
 /// Where connections go to, and where from.
 #[derive(Debug)]
 pub(super) struct Route {
-    /// The addresses of the endpoint's name that have not failed; the first one is used.
-    pub(super) addresses: VecDeque<Address>,
-    pub(super) is_datagram: bool,
-    pub(super) sources: Option<Sources>,
-    /// Dials so far: local addresses take turns.
-    pub(super) dials: u64,
+    /// The addresses of the endpoint's name that have not failed, each with all ports of the endpoint. The first one is
+    /// used.
+    hosts: VecDeque<Vec<Address>>,
+    is_datagram: bool,
+    sources: Option<Sources>,
+    /// For hosts on loopback, where no sources are named.
+    spread: Option<Sources>,
+    /// Dials so far.
+    dials: u64,
+}
+
+impl Route {
+    /// To the first of these addresses, from the sources that the options name.
+    pub(super) fn new(options: &BenchOptions, addresses: &[Address]) -> Self {
+        let ports = options.endpoint.ports().map_or(1, Ports::count);
+        Self {
+            hosts: addresses.chunks(ports).map(<[Address]>::to_vec).collect(),
+            is_datagram: options.endpoint.is_datagram(),
+            sources: options.sources,
+            spread: options.spread,
+            dials: 0,
+        }
+    }
+
+    /// Where the next dial goes to, and where from. Ports take turns, and local addresses do each time that all ports have
+    /// had theirs, so that every pair of them is used.
+    fn next(&mut self) -> Option<(Address, Option<IpAddr>)> {
+        let places = self.hosts.front()?;
+        let (round, place) = (self.dials / places.len() as u64, self.dials % places.len() as u64);
+        self.dials += 1;
+        let to = places[place as usize].clone();
+        let sources = self.sources.or(self.spread.filter(|_| is_spreadable(&to)));
+        Some((to, sources.map(|sources| sources.nth(round))))
+    }
 }
 
 impl Dialer {
@@ -67,17 +96,18 @@ impl Dialer {
         }
     }
 
-    /// The address that is dialled.
+    /// The address that is dialled; of a range of ports, the one with the first of them.
     pub(super) fn address(&self) -> Option<&Address> {
-        self.route.addresses.front()
+        self.route.hosts.front()?.first()
     }
 
     /// Goes over to the next address, and begins anew. False when there is none.
     pub(super) fn try_next_address(&mut self) -> bool {
-        self.route.addresses.pop_front();
+        self.route.hosts.pop_front();
+        self.route.dials = 0;
         self.begun = 0;
         self.under_way = 0;
-        !self.route.addresses.is_empty()
+        !self.route.hosts.is_empty()
     }
 
     /// From now on this many connections a second are dialled.
@@ -106,12 +136,9 @@ impl Dialer {
 
     /// Dials a connection that carries this tag.
     pub(super) fn dial(&mut self, tag: Tag, out: &mut Outbox<'_>) {
-        let Route { addresses, is_datagram, sources, dials } = &mut self.route;
-        let Some(to) = addresses.front().cloned() else { return };
-        let from = sources.map(|sources| sources.nth(*dials));
-        *dials += 1;
+        let Some((to, from)) = self.route.next() else { return };
         let dial = Dial { to, from, tag: tag.into() };
-        if *is_datagram { out.ask(dial) } else { out.connect(dial) }
+        if self.route.is_datagram { out.ask(dial) } else { out.connect(dial) }
     }
 
     /// A dial has an outcome.
@@ -158,7 +185,7 @@ impl Dialer {
     fn next_new(&mut self) -> Tag {
         let index = self.begun;
         self.begun += 1;
-        if index < self.asking { Tag::Asking(Visit { index, number: 0 }) } else { Tag::Idle }
+        if index < self.asking { Tag::Asking(Visit { index, number: 0 }) } else { Tag::Idle(index - self.asking) }
     }
 
     /// Sets the timer, unless it is set: one timer does for all dials.
@@ -167,6 +194,11 @@ impl Dialer {
             out.wake_at(at, Wake::Dial.into());
         }
     }
+}
+
+/// Whether any address of 127.0.0.0/8 can be dialled from.
+pub(in crate::bench) fn is_spreadable(to: &Address) -> bool {
+    matches!(to, Address::Ip(to) if to.is_ipv4() && to.ip().is_loopback())
 }
 
 /// Whether a dial failed only for now: a Unix socket's backlog is full (connect(2), EAGAIN).

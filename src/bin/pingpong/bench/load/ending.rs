@@ -11,6 +11,7 @@ use pingpong::Moment;
 use pingpong::service::Outbox;
 
 use super::connection::Connection;
+use super::heartbeat::Heartbeats;
 use super::{Lifetime, Load, Pace, Stage};
 use crate::bench::Extent;
 use crate::bench::record::{Fact, Hindrance};
@@ -40,6 +41,7 @@ impl Load {
         }
         self.enter(Stage::Awaiting);
         self.count_unsent(self.ledger.until().unwrap_or(out.now()));
+        self.stop_heartbeats(self.ledger.until().unwrap_or(out.now()));
         self.ledger.close();
         self.end_if_complete(out);
     }
@@ -49,7 +51,11 @@ impl Load {
     pub(super) fn end_if_complete(&mut self, out: &mut Outbox<'_>) {
         match self.stage {
             Stage::Asking if self.left == 0 => self.stop_asking(out),
-            Stage::Awaiting if self.ledger.is_complete() && !self.may_lose_idle(out.now()) => {
+            Stage::Awaiting
+                if self.ledger.is_complete()
+                    && self.heartbeats.as_ref().is_none_or(Heartbeats::are_complete)
+                    && !self.may_lose_idle(out.now()) =>
+            {
                 self.enter(Stage::Over);
                 out.stop();
             }
@@ -111,6 +117,7 @@ impl Load {
             if matches!(&self.pace, Pace::Open(turns) if turns.is_held_up() || turns.is_behind(now)) {
                 self.count_unsent(self.ledger.until().map_or(now, |until| until.min(now)));
             }
+            self.stop_heartbeats(self.ledger.until().map_or(now, |until| until.min(now)));
             self.ledger.interrupt(now);
         }
         self.ledger.end(now);
@@ -126,7 +133,10 @@ impl Load {
         let count = |is: fn(&Connection) -> bool| self.connections.iter().filter(|one| is(one)).count() as u64;
         let (unserved, stalled) = (count(Connection::is_unserved), count(Connection::is_stalled));
         let counts = &mut self.ledger.counts;
-        counts[Fact::IdleHeld] = self.idle;
+        if let Some(heartbeats) = &self.heartbeats {
+            heartbeats.conclude(counts);
+        }
+        counts[Fact::IdleHeld] = self.idle - counts[Fact::IdleSilent];
         if self.lifetime == Lifetime::WholeRun {
             counts[Fact::ConnectionsUnserved] = unserved;
             counts[Fact::ConnectionsStalled] = stalled;

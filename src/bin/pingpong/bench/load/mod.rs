@@ -12,7 +12,7 @@
 //! - `record/ledger`: it is counted
 //!
 //! Beside that way: `connect` makes the connections before the start, by the `dialer`; `churn` makes one for each
-//! request; `overdue` finds the answers that did not come, and `lapsed` remembers their requests; `ending` ends the run;
+//! request; `heartbeat` has the idle ones ask now and then; `overdue` finds the answers that did not come, and `lapsed` remembers their requests; `ending` ends the run;
 //! `schedule` says when event k is due; `wake` packs timers and tags into the engine's numbers.
 
 mod ask;
@@ -22,6 +22,7 @@ mod connect;
 mod connection;
 mod dialer;
 mod ending;
+mod heartbeat;
 mod lapsed;
 mod message;
 mod open;
@@ -40,7 +41,9 @@ use pingpong::{Address, CloseReason, Moment};
 use super::options::{BenchOptions, Extent};
 use super::record::{Fact, Ledger};
 use connection::Connection;
+pub(super) use dialer::is_spreadable;
 use dialer::{Dialer, Route};
+use heartbeat::Heartbeats;
 use message::Messages;
 use open::Turns;
 use pending::Carried;
@@ -112,6 +115,7 @@ pub(super) struct Load {
     present: usize,
     /// Idle connections that are there.
     idle: u64,
+    heartbeats: Option<Heartbeats>,
     /// The connection at which the next sweep begins.
     swept: usize,
     /// When that is due.
@@ -138,7 +142,7 @@ impl Load {
             Lifetime::WholeRun => (options.connections, options.connections),
             Lifetime::OneRequest => (0, 1),
         };
-        let route = Route { addresses: addresses.into(), is_datagram, sources: options.sources, dials: 0 };
+        let route = Route::new(&options, &addresses);
         let mut ledger = Ledger::new(&options, shows_progress);
         ledger.counts[Fact::ConnectionsRequested] = u64::from(asked_for) + u64::from(options.idle);
         Self {
@@ -151,6 +155,7 @@ impl Load {
             ledger,
             present: 0,
             idle: 0,
+            heartbeats: Heartbeats::new(&options),
             swept: 0,
             sweep_due: NEVER,
             stood_still: false,
@@ -206,6 +211,7 @@ impl Load {
         if from > now {
             out.wake_at(from, Wake::Measure.into());
         }
+        self.start_heartbeats(from, out);
         if let Some(until) = until {
             out.wake_at(until, Wake::End.into());
         }
@@ -306,10 +312,7 @@ impl Service for Load {
     }
 
     fn received(&mut self, _: Peer, input: &mut Input<'_>, out: &mut Outbox<'_>) {
-        let Some(index) = self.index_of(out.tag()) else {
-            input.take_rest();
-            return;
-        };
+        let Some(index) = self.index_of(out.tag()) else { return self.received_idle(input, out) };
         self.messages.arrive();
         if input.is_datagram() {
             self.forget_overdue(index, out.now());
@@ -334,10 +337,10 @@ impl Service for Load {
         if matches!(why, CloseReason::Service | CloseReason::Shutdown) {
             return;
         }
-        if Tag::from(out.tag()) == Tag::Idle {
+        if let Tag::Idle(index) = out.tag().into() {
             self.idle -= 1;
             self.ledger.counts[Fact::ConnectionsLost] += 1;
-            return;
+            return self.idle_broken(index, true, out);
         }
         let index = self.index_of(out.tag()).filter(|index| self.connections[*index].peer == Some(peer));
         if let Some(index) = index {
@@ -357,6 +360,7 @@ impl Service for Load {
                 self.dial_more(out);
             }
             Wake::Scout => self.connect_all(out),
+            Wake::Heartbeat => self.send_heartbeats(out),
             Wake::Redial(visit) => self.redial(visit, out),
         }
     }

@@ -36,6 +36,9 @@ impl Load {
             self.give_up_overdue(index, out);
         }
         self.swept = if end == self.connections.len() { 0 } else { end };
+        if let Some(heartbeats) = &mut self.heartbeats {
+            heartbeats.give_up_overdue(out.now(), &mut self.ledger.counts);
+        }
         self.ledger.end_part_if_due(out.now());
         self.give_up_stuck_dials(out);
         self.end_if_complete(out);

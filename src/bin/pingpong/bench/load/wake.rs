@@ -4,8 +4,9 @@
 //!
 //! ```text
 //!           63      62 … 32          31 … 0
-//! tag       0       visit's number   connection      or all ones: idle
-//! timer     0       0                0 … 6           what the timer is for
+//! tag       0       visit's number   connection      one that asks
+//!           1       0                idle connection
+//! timer     0       0                0 … 7           what the timer is for
 //!           1       visit's number   connection      dial this one once more
 //! ```
 
@@ -26,6 +27,8 @@ pub(super) enum Wake {
     Dial,
     /// The datagram scout has waited long enough.
     Scout,
+    /// The next heartbeat is due.
+    Heartbeat,
     /// A dial that failed for want of a port or of room in a backlog is to be tried again.
     Redial(Visit),
 }
@@ -35,8 +38,8 @@ pub(super) enum Wake {
 pub(super) enum Tag {
     /// It asks.
     Asking(Visit),
-    /// It only stays open.
-    Idle,
+    /// It is the idle one of this index.
+    Idle(u32),
 }
 
 /// One dial of one of the load's connections.
@@ -51,7 +54,7 @@ pub(super) struct Visit {
     pub(super) number: u32,
 }
 
-/// Visits have 31 bits for their number: the highest bit of a timer is taken, and no tag may be all ones.
+/// Visits have 31 bits for their number: the highest bit is taken.
 const NUMBERS: u32 = 1 << 31;
 
 const SEND: u64 = 0;
@@ -61,8 +64,9 @@ const BEGIN: u64 = 3;
 const DIAL: u64 = 4;
 const SCOUT: u64 = 5;
 const MEASURE: u64 = 6;
+const HEARTBEAT: u64 = 7;
 const REDIAL: u64 = 1 << 63;
-const IDLE: u64 = u64::MAX;
+const IDLE: u64 = 1 << 63;
 
 impl Visit {
     /// The next dial of the same connection.
@@ -89,6 +93,7 @@ impl From<Wake> for u64 {
             Wake::Begin => BEGIN,
             Wake::Dial => DIAL,
             Wake::Scout => SCOUT,
+            Wake::Heartbeat => HEARTBEAT,
             Wake::Redial(visit) => REDIAL | visit.pack(),
         }
     }
@@ -104,6 +109,7 @@ impl From<u64> for Wake {
             BEGIN => Self::Begin,
             DIAL => Self::Dial,
             SCOUT => Self::Scout,
+            HEARTBEAT => Self::Heartbeat,
             redial => Self::Redial(Visit::unpack(redial & !REDIAL)),
         }
     }
@@ -113,14 +119,14 @@ impl From<Tag> for u64 {
     fn from(tag: Tag) -> Self {
         match tag {
             Tag::Asking(visit) => visit.pack(),
-            Tag::Idle => IDLE,
+            Tag::Idle(index) => IDLE | Self::from(index),
         }
     }
 }
 
 impl From<u64> for Tag {
     fn from(bits: u64) -> Self {
-        if bits == IDLE { Self::Idle } else { Self::Asking(Visit::unpack(bits)) }
+        if bits & IDLE == 0 { Self::Asking(Visit::unpack(bits)) } else { Self::Idle(bits as u32) }
     }
 }
 
@@ -138,11 +144,12 @@ mod tests {
     #[test]
     fn timers_and_tags_survive_packing() {
         let redials = VISITS.map(Wake::Redial);
-        let others = [Wake::Send, Wake::Measure, Wake::End, Wake::Sweep, Wake::Begin, Wake::Dial, Wake::Scout];
+        let others =
+            [Wake::Send, Wake::Measure, Wake::End, Wake::Sweep, Wake::Begin, Wake::Dial, Wake::Scout, Wake::Heartbeat];
         for wake in others.into_iter().chain(redials) {
             assert_eq!(Wake::from(u64::from(wake)), wake);
         }
-        for tag in VISITS.map(Tag::Asking).into_iter().chain([Tag::Idle]) {
+        for tag in VISITS.map(Tag::Asking).into_iter().chain([Tag::Idle(0), Tag::Idle(u32::MAX)]) {
             assert_eq!(Tag::from(u64::from(tag)), tag);
         }
     }

@@ -2,7 +2,10 @@
 //!
 //! Every request that was due is in exactly one counter: it was sent, and ended as one of the seven from
 //! [`Requests`](Fact::Requests) to [`Unfinished`](Fact::Unfinished), or it is [`Unsent`](Fact::Unsent). So is every
-//! connection that was asked for: it failed, was lost, was left unserved, stalled, was held, or was held idle.
+//! connection that was asked for: it failed, was lost, was left unserved, stalled, was held, was held idle, or was idle
+//! and silent. So is every heartbeat that was due: it is in one of the seven from
+//! [`HeartbeatsAnswered`](Fact::HeartbeatsAnswered) to [`HeartbeatsUnsent`](Fact::HeartbeatsUnsent). Heartbeats are not
+//! among the requests.
 
 use std::ops::{Index, IndexMut};
 
@@ -48,17 +51,36 @@ pub(crate) enum Fact {
     ConnectionsStalled,
     /// Connections that were answered, or had nothing to ask, and stayed to the end.
     ConnectionsHeld,
-    /// Idle connections that were still open at the end.
+    /// Idle connections that were still open at the end, and had answered their heartbeats.
     IdleHeld,
     /// Dials that found no free local port.
     PortWaits,
     /// Datagrams that our kernel dropped because our receive buffer was full.
     KernelDrops,
+    /// Heartbeats that were due.
+    Heartbeats,
+    /// Heartbeats answered right and in time.
+    HeartbeatsAnswered,
+    /// Heartbeats answered right, but after the timeout.
+    HeartbeatsLate,
+    /// Heartbeats answered with other bytes.
+    HeartbeatsWrong,
+    /// Heartbeats not answered, neither in time nor late.
+    HeartbeatsLost,
+    /// Heartbeats whose connection ended before the answer, or that were refused.
+    HeartbeatsBroken,
+    /// Heartbeats not answered when the run was interrupted.
+    HeartbeatsUnfinished,
+    /// Heartbeats not sent: their connection was not there, or waited for the answer to the one before, or the run ended
+    /// early.
+    HeartbeatsUnsent,
+    /// Idle connections that were open at the end, but had left a heartbeat without a right answer in time.
+    IdleSilent,
 }
 
 impl Fact {
     /// All facts in the order of their declaration, with their names in reports.
-    pub(crate) const ALL: [(Self, &str); 22] = [
+    pub(crate) const ALL: [(Self, &str); 31] = [
         (Self::Sent, "sent"),
         (Self::Requests, "requests"),
         (Self::Wrong, "wrong"),
@@ -81,11 +103,36 @@ impl Fact {
         (Self::IdleHeld, "idle_held"),
         (Self::PortWaits, "port_waits"),
         (Self::KernelDrops, "kernel_drops"),
+        (Self::Heartbeats, "heartbeats"),
+        (Self::HeartbeatsAnswered, "heartbeats_answered"),
+        (Self::HeartbeatsLate, "heartbeats_late"),
+        (Self::HeartbeatsWrong, "heartbeats_wrong"),
+        (Self::HeartbeatsLost, "heartbeats_lost"),
+        (Self::HeartbeatsBroken, "heartbeats_broken"),
+        (Self::HeartbeatsUnfinished, "heartbeats_unfinished"),
+        (Self::HeartbeatsUnsent, "heartbeats_unsent"),
+        (Self::IdleSilent, "idle_silent"),
     ];
 
     /// The ways in which a request fails.
     pub(crate) const ERRORS: [Self; 6] =
         [Self::Wrong, Self::Late, Self::Lost, Self::Refused, Self::Broken, Self::Unsent];
+
+    /// What may have become of a heartbeat.
+    pub(crate) const HEARTBEATS: [Self; 7] = [
+        Self::HeartbeatsAnswered,
+        Self::HeartbeatsLate,
+        Self::HeartbeatsWrong,
+        Self::HeartbeatsLost,
+        Self::HeartbeatsBroken,
+        Self::HeartbeatsUnfinished,
+        Self::HeartbeatsUnsent,
+    ];
+
+    /// Whether it can come about only where idle connections have heartbeats.
+    pub(crate) fn is_of_heartbeats(self) -> bool {
+        matches!(self, Self::Heartbeats | Self::IdleSilent) || Self::HEARTBEATS.contains(&self)
+    }
 
     /// The fact's name in reports.
     pub(crate) fn name(self) -> &'static str {

@@ -13,7 +13,7 @@ use crate::bench::record::Fact;
 const TOGETHER: f64 = 0.95;
 
 /// Settings that must be the same, and what users call them.
-const SETTINGS: [(&str, &str); 11] = [
+const SETTINGS: [(&str, &str); 12] = [
     ("exchange", "the exchange (ping, --echo, --send)"),
     ("send", "--send"),
     ("expect", "--expect"),
@@ -25,6 +25,7 @@ const SETTINGS: [(&str, &str); 11] = [
     ("churn", "--churn"),
     ("duration_seconds", "--duration"),
     ("connect_timeout_seconds", "--connect-timeout"),
+    ("heartbeat_seconds", "--heartbeat"),
 ];
 
 /// Why two runs cannot be parts of one load.
@@ -261,6 +262,7 @@ mod tests {
             ("timeout_seconds", json!(1.0), "they differ in --timeout: 5.0 and 1.0"),
             ("pipeline", json!(2), "they differ in --pipeline: 1 and 2"),
             ("udp_segment", json!(false), "they differ in --no-segment: null and false"),
+            ("heartbeat_seconds", json!(60.0), "they differ in --heartbeat: null and 60.0"),
             ("churn", json!(true), "they differ in --churn: false and true"),
             ("duration_seconds", json!(3.0), "they differ in --duration: 10.0 and 3.0"),
             ("duration_seconds", Value::Null, "they differ in --duration: 10.0 and null"),

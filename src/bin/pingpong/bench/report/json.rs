@@ -32,7 +32,9 @@ impl Report {
             ("answers_by_order", self.is_by_order.into()),
             ("stream", self.is_stream.into()),
             ("allows_failures", self.allows_failures.into()),
+            ("heartbeats", self.has_heartbeats.into()),
             ("churn_ports", self.churn_ports.into()),
+            ("ports_crowded", self.is_crowded.into()),
             ("udp_budget_applies", self.is_budgeted.into()),
         ];
         let about = self.about.as_object().into_iter().flatten().map(|(key, value)| (key.as_str(), value.clone()));
@@ -57,7 +59,7 @@ impl Report {
             metrics.insert(name.to_owned(), value.unwrap_or(Value::Null));
         };
         for (fact, name) in Fact::ALL {
-            put(name, Some(self.counts[fact].into()));
+            put(name, (self.has_heartbeats || !fact.is_of_heartbeats()).then(|| self.counts[fact].into()));
         }
         put("errors", Some(self.counts.errors().into()));
         put("requests_per_second", Some(rounded(self.per_second)));
@@ -105,7 +107,8 @@ impl Report {
         let is_open = whole["open_loop"].as_bool().unwrap_or_default();
         let mut counts = Counts::default();
         for (fact, name) in Fact::ALL {
-            counts[fact] = metrics[name].as_u64().ok_or_else(|| foreign(&format!("no metrics.{name} in it")))?;
+            let count = metrics[name].as_u64().or(fact.is_of_heartbeats().then_some(0));
+            counts[fact] = count.ok_or_else(|| foreign(&format!("no metrics.{name} in it")))?;
         }
         let reasons = |name: &str| {
             let reasons = whole[name].as_object().into_iter().flatten();
@@ -128,7 +131,9 @@ impl Report {
             is_by_order: whole["answers_by_order"].as_bool().unwrap_or_default(),
             is_stream: whole["stream"].as_bool().unwrap_or_default(),
             allows_failures: whole["allows_failures"].as_bool().unwrap_or_default(),
+            has_heartbeats: whole["heartbeats"].as_bool().unwrap_or_default(),
             churn_ports: whole["churn_ports"].as_u64(),
+            is_crowded: whole["ports_crowded"].as_bool().unwrap_or_default(),
             is_budgeted: whole["udp_budget_applies"].as_bool().unwrap_or_default(),
             service: times("service")?,
             response: is_open.then(|| times("response")).transpose()?,

@@ -130,6 +130,7 @@ impl Report {
         self.longest_pause_seconds = self.longest_pause_seconds.max(other.longest_pause_seconds);
         self.connect_seconds = self.connect_seconds.max(other.connect_seconds);
         self.counts.add(&other.counts);
+        self.is_crowded |= other.is_crowded;
         self.churn_ports = both(self.churn_ports, other.churn_ports, |a, b| a + b);
         add_reasons(&mut self.refusals, other.refusals);
         add_reasons(&mut self.hindrances, other.hindrances);
@@ -137,6 +138,7 @@ impl Report {
         self.mistakes.unasked = self.mistakes.unasked.take().or(other.mistakes.unasked);
         self.is_by_order |= other.is_by_order;
         self.allows_failures &= other.allows_failures;
+        self.has_heartbeats |= other.has_heartbeats;
         // The server is gone from the sum when it is gone from any part.
         self.gone_after_seconds =
             [self.gone_after_seconds, other.gone_after_seconds].into_iter().flatten().reduce(f64::min);

@@ -28,6 +28,7 @@ use serde_json::{Value, json};
 use super::load::{Load, Stage};
 use super::machine;
 use super::options::BenchOptions;
+use super::preflight::Ground;
 use super::record::{Cost, Counts, Fact, Mistakes, percentile};
 use crate::budget::may_be_budgeted;
 pub(crate) use alike::Mismatch;
@@ -74,8 +75,12 @@ pub(crate) struct Report {
     is_stream: bool,
     /// Failures are no failure of the run.
     allows_failures: bool,
+    /// Idle connections have heartbeats.
+    has_heartbeats: bool,
     /// Where each request had a connection of its own: the local ports that there were for them.
     churn_ports: Option<u64>,
+    /// Connections had more than half of the local ports between two addresses.
+    is_crowded: bool,
     /// The answers would come out of a pingpong server's datagram budget.
     is_budgeted: bool,
     /// From when a request was sent to its answer, in nanoseconds.
@@ -97,14 +102,13 @@ pub(super) struct Run<'a> {
     /// When it began, by the wall clock.
     pub(super) started: SystemTime,
     pub(super) ended: Moment,
-    /// Local ports to dial from, where there are ports.
-    pub(super) ports: Option<u64>,
+    pub(super) ground: Ground,
     pub(super) cost: Option<Cost>,
 }
 
 impl Report {
     pub(super) fn of(run: &Run<'_>) -> Self {
-        let Run { options, load, started, ended, ports, cost } = *run;
+        let Run { options, load, started, ended, ground, cost } = *run;
         let ledger = &load.ledger;
         let seconds = ledger.measured(ended).as_secs_f64();
         let gone_after = load.gone_after().or_else(|| ledger.silent_after(ended));
@@ -130,7 +134,9 @@ impl Report {
             is_by_order: !load.is_numbered(),
             is_stream: !options.endpoint.is_datagram(),
             allows_failures: options.allow_failures,
-            churn_ports: ports.filter(|_| options.churn),
+            has_heartbeats: options.heartbeat.is_some(),
+            churn_ports: ground.ports.filter(|_| options.churn),
+            is_crowded: ground.is_crowded,
             is_budgeted: may_be_budgeted(&options.endpoint, load.address(), &options.probe),
             service: ledger.service.total.clone(),
             response: ledger.response.as_ref().map(|times| times.total.clone()),
@@ -162,7 +168,7 @@ impl Report {
         let has_failed = self.tells_of_an_end()
             || self.counts[Fact::Requests] == 0
             || failures.iter().any(|fact| self.counts[*fact] > 0)
-            || self.is_stream && self.counts[Fact::Lost] > 0;
+            || self.is_stream && (self.counts[Fact::Lost] > 0 || self.counts[Fact::IdleSilent] > 0);
         has_failed && !self.allows_failures
     }
 

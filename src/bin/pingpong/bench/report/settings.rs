@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use pingpong::Address;
 use pingpong::service::Framing;
+use pingpong::{Address, HostPort, Ports};
 use serde_json::{Value, json};
 
 use super::alike::effective as effective_of;
+use crate::bench::load::is_spreadable;
 use crate::bench::{BenchOptions, Extent};
 use crate::probe::Probe;
 
@@ -20,7 +21,15 @@ pub(super) fn title(settings: &Value) -> String {
         1 => "1 connection".to_owned(),
         many => format!("{many} connections"),
     };
-    let idle = if number("idle") > 0 { format!(" beside {} idle", number("idle")) } else { String::new() };
+    let heartbeat = seconds("heartbeat_seconds").map(|every| format!(" with a heartbeat every {every:?}"));
+    let idle = match number("idle") {
+        0 => String::new(),
+        idle => format!(" beside {idle} idle{}", heartbeat.unwrap_or_default()),
+    };
+    let from = match settings["sources_chosen"] == true {
+        true => format!(" from {}", text("sources")),
+        false => String::new(),
+    };
     let how = match settings["rate_per_second"].as_f64() {
         Some(rate) => format!("open loop at {rate} a second"),
         None if number("pipeline") > 1 => {
@@ -43,7 +52,7 @@ pub(super) fn title(settings: &Value) -> String {
         None | Some(Duration::ZERO) => "without warm-up".to_owned(),
         Some(warmup) => format!("after {warmup:?} of warm-up"),
     };
-    format!("{}: {connections}{idle}, {how}, {each}{churn}; {extent} {warmup}", text("endpoint"))
+    format!("{}: {connections}{idle}{from}, {how}, {each}{churn}; {extent} {warmup}", text("endpoint"))
 }
 
 /// What several runs have done together; or that they are not one load.
@@ -66,8 +75,17 @@ pub(super) fn title_of_sum(runs: &[Value], is_one_load: bool) -> String {
     format!("{} runs at the same time, {}", runs.len(), title(&sum))
 }
 
+/// An address, with all ports where the endpoint has a range of them.
+fn shown(address: &Address, ports: Option<Ports>) -> String {
+    match (address, ports) {
+        (Address::Ip(address), Some(ports)) => HostPort { ports, ..(*address).into() }.to_string(),
+        _ => address.to_string(),
+    }
+}
+
 /// The settings with all defaults filled in, and the address that the endpoint's name turned out to have.
 pub(super) fn effective(options: &BenchOptions, address: Option<&Address>) -> Value {
+    let spread = options.spread.filter(|_| address.is_some_and(is_spreadable));
     let (exchange, size) = match &options.probe {
         Probe::Pong(size) => ("pong", *size),
         Probe::Echo(size) => ("echo", *size),
@@ -83,9 +101,10 @@ pub(super) fn effective(options: &BenchOptions, address: Option<&Address>) -> Va
     };
     json!({
         "endpoint": options.endpoint.to_string(),
-        "address": address.map(Address::to_string),
+        "address": address.map(|address| shown(address, options.endpoint.ports())),
         "connections": options.connections,
         "idle": options.idle,
+        "heartbeat_seconds": options.heartbeat.map(|interval| interval.as_secs_f64()),
         "duration_seconds": duration,
         "requests": requests,
         "warmup_seconds": options.warmup.as_secs_f64(),
@@ -94,7 +113,8 @@ pub(super) fn effective(options: &BenchOptions, address: Option<&Address>) -> Va
         "udp_segment": options.sends_in_runs(),
         "churn": options.churn,
         "connect_rate_per_second": options.connect_rate,
-        "sources": options.sources.map(|sources| sources.to_string()),
+        "sources": options.sources.or(spread).map(|sources| sources.to_string()),
+        "sources_chosen": spread.is_some(),
         "exchange": exchange,
         "size_bytes": size,
         "send": send.map(|text| text.to_string()),

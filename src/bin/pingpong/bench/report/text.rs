@@ -59,6 +59,17 @@ impl Report {
                 count(Fact::IdleHeld)
             )?;
         }
+        if self.has_heartbeats {
+            let outcomes = Fact::HEARTBEATS
+                .map(|fact| format!("{} {}", count(fact), fact.name().strip_prefix("heartbeats_").unwrap_or_default()));
+            writeln!(
+                f,
+                "heartbeats   {} due: {}; {} idle ones silent",
+                count(Fact::Heartbeats),
+                outcomes.join(", "),
+                count(Fact::IdleSilent)
+            )?;
+        }
         let Some((cost, cpu_per_request)) = self.cost.zip(self.cpu_per_request()) else { return Ok(()) };
         writeln!(
             f,
@@ -113,7 +124,9 @@ impl Report {
             Fact::Broken,
             Fact::Unsent,
         ];
-        for fact in shown {
+        let shown_with_heartbeats = [Fact::Heartbeats, Fact::HeartbeatsAnswered, Fact::IdleHeld, Fact::IdleSilent];
+        let beating = shown_with_heartbeats.into_iter().filter(|_| self.has_heartbeats);
+        for fact in shown.into_iter().chain(beating) {
             let _ = write!(line, " {}={}", fact.name(), self.counts[fact]);
         }
         let (kind, times) = self.main_times();

@@ -24,6 +24,7 @@ impl Report {
         warnings.extend(self.forced().map(|why| format!("added up by --force, but not one load: {why}")));
         self.warn_of_answers(&mut warnings);
         self.warn_of_connections(&mut warnings);
+        self.warn_of_heartbeats(&mut warnings);
         self.warn_of_sending(&mut warnings);
         let answers = self.service.len() as f64;
         let vague = PERCENTILES.into_iter().find(|(percent, _)| answers * (100.0 - percent) / 100.0 < BEYOND);
@@ -89,12 +90,20 @@ impl Report {
         let count = |fact: Fact| self.counts[fact];
         let when = |counted: u64| if counted > 0 { "" } else { "in the warm-up, " };
         if let Some(Wrong { got, expected }) = &self.mistakes.wrong {
-            let (when, guess) = (when(count(Fact::Wrong)), protocol(got));
+            let (when, guess) = (when(count(Fact::Wrong) + count(Fact::HeartbeatsWrong)), protocol(got));
             warnings.push(format!("{when}the first wrong answer was \"{got}\" and not \"{expected}\"{guess}"));
         }
         if let Some(got) = &self.mistakes.unasked {
             let (when, guess) = (when(count(Fact::Duplicate)), protocol(got));
             warnings.push(format!("{when}the first answer that no request waited for was \"{got}\"{guess}"));
+        }
+        let chosen = &self.about["settings"]["effective"];
+        if count(Fact::Requests) + count(Fact::Late) == 0 && chosen["sources_chosen"] == true {
+            warnings.push(format!(
+                "connections came from {}, not from 127.0.0.1: a server that serves that address alone (redis in its \
+                 protected mode does) needs --source 127.0.0.1",
+                chosen["sources"].as_str().unwrap_or_default()
+            ));
         }
         let is_silent = self.mistakes.wrong.is_none() && count(Fact::Requests) + count(Fact::Late) == 0;
         if is_silent && count(Fact::ConnectionsLost) > 0 {
@@ -111,6 +120,13 @@ impl Report {
         let failed = self.counts[Fact::ConnectionsFailed];
         if failed > 0 {
             warnings.push(format!("{failed} connections could not be made ({})", listed(&self.refusals)));
+        }
+        if self.is_crowded {
+            warnings.push(format!(
+                "connecting took {:.1} s: beyond half of the local ports to one port of the server the kernel looks for each \
+                 free one, port by port (give more addresses with --source, or a range of ports, tcp://HOST:7000-7019)",
+                self.connect_seconds
+            ));
         }
         let lost = self.counts[Fact::ConnectionsLost];
         if lost > 0 {
@@ -132,6 +148,27 @@ impl Report {
                 "{stalled} connections still waited for an answer whose time was up: that request keeps its place, and \
                  fewer were sent there"
             ));
+        }
+    }
+
+    /// Heartbeats of idle connections without their right answer.
+    fn warn_of_heartbeats(&self, warnings: &mut Vec<String>) {
+        let count = |fact: Fact| self.counts[fact];
+        let silent = count(Fact::IdleSilent);
+        if silent > 0 {
+            warnings.push(format!(
+                "{silent} idle connections stayed open, but did not answer a heartbeat rightly within --timeout"
+            ));
+        }
+        let unsent = count(Fact::HeartbeatsUnsent);
+        if unsent > 0 {
+            warnings.push(format!(
+                "{unsent} heartbeats were due but never sent: their connections were not there, or still waited for the \
+                 answer to the one before"
+            ));
+        }
+        if self.has_heartbeats && count(Fact::Heartbeats) < count(Fact::IdleHeld) + silent {
+            warnings.push("not every idle connection was asked: the run is shorter than --heartbeat".to_owned());
         }
     }
 
@@ -213,6 +250,7 @@ fn protocol(answer: &str) -> &'static str {
         ("HTTP/", " (it speaks HTTP?)"),
         ("<!DOCTYPE", " (it speaks HTTP?)"),
         ("SSH-", " (it speaks SSH?)"),
+        ("-DENIED", " (redis in protected mode? it serves 127.0.0.1 alone)"),
         ("-ERR", " (it speaks redis' protocol? try --send 'PING\\r\\n' --expect '+PONG\\r\\n')"),
         ("ERROR\\r", " (it speaks memcached's protocol?)"),
         ("220 ", " (it speaks SMTP or FTP?)"),

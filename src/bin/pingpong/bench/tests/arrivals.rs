@@ -24,6 +24,21 @@ fn the_next_address_is_tried_and_after_the_last_one_it_is_over() {
 }
 
 #[test]
+fn ports_of_a_range_take_turns_and_a_host_that_refuses_is_left() {
+    let mut server = dialling(|options| {
+        options.endpoint = "tcp://192.0.2.1:7000-7002".parse().unwrap();
+        (options.connections, options.idle) = (4, 2);
+    });
+    server.kernel.borrow_mut().fails_the_dial(0, ECONNREFUSED);
+    server.settle();
+    server.kernel.borrow_mut().answers_the_dial(1);
+    server.settle();
+    let dialled: Vec<String> = server.kernel.borrow().dialled.iter().map(ToString::to_string).collect();
+    let second = [7000, 7001, 7002, 7000, 7001, 7002].map(|port| format!("192.0.2.2:{port}"));
+    assert_eq!((&*dialled[0], &dialled[1..]), ("192.0.2.1:7000", &second[..]));
+}
+
+#[test]
 fn connections_that_cannot_be_made_are_counted_and_the_others_ask() {
     let mut server = dialling(|options| options.connections = 4);
     server.kernel.borrow_mut().dial_errors.extend([Some(EMFILE), None, None]);

@@ -158,7 +158,7 @@ fn random_options(dice: &mut Dice, character: Character) -> BenchOptions {
             options.endpoint = "udp://192.0.2.1:8888".parse().unwrap();
         }
         options.connections = 1 + dice.below(5) as u32;
-        options.idle = if is_datagram { 0 } else { dice.below(3) as u32 };
+        options.idle = dice.below(3) as u32;
         options.rate = dice.one_in(2).then(|| 20.0 + dice.below(300) as f64);
         options.pipeline = if options.rate.is_none() { 1 + dice.below(3) as u32 } else { 1 };
         options.warmup = if dice.one_in(2) { Duration::ZERO } else { dice.below(300) as u32 * MILLI };
@@ -174,6 +174,9 @@ fn random_options(dice: &mut Dice, character: Character) -> BenchOptions {
         options.connect_timeout = options.timeout;
         // Without room for a number, now and then.
         options.probe = Probe::Pong(if dice.one_in(4) { 8 } else { 30 });
+        if options.idle > 0 && dice.one_in(2) {
+            options.heartbeat = Some((30 + dice.below(200) as u32) * MILLI);
+        }
         if character == Slow && options.probe == Probe::Pong(8) && is_datagram {
             options.probe = Probe::Pong(30);
         }
@@ -220,8 +223,14 @@ impl Course {
             Fact::ConnectionsStalled,
             Fact::ConnectionsHeld,
             Fact::IdleHeld,
+            Fact::IdleSilent,
         ];
         assert_eq!(counts[Fact::ConnectionsRequested], sum(&ends), "{told}");
+        assert_eq!(counts[Fact::Heartbeats], sum(&Fact::HEARTBEATS), "{told}");
+        if let (Some(interval), Extent::Duration(duration)) = (options.heartbeat, options.extent) {
+            let due = duration.as_secs_f64() / interval.as_secs_f64() * f64::from(options.idle);
+            assert!((counts[Fact::Heartbeats] as f64 - due).abs() <= 1.0, "{due}: {told}");
+        }
         let accounted = counts[Fact::Sent] + counts[Fact::Unsent];
         match (options.extent, options.rate) {
             (Extent::Requests(requests), _) => assert_eq!(accounted, requests, "{told}"),
@@ -252,6 +261,7 @@ impl Course {
         match character {
             Honest => {
                 assert_eq!(counts.errors(), 0, "{told}");
+                assert_eq!(counts[Fact::Heartbeats], counts[Fact::HeartbeatsAnswered], "{told}");
                 assert_eq!(counts[Fact::ConnectionsUnserved] + counts[Fact::ConnectionsLost], 0, "{told}");
             }
             // A late answer may be on its way when the time for all answers is over; else nothing is lost.
@@ -285,7 +295,16 @@ fn every_request_and_every_connection_is_in_exactly_one_counter() {
         }
     }
     assert!(gone > 0);
-    let not_here = [Fact::Wrong, Fact::Unfinished, Fact::Reordered, Fact::PortWaits, Fact::KernelDrops];
+    let not_here = [
+        Fact::Wrong,
+        Fact::Unfinished,
+        Fact::Reordered,
+        Fact::PortWaits,
+        Fact::KernelDrops,
+        Fact::HeartbeatsWrong,
+        Fact::HeartbeatsBroken,
+        Fact::HeartbeatsUnfinished,
+    ];
     for (fact, name) in Fact::ALL {
         assert!(all[fact] > 0 || not_here.contains(&fact) || fact == Fact::Duplicate, "never {name}");
     }

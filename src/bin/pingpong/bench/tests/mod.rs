@@ -3,6 +3,7 @@
 //! - `figures`: every figure is known to the nanosecond
 //! - `endings`: how a run ends
 //! - `arrivals`: connections, made or not
+//! - `heartbeat`: idle connections that ask now and then
 //! - `characters`: servers that die, stall, drop, refuse; the books balance
 //! - `storm`: far sides that do what they like
 
@@ -10,6 +11,7 @@ mod arrivals;
 mod characters;
 mod endings;
 mod figures;
+mod heartbeat;
 mod storm;
 
 use std::ops::{Deref, DerefMut};
@@ -28,11 +30,12 @@ use crate::probe::Probe;
 const MILLI: Duration = Duration::from_millis(1);
 
 /// One connection, closed loop, 30-byte pings, one second, no warm-up, answers given up after 200 ms.
-fn options(set: impl FnOnce(&mut BenchOptions)) -> BenchOptions {
+pub(super) fn options(set: impl FnOnce(&mut BenchOptions)) -> BenchOptions {
     let mut options = BenchOptions {
         endpoint: "tcp://192.0.2.1:8888".parse().unwrap(),
         connections: 1,
         idle: 0,
+        heartbeat: None,
         extent: Extent::Duration(Duration::from_secs(1)),
         rate: None,
         pipeline: 1,
@@ -41,6 +44,7 @@ fn options(set: impl FnOnce(&mut BenchOptions)) -> BenchOptions {
         churn: false,
         connect_rate: None,
         sources: None,
+        spread: None,
         warmup: Duration::ZERO,
         framing: Framing::Line,
         timeout: 200 * MILLI,
@@ -61,8 +65,10 @@ fn dialling(set: impl FnOnce(&mut BenchOptions)) -> Rig {
 }
 
 fn begin(options: BenchOptions) -> Rig {
-    let addresses = [1, 2].map(|last| Address::Ip(([192, 0, 2, last], 8888).into()));
-    let mut server = Server::limited(Load::new(options, addresses.to_vec(), false), |limits| {
+    let ports = options.endpoint.ports().expect("it is no Unix socket");
+    let addresses = [1, 2].into_iter().flat_map(|last| ports.iter().map(move |port| ([192, 0, 2, last], port)));
+    let addresses = addresses.map(|address| Address::Ip(address.into())).collect();
+    let mut server = Server::limited(Load::new(options, addresses, false), |limits| {
         limits.linger = Duration::ZERO;
     });
     server.with(|load, out| load.begin(out));

@@ -18,9 +18,11 @@ fn random_options(dice: &mut Dice) -> impl FnOnce(&mut BenchOptions) {
     let (requests, warmup, timeout) = (1 + dice.below(60) as u64, dice.below(200) as u32, 20 + dice.below(300) as u32);
     let connect_rate = dice.one_in(4).then_some(50.0);
     let is_raw = dice.one_in(4);
+    let heartbeat = dice.one_in(2).then(|| (10 + dice.below(200) as u32) * MILLI);
     move |options| {
         (options.connections, options.idle, options.pipeline) = (connections, idle, pipeline);
         (options.rate, options.churn, options.connect_rate) = (rate, churn, connect_rate);
+        options.heartbeat = heartbeat;
         (options.warmup, options.timeout) = (warmup * MILLI, timeout * MILLI);
         if is_counted {
             options.extent = Extent::Requests(requests);
@@ -102,6 +104,8 @@ fn whatever_far_sides_do_it_ends_and_every_request_has_one_outcome() {
         );
         let counts = server.counts();
         assert_eq!(counts.pending(), 0, "seed {seed}: {counts:?}");
+        let heartbeats: u64 = Fact::HEARTBEATS.iter().map(|fact| counts[*fact]).sum();
+        assert_eq!(counts[Fact::Heartbeats], heartbeats, "seed {seed}: {counts:?}");
         let (answers, times) = server.load(|load| {
             let counts = &load.ledger.counts;
             (counts[Fact::Requests] + counts[Fact::Late], load.ledger.service.total.len())
@@ -120,6 +124,8 @@ fn whatever_far_sides_do_it_ends_and_every_request_has_one_outcome() {
         Fact::IdleHeld,
         Fact::PortWaits,
         Fact::KernelDrops,
+        Fact::HeartbeatsUnfinished,
+        Fact::IdleSilent,
     ];
     for (fact, name) in Fact::ALL {
         assert!(all[fact] > 0 || elsewhere.contains(&fact), "never {name}");
