@@ -272,15 +272,14 @@ impl ClosedLoop {
         if ready == EpollFlags::EPOLLOUT {
             return Ok(false);
         }
-        let answers_to_come = if self.transport == Transport::Udp { self.depth } else { 1 };
-        for _ in 0..answers_to_come {
+        loop {
             match self.receive(index, window)? {
-                Received::Part => {}
+                // One edge may tell of several datagrams.
+                Received::Part if self.transport == Transport::Udp && self.depth > 1 => {}
+                Received::Part | Received::Nothing => return Ok(false),
                 Received::All => return Ok(true),
-                Received::Nothing => return Ok(false),
             }
         }
-        Ok(false)
     }
 
     fn receive(&mut self, index: usize, window: &mut Window) -> Result<Received> {
@@ -292,7 +291,9 @@ impl ClosedLoop {
         };
         let bytes = &self.scratch[..length];
         let stamp = stamp(index, asker.round);
-        if self.transport == Transport::Udp && self.batch.is_late(bytes, stamp) {
+        // Where nothing is waited for any more, the answers of this round are late too.
+        let newest_late = if asker.is_waiting { stamp } else { stamp + 1 };
+        if self.transport == Transport::Udp && self.batch.is_late(bytes, newest_late) {
             return Ok(Received::Part);
         }
         let answers = self.batch.answers(stamp);
