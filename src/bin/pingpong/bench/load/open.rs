@@ -110,8 +110,8 @@ impl Load {
         for _ in 0..SENT_AT_ONCE {
             let Pace::Open(turns) = &self.pace else { return };
             let due = turns.schedule.due();
-            if due >= self.until && now < self.until && self.heartbeats.is_some() {
-                // Heartbeats go on to the end of the time, which has a timer of its own.
+            if due >= self.until && now < self.until {
+                // The end of the time has a timer of its own: connections are to stay till then.
                 return;
             }
             if !self.may_send(due) || now >= self.until && turns.is_behind(now) {

@@ -64,6 +64,16 @@ fn what_could_only_be_sent_long_after_the_end_is_not_sent_and_told_why() {
 }
 
 #[test]
+fn a_low_rate_lasts_as_long_as_asked_for() {
+    let mut server = asking(|options| options.rate = Some(0.1));
+    server.echo_for(0, MILLI, 990 * MILLI);
+    assert!(!server.engine.is_stopped(), "the next one would be due after the end");
+    server.echo_for(0, MILLI, 20 * MILLI);
+    assert!(server.engine.is_stopped());
+    server.assert_counts(&[(Fact::Sent, 1), (Fact::Requests, 1), (Fact::ConnectionsOpened, 1)]);
+}
+
+#[test]
 fn a_rate_beyond_all_means_ends_on_time_and_overdue_answers_are_found_meanwhile() {
     let mut server = asking(|options| {
         options.rate = Some(1e9);
