@@ -16,7 +16,8 @@ use std::time::Duration;
 use super::budget::Source;
 use super::connection::Connection;
 use super::net::Net;
-use super::{Engine, ServiceId, WARN_EVERY};
+use super::seldom::Seldom;
+use super::{Engine, ServiceId};
 use crate::endpoint::Address;
 use crate::error::{CloseReason, is_exhaustion};
 use crate::moment::Moment;
@@ -39,7 +40,7 @@ pub(super) struct Acceptor<L> {
     /// While accepting pauses after an error: when it is tried again.
     retry_at: Option<Moment>,
     /// When the last warning about such an error, or about the connection limit, was logged.
-    warned: Option<Moment>,
+    warned: Seldom,
     /// Accepted connections that are open, by source; empty unless `max_per_ip` is set.
     per_source: HashMap<Source, u32>,
     pub(super) once: Once,
@@ -68,7 +69,13 @@ pub(super) enum Once {
 
 impl<L> Default for Acceptor<L> {
     fn default() -> Self {
-        Self { listeners: Vec::new(), retry_at: None, warned: None, per_source: HashMap::new(), once: Once::No }
+        Self {
+            listeners: Vec::new(),
+            retry_at: None,
+            warned: Seldom::default(),
+            per_source: HashMap::new(),
+            once: Once::No,
+        }
     }
 }
 
@@ -101,15 +108,6 @@ impl<L> Acceptor<L> {
                 self.per_source.remove(&source);
             }
         }
-    }
-
-    /// Whether a warning may be logged now, [`WARN_EVERY`] after the last one. Notes that it has been.
-    fn may_warn(&mut self, now: Moment) -> bool {
-        let may_warn = self.warned.is_none_or(|warned| now >= warned + WARN_EVERY);
-        if may_warn {
-            self.warned = Some(now);
-        }
-        may_warn
     }
 
     /// Counts a new connection of this source, unless that has as many as it may. Returns whether it was counted.
@@ -250,7 +248,7 @@ impl<S: Service, N: Net> Engine<S, N> {
     }
 
     fn warn_of_limit(&mut self) {
-        if self.acceptor.may_warn(self.turn.now) {
+        if self.acceptor.warned.may(self.turn.now) {
             let most = self.limits.max_connections;
             log::warn!("{most} connections are open, as many as may be: the backlog holds new ones until one closes");
         }
@@ -258,7 +256,7 @@ impl<S: Service, N: Net> Engine<S, N> {
 
     fn pause_accepting(&mut self, error: &std::io::Error) {
         self.acceptor.retry_at = Some(self.turn.now + RETRY_AFTER);
-        if self.acceptor.may_warn(self.turn.now) {
+        if self.acceptor.warned.may(self.turn.now) {
             let hint = if is_exhaustion(error) { "; raise 'ulimit -n' or allow fewer connections" } else { "" };
             log::warn!("cannot accept: {error}; the backlog holds new connections until it can{hint}");
         }

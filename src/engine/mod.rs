@@ -7,7 +7,7 @@
 //! - `step`: one step of a connection: read, serve, write; `connection`: its state, and what follows from the state
 //! - `effects`: carries out what services ask for beyond an answer; `host`: calls for the engine's owner between turns
 //! - `accept`, `dial`, `datagram`, `drain`, `sweep`: the other work of a turn
-//! - `table`, `buffer`, `timers`, `budget`: the data that this work is done on
+//! - `table`, `buffer`, `timers`, `budget`, `seldom`: the data that this work is done on
 //! - `net`: the seam to the sockets; `event`: what the seam reports
 //!
 //! What the kernel demands of this code is listed in the crate's documentation under "Kernel rules".
@@ -23,6 +23,7 @@ mod effects;
 mod event;
 mod host;
 mod net;
+mod seldom;
 mod step;
 mod store;
 mod sweep;
@@ -31,7 +32,6 @@ mod timers;
 
 use std::collections::VecDeque;
 use std::fmt::Display;
-use std::time::Duration;
 
 use crate::limits::Limits;
 use crate::moment::Moment;
@@ -52,9 +52,6 @@ use timers::{Due, Timers};
 /// Bytes that one read can return. With 16 KiB, messages of 64 KiB run at two thirds of the speed; 256 KiB gains
 /// nothing.
 const SCRATCH: usize = 64 << 10;
-
-/// The shortest time between two log lines of one warning that any packet could cause.
-const WARN_EVERY: Duration = Duration::from_secs(10);
 
 /// Bytes that the steps of one turn move at most, in and out together, so that listeners, datagrams and the poll do not
 /// wait for long. Connections left over come first in the next turn.

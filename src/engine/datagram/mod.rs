@@ -26,10 +26,10 @@ use slab::Slab;
 
 use super::budget::Budget;
 use super::net::{BATCH, Batch, Net};
+use super::seldom::Seldom;
 use super::timers::Due;
-use super::{Clock, Engine, ServiceId, WARN_EVERY};
+use super::{Clock, Engine, ServiceId};
 use crate::endpoint::Address;
-use crate::moment::Moment;
 use crate::service::{Input, Outbox, Peer, PeerAddress, Recipient, Service};
 
 use run::Run;
@@ -67,9 +67,9 @@ pub(super) struct Datagrams<D> {
     singly: bool,
     budget: Option<Budget>,
     /// When the last warning about a source over its budget was logged.
-    warned: Option<Moment>,
+    warned: Seldom,
     /// When it was last logged that receives fail.
-    warned_of_failures: Option<Moment>,
+    warned_of_failures: Seldom,
 }
 
 impl<D> Datagrams<D> {
@@ -83,8 +83,8 @@ impl<D> Datagrams<D> {
             run: Run::new(),
             singly: false,
             budget: budget.map(|rate| Budget::new(rate, seed)),
-            warned: None,
-            warned_of_failures: None,
+            warned: Seldom::default(),
+            warned_of_failures: Seldom::default(),
         }
     }
 
@@ -281,8 +281,7 @@ impl<S: Service, N: Net> Engine<S, N> {
         socket.failures += 1;
         if socket.rests() {
             timers.set(turn.now + RETRY, Due::Receive(number));
-            if datagrams.warned_of_failures.is_none_or(|warned| turn.now >= warned + WARN_EVERY) {
-                datagrams.warned_of_failures = Some(turn.now);
+            if datagrams.warned_of_failures.may(turn.now) {
                 let name = &services.0[socket.service.index()].name;
                 log::warn!("{name}: cannot receive datagrams: {error}; trying again every {RETRY:?}");
             }

@@ -7,7 +7,6 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::super::WARN_EVERY;
 use super::super::budget::Source;
 use super::super::net::Arrival;
 use super::{DatagramSocket, Datagrams};
@@ -68,8 +67,7 @@ impl<D> Datagrams<D> {
         if self.budget.as_mut().is_none_or(|budget| budget.allows(ip.into(), now)) {
             return Ok(Some(ip.into()));
         }
-        if self.warned.is_none_or(|warned| now >= warned + WARN_EVERY) {
-            self.warned = Some(now);
+        if self.warned.may(now) {
             log::warn!("{ip} is over its datagram budget: no answer to it for now (see --udp-budget)");
         }
         Err(Silence::Budget)
