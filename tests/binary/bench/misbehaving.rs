@@ -221,7 +221,12 @@ fn it_answers_only_every_other_request() {
     let half = |number, text: &str| if number % 2 == 1 { vec![pong(text)] } else { vec![] };
     let figures = datagrams("-c 1 -n 20 --timeout 100ms", half);
     assert_eq!(figures.facts(), "sent=20 requests=10 lost=10");
-    says(&figures, 0, false, &["10 requests were never answered"]);
+    says(&figures, 1, false, &["10 requests were never answered"]);
+    // Datagrams may be lost: up to a tenth of them is no failure.
+    let most = |number, text: &str| if number % 10 == 5 { vec![] } else { vec![pong(text)] };
+    let figures = datagrams("-c 1 -n 20 --timeout 100ms", most);
+    assert_eq!(figures.facts(), "sent=20 requests=18 lost=2");
+    says(&figures, 0, false, &["2 requests were never answered"]);
 }
 
 #[test]
