@@ -249,16 +249,14 @@ impl Load {
     /// A connection that asks has ended, and not by the load's choice.
     fn connection_lost(&mut self, index: usize, why: CloseReason, out: &mut Outbox<'_>) {
         self.connections[index].hang_up();
-        let fact = match why {
-            // The far side talks without an end: that is not the answer, and it is this side that hung up.
-            CloseReason::Overflow => {
-                let oldest = self.connections[index].pending.next_in_order().unwrap_or_default();
-                self.ledger.mistakes.note_endless(self.messages.answer(oldest));
-                Fact::Wrong
-            }
-            _ => Fact::Broken,
-        };
-        self.give_up_all(index, fact, out.now());
+        // The far side talks without an end: that is not the answer, and it is this side that hung up.
+        if why == CloseReason::Overflow
+            && let Some(answered) = self.connections[index].pending.take_next()
+        {
+            self.ledger.mistakes.note_endless(self.messages.answer(answered.request.number));
+            self.ledger.answered(&answered, false, out.now());
+        }
+        self.give_up_all(index, Fact::Broken, out.now());
         if self.lifetime == Lifetime::OneRequest {
             return self.ask_next(index, out);
         }

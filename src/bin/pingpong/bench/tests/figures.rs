@@ -158,14 +158,15 @@ fn what_arrived_before_a_request_was_sent_is_not_its_answer() {
 }
 
 #[test]
-fn an_answer_without_an_end_is_wrong_and_no_fault_of_the_connection() {
-    let mut server = asking(|_| {});
+fn an_answer_without_an_end_is_wrong_and_those_behind_it_are_broken() {
+    let mut server = asking(|options| options.pipeline = 3);
     server.says(0, "x".repeat(70_000));
     server.settle();
     assert!(server.engine.is_stopped(), "nobody is left");
     server.assert_counts(&[
-        (Fact::Sent, 1),
+        (Fact::Sent, 3),
         (Fact::Wrong, 1),
+        (Fact::Broken, 2),
         (Fact::ConnectionsLost, 1),
         (Fact::ConnectionsOpened, 1),
     ]);
