@@ -7,6 +7,7 @@
 //! - `load`: the service, from the first dial to the last answer
 //! - `record`: what came of it
 //! - `report`: what is shown of that
+//! - `trials`: what its figures are worth
 //! - `machine`: where it ran
 
 mod load;
@@ -16,6 +17,7 @@ mod preflight;
 mod record;
 mod report;
 mod sources;
+mod trials;
 
 use std::time::{Duration, SystemTime};
 
