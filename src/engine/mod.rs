@@ -85,8 +85,8 @@ pub struct Engine<S, N: Net> {
     datagrams: Datagrams<N::Datagram>,
     /// The run queue: connections whose step left something that no further event will tell of.
     runnable: VecDeque<ConnId>,
-    /// Bytes that steps had moved, in and out together, when the turn began.
-    moved_before: u64,
+    /// Once steps have moved more bytes than this, in and out together, the turn's other connections have to wait.
+    moves_until: u64,
     timers: Timers,
     sweep: Sweep,
     stage: Stage,
@@ -138,7 +138,7 @@ impl<S: Service, N: Net> Engine<S, N> {
             acceptor: Acceptor::default(),
             datagrams: Datagrams::new(limits.udp_budget, seed),
             runnable: VecDeque::new(),
-            moved_before: 0,
+            moves_until: 0,
             timers: Timers::default(),
             sweep: Sweep::default(),
             stage: Stage::Running,
@@ -176,7 +176,7 @@ impl<S: Service, N: Net> Engine<S, N> {
     pub fn dispatch(&mut self, events: impl IntoIterator<Item = Event>, clock: Clock<'_>) -> bool {
         self.began = clock();
         self.turn.now = self.began;
-        self.moved_before = self.turn.stats.bytes_in + self.turn.stats.bytes_out;
+        self.moves_until = self.turn.stats.bytes_in + self.turn.stats.bytes_out + TURN_BYTES;
         // Connections left over from the last turn come first.
         let is_behind = !self.runnable.is_empty();
         let mut count = 0;
@@ -228,7 +228,7 @@ impl<S: Service, N: Net> Engine<S, N> {
 
     /// Whether the steps of this turn have moved [`TURN_BYTES`].
     fn has_moved_enough(&self) -> bool {
-        self.turn.stats.bytes_in + self.turn.stats.bytes_out > self.moved_before + TURN_BYTES
+        self.turn.stats.bytes_in + self.turn.stats.bytes_out > self.moves_until
     }
 
     /// With exact time: runs overdue timers now, bounded, so that reads are not starved. `count` is the number of

@@ -52,15 +52,17 @@ impl<T> Connection<T> {
         fresh: &[u8],
         pool: &mut Pool,
     ) -> bool {
-        let Offer { mut kept, is_all, is_last, decision } = offer;
+        let Offer { kept, is_all, is_last, decision } = offer;
         self.decision = consumed.decision;
-        if kept.is_some() {
-            pool.consume(&mut kept, consumed.taken);
-            self.rx = kept;
-        } else if consumed.taken < fresh.len() {
-            pool.append(&mut self.rx, &fresh[consumed.taken..]);
+        match kept {
+            Some(kept) => {
+                self.rx = Some(kept);
+                pool.consume(&mut self.rx, consumed.taken);
+            }
+            // In the common case nothing is left.
+            None if consumed.taken >= fresh.len() => return false,
+            None => pool.append(&mut self.rx, &fresh[consumed.taken..]),
         }
-        // In the common case nothing is left.
         let Some(rx) = &mut self.rx else { return false };
         rx.note(consumed.scanned, consumed.put_back);
         self.seen = if !(has_room && is_all) {
