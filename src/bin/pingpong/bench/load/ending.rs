@@ -47,19 +47,22 @@ impl Load {
     }
 
     /// Stops asking when as many requests have been sent as were asked for; ends when each has its outcome.
-    #[inline]
+    #[inline(always)]
     pub(super) fn end_if_complete(&mut self, out: &mut Outbox<'_>) {
         match self.stage {
             Stage::Asking if self.left == 0 => self.stop_asking(out),
-            Stage::Awaiting
-                if self.ledger.is_complete()
-                    && self.heartbeats.as_ref().is_none_or(Heartbeats::are_complete)
-                    && !self.may_lose_idle(out.now()) =>
-            {
-                self.enter(Stage::Over);
-                out.stop();
-            }
+            Stage::Awaiting => self.end_if_answered(out),
             _ => {}
+        }
+    }
+
+    fn end_if_answered(&mut self, out: &mut Outbox<'_>) {
+        if self.ledger.is_complete()
+            && self.heartbeats.as_ref().is_none_or(Heartbeats::are_complete)
+            && !self.may_lose_idle(out.now())
+        {
+            self.enter(Stage::Over);
+            out.stop();
         }
     }
 

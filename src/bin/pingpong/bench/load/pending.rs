@@ -82,7 +82,7 @@ impl Pending {
     }
 
     /// Takes that request out: it is answered.
-    #[inline]
+    #[inline(always)]
     pub(super) fn take_next(&mut self) -> Option<Answered> {
         if self.keeping == 0 && !self.queue.is_empty() {
             return self.take_front();
@@ -91,7 +91,7 @@ impl Pending {
     }
 
     /// Takes the oldest request out that is awaited.
-    #[inline]
+    #[inline(always)]
     fn take_front(&mut self) -> Option<Answered> {
         let (request, _) = self.queue.pop_front()?;
         self.drop_answered();
