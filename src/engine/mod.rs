@@ -191,8 +191,11 @@ impl<S: Service, N: Net> Engine<S, N> {
             if self.has_moved_enough() {
                 break;
             }
-            if let Some(id) = self.runnable.pop_front() {
-                self.step(id, clock);
+            if let Some(id) = self.runnable.pop_front()
+                && let Some(connection) = self.table.get_mut(id)
+            {
+                connection.dequeue();
+                self.step(id, Readiness::default(), clock);
             }
         }
         self.accept_pending();
@@ -207,17 +210,13 @@ impl<S: Service, N: Net> Engine<S, N> {
     #[inline(always)]
     fn deliver(&mut self, event: Event, is_behind: bool, clock: Clock<'_>) {
         match event {
-            Event::Connection(id, readiness) => {
-                // None: the event is stale, its connection has been closed.
-                let has_to_wait = is_behind || self.has_moved_enough();
-                let Some(connection) = self.table.get_mut(id) else { return };
-                connection.apply(readiness);
-                if has_to_wait {
+            Event::Connection(id, readiness) if is_behind || self.has_moved_enough() => {
+                if let Some(connection) = self.table.get_mut(id) {
+                    connection.apply(readiness);
                     connection.enqueue(id, &mut self.runnable);
-                } else if !connection.is_queued() {
-                    self.step(id, clock);
                 }
             }
+            Event::Connection(id, readiness) => self.step(id, readiness, clock),
             Event::Listener(number) => self.acceptor.note_waiting(number),
             Event::Datagram { number, readable, writable } => self.datagram_ready(number, readable, writable),
             Event::Line(service, text) => self.with(service, self.turn.now, |service, out| service.line(&text, out)),

@@ -9,6 +9,7 @@
 //! event comes, stalls its connection for ever.)
 
 use super::connection::{Connection, State};
+use super::event::Readiness;
 use super::net::Net;
 use super::timers::Due;
 use super::{Clock, Engine};
@@ -16,13 +17,19 @@ use crate::error::CloseReason;
 use crate::service::{ConnId, FIRST_LINE, Outbox, Peer, PeerAddress, Recipient, Service};
 
 impl<S: Service, N: Net> Engine<S, N> {
-    /// Gives a connection one step, as its state demands. An open one: reads once, offers the service what has arrived,
-    /// writes the answer. Keeps the input that the service left and the output that the kernel did not take.
+    /// Gives a connection one step, as its state and what an event has `told` demand; the run queue has nothing to tell.
+    /// An open one: reads once, offers the service what has arrived, writes the answer. Keeps the input that the service
+    /// left and the output that the kernel did not take.
     #[inline(always)]
-    pub(super) fn step(&mut self, id: ConnId, clock: Clock<'_>) {
+    pub(super) fn step(&mut self, id: ConnId, told: Readiness, clock: Clock<'_>) {
         let Self { net, services, table, pool, scratch, output, turn, timers, limits, exact, .. } = self;
+        // None: the event is stale, its connection has been closed.
         let Some(connection) = table.get_mut(id) else { return };
-        connection.dequeue();
+        connection.apply(told);
+        if connection.is_queued() {
+            // Its turn in the run queue comes.
+            return;
+        }
         let had_unsent = connection.has_unsent();
         if !connection.is_open() {
             return self.step_unopen(id, had_unsent, clock);

@@ -159,7 +159,7 @@ impl<T> Connection<T> {
     }
 
     pub(super) fn is_open(&self) -> bool {
-        self.state == State::Open
+        matches!(self.state, State::Open)
     }
 
     pub(super) fn is_queued(&self) -> bool {
@@ -187,13 +187,13 @@ impl<T> Connection<T> {
 
     /// Whether there is input that the service has not been offered, or not since the stream has ended.
     fn has_unseen(&self) -> bool {
-        let most = if self.receiving == Receiving::Ended { Seen::Last } else { Seen::All };
-        self.rx.is_some() && self.seen < most
+        let most = || if self.receiving == Receiving::Ended { Seen::Last } else { Seen::All };
+        self.rx.is_some() && self.seen < most()
     }
 
     /// Whether the service may be offered input: it owes no answer, and unsent output is under the bound.
     fn is_willing(&self) -> bool {
-        self.state == State::Open && !self.paused && !self.congested
+        self.is_open() && !(self.paused | self.congested)
     }
 
     /// Whether input that has been read already is to be offered to the service.
@@ -231,7 +231,7 @@ impl<T> Connection<T> {
         !touched
             && limits.idle_timeout.is_none()
             && self.edge.hung_up.is_none()
-            && self.state == State::Open
+            && self.is_open()
             && self.sending != Sending::Ending
             && self.receiving == Receiving::Open
     }
