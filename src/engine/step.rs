@@ -46,8 +46,8 @@ impl<S: Service, N: Net> Engine<S, N> {
             let outcome = connection.flush(net, pool, turn);
             return self.end_step(id, had_unsent, outcome);
         }
-        let mut offer = connection.offer();
-        let mut input = offer.input(&mut scratch[..fresh], limits.max_message);
+        let mut kept = connection.take_kept();
+        let mut input = connection.input(&mut kept, &mut scratch[..fresh], limits.max_message);
         let (service, caller) = services.caller(connection.service());
         let mut out = Outbox::new(caller, Some(connection.recipient(id)), turn, output);
         if !input.is_empty() {
@@ -57,7 +57,7 @@ impl<S: Service, N: Net> Engine<S, N> {
         let bytes = answer.join(input.bytes(), &mut output.replies);
         let outcome = connection.write(net, pool, turn, bytes);
 
-        if connection.keep(offer, consumed, answer.has_room, &scratch[..fresh], pool) {
+        if connection.keep(kept, consumed, answer.has_room, &scratch[..fresh], pool) {
             timers.set(turn.now + FIRST_LINE, Due::FirstLine(id));
             connection.add_timer();
         }
