@@ -300,12 +300,10 @@ impl OwnSources {
 }
 
 fn readiness(event: &mio::event::Event) -> Readiness {
-    Readiness {
-        readable: event.is_readable(),
-        writable: event.is_writable(),
-        read_closed: event.is_read_closed(),
-        write_closed: event.is_write_closed(),
-        error: event.is_error(),
-        priority: event.is_priority(),
-    }
+    Readiness::READABLE.when(event.is_readable())
+        | Readiness::WRITABLE.when(event.is_writable())
+        | Readiness::READ_CLOSED.when(event.is_read_closed())
+        | Readiness::WRITE_CLOSED.when(event.is_write_closed())
+        | Readiness::ERROR.when(event.is_error())
+        | Readiness::PRIORITY.when(event.is_priority())
 }
