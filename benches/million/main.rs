@@ -78,8 +78,9 @@ fn bench(words: &[String]) -> Result<bool> {
     for (loads, connections) in plan.steps() {
         let took = fleet.grow_to(loads, connections, &before)?;
         all_made += took;
+        let counted = kernel::counted_by_ss();
         let active = active::ask(&plan, &mut fleet)?;
-        report::step(&Step { connections, took, counted: kernel::counted_by_ss(), active });
+        report::step(&Step { connections, took, counted, active });
     }
     hold(&mut fleet, options.hold)?;
     let full = Snapshot::take()?;

@@ -85,7 +85,7 @@ pub(crate) fn outcome(plan: &Plan, ends: &Ends, made: Duration, closed: Closed) 
         beats.broken,
     );
     if beats.unsent > 0 {
-        println!("             {} more were due, and the loads too late to send them", grouped(beats.unsent));
+        println!("             {} more were due by then and not yet sent", grouped(beats.unsent));
     }
     println!(
         "cleaned up   {} processes have ended, {} sockets left after {:.1} s; {} in TIME_WAIT, for a minute",
@@ -101,37 +101,32 @@ pub(crate) fn outcome(plan: &Plan, ends: &Ends, made: Duration, closed: Closed) 
 /// Says where the bytes are.
 pub(crate) fn memory(plan: &Plan, before: &Snapshot, full: &Snapshot, ours: Ours) {
     let each = |bytes: f64| bytes / plan.connections as f64;
+    let line = |bytes: f64, what: &str| println!("{bytes:>8.0}  {what}");
     let growth = |names: &[&str]| each(full.growth(before, names));
-    println!("\nbytes for each connection, with both its ends and what the processes take by themselves");
-    println!(
-        "{:>8.0}  ours: servers {:.0}, loads {:.0} (PSS)",
-        each(ours.servers + ours.loads),
-        each(ours.servers),
-        each(ours.loads)
-    );
-    println!("{:>8.0}  kernel: slabs", growth(&["Slab"]));
-    println!(
-        "{:>8.0}  kernel: page tables, stacks, tables of descriptors",
-        growth(&["PageTables", "KernelStack", "VmallocUsed", "Percpu"])
-    );
-    println!(
-        "{:>8.0}  all: memory that is neither free nor a cache of files any more",
-        -growth(&["MemFree", "Buffers", "Cached"])
-    );
-    println!(
-        "{:>8.0}  by which MemAvailable fell: it takes inodes and dentries for reclaimable, which these are not",
-        -growth(&["MemAvailable"])
-    );
-    let Some((full, before)) = full.slabs.as_ref().zip(before.slabs.as_ref()) else {
+    let slabs = full.slabs.as_ref().zip(before.slabs.as_ref());
+    let (servers, loads) = (each(ours.servers), each(ours.loads));
+    let all = -growth(&["MemFree", "Buffers", "Cached"]);
+    let left = slabs.map_or(0.0, |(full, before)| each(full.left_by_others(before)));
+
+    println!("\nbytes for each connection: both its ends, and its part of the processes");
+    line(servers + loads, &format!("ours: servers {servers:.0}, loads {loads:.0} (proportional set size)"));
+    line(growth(&["Slab"]) - left, "the kernel's slabs");
+    line(growth(&["PageTables", "KernelStack"]), "page tables and stacks of the processes");
+    line(all - left, "all: memory that is neither free nor a file's any more");
+    line(-growth(&["MemAvailable"]), "MemAvailable says: it takes the inodes and dentries of sockets for reclaimable");
+    if left >= SHOWN {
+        line(left, "not counted: /proc's inodes, left by a program that lists descriptors, for the kernel to reclaim");
+    }
+    let Some((full, before)) = slabs else {
         println!("(only root may read where the slabs' bytes are)");
         return;
     };
-    println!("\nin the kernel's slabs, for each connection\n   bytes   objects of bytes");
+    println!("\nin the slabs\n   bytes   objects of bytes");
     let (shown, rest): (Vec<_>, Vec<_>) = full.growth(before).into_iter().partition(|slab| each(slab.bytes) >= SHOWN);
     for slab in shown {
         println!("{:>8.0}  {:>8.3}  {:>7.1}  {}", each(slab.bytes), each(slab.objects), slab.each, slab.name);
     }
-    println!("{:>8.0}  all others", each(rest.iter().map(|slab| slab.bytes).sum()));
+    line(each(rest.iter().map(|slab| slab.bytes).sum()), "all others");
 }
 
 pub(crate) fn footing(elapsed: Duration) {

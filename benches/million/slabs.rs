@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 /// What a connection needs, with what it is for. The kernel keeps some of them together with others of their size.
-const KNOWN: [(&str, &str); 11] = [
+const KNOWN: [(&str, &str); 12] = [
     ("TCP", "the socket"),
     ("sock_inode_cache", "its inode"),
     ("filp", "its open file"),
@@ -17,7 +17,13 @@ const KNOWN: [(&str, &str); 11] = [
     ("lsm_file_cache", "security modules' part of the file"),
     ("tcp_bind_bucket", "a local port"),
     ("tcp_bind2_bucket", "a local address and port"),
+    (PROC, "left by whoever listed our descriptors"),
 ];
+
+/// The inodes of /proc. A program that lists /proc/PID/fd leaves one there for each descriptor, with a dentry and a part
+/// for security modules. The kernel takes them back when memory is short; connections do not need them.
+const PROC: &str = "proc_inode_cache";
+const BESIDE_PROC: [&str; 2] = ["dentry", "lsm_inode_cache"];
 
 /// All caches, by their names.
 pub(crate) struct Slabs(BTreeMap<String, Slab>);
@@ -53,6 +59,14 @@ impl Slabs {
             Some(((*words.first()?).to_owned(), of))
         });
         Some(Self(lines.collect()))
+    }
+
+    /// Bytes of what others have left by looking at our descriptors since `before`.
+    pub(crate) fn left_by_others(&self, before: &Self) -> f64 {
+        let slab = |slabs: &Self, name: &str| slabs.0.get(name).copied().unwrap_or_default();
+        let listed = (slab(self, PROC).objects - slab(before, PROC).objects).max(0.0);
+        let beside: f64 = BESIDE_PROC.iter().map(|name| slab(self, name).each).sum();
+        listed * (slab(self, PROC).each + beside)
     }
 
     /// How each cache has grown since `before`, the most first.
