@@ -157,7 +157,7 @@ fn grouped(number: u64) -> String {
     let mut text = String::new();
     for (place, digit) in digits.chars().enumerate() {
         text.push(digit);
-        if place < from_the_right && (from_the_right - place) % 3 == 0 {
+        if place < from_the_right && (from_the_right - place).is_multiple_of(3) {
             text.push(',');
         }
     }
