@@ -1,4 +1,4 @@
-//! What `benches/loopback`, `benches/cost` and `benches/survive` share.
+//! What `benches/loopback`, `benches/cost`, `benches/survive` and `benches/million` share.
 //!
 //! - `child`: the processes that are measured and those that load them, each pinned to a CPU
 //! - `measure`: what the kernel says of a process, and what repeated figures amount to
