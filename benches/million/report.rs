@@ -14,7 +14,7 @@ use crate::walls::Wall;
 const SHOWN: f64 = 10.0;
 
 /// Seconds that it takes: each step's active clients, and ending it all.
-const BESIDE: u64 = 30;
+const BESIDE: u64 = 50;
 
 pub(crate) fn heading(options: &Options, plan: &Plan, walls: &[Wall]) {
     println!("machine: {}, {}", machine(), plan.cpus());
@@ -49,14 +49,15 @@ pub(crate) fn steps_heading() {
 }
 
 pub(crate) fn step(step: &Step) {
+    let micros = |time: Option<f64>| time.map_or("-".to_owned(), |micros| format!("{micros:.0}"));
     println!(
-        "{:>11}  {:>10.1}  {:>11}  {:>9}  {:>8.0}  {:>8.0}  {:>6}",
+        "{:>11}  {:>10.1}  {:>11}  {:>9}  {:>8}  {:>8}  {:>6}",
         grouped(step.connections),
         step.took.as_secs_f64(),
         step.counted.map_or("no ss".to_owned(), grouped),
         grouped(step.active.per_second as u64),
-        step.active.p50_us,
-        step.active.p99_us,
+        micros(step.active.p50_us),
+        micros(step.active.p99_us),
         step.active.errors,
     );
 }
