@@ -47,7 +47,7 @@ fn a_requirement_says_more_than_a_failure_and_less_than_a_wrong_answer() {
             }
         })
     };
-    let wrong = peers::tcp(|_| |_, _| Some(b"what?\n".to_vec()));
+    let wrong = peers::tcp(|_| |_, _| Some("what?\n".to_owned()));
     for (address, options, code) in [
         (wrong, "-n 20 --require errors=0", 5),
         (dying(), "-c 1 -r 100 -d 1s --timeout 200ms --require rate>1", 7),
