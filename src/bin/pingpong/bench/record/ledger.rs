@@ -3,18 +3,24 @@
 //! A request counts if it was due in the measured time, whenever its answer comes. Requests that were due before are
 //! warm-up: they are sent and answered like any other, and leave no trace here, unless the end of the warm-up finds them
 //! unanswered: then they count from that moment on, or a server that answers nothing could hide behind its warm-up.
+//!
+//! Each phase of a load has a ledger of its own. What has become of the connections goes from one to the next: one that
+//! could not be made, or was lost, is missing in all that follow.
 
 use std::collections::BTreeMap;
 use std::io;
+use std::mem;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use pingpong::{Moment, describe};
 
+use super::blocks::{Blocks, Outcomes};
 use super::counts::{Counts, Fact};
 use super::mistakes::Mistakes;
 use super::times::{Latency, histogram};
 use crate::bench::BenchOptions;
+use crate::bench::options::Phase;
 
 /// The length of the parts that an HdrHistogram log consists of.
 const PART: Duration = Duration::from_secs(1);
@@ -70,14 +76,21 @@ pub(crate) struct Ledger {
     pub(crate) response: Option<Latency>,
     /// Open loop: from when a request was due to when it was sent.
     pub(crate) lag: Option<Latency>,
+    /// The measured time in blocks.
+    pub(crate) blocks: Blocks,
     /// For how long at most the load stood still in the measured time, or when it waited for answers after it.
     pub(crate) longest_pause: Duration,
     /// The service times since the progress line was last drawn, warm-up included.
     pub(crate) recent: Option<Histogram<u64>>,
     timeout: Duration,
     is_datagram: bool,
+    keeps_parts: bool,
     /// When the first connection was dialled.
     began: Moment,
+    /// The time it took to make all connections; zero when they were not all made.
+    connecting: Duration,
+    /// Why connections could not be made before the start.
+    unmade: BTreeMap<String, u64>,
     measuring: Option<Measuring>,
     part_began: Moment,
 }
@@ -123,20 +136,23 @@ const SILENT_PART: u32 = 10;
 impl Ledger {
     pub(crate) fn new(options: &BenchOptions, shows_progress: bool) -> Self {
         let keeps_parts = options.hdr.is_some();
-        let is_open = options.rate.is_some();
         Self {
             counts: Counts::default(),
             refusals: BTreeMap::new(),
             hindrances: BTreeMap::new(),
             mistakes: Mistakes::default(),
             service: Latency::new(keeps_parts),
-            response: is_open.then(|| Latency::new(keeps_parts)),
-            lag: is_open.then(|| Latency::new(false)),
+            response: None,
+            lag: None,
+            blocks: Blocks::new(Moment::default(), None, false),
             longest_pause: Duration::ZERO,
             recent: shows_progress.then(histogram),
             timeout: options.timeout,
             is_datagram: options.endpoint.is_datagram(),
+            keeps_parts,
             began: Moment::default(),
+            connecting: Duration::ZERO,
+            unmade: BTreeMap::new(),
             measuring: None,
             part_began: Moment::default(),
         }
@@ -147,8 +163,21 @@ impl Ledger {
         self.began = now;
     }
 
-    /// Requests are sent from now on; those due from `from` until `until` count.
-    pub(crate) fn measure(&mut self, now: Moment, from: Moment, until: Option<Moment>) {
+    /// All connections are made, or have failed.
+    pub(crate) fn made(&mut self, now: Moment) {
+        self.connecting = now.since(self.began);
+        self.unmade = self.refusals.clone();
+    }
+
+    /// Requests of this phase are sent from now on; those due from `from` until `until` count. What an earlier phase has
+    /// come to is forgotten.
+    pub(crate) fn measure(&mut self, phase: &Phase, now: Moment, from: Moment, until: Option<Moment>) {
+        if self.measuring.is_some() {
+            self.forget();
+        }
+        let is_open = phase.rate.is_some();
+        self.response = is_open.then(|| Latency::new(self.keeps_parts));
+        self.lag = is_open.then(|| Latency::new(false));
         self.measuring = Some(Measuring {
             warm_up: now,
             from,
@@ -161,7 +190,21 @@ impl Ledger {
             failed_since: 0,
             carried_answered: 0,
         });
+        self.blocks = Blocks::new(from, phase.expected(), until.is_some());
         self.part_began = from;
+    }
+
+    /// Empties the books, but for what has become of the connections.
+    fn forget(&mut self) {
+        let before = mem::take(&mut self.counts);
+        for fact in Fact::OF_ALL_PHASES {
+            self.counts[fact] = before[fact];
+        }
+        self.refusals = self.unmade.clone();
+        self.hindrances.clear();
+        self.mistakes = Mistakes::default();
+        self.service = Latency::new(self.keeps_parts);
+        self.longest_pause = Duration::ZERO;
     }
 
     /// No request will be sent any more. The measured time is the time that was asked for, even if that is not over.
@@ -190,8 +233,11 @@ impl Ledger {
         };
         measuring.last_sent = request.sent;
         self.counts[Fact::Sent] += 1;
-        if let Some(lag) = &mut self.lag {
-            lag.record(request.sent.since(request.due));
+        if self.lag.is_some() {
+            let block = self.block_of(request);
+            if let Some(lag) = &mut self.lag {
+                lag.record(request.sent.since(request.due), block);
+            }
         }
         true
     }
@@ -202,6 +248,7 @@ impl Ledger {
         self.counts[Fact::CarriedOver] += awaited + overdue;
         self.counts[Fact::Sent] += awaited + overdue;
         self.counts[Fact::Lost] += overdue;
+        self.blocks.outcomes(0).failed += overdue;
     }
 
     pub(crate) fn answered(&mut self, answered: &Answered, is_right: bool, now: Moment) {
@@ -216,7 +263,13 @@ impl Ledger {
         }
         let Some(measuring) = self.measuring_if_counts(request, now) else { return };
         // Only a request that was carried over was sent before it was due.
-        measuring.carried_answered += u64::from(is_right && is_in_time && request.sent < request.due);
+        let is_carried = request.sent < request.due;
+        measuring.carried_answered += u64::from(is_right && is_in_time && is_carried);
+        let block = self.block_of(request);
+        let outcomes = self.blocks.outcomes(block);
+        outcomes.answered += u64::from(is_right && is_in_time && !is_carried);
+        outcomes.failed += u64::from(!(is_right && is_in_time));
+        outcomes.failed -= u64::from(*was_overdue);
         self.counts[Fact::Lost] -= u64::from(*was_overdue);
         self.counts[Fact::Reordered] += u64::from(*is_overtaken && self.is_datagram);
         if !is_right {
@@ -224,9 +277,9 @@ impl Ledger {
             return;
         }
         self.counts[if is_in_time { Fact::Requests } else { Fact::Late }] += 1;
-        self.service.record(took);
+        self.service.record(took, block);
         if let Some(response) = &mut self.response {
-            response.record(now.since(request.due));
+            response.record(now.since(request.due), block);
         }
     }
 
@@ -240,6 +293,8 @@ impl Ledger {
         if let Some(measuring) = self.measuring_if_counts(request, now) {
             measuring.failed_since += 1;
             self.counts[fact] += 1;
+            let block = self.block_of(request);
+            self.blocks.outcomes(block).failed += u64::from(Fact::ERRORS.contains(&fact));
         }
     }
 
@@ -292,6 +347,17 @@ impl Ledger {
         self.part_began = now;
     }
 
+    /// The block that a request belongs to.
+    #[inline]
+    fn block_of(&mut self, request: &Request) -> usize {
+        while !self.blocks.reach(request.due) {
+            self.blocks.double();
+            let kinds = [Some(&mut self.service), self.response.as_mut(), self.lag.as_mut()];
+            kinds.into_iter().flatten().for_each(|times| times.blocks.double());
+        }
+        self.blocks.of(request.due)
+    }
+
     /// Where a request counts that has its outcome now.
     #[inline]
     fn measuring_if_counts(&mut self, request: &Request, now: Moment) -> Option<&mut Measuring> {
@@ -330,7 +396,12 @@ impl Ledger {
 
     /// The time it took to make all connections; zero when they were not all made.
     pub(crate) fn connecting(&self) -> Duration {
-        self.measuring.map_or(Duration::ZERO, |measuring| measuring.warm_up.since(self.began))
+        self.connecting
+    }
+
+    /// When the warm-up began; at the start of the clock until that is known.
+    pub(crate) fn warm_up(&self) -> Moment {
+        self.measuring.map_or_else(Moment::default, |measuring| measuring.warm_up)
     }
 
     /// The measured time so far, or in all. Where requests were sent late, it lasts until the last one was sent.
@@ -343,6 +414,15 @@ impl Ledger {
             None => now,
         };
         end.since(measuring.from)
+    }
+
+    /// How the requests of each full block ended. Where the end is not known beforehand, blocks end with the last request.
+    pub(crate) fn full_blocks(&self, now: Moment) -> &[Outcomes] {
+        let measured = match self.measuring {
+            Some(Measuring { until: None, from, last_sent, .. }) => last_sent.since(from),
+            _ => self.measured(now),
+        };
+        self.blocks.full(measured)
     }
 
     /// Right answers a second, to the requests that were sent in the measured time: those carried over were not.

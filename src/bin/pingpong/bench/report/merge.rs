@@ -8,13 +8,57 @@ use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
 use super::alike::{self, Span};
-use super::{Report, program, settings};
+use super::blocks::Blocks;
+use super::{Mismatch, Report, Results, program, settings};
 use crate::bench::record::Cost;
+use crate::bench::requirement::Requirement;
 use crate::error::Error;
+
+/// The results added up so far, step by step.
+#[derive(Debug)]
+pub(crate) struct Sums {
+    force: bool,
+    steps: Vec<Sum>,
+    /// The first file, and how many steps it was to have.
+    first: Option<(PathBuf, usize)>,
+}
+
+impl Sums {
+    pub(crate) fn new(force: bool) -> Self {
+        Self { force, steps: Vec::new(), first: None }
+    }
+
+    /// Adds results. Fails where they cannot be a part of the same load as those before.
+    pub(crate) fn add(&mut self, file: &Path, results: Results) -> Result<(), Error> {
+        let (planned, reports) = (results.planned(), results.into_reports());
+        let (first, steps) = self.first.get_or_insert_with(|| (file.to_owned(), planned));
+        if self.steps.is_empty() {
+            self.steps = reports.iter().map(|_| Sum::new(self.force)).collect();
+        }
+        // Steps stand side by side: not even by force can some be added up and others not.
+        if (planned, reports.len()) != (*steps, self.steps.len()) {
+            let why = Mismatch::Differs {
+                what: "the number of steps (--rate)",
+                first: self.steps.len().to_string(),
+                second: reports.len().to_string(),
+            };
+            return Err(Error::NotOneLoad { first: first.clone(), second: file.to_owned(), why });
+        }
+        self.steps.iter_mut().zip(reports).try_for_each(|(sum, report)| sum.add(file, report))
+    }
+
+    /// The sums, held against these requirements; `None` of no results.
+    pub(crate) fn into_results(self, requirements: &[Requirement]) -> Option<Results> {
+        let (_, planned) = self.first?;
+        let mut reports = self.steps.into_iter().map(Sum::into_report).collect::<Option<Vec<_>>>()?;
+        reports.iter_mut().for_each(|report| report.judge(requirements));
+        Some(Results::new(reports, planned))
+    }
+}
 
 /// The reports added up so far.
 #[derive(Debug)]
-pub(crate) struct Sum {
+struct Sum {
     /// What is no one load is added up all the same, and the report says so.
     force: bool,
     reports: Vec<Report>,
@@ -33,12 +77,12 @@ struct Part {
 }
 
 impl Sum {
-    pub(crate) fn new(force: bool) -> Self {
+    fn new(force: bool) -> Self {
         Self { force, reports: Vec::new(), parts: Vec::new(), forced: Vec::new() }
     }
 
     /// Adds a report. Fails where it cannot be a part of the same load as those before.
-    pub(crate) fn add(&mut self, file: &Path, report: Report) -> Result<(), Error> {
+    fn add(&mut self, file: &Path, report: Report) -> Result<(), Error> {
         let runs = report.runs(file);
         // What is in one file has been compared when it was written.
         let before = self.parts.iter().map(|part| &part.run);
@@ -56,7 +100,7 @@ impl Sum {
     }
 
     /// The sum; `None` of no reports.
-    pub(crate) fn into_report(self) -> Option<Report> {
+    fn into_report(self) -> Option<Report> {
         let Self { reports, parts, forced, .. } = self;
         let time = (reports.len() > 1).then(|| Time::of(&reports));
         let mut reports = reports.into_iter();
@@ -65,7 +109,7 @@ impl Sum {
         let runs: Vec<Value> = parts.into_iter().map(|part| part.run).collect();
         if let Some(time) = time {
             sum.title = settings::title_of_sum(&runs, forced.is_empty());
-            (sum.measured, sum.seconds) = (time.span, time.seconds);
+            (sum.measured, sum.seconds, sum.blocks) = (time.span, time.seconds, time.blocks);
             (sum.per_second, sum.asked_per_second) = (time.per_second, time.asked_per_second);
         }
         let about = if forced.is_empty() {
@@ -80,6 +124,8 @@ impl Sum {
 /// The time of a sum, and the rates in it.
 struct Time {
     span: Option<Span>,
+    /// None where they ran at other times.
+    blocks: Blocks,
     seconds: f64,
     per_second: f64,
     asked_per_second: Option<f64>,
@@ -99,8 +145,10 @@ impl Time {
         };
         let weight =
             |report: &Report| if apart.is_some() { report.seconds / seconds.max(f64::MIN_POSITIVE) } else { 1.0 };
+        let runs: Vec<Blocks> = reports.iter().map(|report| report.blocks.clone()).collect();
         Self {
             span,
+            blocks: span.filter(|_| apart.is_none()).map(|common| Blocks::sum(&runs, common)).unwrap_or_default(),
             seconds,
             per_second: reports.iter().map(|report| report.per_second * weight(report)).sum(),
             // Of some of the loads it would be taken for that of all.

@@ -7,7 +7,7 @@ use super::{PERCENTILES, Report};
 use crate::bench::record::{Cost, Fact, Wrong, percentile};
 
 /// The answers that have to lie beyond a percentile for it to mean something.
-const BEYOND: f64 = 10.0;
+pub(super) const BEYOND: f64 = 10.0;
 
 /// A lag, in nanoseconds, that is a part of the response times worth naming.
 const LAG: u64 = 100_000;
@@ -26,6 +26,7 @@ impl Report {
         self.warn_of_connections(&mut warnings);
         self.warn_of_heartbeats(&mut warnings);
         self.warn_of_sending(&mut warnings);
+        warnings.extend(self.trends());
         let answers = self.service.len() as f64;
         let vague = PERCENTILES.into_iter().find(|(percent, _)| answers * (100.0 - percent) / 100.0 < BEYOND);
         if let Some((percent, _)) = vague {
