@@ -6,6 +6,7 @@
 //! - `loads`: every kind of load against servers that behave
 //! - `heartbeats`: idle connections that ask now and then
 //! - `rate`: the open loop, and what a stall does to both loops
+//! - `required`: requirements, steps, ramps, random arrivals
 //! - `streams`, `datagrams`: servers that misbehave over TCP and UDP (`peers` has them)
 //! - `misbehaving`: runs that go wrong as a whole, and what an honest report says of them
 //! - `preflight`: loads that are refused before anything is dialled
@@ -23,6 +24,7 @@ mod misbehaving;
 mod peers;
 mod preflight;
 mod rate;
+mod required;
 mod results;
 mod shares;
 mod shown;

@@ -25,6 +25,8 @@ pub(crate) enum Exit {
     WrongAnswer,
     /// 6: too little of a local resource: descriptors, ports, memory.
     LocalLimit,
+    /// 7: what was required of a load did not come about.
+    Unmet,
     /// 128 and its number, as a shell shows a command that a signal has ended: the second one stopped us at once.
     Signal(i32),
 }
@@ -39,6 +41,7 @@ impl Exit {
             Self::TimedOut => 4,
             Self::WrongAnswer => 5,
             Self::LocalLimit => 6,
+            Self::Unmet => 7,
             Self::Signal(number) => u8::try_from(128 + number).unwrap_or(u8::MAX),
         }
     }
@@ -120,7 +123,21 @@ impl From<&Tally> for Exit {
     }
 }
 
-/// Of `pingpong bench`, and of `bench merge`.
+/// Of `pingpong bench`, and of `bench merge`: that of the worst step.
+#[cfg(feature = "bench")]
+impl From<&crate::bench::Results> for Exit {
+    fn from(results: &crate::bench::Results) -> Self {
+        // Where something else answers, or nobody does, no requirement is of interest. Otherwise a requirement says more
+        // than the general idea of a failure.
+        let unmet = if results.meets_requirements() { Self::Fine } else { Self::Unmet };
+        let steps = results.reports().iter().map(Self::from).chain([unmet]);
+        let order = [Self::WrongAnswer, Self::Unreachable, Self::Unmet, Self::Failed];
+        let place = |exit: &Self| order.iter().position(|other| other == exit).unwrap_or(order.len());
+        steps.min_by_key(place).unwrap_or(Self::Failed)
+    }
+}
+
+/// Of one step, whatever is required of it.
 #[cfg(feature = "bench")]
 impl From<&crate::bench::Report> for Exit {
     fn from(report: &crate::bench::Report) -> Self {

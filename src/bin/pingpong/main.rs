@@ -79,11 +79,11 @@ fn run(command: CommandLine) -> Result<Exit, Error> {
         }),
         #[cfg(feature = "bench")]
         CommandLine::Bench(options) => bench::run(*options).map(|outcome| match outcome {
-            bench::Outcome::Reported(report) => Exit::from(&*report),
+            bench::Outcome::Reported(results) => Exit::from(&results),
             bench::Outcome::Stopped(number) => Exit::Signal(number),
         }),
         #[cfg(feature = "bench")]
-        CommandLine::Merge(options) => bench::merge(options).map(|report| Exit::from(&report)),
+        CommandLine::Merge(options) => bench::merge(options).map(|results| Exit::from(&results)),
     }
 }
 

@@ -6,6 +6,8 @@ use std::time::Duration;
 use pingpong::Endpoint;
 use pingpong::service::Framing;
 
+use super::rate::{Arrivals, Rate};
+use super::requirement::Requirement;
 use super::sources::Sources;
 use crate::probe::Probe;
 
@@ -20,11 +22,13 @@ pub(crate) struct BenchOptions {
     pub(crate) idle: u32,
     /// How often each of these asks, if they do.
     pub(crate) heartbeat: Option<Duration>,
-    /// When the load ends.
+    /// When the load ends, or each step of it.
     pub(crate) extent: Extent,
-    /// Requests per second over all connections, sent on schedule (open loop). `None`: each connection waits for its
+    /// At which rates requests are sent on schedule (open loop), one after another. None: each connection waits for its
     /// answers (closed loop).
-    pub(crate) rate: Option<f64>,
+    pub(crate) rates: Vec<Rate>,
+    /// How they are spread then.
+    pub(crate) arrivals: Arrivals,
     /// Closed loop: requests that one connection has under way.
     pub(crate) pipeline: u32,
     /// Closed loop over UDP: requests that one connection sends at once leave in one call (UDP_SEGMENT).
@@ -49,6 +53,8 @@ pub(crate) struct BenchOptions {
     pub(crate) connect_timeout: Duration,
     /// Connections that failed, were lost or got no answer are no failure of the run.
     pub(crate) allow_failures: bool,
+    /// What the run is to come to, and each step of it.
+    pub(crate) requirements: Vec<Requirement>,
     /// Where the results go as JSON.
     pub(crate) json: Option<Output>,
     /// Where the histograms go as an HdrHistogram log.
@@ -64,6 +70,33 @@ impl BenchOptions {
     pub(crate) fn sends_in_runs(&self) -> Option<bool> {
         (matches!(self.endpoint, Endpoint::Udp(_)) && self.pipeline > 1).then_some(self.segments)
     }
+
+    /// What is to be done, one phase after another: one in the closed loop, and one at each rate.
+    pub(crate) fn phases(&self) -> Vec<Phase> {
+        let phase =
+            |rate, step| Phase { rate, arrivals: self.arrivals.after(step), warmup: self.warmup, extent: self.extent };
+        match &*self.rates {
+            [] => vec![phase(None, 0)],
+            rates => (0..).zip(rates).map(|(step, rate)| phase(Some(*rate), step)).collect(),
+        }
+    }
+
+    /// The highest rate at which requests are due.
+    pub(crate) fn peak_rate(&self) -> Option<f64> {
+        self.rates.iter().map(|rate| rate.peak()).reduce(f64::max)
+    }
+}
+
+/// One time of asking and measuring, on connections that may have been through others before.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Phase {
+    /// At which rate requests are due (open loop). `None`: closed loop.
+    pub(crate) rate: Option<Rate>,
+    pub(crate) arrivals: Arrivals,
+    /// How long requests are sent before they count: what came before settles.
+    pub(crate) warmup: Duration,
+    /// How long, or how many, count.
+    pub(crate) extent: Extent,
 }
 
 /// The options of `pingpong bench merge`.
@@ -75,6 +108,8 @@ pub(crate) struct MergeOptions {
     pub(crate) json: Option<Output>,
     /// What is not one load is added up all the same.
     pub(crate) force: bool,
+    /// What the sum is to come to.
+    pub(crate) requirements: Vec<Requirement>,
 }
 
 /// When a load ends.

@@ -10,6 +10,10 @@ mod arguments;
 mod bench;
 mod client;
 mod ping;
+#[cfg(feature = "bench")]
+mod rate;
+#[cfg(feature = "bench")]
+mod requirement;
 mod serve;
 mod units;
 

@@ -14,7 +14,7 @@ use pingpong::service::{Input, Outbox, Peer};
 
 use super::message::Messages;
 use super::schedule::Schedule;
-use super::wake::{Tag, Wake};
+use super::wake::{Due, Tag};
 use super::{Load, Stage};
 use crate::bench::BenchOptions;
 use crate::bench::record::{Counts, Fact, Mistakes};
@@ -33,6 +33,8 @@ pub(super) struct Heartbeats {
     hearts: Vec<Heart>,
     /// How many were due so far. Sent or not, each has a number: the first one is 1.
     due: u64,
+    /// How many of these were due in earlier phases: what becomes of them now is not counted any more.
+    earlier: u64,
     /// How many of these, from the first one on, wait for no answer any more.
     settled: u64,
     /// How many wait for an answer whose time is not up.
@@ -89,14 +91,19 @@ impl Heartbeats {
             timeout: options.timeout,
             hearts: vec![heart; options.idle as usize],
             due: 0,
+            earlier: 0,
             settled: 0,
             waiting: 0,
         })
     }
 
-    /// Begins with them at `from`.
+    /// Begins with them at `from`. A connection that has left one of an earlier phase unanswered is silent till then.
     fn start(&mut self, from: Moment) {
         self.schedule = Schedule::new(from, self.per_second);
+        self.earlier = self.due;
+        for heart in &mut self.hearts {
+            heart.is_silent = heart.state == State::Lapsed;
+        }
     }
 
     /// An idle connection has come about.
@@ -160,7 +167,7 @@ impl Heartbeats {
         counts: &mut Counts,
         mistakes: &mut Mistakes,
     ) -> bool {
-        let Self { hearts, messages, is_datagram, timeout, waiting, .. } = self;
+        let Self { hearts, messages, is_datagram, timeout, waiting, earlier, .. } = self;
         let heart = &mut hearts[index as usize];
         let bytes: &[u8] = input.take_rest();
         if heart.state == State::Quiet {
@@ -173,6 +180,10 @@ impl Heartbeats {
         let is_in_time = now.since(heart.sent) <= *timeout;
         let fact = match came {
             Came::Nothing => return false,
+            _ if heart.number <= *earlier => {
+                heart.state = State::Quiet;
+                return false;
+            }
             Came::Wrong => Fact::HeartbeatsWrong,
             Came::Right if is_in_time => Fact::HeartbeatsAnswered,
             Came::Right => Fact::HeartbeatsLate,
@@ -264,7 +275,7 @@ impl Load {
     pub(super) fn start_heartbeats(&mut self, from: Moment, out: &mut Outbox<'_>) {
         if let Some(heartbeats) = &mut self.heartbeats {
             heartbeats.start(from);
-            out.wake_at(from, Wake::Heartbeat.into());
+            out.wake_at(from, self.wake(Due::Heartbeat));
         }
     }
 
@@ -272,7 +283,7 @@ impl Load {
     pub(super) fn send_heartbeats(&mut self, out: &mut Outbox<'_>) {
         let Some(heartbeats) = self.heartbeats.as_mut().filter(|_| self.stage == Stage::Asking) else { return };
         if let Some(next) = heartbeats.send_due(self.until, &mut self.ledger.counts, out) {
-            out.wake_at(next, Wake::Heartbeat.into());
+            out.wake_at(next, self.wake(Due::Heartbeat));
         }
     }
 

@@ -145,7 +145,7 @@ impl<'a> Wanted<'a> {
 
     /// As many addresses of loopback as have ports enough, where one has not.
     fn spread(&self, target: IpAddr, local: u64) -> Option<Sources> {
-        let visits = match (self.options.rate, self.options.extent) {
+        let visits = match (self.options.peak_rate(), self.options.extent) {
             _ if !self.options.churn => 0,
             (Some(rate), _) => rate.ceil() as u64,
             (None, Extent::Requests(requests)) => requests.min(VISITS),
@@ -176,7 +176,7 @@ impl<'a> Wanted<'a> {
             return needs;
         }
         need(Resource::Ports, self.connections, self.ground.ports);
-        if let Some(rate) = self.options.rate.filter(|_| self.options.churn) {
+        if let Some(rate) = self.options.peak_rate().filter(|_| self.options.churn) {
             let kept = kernel.port_kept_for(self.is_near);
             need(Resource::PortsPerSecond, rate.ceil() as u64, self.ground.ports.map(|ports| ports / kept));
         }
@@ -201,7 +201,7 @@ impl<'a> Wanted<'a> {
 
     /// Connections that a firewall has to track at once. It keeps those that were closed for a while.
     fn tracked(&self, kept_for: u64) -> u64 {
-        let Some(rate) = self.options.rate.filter(|_| self.options.churn) else { return self.connections };
+        let Some(rate) = self.options.peak_rate().filter(|_| self.options.churn) else { return self.connections };
         let seconds = match self.options.extent {
             Extent::Duration(duration) => (self.options.warmup + duration).as_secs_f64().min(kept_for as f64),
             Extent::Requests(requests) => (requests as f64 / rate).min(kept_for as f64),

@@ -11,13 +11,13 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::error::Error;
 
-use super::Report;
+use super::Results;
 use crate::bench::Output;
 
 /// Reads results that `--json` wrote.
-pub(crate) fn read(path: &Path) -> Result<Report, Error> {
-    let report = fs::read_to_string(path).and_then(|text| Report::from_json(&text));
-    report.map_err(|source| Error::File { to: "read", path: path.into(), source })
+pub(crate) fn read(path: &Path) -> Result<Results, Error> {
+    let results = fs::read_to_string(path).and_then(|text| Results::from_json(&text));
+    results.map_err(|source| Error::File { to: "read", path: path.into(), source })
 }
 
 /// A file for results, made anew.
@@ -72,17 +72,17 @@ impl<'a> Publisher<'a> {
     }
 
     /// Where one of the two outputs fails, the other is still written.
-    pub(crate) fn publish(self, report: &Report) -> Result<(), Error> {
-        let saved = self.json.map_or(Ok(()), |file| file.write(|file| file.write_all(report.to_json().as_bytes())));
+    pub(crate) fn publish(self, results: &Results) -> Result<(), Error> {
+        let saved = self.json.map_or(Ok(()), |file| file.write(|file| file.write_all(results.to_json().as_bytes())));
         if self.prints != Printed::Report {
-            for warning in report.warnings() {
+            for warning in results.warnings().into_iter().chain(results.complaints()) {
                 log::warn!("{warning}");
             }
         }
         let text = match self.prints {
-            Printed::Report => report.to_string(),
-            Printed::LastLine => report.last_line() + "\n",
-            Printed::Json => report.to_json(),
+            Printed::Report => results.to_string(),
+            Printed::LastLine => results.last_lines(),
+            Printed::Json => results.to_json(),
         };
         match print(text.as_bytes()) {
             // When the reader has gone, no report is missed.

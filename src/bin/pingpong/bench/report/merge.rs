@@ -8,13 +8,56 @@ use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
 use super::alike::{self, Span};
-use super::{Report, program, settings};
+use super::{Mismatch, Report, Results, program, settings};
 use crate::bench::record::Cost;
+use crate::bench::requirement::Requirement;
 use crate::error::Error;
+
+/// The results added up so far, step by step.
+#[derive(Debug)]
+pub(crate) struct Sums {
+    force: bool,
+    steps: Vec<Sum>,
+    /// The first file, and how many steps it was to have.
+    first: Option<(PathBuf, usize)>,
+}
+
+impl Sums {
+    pub(crate) fn new(force: bool) -> Self {
+        Self { force, steps: Vec::new(), first: None }
+    }
+
+    /// Adds results. Fails where they cannot be a part of the same load as those before.
+    pub(crate) fn add(&mut self, file: &Path, results: Results) -> Result<(), Error> {
+        let (planned, reports) = (results.planned(), results.into_reports());
+        let (first, steps) = self.first.get_or_insert_with(|| (file.to_owned(), planned));
+        if self.steps.is_empty() {
+            self.steps = reports.iter().map(|_| Sum::new(self.force)).collect();
+        }
+        // Steps stand side by side: not even by force can some be added up and others not.
+        if (planned, reports.len()) != (*steps, self.steps.len()) {
+            let why = Mismatch::Differs {
+                what: "the number of steps (--rate)",
+                first: self.steps.len().to_string(),
+                second: reports.len().to_string(),
+            };
+            return Err(Error::NotOneLoad { first: first.clone(), second: file.to_owned(), why });
+        }
+        self.steps.iter_mut().zip(reports).try_for_each(|(sum, report)| sum.add(file, report))
+    }
+
+    /// The sums, held against these requirements; `None` of no results.
+    pub(crate) fn into_results(self, requirements: &[Requirement]) -> Option<Results> {
+        let (_, planned) = self.first?;
+        let mut reports = self.steps.into_iter().map(Sum::into_report).collect::<Option<Vec<_>>>()?;
+        reports.iter_mut().for_each(|report| report.judge(requirements));
+        Some(Results::new(reports, planned))
+    }
+}
 
 /// The reports added up so far.
 #[derive(Debug)]
-pub(crate) struct Sum {
+struct Sum {
     /// What is no one load is added up all the same, and the report says so.
     force: bool,
     reports: Vec<Report>,
@@ -33,12 +76,12 @@ struct Part {
 }
 
 impl Sum {
-    pub(crate) fn new(force: bool) -> Self {
+    fn new(force: bool) -> Self {
         Self { force, reports: Vec::new(), parts: Vec::new(), forced: Vec::new() }
     }
 
     /// Adds a report. Fails where it cannot be a part of the same load as those before.
-    pub(crate) fn add(&mut self, file: &Path, report: Report) -> Result<(), Error> {
+    fn add(&mut self, file: &Path, report: Report) -> Result<(), Error> {
         let runs = report.runs(file);
         // What is in one file has been compared when it was written.
         let before = self.parts.iter().map(|part| &part.run);
@@ -56,7 +99,7 @@ impl Sum {
     }
 
     /// The sum; `None` of no reports.
-    pub(crate) fn into_report(self) -> Option<Report> {
+    fn into_report(self) -> Option<Report> {
         let Self { reports, parts, forced, .. } = self;
         let time = (reports.len() > 1).then(|| Time::of(&reports));
         let mut reports = reports.into_iter();

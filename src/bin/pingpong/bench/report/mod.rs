@@ -3,6 +3,8 @@
 //! A report is made from a load that has run, or read back from JSON.
 //!
 //! - `text`, `json`: show a report; `hdr`: the histograms as a log for other tools
+//! - `results`: several reports of one run, step by step
+//! - `judged`: whether a report comes to what is required of it
 //! - `warnings`: which figures cannot be trusted, and why; `settings`: what was asked for
 //! - `merge`: adds up several reports; `alike`: those that are parts of one load
 //! - `files`: where results go
@@ -12,8 +14,10 @@ mod alike;
 pub(super) mod files;
 pub(super) mod hdr;
 mod json;
+mod judged;
 mod merge;
 pub(super) mod progress;
+mod results;
 mod settings;
 mod text;
 mod warnings;
@@ -29,11 +33,14 @@ use super::load::{Load, Stage};
 use super::machine;
 use super::options::BenchOptions;
 use super::preflight::Ground;
+use super::rate::Rate;
 use super::record::{Cost, Counts, Fact, Mistakes, percentile};
 use crate::budget::may_be_budgeted;
 pub(crate) use alike::Mismatch;
 use alike::Span;
-pub(super) use merge::Sum;
+use judged::Judged;
+pub(super) use merge::Sums;
+pub(crate) use results::Results;
 
 /// Shares of the answers whose time reports show, and the names of these figures.
 const PERCENTILES: [(f64, &str); 5] = [(50.0, "p50"), (90.0, "p90"), (99.0, "p99"), (99.9, "p999"), (99.99, "p9999")];
@@ -91,6 +98,8 @@ pub(crate) struct Report {
     lag: Option<Histogram<u64>>,
     /// What the load generator itself used; unknown for a very short run.
     cost: Option<Cost>,
+    /// What is required of it.
+    requirements: Vec<Judged>,
     /// Settings, machine and start, as they stand in the JSON.
     about: Value,
 }
@@ -113,10 +122,10 @@ impl Report {
         let seconds = ledger.measured(ended).as_secs_f64();
         let gone_after = load.gone_after().or_else(|| ledger.silent_after(ended));
         let started = started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let effective = settings::effective(options, load.address());
-        Self {
+        let effective = settings::effective(options, &load.phase, load.address());
+        let mut report = Self {
             title: settings::title(&effective),
-            is_partial: load.stage != Stage::Over || gone_after.is_some(),
+            is_partial: load.stage != Stage::Resting || gone_after.is_some(),
             gone_after_seconds: gone_after.map(|gone_after| gone_after.as_secs_f64()),
             longest_pause_seconds: ledger.longest_pause.as_secs_f64(),
             seconds,
@@ -125,7 +134,7 @@ impl Report {
                 Span { from, until: from + seconds }
             }),
             per_second: ledger.per_second(ended),
-            asked_per_second: options.rate,
+            asked_per_second: load.phase.rate.map(Rate::mean),
             connect_seconds: ledger.connecting().as_secs_f64(),
             counts: ledger.counts.clone(),
             refusals: ledger.refusals.clone(),
@@ -142,6 +151,7 @@ impl Report {
             response: ledger.response.as_ref().map(|times| times.total.clone()),
             lag: ledger.lag.as_ref().map(|times| times.total.clone()),
             cost,
+            requirements: Vec::new(),
             about: json!({
                 "program": program(),
                 "started_unix_seconds": started.as_secs_f64(),
@@ -151,7 +161,9 @@ impl Report {
                 },
                 "machine": machine::facts(),
             }),
-        }
+        };
+        report.judge(&options.requirements);
+        report
     }
 
     /// Whether a user would call this a failure, though something was answered: see the README's exit codes.

@@ -22,6 +22,8 @@ const INTERVAL: Duration = Duration::from_millis(250);
 pub(crate) struct ProgressLine {
     bar: ProgressBar,
     extent: Extent,
+    /// How many phases there will be.
+    phases: usize,
     due: Moment,
     drawn: Moment,
 }
@@ -39,7 +41,8 @@ impl ProgressLine {
             Extent::Requests(requests) => requests,
         };
         let bar = ProgressBar::with_draw_target(Some(whole), ProgressDrawTarget::term_like(Box::new(screen)));
-        Some(Self { bar, extent: options.extent, due: Moment::default(), drawn: Moment::default() })
+        let phases = options.phases().len();
+        Some(Self { bar, extent: options.extent, phases, due: Moment::default(), drawn: Moment::default() })
     }
 
     /// When the line is to be drawn next.
@@ -51,17 +54,21 @@ impl ProgressLine {
         let (stage, ledger) = (load.stage, &mut load.ledger);
         let (time, doing) = match stage {
             Stage::Scouting | Stage::Connecting => (ledger.elapsed(now), "connecting"),
-            Stage::Asking if now < ledger.from() => (ledger.elapsed(now) - ledger.connecting(), "warming up"),
+            Stage::Asking if now < ledger.from() => (now.since(ledger.warm_up()), "warming up"),
             Stage::Asking => (ledger.measured(now), "measuring"),
-            Stage::Awaiting | Stage::Over => (ledger.measured(now), "waiting for answers"),
+            Stage::Awaiting | Stage::Resting => (ledger.measured(now), "waiting for answers"),
         };
         let (mut answers, mut p99) = (0, 0);
         if let Some(recent) = &mut ledger.recent {
             (answers, p99) = (recent.len(), percentile(recent, 99.0));
             recent.reset();
         }
+        let step = match self.phases {
+            1 => String::new(),
+            several => format!("step {} of {several}, ", load.phases.max(1)),
+        };
         let text = format!(
-            "{:.0} s {doing}: {} connected, {}/s, p99 {}, {} errors",
+            "{step}{:.0} s {doing}: {} connected, {}/s, p99 {}, {} errors",
             time.as_secs_f64(),
             ledger.counts[Fact::ConnectionsOpened],
             rate(answers as f64 / now.since(self.drawn).as_secs_f64().max(f64::MIN_POSITIVE)),

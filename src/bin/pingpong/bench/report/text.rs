@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use hdrhistogram::Histogram;
 
-use super::{Report, figures, micros};
+use super::{Report, figures, judged, micros};
 use crate::bench::record::{Fact, Shares, values_of};
 
 /// Characters of the longest bar.
@@ -25,6 +25,7 @@ impl fmt::Display for Report {
         for warning in warnings {
             writeln!(f, "warning: {warning}")?;
         }
+        judged::table(f, self.requirements.iter().map(|judged| (String::new(), judged)))?;
         writeln!(f, "\n{}", self.last_line())
     }
 }
@@ -134,6 +135,10 @@ impl Report {
             let value = nanos.map_or("-".to_owned(), |nanos| format!("{:.1}", micros(nanos)));
             let _ = write!(line, " {kind}_{name}_us={value}");
         }
+        if !self.requirements.is_empty() {
+            let met = self.requirements.iter().filter(|judged| judged.is_met()).count();
+            let _ = write!(line, " requirements_met={met}/{}", self.requirements.len());
+        }
         line + if self.is_partial { " partial" } else { "" }
     }
 }
@@ -217,7 +222,7 @@ pub(super) fn rate(per_second: f64) -> String {
 }
 
 /// A number with commas between its thousands.
-fn grouped(number: u64) -> String {
+pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let groups: Vec<&str> =
         digits.as_bytes().rchunks(3).rev().map(|group| std::str::from_utf8(group).unwrap_or_default()).collect();

@@ -7,7 +7,7 @@ use super::{PERCENTILES, Report};
 use crate::bench::record::{Cost, Fact, Wrong, percentile};
 
 /// The answers that have to lie beyond a percentile for it to mean something.
-const BEYOND: f64 = 10.0;
+pub(super) const BEYOND: f64 = 10.0;
 
 /// A lag, in nanoseconds, that is a part of the response times worth naming.
 const LAG: u64 = 100_000;
