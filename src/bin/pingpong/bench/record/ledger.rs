@@ -51,7 +51,7 @@ pub(crate) enum Hindrance {
 
 impl Hindrance {
     /// As reports tell it.
-    fn text(self) -> &'static str {
+    pub(crate) fn text(self) -> &'static str {
         match self {
             Self::TooManyUnanswered => "too many were unanswered, or the server took no more",
             Self::NoConnection => "no connection was left",
@@ -384,6 +384,12 @@ impl Ledger {
             None => now,
         };
         end.since(measuring.from)
+    }
+
+    /// How long after the measured time the last answer came.
+    pub(crate) fn trail(&self, now: Moment) -> Duration {
+        let last = self.measuring.and_then(|measuring| measuring.last_answer);
+        last.map_or(Duration::ZERO, |last| last.since(self.from() + self.measured(now)))
     }
 
     /// Right answers a second, to the requests that were sent in the measured time: those carried over were not.

@@ -117,6 +117,7 @@ impl Report {
             title: whole["title"].as_str().unwrap_or_default().to_owned(),
             is_partial: whole["partial"].as_bool().unwrap_or_default(),
             seconds: number("seconds")?,
+            trail_seconds: 0.0,
             measured: measured(whole),
             per_second: number("requests_per_second")?,
             asked_per_second: metrics["asked_per_second"].as_f64(),
@@ -156,7 +157,7 @@ fn mistakes(whole: &Value) -> Mistakes {
 }
 
 /// What is written and read back as it is: of one run, and of a sum.
-const ABOUT: [&str; 6] = ["program", "started_unix_seconds", "settings", "machine", "runs", "forced"];
+const ABOUT: [&str; 7] = ["program", "started_unix_seconds", "settings", "machine", "runs", "forced", "search"];
 
 fn measured(whole: &Value) -> Option<Span> {
     let [from, until] = ["measured_from_unix_seconds", "measured_until_unix_seconds"].map(|key| whole[key].as_f64());

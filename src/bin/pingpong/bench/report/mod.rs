@@ -4,6 +4,7 @@
 //!
 //! - `text`, `json`: show a report; `hdr`: the histograms as a log for other tools
 //! - `results`: several reports of one run, step by step
+//! - `searched`: a search for a rate, trial by trial; `chart`: its picture
 //! - `judged`: whether a report comes to what is required of it
 //! - `warnings`: which figures cannot be trusted, and why; `settings`: what was asked for
 //! - `merge`: adds up several reports; `alike`: those that are parts of one load
@@ -11,6 +12,7 @@
 //! - `progress`: what a terminal shows while a load runs
 
 mod alike;
+mod chart;
 pub(super) mod files;
 pub(super) mod hdr;
 mod json;
@@ -18,6 +20,7 @@ mod judged;
 mod merge;
 pub(super) mod progress;
 mod results;
+mod searched;
 mod settings;
 mod text;
 mod warnings;
@@ -41,6 +44,7 @@ use alike::Span;
 use judged::Judged;
 pub(super) use merge::Sums;
 pub(crate) use results::Results;
+pub(super) use searched::{End, Searched, Trial};
 
 /// Shares of the answers whose time reports show, and the names of these figures.
 const PERCENTILES: [(f64, &str); 5] = [(50.0, "p50"), (90.0, "p90"), (99.0, "p99"), (99.9, "p999"), (99.99, "p9999")];
@@ -61,6 +65,8 @@ pub(crate) struct Report {
     longest_pause_seconds: f64,
     /// The measured time, in seconds.
     seconds: f64,
+    /// How long after it the last answer came, in seconds; known of a run that has just ended.
+    trail_seconds: f64,
     /// When that was, by the wall clock; `None` where nothing was measured.
     measured: Option<Span>,
     /// Right answers per second.
@@ -129,6 +135,7 @@ impl Report {
             gone_after_seconds: gone_after.map(|gone_after| gone_after.as_secs_f64()),
             longest_pause_seconds: ledger.longest_pause.as_secs_f64(),
             seconds,
+            trail_seconds: ledger.trail(ended).as_secs_f64(),
             measured: (seconds > 0.0).then(|| {
                 let from = (started + ledger.elapsed(ledger.from())).as_secs_f64();
                 Span { from, until: from + seconds }
@@ -188,6 +195,11 @@ impl Report {
     /// How many requests may be lost that are no failure: none over a stream, a tenth of them as datagrams.
     fn tolerated_loss(&self) -> u64 {
         if self.is_stream { 0 } else { self.counts[Fact::Sent] / 10 }
+    }
+
+    /// Whether the run was interrupted, or the server was gone before its end.
+    pub(super) fn is_partial(&self) -> bool {
+        self.is_partial
     }
 
     /// Whether the server was there, and was gone before the end.
