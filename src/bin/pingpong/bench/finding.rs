@@ -162,7 +162,9 @@ mod tests {
 
     #[test]
     fn it_begins_with_a_round_rate() {
-        for (number, round) in [(0.7, 1.0), (1.0, 1.0), (1.1, 2.0), (550.0, 1000.0), (2000.0, 2000.0), (5001.0, 10_000.0)] {
+        for (number, round) in
+            [(0.7, 1.0), (1.0, 1.0), (1.1, 2.0), (550.0, 1000.0), (2000.0, 2000.0), (5001.0, 10_000.0)]
+        {
             assert_eq!(round_above(number), round, "{number}");
         }
     }

@@ -289,7 +289,10 @@ mod tests {
                 if count % 4 == 0 && matches!(step, Step::Trial(_)) { Verdict::Unmet } else { sharp(20e3)(step) }
             });
             let (found, above) = search.bracket();
-            assert!(found <= Some(20e3) && above > Some(20e3) && above.unwrap() / found.unwrap() <= WIDTH, "{search:?}");
+            assert!(
+                found <= Some(20e3) && above > Some(20e3) && above.unwrap() / found.unwrap() <= WIDTH,
+                "{search:?}"
+            );
         }
     }
 

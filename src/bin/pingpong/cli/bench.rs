@@ -143,9 +143,13 @@ fn looked_for() -> [Arg; 3] {
             .action(ArgAction::Append)
             .value_parser(wanted_of)
             .conflicts_with_all(["requests", "pipeline", "churn"]),
-        option("from", "R", "The first and lowest rate that --find tries [default: 100, or what leaves enough answers]")
-            .value_parser(per_second)
-            .requires("find"),
+        option(
+            "from",
+            "R",
+            "The first and lowest rate that --find tries [default: 100, or what leaves enough answers]",
+        )
+        .value_parser(per_second)
+        .requires("find"),
         option("to", "R", "The highest one [default: 1m]").value_parser(per_second).requires("find"),
     ]
 }
@@ -294,7 +298,9 @@ impl BenchOptions {
         if has_seed && self.arrivals == Arrivals::Even {
             return Some("--seed is for --arrivals poisson: even arrivals have nothing random".to_owned());
         }
-        if matches!(self.arrivals, Arrivals::Poisson { .. }) && self.peak_rate().or(self.find.as_ref().map(|find| find.to)) > Some(MOST_AT_RANDOM) {
+        if matches!(self.arrivals, Arrivals::Poisson { .. })
+            && self.peak_rate().or(self.find.as_ref().map(|find| find.to)) > Some(MOST_AT_RANDOM)
+        {
             return Some("--arrivals poisson is for up to 10m a second".to_owned());
         }
         if matches!(self.extent, Extent::Requests(_)) && self.rates.iter().any(|rate| rate.is_ramp()) {

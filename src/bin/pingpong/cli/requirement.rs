@@ -20,7 +20,9 @@ pub(super) fn requirement_of(text: &str) -> Result<Requirement, String> {
 pub(super) fn wanted_of(text: &str) -> Result<Requirement, String> {
     let wanted = requirement_of(text)?;
     match wanted.quantity {
-        Quantity::Figure(_, Unit::PerSecond) => Err("the rate is what is looked for: --from and --to bound it".to_owned()),
+        Quantity::Figure(_, Unit::PerSecond) => {
+            Err("the rate is what is looked for: --from and --to bound it".to_owned())
+        }
         _ => Ok(wanted),
     }
 }

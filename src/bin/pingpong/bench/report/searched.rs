@@ -14,18 +14,17 @@ use crate::bench::options::Find;
 use crate::bench::record::{Fact, Hindrance, percentile};
 use crate::bench::requirement::Quantity;
 use crate::bench::search::{Bounds, Stage, Step, Verdict};
+use crate::bench::trials::{Trend, percentile_trend};
 
-/// A queue that grows all the while makes the last answer later than the typical one, by at least this part of the run's
-/// time, and the times of all rise evenly: of a tenth of them to less than this multiple of the typical one.
+/// The typical time grows by at least this part of the time that passes where answers fall behind the requests.
 const BEHIND: f64 = 0.01;
-const EVENLY: f64 = 2.2;
 
 /// A trial: what was asked, and what came of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Trial {
     step: Step,
     lasted: Duration,
-    /// Right answers a second, until the last one had come.
+    /// Right answers a second, without those that only came because the asking had ended.
     reached: f64,
     /// Nanoseconds.
     p50: Option<u64>,
@@ -69,26 +68,27 @@ impl Trial {
     /// From a report that has been held against what is asked for.
     pub(in crate::bench) fn of(step: Step, report: &Report) -> Self {
         let (_, times) = report.main_times();
-        let [p50, p90, p99, _, _, max] = figures(Some(times)).map(|(_, nanos)| nanos);
-        let [typical, long] = [p50, p90].map(|nanos| nanos.unwrap_or_default() as f64 / 1e9);
-        let is_growing = typical > BEHIND / 2.0 * report.seconds && long < EVENLY * typical;
-        let late = if is_growing { (report.trail_seconds - typical).max(0.0) } else { 0.0 };
+        let [p50, _, p99, _, _, max] = figures(Some(times)).map(|(_, nanos)| nanos);
+        let growth = report.growth();
         let lag = report.lag.as_ref().filter(|lag| !lag.is_empty()).map(|lag| percentile(lag, 99.0));
         let unsent_by_us = report.hindrances.get(Hindrance::TooSlow.text()).copied().unwrap_or_default();
         let complaint = report.requirements.iter().find_map(Judged::short_complaint);
         let unsent = report.counts[Fact::Unsent];
         let reason = match () {
-            () if unsent_by_us > 0 => Some(format!("the load generator was too slow: {} unsent", grouped(unsent_by_us))),
+            () if unsent_by_us > 0 => {
+                Some(format!("the load generator was too slow: {} unsent", grouped(unsent_by_us)))
+            }
             () if complaint.is_some() => complaint,
             () if unsent > 0 => Some(format!("{} were not sent: too many unanswered", grouped(unsent))),
-            () if late > BEHIND * report.seconds => {
-                Some(format!("answers fell behind: the last came {} late", shown((late * 1e9) as u64)))
+            () if growth > BEHIND => {
+                let grown = shown((growth * report.seconds * 1e9) as u64);
+                Some(format!("answers fell behind, by {grown} in {:.1} s", report.seconds))
             }
             () => None,
         };
-        let is_busy = report.cost.is_some_and(|cost| {
-            cost.shares.working + cost.shares.taken_away.unwrap_or_default() > SATURATED
-        });
+        let is_busy = report
+            .cost
+            .is_some_and(|cost| cost.shares.working + cost.shares.taken_away.unwrap_or_default() > SATURATED);
         let is_lagging = lag.zip(p99).is_some_and(|(lag, p99)| lag > p99 / 2);
         let verdict = match () {
             () if reason.is_some() => Verdict::Unmet,
@@ -98,7 +98,7 @@ impl Trial {
         Self {
             step,
             lasted: Duration::from_secs_f64(report.seconds),
-            reached: report.per_second * report.seconds / (report.seconds + late).max(f64::MIN_POSITIVE),
+            reached: report.per_second / (1.0 + growth),
             p50,
             p99,
             max,
@@ -231,9 +231,10 @@ impl Searched {
 
     /// What stands below them: a picture, and what was found.
     pub(in crate::bench) fn tail(&self) -> String {
-        let marks = self.trials.iter().filter_map(|trial| {
-            Some(Mark { x: trial.rate(), y: micros(trial.p99?), is_met: trial.is_met() })
-        });
+        let marks = self
+            .trials
+            .iter()
+            .filter_map(|trial| Some(Mark { x: trial.rate(), y: micros(trial.p99?), is_met: trial.is_met() }));
         let chart = chart(&marks.collect::<Vec<_>>(), self.limit);
         let tolerated = self.tolerated().map(|text| text + "\n").unwrap_or_default();
         format!("\n{chart}\n{}\n{tolerated}\n", self.sentence())
@@ -261,7 +262,10 @@ impl Searched {
             }
             Some(End::Searched(Stage::Unconfirmed)) => format!(
                 "not found: {} a second and less met {wanted} in short trials, but not in full runs{why} (try a longer -d)",
-                self.trials.iter().find(|trial| trial.is_full()).map_or_else(String::new, |full| per_second(full.rate()))
+                self.trials
+                    .iter()
+                    .find(|trial| trial.is_full())
+                    .map_or_else(String::new, |full| per_second(full.rate()))
             ),
             Some(End::Searched(Stage::Found)) => format!("found: {meets}{fails}"),
             Some(End::Searched(_)) => {
@@ -342,6 +346,16 @@ impl Searched {
 }
 
 impl Report {
+    /// By how much the typical time grew, compared with the time that passed; 0 where it did not. Requests that come so
+    /// much faster than answers make it grow: each waits for those before it.
+    fn growth(&self) -> f64 {
+        let (kind, _) = self.main_times();
+        let rise = percentile_trend(self.blocks.times(kind), 50.0).filter(Trend::is_rise);
+        let nanos = rise.map_or(0.0, |rise| rise.to - rise.from);
+        // From the middle of the first quarter to that of the last.
+        nanos / 1e9 / (0.75 * self.seconds).max(f64::MIN_POSITIVE)
+    }
+
     /// Keeps the search that it is the end of.
     pub(in crate::bench) fn tell_of_search(&mut self, searched: &Searched) {
         self.about["search"] = searched.to_json();
