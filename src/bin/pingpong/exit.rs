@@ -132,7 +132,8 @@ impl From<&crate::bench::Results> for Exit {
         // Where something else answers, or nobody does, no requirement is of interest. Otherwise a requirement says more
         // than the general idea of a failure.
         let unmet = if results.meets_requirements() { Self::Fine } else { Self::Unmet };
-        let steps = results.reports().iter().map(Self::from).chain([unmet]);
+        let broken_off = if results.is_broken_off() { Self::Failed } else { Self::Fine };
+        let steps = results.reports().iter().map(Self::from).chain([unmet, broken_off]);
         let order = [Self::WrongAnswer, Self::Unreachable, Self::Unmet, Self::Failed];
         let place = |exit: &Self| order.iter().position(|other| other == exit).unwrap_or(order.len());
         steps.min_by_key(place).unwrap_or(Self::Failed)

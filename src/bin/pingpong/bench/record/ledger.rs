@@ -53,7 +53,7 @@ pub(crate) enum Hindrance {
 
 impl Hindrance {
     /// As reports tell it.
-    fn text(self) -> &'static str {
+    pub(crate) fn text(self) -> &'static str {
         match self {
             Self::TooManyUnanswered => "too many were unanswered, or the server took no more",
             Self::NoConnection => "no connection was left",

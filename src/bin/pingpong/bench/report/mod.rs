@@ -4,6 +4,7 @@
 //!
 //! - `text`, `json`: show a report; `hdr`: the histograms as a log for other tools
 //! - `results`: several reports of one run, step by step
+//! - `searched`: a search for a rate, trial by trial; `chart`: its picture
 //! - `judged`: whether a report comes to what is required of it
 //! - `warnings`: which figures cannot be trusted, and why; `settings`: what was asked for
 //! - `blocks`: the run in blocks; `intervals`: how sure figures are, by these
@@ -13,6 +14,7 @@
 
 mod alike;
 mod blocks;
+mod chart;
 pub(super) mod files;
 pub(super) mod hdr;
 mod intervals;
@@ -21,6 +23,7 @@ mod judged;
 mod merge;
 pub(super) mod progress;
 mod results;
+mod searched;
 mod settings;
 mod text;
 mod warnings;
@@ -45,6 +48,7 @@ use blocks::Blocks;
 use judged::Judged;
 pub(super) use merge::Sums;
 pub(crate) use results::Results;
+pub(super) use searched::{End, Searched, Trial};
 
 /// Shares of the answers whose time reports show, and the names of these figures.
 const PERCENTILES: [(f64, &str); 5] = [(50.0, "p50"), (90.0, "p90"), (99.0, "p99"), (99.9, "p999"), (99.99, "p9999")];
@@ -193,6 +197,11 @@ impl Report {
     /// How many requests may be lost that are no failure: none over a stream, a tenth of them as datagrams.
     fn tolerated_loss(&self) -> u64 {
         if self.is_stream { 0 } else { self.counts[Fact::Sent] / 10 }
+    }
+
+    /// Whether the run was interrupted, or the server was gone before its end.
+    pub(super) fn is_partial(&self) -> bool {
+        self.is_partial
     }
 
     /// Whether the server was there, and was gone before the end.

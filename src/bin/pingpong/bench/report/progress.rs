@@ -21,9 +21,8 @@ const INTERVAL: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub(crate) struct ProgressLine {
     bar: ProgressBar,
-    extent: Extent,
-    /// How many phases there will be.
-    phases: usize,
+    /// How many phases there will be, where that is known.
+    phases: Option<usize>,
     due: Moment,
     drawn: Moment,
 }
@@ -36,13 +35,9 @@ impl ProgressLine {
             return None;
         }
         let screen = Screen(open_without_waiting(terminal)?);
-        let whole = match options.extent {
-            Extent::Duration(duration) => duration.as_millis() as u64,
-            Extent::Requests(requests) => requests,
-        };
-        let bar = ProgressBar::with_draw_target(Some(whole), ProgressDrawTarget::term_like(Box::new(screen)));
-        let phases = options.phases().len();
-        Some(Self { bar, extent: options.extent, phases, due: Moment::default(), drawn: Moment::default() })
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::term_like(Box::new(screen)));
+        let phases = options.find.is_none().then(|| options.phases().len());
+        Some(Self { bar, phases, due: Moment::default(), drawn: Moment::default() })
     }
 
     /// When the line is to be drawn next.
@@ -64,8 +59,9 @@ impl ProgressLine {
             recent.reset();
         }
         let step = match self.phases {
-            1 => String::new(),
-            several => format!("step {} of {several}, ", load.phases.max(1)),
+            Some(1) => String::new(),
+            None => format!("trial {}, ", load.phases.max(1)),
+            Some(several) => format!("step {} of {several}, ", load.phases.max(1)),
         };
         let text = format!(
             "{step}{:.0} s {doing}: {} connected, {}/s, p99 {}, {} errors",
@@ -79,11 +75,18 @@ impl ProgressLine {
         self.bar.set_style(ProgressStyle::with_template(template).expect("it is sound").progress_chars("=> "));
         self.bar.set_message(text.chars().take(room).collect::<String>());
         // Last: it is drawn with the text that there is, and the text before may be too long for the row now.
-        self.bar.set_position(match self.extent {
-            Extent::Duration(_) => ledger.measured(now).as_millis() as u64,
-            Extent::Requests(_) => ledger.counts[Fact::Sent] - ledger.counts.pending(),
-        });
+        let (passed, whole) = match load.phase.extent {
+            Extent::Duration(duration) => (ledger.measured(now).as_millis() as u64, duration.as_millis() as u64),
+            Extent::Requests(requests) => (ledger.counts[Fact::Sent] - ledger.counts.pending(), requests),
+        };
+        self.bar.set_length(whole);
+        self.bar.set_position(passed);
         (self.drawn, self.due) = (now, now + INTERVAL);
+    }
+
+    /// Does something while the line is not there.
+    pub(crate) fn aside(&self, what: impl FnOnce()) {
+        self.bar.suspend(what);
     }
 
     pub(crate) fn close(self) {

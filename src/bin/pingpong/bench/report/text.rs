@@ -12,6 +12,14 @@ const BAR: f64 = 40.0;
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.without_last_line(f)?;
+        writeln!(f, "\n{}", self.last_line())
+    }
+}
+
+impl Report {
+    /// All but the line for grep.
+    pub(super) fn without_last_line(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}\n", self.title)?;
         self.summary(f)?;
         self.percentiles(f)?;
@@ -25,12 +33,9 @@ impl fmt::Display for Report {
         for warning in warnings {
             writeln!(f, "warning: {warning}")?;
         }
-        judged::table(f, self.requirements.iter().map(|judged| (String::new(), judged)))?;
-        writeln!(f, "\n{}", self.last_line())
+        judged::table(f, self.requirements.iter().map(|judged| (String::new(), judged)))
     }
-}
 
-impl Report {
     fn summary(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = |fact: Fact| grouped(self.counts[fact]);
         writeln!(

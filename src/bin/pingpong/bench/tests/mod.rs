@@ -56,6 +56,7 @@ pub(super) fn options(set: impl FnOnce(&mut BenchOptions)) -> BenchOptions {
         connect_timeout: 200 * MILLI,
         allow_failures: false,
         requirements: Vec::new(),
+        find: None,
         json: None,
         hdr: None,
         quiet: false,
