@@ -127,13 +127,27 @@ impl From<&Tally> for Exit {
 #[cfg(feature = "bench")]
 impl From<&crate::bench::Results> for Exit {
     fn from(results: &crate::bench::Results) -> Self {
-        // Where something else answers, or nobody does, no requirement is of interest. Otherwise a requirement says more
-        // than the general idea of a failure.
-        let unmet = if results.meets_requirements() { Self::Fine } else { Self::Unmet };
-        let steps = results.reports().iter().map(Self::from).chain([unmet]);
+        Self::of_worst(results.reports().iter(), results.meets_requirements())
+    }
+}
+
+/// Of several servers by turns: that of the worst.
+#[cfg(feature = "bench")]
+impl From<&crate::bench::Versus> for Exit {
+    fn from(versus: &crate::bench::Versus) -> Self {
+        Self::of_worst(versus.reports(), versus.meets_requirements())
+    }
+}
+
+#[cfg(feature = "bench")]
+impl Exit {
+    /// Of the worst of these. Where something else answers, or nobody does, no requirement is of interest. Otherwise a
+    /// requirement says more than the general idea of a failure.
+    fn of_worst<'a>(reports: impl Iterator<Item = &'a crate::bench::Report>, meets_requirements: bool) -> Self {
+        let unmet = if meets_requirements { Self::Fine } else { Self::Unmet };
         let order = [Self::WrongAnswer, Self::Unreachable, Self::Unmet, Self::Failed];
         let place = |exit: &Self| order.iter().position(|other| other == exit).unwrap_or(order.len());
-        steps.min_by_key(place).unwrap_or(Self::Failed)
+        reports.map(Self::from).chain([unmet]).min_by_key(place).unwrap_or(Self::Failed)
     }
 }
 

@@ -80,6 +80,7 @@ fn run(command: CommandLine) -> Result<Exit, Error> {
         #[cfg(feature = "bench")]
         CommandLine::Bench(options) => bench::run(*options).map(|outcome| match outcome {
             bench::Outcome::Reported(results) => Exit::from(&results),
+            bench::Outcome::Compared(versus) => Exit::from(&versus),
             bench::Outcome::Stopped(number) => Exit::Signal(number),
         }),
         #[cfg(feature = "bench")]

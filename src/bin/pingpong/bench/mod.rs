@@ -5,12 +5,14 @@
 //! - `options`: what may be asked of it; `rate`: how fast; `sources`: local addresses to dial from
 //! - `preflight`: what this machine has too little of, before anything is dialled
 //! - `runner`: the loop that turns it, one phase after another on the same connections
+//! - `against`: several of them by turns
 //! - `load`: the service, from the first dial to the last answer
 //! - `record`: what came of it
 //! - `report`: what is shown of that; `requirement`: whether it is what was asked for
 //! - `trials`: what its figures are worth
 //! - `machine`: where it ran
 
+mod against;
 mod load;
 mod machine;
 mod options;
@@ -32,7 +34,7 @@ pub(crate) use rate::{Arrivals, Rate};
 pub(crate) use record::Fact;
 use report::Sums;
 use report::files::{self, Publisher, ResultFile};
-pub(crate) use report::{Mismatch, Report, Results};
+pub(crate) use report::{Mismatch, Report, Results, Versus};
 pub(crate) use requirement::{Comparison, FIGURES, Quantity, Requirement, Unit};
 use runner::Runner;
 pub(crate) use sources::Sources;
@@ -42,12 +44,17 @@ pub(crate) use sources::Sources;
 pub(crate) enum Outcome {
     /// With these results, interrupted or not.
     Reported(Results),
+    /// With the results of several servers by turns.
+    Compared(Versus),
     /// At once, by a second signal of this number.
     Stopped(i32),
 }
 
 /// Loads a server, and reports.
 pub(crate) fn run(mut options: BenchOptions) -> Result<Outcome, Error> {
+    if !options.against.is_empty() {
+        return against::run(&options);
+    }
     let addresses = target::resolve(&options.endpoint)?;
     let ground = preflight::check(&options, &addresses, descriptors::raise_limit())?;
     options.spread = ground.spread;

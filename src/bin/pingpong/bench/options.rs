@@ -16,6 +16,8 @@ use crate::probe::Probe;
 pub(crate) struct BenchOptions {
     /// The server to load.
     pub(crate) endpoint: Endpoint,
+    /// Servers that take turns with it.
+    pub(crate) against: Vec<Endpoint>,
     /// Sockets that ask.
     pub(crate) connections: u32,
     /// Sockets that only stay open.
@@ -69,6 +71,14 @@ impl BenchOptions {
     /// Whether requests leave several in a call; `None` where there never are several.
     pub(crate) fn sends_in_runs(&self) -> Option<bool> {
         (matches!(self.endpoint, Endpoint::Udp(_)) && self.pipeline > 1).then_some(self.segments)
+    }
+
+    /// Those of each server that takes turns, this one included.
+    pub(crate) fn each_server(&self) -> impl Iterator<Item = Self> {
+        [&self.endpoint]
+            .into_iter()
+            .chain(&self.against)
+            .map(|endpoint| Self { endpoint: endpoint.clone(), ..self.clone() })
     }
 
     /// What is to be done, one phase after another: one in the closed loop, and one at each rate.

@@ -26,6 +26,12 @@ pub(super) fn command() -> Command {
         .disable_help_subcommand(true)
         .subcommand_negates_reqs(true)
         .arg(arguments::endpoint_or_range())
+        .arg(
+            option("against", "ENDPOINT", "Load this server as well, by turns, and compare (repeats)")
+                .action(ArgAction::Append)
+                .value_parser(arguments::another_endpoint())
+                .conflicts_with_all(["requests", "hdr", "heartbeat"]),
+        )
         .arg(option("connections", "N", "Sockets that ask").short('c').default_value("50").value_parser(count_of))
         .arg(timeout("duration", "How long it measures [default: 10s]").short('d'))
         .arg(
@@ -173,6 +179,9 @@ pub(super) fn mistake_of_json(arguments: &[OsString]) -> Option<clap::Error> {
 /// A higher rate is no rate of requests, and passing over those that were not sent would take long.
 const MOST_AT_RANDOM: f64 = 1e7;
 
+/// Servers have letters.
+const MOST_SERVERS: usize = 26;
+
 /// A parser that takes 0 too.
 fn or_none<T: Default>(parse: fn(&str) -> Result<T, String>) -> impl Fn(&str) -> Result<T, String> + Clone {
     move |text| if text == "0" || text == "0s" { Ok(T::default()) } else { parse(text) }
@@ -197,6 +206,7 @@ impl BenchOptions {
         let duration = options.get_one("duration").copied().unwrap_or(Duration::from_secs(10));
         let bench = Self {
             endpoint: required(options, "endpoint"),
+            against: options.get_many("against").into_iter().flatten().cloned().collect(),
             connections: required(options, "connections"),
             idle: options.get_one("idle").copied().unwrap_or(0),
             heartbeat: options.get_one("heartbeat").copied(),
@@ -222,7 +232,8 @@ impl BenchOptions {
             progress: !options.get_flag("no-progress"),
         };
         let has_seed = options.contains_id("seed");
-        match bench.mistake().or_else(|| bench.mistake_of_rates(has_seed)) {
+        let mistake = bench.each_server().find_map(|one| one.mistake());
+        match mistake.or_else(|| bench.mistake_of_rates(has_seed)).or_else(|| bench.mistake_of_turns()) {
             None => Ok(bench),
             Some(mistake) => Err(clap::Error::raw(ErrorKind::ValueValidation, mistake)),
         }
@@ -260,6 +271,17 @@ impl BenchOptions {
             return Some("--connections and --idle together are too many".to_owned());
         }
         None
+    }
+
+    /// The same of several servers.
+    fn mistake_of_turns(&self) -> Option<String> {
+        if self.against.is_empty() {
+            return None;
+        }
+        if self.rates.len() > 1 || self.rates.iter().any(|rate| rate.is_ramp()) {
+            return Some("--against takes one --rate that stays the same: servers take turns at it".to_owned());
+        }
+        (self.against.len() >= MOST_SERVERS).then(|| format!("--against is for {MOST_SERVERS} servers at the most"))
     }
 
     /// The same of rates, and of what is required of them.

@@ -6,6 +6,7 @@
 //! - `results`: several reports of one run, step by step
 //! - `judged`: whether a report comes to what is required of it
 //! - `warnings`: which figures cannot be trusted, and why; `settings`: what was asked for
+//! - `versus`: several servers by turns; `turns`: those of each, added up; `ratios`: figures of two beside each other
 //! - `merge`: adds up several reports; `alike`: those that are parts of one load
 //! - `files`: where results go
 //! - `progress`: what a terminal shows while a load runs
@@ -17,9 +18,12 @@ mod json;
 mod judged;
 mod merge;
 pub(super) mod progress;
+mod ratios;
 mod results;
 mod settings;
 mod text;
+mod turns;
+mod versus;
 mod warnings;
 
 use std::collections::BTreeMap;
@@ -41,6 +45,8 @@ use alike::Span;
 use judged::Judged;
 pub(super) use merge::Sums;
 pub(crate) use results::Results;
+pub(crate) use turns::Side;
+pub(crate) use versus::Versus;
 
 /// Shares of the answers whose time reports show, and the names of these figures.
 const PERCENTILES: [(f64, &str); 5] = [(50.0, "p50"), (90.0, "p90"), (99.0, "p99"), (99.9, "p999"), (99.99, "p9999")];

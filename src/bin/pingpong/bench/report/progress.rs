@@ -24,6 +24,8 @@ pub(crate) struct ProgressLine {
     extent: Extent,
     /// How many phases there will be.
     phases: usize,
+    /// Several servers take turns: how many turns are over, and whose this one is.
+    turn: Option<(usize, String)>,
     due: Moment,
     drawn: Moment,
 }
@@ -42,7 +44,13 @@ impl ProgressLine {
         };
         let bar = ProgressBar::with_draw_target(Some(whole), ProgressDrawTarget::term_like(Box::new(screen)));
         let phases = options.phases().len();
-        Some(Self { bar, extent: options.extent, phases, due: Moment::default(), drawn: Moment::default() })
+        Some(Self { bar, extent: options.extent, phases, turn: None, due: Moment::default(), drawn: Moment::default() })
+    }
+
+    /// From now on it is the turn of this server.
+    pub(crate) fn take_turn(&mut self, turn: usize, of: usize, name: &str) {
+        self.bar.set_length(of as u64);
+        self.turn = Some((turn, format!("turn {} of {of}, {name}: ", turn + 1)));
     }
 
     /// When the line is to be drawn next.
@@ -63,9 +71,10 @@ impl ProgressLine {
             (answers, p99) = (recent.len(), percentile(recent, 99.0));
             recent.reset();
         }
-        let step = match self.phases {
-            1 => String::new(),
-            several => format!("step {} of {several}, ", load.phases.max(1)),
+        let step = match (&self.turn, self.phases) {
+            (Some((_, text)), _) => text.clone(),
+            (None, 1) => String::new(),
+            (None, several) => format!("step {} of {several}, ", load.phases.max(1)),
         };
         let text = format!(
             "{step}{:.0} s {doing}: {} connected, {}/s, p99 {}, {} errors",
@@ -80,6 +89,7 @@ impl ProgressLine {
         self.bar.set_message(text.chars().take(room).collect::<String>());
         // Last: it is drawn with the text that there is, and the text before may be too long for the row now.
         self.bar.set_position(match self.extent {
+            _ if self.turn.is_some() => self.turn.as_ref().map_or(0, |(turn, _)| *turn as u64),
             Extent::Duration(_) => ledger.measured(now).as_millis() as u64,
             Extent::Requests(_) => ledger.counts[Fact::Sent] - ledger.counts.pending(),
         });
