@@ -25,9 +25,8 @@ mod runner;
 mod sources;
 mod trials;
 
-use crate::error::Error;
-
 use crate::descriptors;
+use crate::error::Error;
 use crate::target;
 pub(crate) use options::{BenchOptions, Extent, MergeOptions, Output};
 pub(crate) use rate::{Arrivals, Rate};
