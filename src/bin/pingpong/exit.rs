@@ -92,7 +92,7 @@ impl From<&Error> for Exit {
             #[cfg(feature = "bench")]
             Error::Source { .. } => Self::Unreachable,
             #[cfg(feature = "bench")]
-            Error::NotOneLoad { .. } => Self::Usage,
+            Error::NotOneLoad { .. } | Error::NotComparable { .. } => Self::Usage,
             #[cfg(feature = "bench")]
             Error::File { .. } => Self::Failed,
         }
@@ -130,6 +130,14 @@ impl From<&Tally> for Exit {
 impl From<&crate::bench::Results> for Exit {
     fn from(results: &crate::bench::Results) -> Self {
         Self::of_worst(results.reports().iter(), results.meets_requirements())
+    }
+}
+
+/// Of `bench compare`.
+#[cfg(feature = "bench")]
+impl From<&crate::bench::Change> for Exit {
+    fn from(change: &crate::bench::Change) -> Self {
+        if change.is_worse() { Self::Unmet } else { Self::Fine }
     }
 }
 

@@ -84,6 +84,8 @@ fn run(command: CommandLine) -> Result<Exit, Error> {
             bench::Outcome::Stopped(number) => Exit::Signal(number),
         }),
         #[cfg(feature = "bench")]
+        CommandLine::Compare(options) => bench::compare(&options).map(|change| Exit::from(&change)),
+        #[cfg(feature = "bench")]
         CommandLine::Merge(options) => bench::merge(options).map(|results| Exit::from(&results)),
     }
 }

@@ -6,6 +6,7 @@
 //! - `preflight`: what this machine has too little of, before anything is dialled
 //! - `runner`: the loop that turns it, one phase after another on the same connections
 //! - `against`: several of them by turns
+//! - `compare`: earlier results against later ones
 //! - `load`: the service, from the first dial to the last answer
 //! - `record`: what came of it
 //! - `report`: what is shown of that; `requirement`: whether it is what was asked for
@@ -13,6 +14,7 @@
 //! - `machine`: where it ran
 
 mod against;
+mod compare;
 mod load;
 mod machine;
 mod options;
@@ -28,12 +30,13 @@ mod trials;
 use crate::descriptors;
 use crate::error::Error;
 use crate::target;
-pub(crate) use options::{BenchOptions, Extent, MergeOptions, Output};
+pub(crate) use compare::compare;
+pub(crate) use options::{BenchOptions, CompareOptions, Extent, MergeOptions, Output};
 pub(crate) use rate::{Arrivals, Rate};
 pub(crate) use record::Fact;
 use report::Sums;
 use report::files::{self, Publisher, ResultFile};
-pub(crate) use report::{Mismatch, Report, Results, Versus};
+pub(crate) use report::{Change, Mismatch, Report, Results, Versus};
 pub(crate) use requirement::{Comparison, FIGURES, Quantity, Requirement, Unit};
 use runner::Runner;
 pub(crate) use sources::Sources;

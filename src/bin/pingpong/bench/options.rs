@@ -132,6 +132,23 @@ pub(crate) struct MergeOptions {
     pub(crate) requirements: Vec<Requirement>,
 }
 
+/// The options of `pingpong bench compare`.
+#[derive(Clone, Debug)]
+pub(crate) struct CompareOptions {
+    /// Results of `--json`, one at least.
+    pub(crate) old: Vec<PathBuf>,
+    /// The same, of what they are compared with.
+    pub(crate) new: Vec<PathBuf>,
+    /// The share by which a figure may be worse.
+    pub(crate) tolerance: f64,
+    /// What was not the same load is compared all the same.
+    pub(crate) force: bool,
+    /// Where the comparison goes as JSON.
+    pub(crate) json: Option<Output>,
+    /// Only the verdict is printed.
+    pub(crate) quiet: bool,
+}
+
 /// When a load ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Extent {

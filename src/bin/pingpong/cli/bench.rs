@@ -103,6 +103,7 @@ pub(super) fn command() -> Command {
         .arg(flag("quiet", "Only the last line of the report").short('q'))
         .arg(flag("no-progress", "Do not show on a terminal how it goes"))
         .after_help(HELP)
+        .subcommand(super::compare::command())
         .subcommand(
             Command::new("merge")
                 .about("Adds up the results of runs that were one load, from several processes or machines")
@@ -127,7 +128,9 @@ Examples:
   pingpong bench udp://localhost --echo -s 512 -r 50k --json=result.json
   pingpong bench tcp://localhost:6379 --send 'PING\\r\\n' --expect '+PONG\\r\\n'
   pingpong bench localhost -r 10k,20k,40k --require 'p99<5ms' --require errors=0
+  pingpong bench localhost:7001 --against localhost:7002
   pingpong bench merge a.json b.json
+  pingpong bench compare old1.json old2.json --to new1.json new2.json
 
 Exits with 0 when requests were answered, 1 when none was, or connections failed, were lost or got no answer, 3 when
 nobody was there, 4 when nobody took the connection in time, 5 when an answer was wrong, 6 when this machine has too few
@@ -139,7 +142,7 @@ fn required_of_it() -> Arg {
         .value_parser(requirement_of)
 }
 
-fn json() -> Arg {
+pub(super) fn json() -> Arg {
     option("json", "FILE", "Write the results as JSON, to standard output in place of the report or into a file")
         .num_args(0..=1)
         .require_equals(true)
@@ -166,7 +169,7 @@ pub(super) fn mistake_of_json(arguments: &[OsString]) -> Option<clap::Error> {
     };
     let rest = [&words[..=place], &words[place + 2..]].concat();
     let is_one_too_many = match words.first() {
-        Some(&b"merge") => matches(&words[..place]).is_ok(),
+        Some(&b"merge" | &b"compare") => matches(&words[..place]).is_ok(),
         _ => matches(&words).is_err() && matches(&rest).is_ok(),
     };
     let file = String::from_utf8_lossy(file);

@@ -159,7 +159,7 @@ impl Time {
 
 impl Report {
     /// The loads in it, as they stand in the JSON of a sum: itself, or those that it is the sum of.
-    fn runs(&self, file: &Path) -> Vec<Value> {
+    pub(super) fn runs(&self, file: &Path) -> Vec<Value> {
         if let Some(runs) = self.about["runs"].as_array() {
             return runs.clone();
         }

@@ -7,13 +7,15 @@
 //! - `judged`: whether a report comes to what is required of it
 //! - `warnings`: which figures cannot be trusted, and why; `settings`: what was asked for
 //! - `blocks`: the run in blocks; `intervals`: how sure figures are, by these
-//! - `versus`: several servers by turns; `turns`: those of each, added up; `ratios`: figures of two beside each other
+//! - `versus`: several servers by turns; `turns`: those of each, added up
+//! - `change`: earlier runs and later ones; `ratios`: the figures of two beside each other
 //! - `merge`: adds up several reports; `alike`: those that are parts of one load
 //! - `files`: where results go
 //! - `progress`: what a terminal shows while a load runs
 
 mod alike;
 mod blocks;
+mod change;
 pub(super) mod files;
 pub(super) mod hdr;
 mod intervals;
@@ -46,6 +48,7 @@ use crate::budget::may_be_budgeted;
 pub(crate) use alike::Mismatch;
 use alike::Span;
 use blocks::Blocks;
+pub(crate) use change::{Change, Group};
 use judged::Judged;
 pub(super) use merge::Sums;
 pub(crate) use results::Results;

@@ -4,16 +4,9 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use super::PERCENTILES;
-use super::micros;
-use crate::bench::trials::{Ratio, Tally, Times, Unsure, Verdict, percentile_ratio_of_pairs, rate_ratio_of_pairs};
-
-/// What the blocks of a load have come to, in their order.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Series {
-    pub(super) times: Vec<Times>,
-    pub(super) tallies: Vec<Tally>,
-}
+use super::{PERCENTILES, Report, micros};
+pub(super) use crate::bench::trials::Ratio;
+use crate::bench::trials::{Join, Tally, Unsure, Verdict, percentile_ratio_of_pairs, rate_ratio_of_pairs};
 
 /// A figure of two loads.
 #[derive(Clone, Debug)]
@@ -70,21 +63,19 @@ impl Row {
     }
 }
 
-/// All figures of two loads whose blocks were measured by turns.
-pub(super) fn of_pairs(first: &Series, second: &Series) -> Vec<Row> {
-    let pairs = first.times.len().min(second.times.len());
-    let rate = |series: &Series| {
-        let tallies = &series.tallies[..pairs];
-        let (events, seconds) =
-            tallies.iter().fold((0, 0.0), |(events, seconds), tally| (events + tally.events, seconds + tally.seconds));
-        Tally { events, seconds }.rate()
-    };
-    let ratio = rate_ratio_of_pairs(&first.tallies[..pairs], &second.tallies[..pairs]);
-    let mut rows = vec![row("rate".to_owned(), [rate(first), rate(second)], ratio)];
-    let time = |series: &Series, percent: f64| whole(&series.times[..pairs]).percentile(percent);
+/// All figures of two loads that had their turns side by side, as many as both had.
+pub(super) fn of_turns(first: &Report, second: &Report) -> Vec<Row> {
+    let series = [first, second].map(|report| (report.blocks.tallies(), report.blocks.times(report.main_times().0)));
+    let pairs = series.iter().map(|(tallies, _)| tallies.len()).min().unwrap_or_default();
+    let [(first, first_times), (second, second_times)] =
+        series.map(|(tallies, times)| (tallies[..pairs].to_vec(), times.get(..pairs).unwrap_or_default()));
+    let rate = |tallies: &[Tally]| whole(tallies).rate();
+    let ratio = rate_ratio_of_pairs(&first, &second);
+    let mut rows = vec![row("rate".to_owned(), [rate(&first), rate(&second)], ratio)];
+    let [first_whole, second_whole] = [whole(first_times), whole(second_times)];
     for (percent, _) in PERCENTILES {
-        let ratio = percentile_ratio_of_pairs(&first.times[..pairs], &second.times[..pairs], percent);
-        rows.push(row(name_of(percent), [time(first, percent), time(second, percent)], ratio));
+        let values = [&first_whole, &second_whole].map(|times| times.percentile(percent));
+        rows.push(row(name_of(percent), values, percentile_ratio_of_pairs(first_times, second_times, percent)));
     }
     rows
 }
@@ -93,9 +84,8 @@ pub(super) fn row(figure: String, values: [Option<f64>; 2], ratio: Result<Ratio,
     Row { figure, values, ratio: ratio.map_err(|why| why.to_string()) }
 }
 
-fn whole(blocks: &[Times]) -> Times {
-    use crate::bench::trials::Join;
-    let mut whole = Times::default();
+fn whole<B: Join + Default>(blocks: &[B]) -> B {
+    let mut whole = B::default();
     blocks.iter().for_each(|block| whole.join(block));
     whole
 }

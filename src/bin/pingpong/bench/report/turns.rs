@@ -5,13 +5,12 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::alike::Span;
+use super::blocks::Blocks;
 use super::merge::{add, add_reasons, added, both};
-use super::ratios::Series;
 use super::{Report, settings};
 use crate::bench::options::{BenchOptions, Extent};
-use crate::bench::record::{Cost, Fact, percentile, values_of};
+use crate::bench::record::{Cost, Fact, percentile};
 use crate::bench::requirement::Requirement;
-use crate::bench::trials::{Tally, Times};
 
 /// What has become of connections at the end of a turn is so for all turns before it.
 const OF_THE_END: [Fact; 9] = [
@@ -36,7 +35,8 @@ pub(crate) struct Side {
     warmup: Duration,
     requirements: Vec<Requirement>,
     pub(super) report: Option<Report>,
-    pub(super) series: Series,
+    /// How many turns are in it.
+    pub(super) turns: usize,
 }
 
 impl Side {
@@ -48,7 +48,7 @@ impl Side {
         };
         let (endpoint, warmup) = (options.endpoint.to_string(), options.warmup);
         let requirements = options.requirements.clone();
-        Self { name, endpoint, time, warmup, requirements, report: None, series: Series::default() }
+        Self { name, endpoint, time, warmup, requirements, report: None, turns: 0 }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -56,15 +56,16 @@ impl Side {
     }
 
     /// Adds a turn.
-    pub(crate) fn add_turn(&mut self, turn: Report) {
-        self.series.tallies.push(turn.tally());
-        self.series.times.push(turn.block_of_times());
+    pub(crate) fn add_turn(&mut self, mut turn: Report) {
+        self.turns += 1;
+        turn.blocks = turn.blocks.in_one();
         self.add(turn);
     }
 
     /// Adds what came of a turn that was not gone through: it is reported, and not compared. Where the server was there to
     /// the end, that is of no interest beside whole turns.
-    pub(crate) fn add_rest(&mut self, rest: Report) {
+    pub(crate) fn add_rest(&mut self, mut rest: Report) {
+        rest.blocks = Blocks::default();
         if self.report.is_none() || rest.tells_of_an_end() {
             self.add(rest);
         }
@@ -132,14 +133,6 @@ impl Report {
         self.is_whole() && (answered > 0 || self.counts[Fact::Sent] == 0)
     }
 
-    fn tally(&self) -> Tally {
-        Tally { events: (self.per_second * self.seconds).round() as u64, seconds: self.seconds }
-    }
-
-    fn block_of_times(&self) -> Times {
-        Times::of_values(values_of(self.main_times().1))
-    }
-
     /// Adds the turn after this one, on the same connections.
     fn follow(&mut self, later: Self) {
         self.is_partial |= later.is_partial;
@@ -153,6 +146,7 @@ impl Report {
             (Some(first), Some(last)) => Span::around(&[first, last]),
             (first, last) => first.or(last),
         };
+        self.blocks.follow(later.blocks);
         self.counts.add(&later.counts);
         for fact in OF_THE_END {
             self.counts[fact] = later.counts[fact];

@@ -12,7 +12,6 @@ use super::text::{grouped, per_second, shown};
 use super::turns::Side;
 use super::{Report, figures, settings};
 use crate::bench::against::Turns;
-use crate::bench::record::Fact;
 
 /// The results of servers by turns.
 #[derive(Clone, Debug)]
@@ -31,7 +30,10 @@ impl Versus {
         let rows = match sides.iter().find_map(Side::fault) {
             _ if is_interrupted && turns.is_none() => Err("interrupted before the first turn".to_owned()),
             Some(fault) => Err(fault),
-            None => Ok(sides.iter().skip(1).map(|second| ratios::of_pairs(&sides[0].series, &second.series)).collect()),
+            None => {
+                let reports: Vec<&Report> = sides.iter().filter_map(|side| side.report.as_ref()).collect();
+                Ok(reports.iter().skip(1).map(|second| ratios::of_turns(reports[0], second)).collect())
+            }
         };
         Self { sides, turns, is_interrupted, rows }
     }
@@ -70,7 +72,7 @@ impl Versus {
     }
 
     fn turns_taken(&self) -> usize {
-        self.sides.iter().map(|side| side.series.times.len()).sum()
+        self.sides.iter().map(|side| side.turns).sum()
     }
 
     fn warnings(&self) -> Vec<String> {
@@ -201,12 +203,5 @@ impl Published for Versus {
             complaints.map(move |complaint| format!("{name}: {complaint}")).collect::<Vec<_>>()
         });
         self.warnings().into_iter().chain(complaints).collect()
-    }
-}
-
-impl Report {
-    /// Whether something in it is to be told where figures are compared.
-    pub(super) fn is_suspicious(&self) -> bool {
-        self.is_partial || self.has_failed() || self.counts[Fact::Wrong] > 0
     }
 }
