@@ -62,10 +62,13 @@ pub(crate) enum Error {
     /// Results of runs that were not one load are not added up.
     #[cfg(feature = "bench")]
     NotOneLoad { first: PathBuf, second: PathBuf, why: crate::bench::Mismatch },
+    /// Results of runs that were not the same load are not compared.
+    #[cfg(feature = "bench")]
+    NotComparable { first: PathBuf, second: PathBuf, why: crate::bench::Mismatch },
     /// A file of results could not be read or written, or holds no results.
     #[cfg(feature = "bench")]
     File {
-        /// `read` or `write`.
+        /// `read`, `write` or `compare`.
         to: &'static str,
         path: PathBuf,
         source: io::Error,
@@ -204,6 +207,11 @@ impl fmt::Display for Error {
             Self::NotOneLoad { first, second, why } => {
                 let (first, second) = (first.display(), second.display());
                 write!(f, "cannot add up {first} and {second}: {why} (--force does it all the same)")
+            }
+            #[cfg(feature = "bench")]
+            Self::NotComparable { first, second, why } => {
+                let (first, second) = (first.display(), second.display());
+                write!(f, "cannot compare {first} and {second}: {why} (--force does it all the same)")
             }
             #[cfg(feature = "bench")]
             Self::File { to, path, source } => {

@@ -92,7 +92,7 @@ impl From<&Error> for Exit {
             #[cfg(feature = "bench")]
             Error::Source { .. } => Self::Unreachable,
             #[cfg(feature = "bench")]
-            Error::NotOneLoad { .. } => Self::Usage,
+            Error::NotOneLoad { .. } | Error::NotComparable { .. } => Self::Usage,
             #[cfg(feature = "bench")]
             Error::File { .. } => Self::Failed,
         }
@@ -129,14 +129,40 @@ impl From<&Tally> for Exit {
 #[cfg(feature = "bench")]
 impl From<&crate::bench::Results> for Exit {
     fn from(results: &crate::bench::Results) -> Self {
-        // Where something else answers, or nobody does, no requirement is of interest. Otherwise a requirement says more
-        // than the general idea of a failure.
-        let unmet = if results.meets_requirements() { Self::Fine } else { Self::Unmet };
         let broken_off = if results.is_broken_off() { Self::Failed } else { Self::Fine };
-        let steps = results.reports().iter().map(Self::from).chain([unmet, broken_off]);
+        Self::of_worst(results.reports().iter(), results.meets_requirements(), broken_off)
+    }
+}
+
+/// Of `bench compare`.
+#[cfg(feature = "bench")]
+impl From<&crate::bench::Change> for Exit {
+    fn from(change: &crate::bench::Change) -> Self {
+        if change.is_worse() { Self::Unmet } else { Self::Fine }
+    }
+}
+
+/// Of several servers by turns: that of the worst.
+#[cfg(feature = "bench")]
+impl From<&crate::bench::Versus> for Exit {
+    fn from(versus: &crate::bench::Versus) -> Self {
+        Self::of_worst(versus.reports(), versus.meets_requirements(), Self::Fine)
+    }
+}
+
+#[cfg(feature = "bench")]
+impl Exit {
+    /// Of the worst of these. Where something else answers, or nobody does, no requirement is of interest. Otherwise a
+    /// requirement says more than the general idea of a failure.
+    fn of_worst<'a>(
+        reports: impl Iterator<Item = &'a crate::bench::Report>,
+        meets_requirements: bool,
+        otherwise: Self,
+    ) -> Self {
+        let unmet = if meets_requirements { Self::Fine } else { Self::Unmet };
         let order = [Self::WrongAnswer, Self::Unreachable, Self::Unmet, Self::Failed];
         let place = |exit: &Self| order.iter().position(|other| other == exit).unwrap_or(order.len());
-        steps.min_by_key(place).unwrap_or(Self::Failed)
+        reports.map(Self::from).chain([unmet, otherwise]).min_by_key(place).unwrap_or(Self::Failed)
     }
 }
 

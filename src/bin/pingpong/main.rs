@@ -80,8 +80,11 @@ fn run(command: CommandLine) -> Result<Exit, Error> {
         #[cfg(feature = "bench")]
         CommandLine::Bench(options) => bench::run(*options).map(|outcome| match outcome {
             bench::Outcome::Reported(results) => Exit::from(&results),
+            bench::Outcome::Compared(versus) => Exit::from(&versus),
             bench::Outcome::Stopped(number) => Exit::Signal(number),
         }),
+        #[cfg(feature = "bench")]
+        CommandLine::Compare(options) => bench::compare(&options).map(|change| Exit::from(&change)),
         #[cfg(feature = "bench")]
         CommandLine::Merge(options) => bench::merge(options).map(|results| Exit::from(&results)),
     }

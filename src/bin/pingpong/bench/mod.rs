@@ -6,12 +6,16 @@
 //! - `preflight`: what this machine has too little of, before anything is dialled
 //! - `runner`: the loop that turns it, one phase after another on the same connections
 //! - `search`: which rate is tried next, where one is looked for; `finding`: the trials of that
+//! - `against`: several of them by turns
+//! - `compare`: earlier results against later ones
 //! - `load`: the service, from the first dial to the last answer
 //! - `record`: what came of it
 //! - `report`: what is shown of that; `requirement`: whether it is what was asked for
 //! - `trials`: what its figures are worth
 //! - `machine`: where it ran
 
+mod against;
+mod compare;
 mod finding;
 mod load;
 mod machine;
@@ -29,12 +33,13 @@ mod trials;
 use crate::descriptors;
 use crate::error::Error;
 use crate::target;
-pub(crate) use options::{BenchOptions, Extent, Find, MergeOptions, Output};
+pub(crate) use compare::compare;
+pub(crate) use options::{BenchOptions, CompareOptions, Extent, Find, MergeOptions, Output};
 pub(crate) use rate::{Arrivals, Rate};
 pub(crate) use record::Fact;
 use report::Sums;
 use report::files::{self, Publisher, ResultFile};
-pub(crate) use report::{Mismatch, Report, Results};
+pub(crate) use report::{Change, Mismatch, Report, Results, Versus};
 pub(crate) use requirement::{Comparison, FIGURES, Quantity, Requirement, Unit};
 use runner::Runner;
 pub(crate) use sources::Sources;
@@ -44,12 +49,17 @@ pub(crate) use sources::Sources;
 pub(crate) enum Outcome {
     /// With these results, interrupted or not.
     Reported(Results),
+    /// With the results of several servers by turns.
+    Compared(Versus),
     /// At once, by a second signal of this number.
     Stopped(i32),
 }
 
 /// Loads a server, and reports.
 pub(crate) fn run(mut options: BenchOptions) -> Result<Outcome, Error> {
+    if !options.against.is_empty() {
+        return against::run(&options);
+    }
     let addresses = target::resolve(&options.endpoint)?;
     let ground = preflight::check(&options, &addresses, descriptors::raise_limit())?;
     options.spread = ground.spread;

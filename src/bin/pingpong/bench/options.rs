@@ -16,6 +16,8 @@ use crate::probe::Probe;
 pub(crate) struct BenchOptions {
     /// The server to load.
     pub(crate) endpoint: Endpoint,
+    /// Servers that take turns with it.
+    pub(crate) against: Vec<Endpoint>,
     /// Sockets that ask.
     pub(crate) connections: u32,
     /// Sockets that only stay open.
@@ -71,6 +73,14 @@ impl BenchOptions {
     /// Whether requests leave several in a call; `None` where there never are several.
     pub(crate) fn sends_in_runs(&self) -> Option<bool> {
         (matches!(self.endpoint, Endpoint::Udp(_)) && self.pipeline > 1).then_some(self.segments)
+    }
+
+    /// Those of each server that takes turns, this one included.
+    pub(crate) fn each_server(&self) -> impl Iterator<Item = Self> {
+        [&self.endpoint]
+            .into_iter()
+            .chain(&self.against)
+            .map(|endpoint| Self { endpoint: endpoint.clone(), ..self.clone() })
     }
 
     /// What is to be done, one phase after another: one in the closed loop, and one at each rate.
@@ -133,6 +143,23 @@ pub(crate) struct MergeOptions {
     pub(crate) force: bool,
     /// What the sum is to come to.
     pub(crate) requirements: Vec<Requirement>,
+}
+
+/// The options of `pingpong bench compare`.
+#[derive(Clone, Debug)]
+pub(crate) struct CompareOptions {
+    /// Results of `--json`, one at least.
+    pub(crate) old: Vec<PathBuf>,
+    /// The same, of what they are compared with.
+    pub(crate) new: Vec<PathBuf>,
+    /// The share by which a figure may be worse.
+    pub(crate) tolerance: f64,
+    /// What was not the same load is compared all the same.
+    pub(crate) force: bool,
+    /// Where the comparison goes as JSON.
+    pub(crate) json: Option<Output>,
+    /// Only the verdict is printed.
+    pub(crate) quiet: bool,
 }
 
 /// When a load ends.

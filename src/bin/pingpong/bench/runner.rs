@@ -92,6 +92,23 @@ impl<'a> Runner<'a> {
         finding::find(options, find, &mut Seeking { runner: self, publisher })
     }
 
+    /// Whether a signal has ended it, so that no further phase can be measured.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    /// Hands the progress line to a load that is next.
+    pub(super) fn lend_progress(&mut self, other: &mut Self) {
+        other.progress = other.progress.take().or(self.progress.take());
+    }
+
+    /// Tells the progress line which of all turns this is, and whose.
+    pub(super) fn show_turn(&mut self, turn: usize, of: usize, name: &str) {
+        if let Some(progress) = &mut self.progress {
+            progress.take_turn(turn, of, name);
+        }
+    }
+
     /// Ends the load. Returns its histograms where they are kept, or the number of a second signal that has stopped it at
     /// once.
     pub(super) fn end(mut self) -> Result<Option<Log>, i32> {

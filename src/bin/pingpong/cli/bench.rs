@@ -26,6 +26,12 @@ pub(super) fn command() -> Command {
         .disable_help_subcommand(true)
         .subcommand_negates_reqs(true)
         .arg(arguments::endpoint_or_range())
+        .arg(
+            option("against", "ENDPOINT", "Load this server as well, by turns, and compare (repeats)")
+                .action(ArgAction::Append)
+                .value_parser(arguments::another_endpoint())
+                .conflicts_with_all(["requests", "hdr", "heartbeat"]),
+        )
         .arg(option("connections", "N", "Sockets that ask").short('c').default_value("50").value_parser(count_of))
         .arg(timeout("duration", "How long it measures [default: 10s]").short('d'))
         .arg(
@@ -99,6 +105,7 @@ pub(super) fn command() -> Command {
         .arg(flag("quiet", "Only the last line of the report").short('q'))
         .arg(flag("no-progress", "Do not show on a terminal how it goes"))
         .after_help(HELP)
+        .subcommand(super::compare::command())
         .subcommand(
             Command::new("merge")
                 .about("Adds up the results of runs that were one load, from several processes or machines")
@@ -124,7 +131,9 @@ Examples:
   pingpong bench tcp://localhost:6379 --send 'PING\\r\\n' --expect '+PONG\\r\\n'
   pingpong bench localhost -r 10k,20k,40k --require 'p99<5ms' --require errors=0
   pingpong bench localhost --find 'p99<5ms' --find errors=0 -d 10s
+  pingpong bench localhost:7001 --against localhost:7002
   pingpong bench merge a.json b.json
+  pingpong bench compare old1.json old2.json --to new1.json new2.json
 
 Exits with 0 when requests were answered, 1 when none was, or connections failed, were lost or got no answer, 3 when
 nobody was there, 4 when nobody took the connection in time, 5 when an answer was wrong, 6 when this machine has too few
@@ -154,7 +163,7 @@ fn looked_for() -> [Arg; 3] {
     ]
 }
 
-fn json() -> Arg {
+pub(super) fn json() -> Arg {
     option("json", "FILE", "Write the results as JSON, to standard output in place of the report or into a file")
         .num_args(0..=1)
         .require_equals(true)
@@ -181,7 +190,7 @@ pub(super) fn mistake_of_json(arguments: &[OsString]) -> Option<clap::Error> {
     };
     let rest = [&words[..=place], &words[place + 2..]].concat();
     let is_one_too_many = match words.first() {
-        Some(&b"merge") => matches(&words[..place]).is_ok(),
+        Some(&b"merge" | &b"compare") => matches(&words[..place]).is_ok(),
         _ => matches(&words).is_err() && matches(&rest).is_ok(),
     };
     let file = String::from_utf8_lossy(file);
@@ -196,6 +205,8 @@ const MOST_AT_RANDOM: f64 = 1e7;
 
 /// A higher rate than one load generator comes to.
 const HIGHEST: f64 = 1e6;
+/// Servers have letters.
+const MOST_SERVERS: usize = 26;
 
 /// A parser that takes 0 too.
 fn or_none<T: Default>(parse: fn(&str) -> Result<T, String>) -> impl Fn(&str) -> Result<T, String> + Clone {
@@ -227,6 +238,7 @@ impl BenchOptions {
         let duration = options.get_one("duration").copied().unwrap_or(Duration::from_secs(10));
         let bench = Self {
             endpoint: required(options, "endpoint"),
+            against: options.get_many("against").into_iter().flatten().cloned().collect(),
             connections: required(options, "connections"),
             idle: options.get_one("idle").copied().unwrap_or(0),
             heartbeat: options.get_one("heartbeat").copied(),
@@ -253,7 +265,8 @@ impl BenchOptions {
             progress: !options.get_flag("no-progress"),
         };
         let has_seed = options.contains_id("seed");
-        match bench.mistake().or_else(|| bench.mistake_of_rates(has_seed)) {
+        let mistake = bench.each_server().find_map(|one| one.mistake());
+        match mistake.or_else(|| bench.mistake_of_rates(has_seed)).or_else(|| bench.mistake_of_turns()) {
             None => Ok(bench),
             Some(mistake) => Err(clap::Error::raw(ErrorKind::ValueValidation, mistake)),
         }
@@ -291,6 +304,17 @@ impl BenchOptions {
             return Some("--connections and --idle together are too many".to_owned());
         }
         None
+    }
+
+    /// The same of several servers.
+    fn mistake_of_turns(&self) -> Option<String> {
+        if self.against.is_empty() {
+            return None;
+        }
+        if self.rates.len() > 1 || self.rates.iter().any(|rate| rate.is_ramp()) {
+            return Some("--against takes one --rate that stays the same: servers take turns at it".to_owned());
+        }
+        (self.against.len() >= MOST_SERVERS).then(|| format!("--against is for {MOST_SERVERS} servers at the most"))
     }
 
     /// The same of rates, and of what is required of them.

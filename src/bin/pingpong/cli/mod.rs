@@ -9,6 +9,8 @@ mod arguments;
 #[cfg(feature = "bench")]
 mod bench;
 mod client;
+#[cfg(feature = "bench")]
+mod compare;
 mod ping;
 #[cfg(feature = "bench")]
 mod rate;
@@ -28,7 +30,7 @@ use crate::ping::PingOptions;
 use crate::serve::ServeOptions;
 
 #[cfg(feature = "bench")]
-use crate::bench::{BenchOptions, MergeOptions};
+use crate::bench::{BenchOptions, CompareOptions, MergeOptions};
 
 /// What the user wants.
 #[derive(Debug)]
@@ -54,6 +56,9 @@ pub(crate) enum CommandLine {
     /// `pingpong bench merge`
     #[cfg(feature = "bench")]
     Merge(MergeOptions),
+    /// `pingpong bench compare`
+    #[cfg(feature = "bench")]
+    Compare(CompareOptions),
 }
 
 /// Reads the arguments. On `--help`, `--version` or a mistake: what to print, and where.
@@ -71,6 +76,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Inv
         "ping" => CommandLine::Ping(PingOptions::of(options)?),
         #[cfg(feature = "bench")]
         "bench" => match options.subcommand() {
+            Some(("compare", options)) => CommandLine::Compare(CompareOptions::of(options)),
             Some((_, options)) => CommandLine::Merge(MergeOptions::of(options)),
             None => CommandLine::Bench(Box::new(BenchOptions::of(options)?)),
         },

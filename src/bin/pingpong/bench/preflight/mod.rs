@@ -95,6 +95,8 @@ struct Wanted<'a> {
     options: &'a BenchOptions,
     /// Connections or sockets, the idle ones included.
     connections: u64,
+    /// Servers that have so many each, at the same time.
+    servers: u64,
     target: Option<(SocketAddr, Ports)>,
     /// How many ends of a connection are on this machine.
     ends: u64,
@@ -114,6 +116,7 @@ impl<'a> Wanted<'a> {
         let mut wanted = Self {
             options,
             connections,
+            servers: 1 + options.against.len() as u64,
             target,
             ends: if is_near { 2 } else { 1 },
             is_near,
@@ -163,13 +166,14 @@ impl<'a> Wanted<'a> {
         let mut need = |of, needed, available: Option<u64>| {
             needs.extend(available.map(|available| Need { of, needed, available }));
         };
-        let own = self.connections + descriptors::RESERVED as u64;
+        let all = self.connections * self.servers;
+        let own = all + descriptors::RESERVED as u64;
         let is_beyond = kernel.descriptors_of_a_process().is_some_and(|most| own > most);
         let descriptors_of = if is_beyond { Resource::DescriptorsOfAProcess } else { Resource::Descriptors };
         need(descriptors_of, own, Some(descriptors));
-        need(Resource::Files, self.connections * self.ends + descriptors::RESERVED as u64, kernel.files_left());
+        need(Resource::Files, all * self.ends + descriptors::RESERVED as u64, kernel.files_left());
         let memory = kernel.memory();
-        need(Resource::Memory, self.connections * (self.ends * KERNEL_END + OUR_PART), memory);
+        need(Resource::Memory, all * (self.ends * KERNEL_END + OUR_PART), memory);
         // Half of the memory, for the server may be on this machine too.
         need(Resource::Unanswered, self.unanswered(NOTED), memory.map(|memory| memory / 2));
         if self.target.is_none() {

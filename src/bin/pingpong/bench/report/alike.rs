@@ -84,6 +84,28 @@ pub(super) fn mismatch<'a>(
     }
 }
 
+/// What has to be the same of two runs that are compared, and may differ between parts of one load.
+const OF_EACH: [(&str, &str); 5] = [
+    ("connections", "--connections"),
+    ("idle", "--idle"),
+    ("rate_per_second", "--rate"),
+    ("ramp_per_second", "--rate"),
+    ("requests", "--requests"),
+];
+
+/// Why two runs, as they stand in the JSON of a sum, cannot be compared.
+pub(super) fn incomparable(a: &Value, b: &Value) -> Option<Mismatch> {
+    if is_same(a, b) {
+        return Some(Mismatch::SameRun);
+    }
+    let of_each = || {
+        let (a, b) = (effective(a), effective(b));
+        let (name, what) = OF_EACH.into_iter().find(|(name, _)| !are_equal(&a[name], &b[name]))?;
+        Some(Mismatch::Differs { what, first: a[name].to_string(), second: b[name].to_string() })
+    };
+    difference(a, b).or_else(of_each)
+}
+
 /// Whether they are the same run, be it in another file: of one machine and moment, with the same counts.
 fn is_same(a: &Value, b: &Value) -> bool {
     let started = |run: &Value| run["run"]["started_unix_seconds"].as_f64();

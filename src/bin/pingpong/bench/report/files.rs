@@ -1,5 +1,6 @@
 //! Where results go to and come from: files, standard output.
 
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
@@ -14,6 +15,31 @@ use crate::error::Error;
 
 use super::Results;
 use crate::bench::Output;
+
+/// What is reported: as text, that is its `Display`, as JSON, and in short.
+pub(crate) trait Published: fmt::Display {
+    fn to_json(&self) -> String;
+
+    /// Lines to be found by grep.
+    fn last_lines(&self) -> String;
+
+    /// What else is to be known where only these are shown, or JSON.
+    fn remarks(&self) -> Vec<String>;
+}
+
+impl Published for Results {
+    fn to_json(&self) -> String {
+        self.to_json()
+    }
+
+    fn last_lines(&self) -> String {
+        self.last_lines()
+    }
+
+    fn remarks(&self) -> Vec<String> {
+        self.warnings().into_iter().chain(self.complaints()).collect()
+    }
+}
 
 /// Reads results that `--json` wrote.
 pub(crate) fn read(path: &Path) -> Result<Results, Error> {
@@ -81,10 +107,10 @@ impl<'a> Publisher<'a> {
     }
 
     /// Where one of the two outputs fails, the other is still written.
-    pub(crate) fn publish(self, results: &Results) -> Result<(), Error> {
+    pub(crate) fn publish(self, results: &impl Published) -> Result<(), Error> {
         let saved = self.json.map_or(Ok(()), |file| file.write(|file| file.write_all(results.to_json().as_bytes())));
         if self.prints != Printed::Report {
-            for warning in results.warnings().into_iter().chain(results.complaints()) {
+            for warning in results.remarks() {
                 log::warn!("{warning}");
             }
         }

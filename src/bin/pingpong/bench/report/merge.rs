@@ -159,7 +159,7 @@ impl Time {
 
 impl Report {
     /// The loads in it, as they stand in the JSON of a sum: itself, or those that it is the sum of.
-    fn runs(&self, file: &Path) -> Vec<Value> {
+    pub(super) fn runs(&self, file: &Path) -> Vec<Value> {
         if let Some(runs) = self.about["runs"].as_array() {
             return runs.clone();
         }
@@ -198,22 +198,22 @@ impl Report {
     }
 }
 
-fn add_reasons(sum: &mut BTreeMap<String, u64>, other: BTreeMap<String, u64>) {
+pub(super) fn add_reasons(sum: &mut BTreeMap<String, u64>, other: BTreeMap<String, u64>) {
     for (why, count) in other {
         *sum.entry(why).or_default() += count;
     }
 }
 
-fn add(sum: &mut Histogram<u64>, other: &Histogram<u64>) {
+pub(super) fn add(sum: &mut Histogram<u64>, other: &Histogram<u64>) {
     sum.add(other).expect("it grows");
 }
 
-fn added(mut sum: Histogram<u64>, other: Histogram<u64>) -> Histogram<u64> {
+pub(super) fn added(mut sum: Histogram<u64>, other: Histogram<u64>) -> Histogram<u64> {
     add(&mut sum, &other);
     sum
 }
 
 /// The sum of two figures; none where one of the loads has none.
-fn both<T>(a: Option<T>, b: Option<T>, plus: impl FnOnce(T, T) -> T) -> Option<T> {
+pub(super) fn both<T>(a: Option<T>, b: Option<T>, plus: impl FnOnce(T, T) -> T) -> Option<T> {
     a.zip(b).map(|(a, b)| plus(a, b))
 }

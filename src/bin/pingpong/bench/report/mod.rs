@@ -8,12 +8,15 @@
 //! - `judged`: whether a report comes to what is required of it
 //! - `warnings`: which figures cannot be trusted, and why; `settings`: what was asked for
 //! - `blocks`: the run in blocks; `intervals`: how sure figures are, by these
+//! - `versus`: several servers by turns; `turns`: those of each, added up
+//! - `change`: earlier runs and later ones; `ratios`: the figures of two beside each other
 //! - `merge`: adds up several reports; `alike`: those that are parts of one load
 //! - `files`: where results go
 //! - `progress`: what a terminal shows while a load runs
 
 mod alike;
 mod blocks;
+mod change;
 mod chart;
 pub(super) mod files;
 pub(super) mod hdr;
@@ -22,10 +25,13 @@ mod json;
 mod judged;
 mod merge;
 pub(super) mod progress;
+mod ratios;
 mod results;
 mod searched;
 mod settings;
 mod text;
+mod turns;
+mod versus;
 mod warnings;
 
 use std::collections::BTreeMap;
@@ -45,10 +51,13 @@ use crate::budget::may_be_budgeted;
 pub(crate) use alike::Mismatch;
 use alike::Span;
 use blocks::Blocks;
+pub(crate) use change::{Change, Group};
 use judged::Judged;
 pub(super) use merge::Sums;
 pub(crate) use results::Results;
 pub(super) use searched::{End, Searched, Trial};
+pub(crate) use turns::Side;
+pub(crate) use versus::Versus;
 
 /// Shares of the answers whose time reports show, and the names of these figures.
 const PERCENTILES: [(f64, &str); 5] = [(50.0, "p50"), (90.0, "p90"), (99.0, "p99"), (99.9, "p999"), (99.99, "p9999")];

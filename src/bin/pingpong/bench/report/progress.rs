@@ -23,8 +23,18 @@ pub(crate) struct ProgressLine {
     bar: ProgressBar,
     /// How many phases there will be, where that is known.
     phases: Option<usize>,
+    /// Several servers take turns: how many turns are over, of how many, and whose this one is.
+    turn: Option<Turn>,
     due: Moment,
     drawn: Moment,
+}
+
+/// The turn of one of several servers.
+#[derive(Debug)]
+struct Turn {
+    over: usize,
+    of: usize,
+    text: String,
 }
 
 impl ProgressLine {
@@ -37,7 +47,12 @@ impl ProgressLine {
         let screen = Screen(open_without_waiting(terminal)?);
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::term_like(Box::new(screen)));
         let phases = options.find.is_none().then(|| options.phases().len());
-        Some(Self { bar, phases, due: Moment::default(), drawn: Moment::default() })
+        Some(Self { bar, phases, turn: None, due: Moment::default(), drawn: Moment::default() })
+    }
+
+    /// From now on it is the turn of this server.
+    pub(crate) fn take_turn(&mut self, turn: usize, of: usize, name: &str) {
+        self.turn = Some(Turn { over: turn, of, text: format!("turn {} of {of}, {name}: ", turn + 1) });
     }
 
     /// When the line is to be drawn next.
@@ -58,10 +73,11 @@ impl ProgressLine {
             (answers, p99) = (recent.len(), percentile(recent, 99.0));
             recent.reset();
         }
-        let step = match self.phases {
-            Some(1) => String::new(),
-            None => format!("trial {}, ", load.phases.max(1)),
-            Some(several) => format!("step {} of {several}, ", load.phases.max(1)),
+        let step = match (&self.turn, self.phases) {
+            (Some(turn), _) => turn.text.clone(),
+            (None, Some(1)) => String::new(),
+            (None, None) => format!("trial {}, ", load.phases.max(1)),
+            (None, Some(several)) => format!("step {} of {several}, ", load.phases.max(1)),
         };
         let text = format!(
             "{step}{:.0} s {doing}: {} connected, {}/s, p99 {}, {} errors",
@@ -75,9 +91,12 @@ impl ProgressLine {
         self.bar.set_style(ProgressStyle::with_template(template).expect("it is sound").progress_chars("=> "));
         self.bar.set_message(text.chars().take(room).collect::<String>());
         // Last: it is drawn with the text that there is, and the text before may be too long for the row now.
-        let (passed, whole) = match load.phase.extent {
-            Extent::Duration(duration) => (ledger.measured(now).as_millis() as u64, duration.as_millis() as u64),
-            Extent::Requests(requests) => (ledger.counts[Fact::Sent] - ledger.counts.pending(), requests),
+        let (passed, whole) = match (&self.turn, load.phase.extent) {
+            (Some(turn), _) => (turn.over as u64, turn.of as u64),
+            (None, Extent::Duration(duration)) => {
+                (ledger.measured(now).as_millis() as u64, duration.as_millis() as u64)
+            }
+            (None, Extent::Requests(requests)) => (ledger.counts[Fact::Sent] - ledger.counts.pending(), requests),
         };
         self.bar.set_length(whole);
         self.bar.set_position(passed);

@@ -81,6 +81,9 @@ impl Results {
     /// Reads results back.
     pub(crate) fn from_json(text: &str) -> io::Result<Self> {
         let whole: Value = serde_json::from_str(text).map_err(|error| foreign(&format!("not JSON: {error}")))?;
+        if whole["servers"].is_object() {
+            return Err(foreign("results of several servers (--against), not of one"));
+        }
         let Some(steps) = whole["steps"].as_array() else {
             return Ok(Self::new(vec![Report::from_json(&whole)?], 1));
         };

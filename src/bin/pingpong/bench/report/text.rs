@@ -42,7 +42,7 @@ impl Report {
             f,
             "requests     {} answered right and in time, {} a second{} over {:.2} s{}",
             count(Fact::Requests),
-            if self.per_second < 100.0 { rate(self.per_second) } else { grouped(self.per_second.round() as u64) },
+            per_second(self.per_second),
             self.rate_interval().map_or(String::new(), |interval| format!(" {}", interval.told(self.per_second))),
             self.seconds,
             if self.is_sum() && self.forced().next().is_none() { " in common" } else { "" }
@@ -258,6 +258,11 @@ pub(super) fn rate(per_second: f64) -> String {
     };
     let text = format!("{per_second:.decimals$}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// Answers a second, for people.
+pub(super) fn per_second(rate_of_them: f64) -> String {
+    if rate_of_them < 100.0 { rate(rate_of_them) } else { grouped(rate_of_them.round() as u64) }
 }
 
 /// A number with commas between its thousands.

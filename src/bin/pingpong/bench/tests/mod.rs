@@ -37,6 +37,7 @@ const MILLI: Duration = Duration::from_millis(1);
 pub(super) fn options(set: impl FnOnce(&mut BenchOptions)) -> BenchOptions {
     let mut options = BenchOptions {
         endpoint: "tcp://192.0.2.1:8888".parse().unwrap(),
+        against: Vec::new(),
         connections: 1,
         idle: 0,
         heartbeat: None,
