@@ -21,6 +21,8 @@ mod probe;
 mod serve;
 mod target;
 mod timestamp;
+#[cfg(feature = "watch")]
+mod watch;
 
 use std::fmt::Display;
 use std::io::{self, Write};

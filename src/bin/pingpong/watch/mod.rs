@@ -1,0 +1,17 @@
+//! Watching sockets work, with the kernel's own word for each: the feature `watch`.
+//!
+//! - `sock_diag`: asks the kernel which sockets there are, and how each stands; `socket`: what it answers
+//!
+//! Whoever wants to know a state asks here and does not guess. It knows no command and no reactor.
+
+#![allow(dead_code, reason = "what it offers is used as the commands come that use it")]
+
+mod sock_diag;
+mod socket;
+#[cfg(test)]
+mod tests;
+
+#[allow(unused_imports, reason = "as above")]
+pub(crate) use sock_diag::{Question, SockDiag};
+#[allow(unused_imports, reason = "as above")]
+pub(crate) use socket::{Figures, InetSocket, KernelState, Protocol, UnixSocket};
