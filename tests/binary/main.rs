@@ -29,6 +29,8 @@ mod readme;
 mod recorder;
 mod shutdown;
 mod socket_files;
+#[cfg(feature = "watch")]
+mod sockets;
 mod states;
 mod support;
 mod table;
