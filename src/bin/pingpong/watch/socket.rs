@@ -156,6 +156,20 @@ impl Figures {
     }
 }
 
+impl From<&tcp_info> for Figures {
+    fn from(info: &tcp_info) -> Self {
+        let time = |micros: u32| Duration::from_micros(if micros == u32::MAX { 0 } else { micros.into() });
+        Self {
+            rtt: time(info.tcpi_rtt),
+            min_rtt: time(info.tcpi_min_rtt),
+            retransmits: info.tcpi_total_retrans,
+            window: info.tcpi_snd_cwnd,
+            bytes_acked: info.tcpi_bytes_acked,
+            bytes_received: info.tcpi_bytes_received,
+        }
+    }
+}
+
 fn field<const N: usize>(info: &[u8], at: usize) -> Option<[u8; N]> {
     info.get(at..at + N)?.try_into().ok()
 }

@@ -1,23 +1,27 @@
 //! The table of all sockets that SIGUSR2 shows: what we do with each, and what the kernel says of it.
 //!
-//! The loop stands still meanwhile, so that it has to be quick with 19,000 connections: the kernel is asked once for all
-//! of them, only those that are shown are sorted, and only they are asked for TCP's figures.
+//! The loop stands still meanwhile, so that it has to be quick with 19,000 connections. A dump by sock_diag(7) would walk
+//! all sockets of the machine, other programs' and those in TIME-WAIT too, which takes longer the more there are. So
+//! TCP_INFO (tcp(7)) tells of each connection whether it is in trouble, those that are to be shown are picked, and
+//! sock_diag tells the rest of them alone.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
+use nix::libc;
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::GetStruct;
 use nix::sys::stat::fstat;
 use pingpong::service::Service;
 use pingpong::{Activity, Address, Reactor, SocketStatus};
 use socket2::SockRef;
 
 use super::text::{bytes, grouped, padded, time};
-use super::{Figures, KernelState, Protocol, Question, SockDiag};
+use super::{Figures, KernelState, Protocol, SockDiag};
 
 /// Lines of the table, its heading included.
 const LINES: usize = 100;
@@ -41,99 +45,73 @@ struct Row<'a> {
 #[derive(Clone, Copy, Debug)]
 struct Told {
     state: KernelState,
-    received: u32,
-    sent: u32,
+    /// How often what was sent last has been sent again in vain.
     retrying: u8,
-    /// Of an internet socket: where it is found again.
-    ends: Option<(Protocol, SocketAddr, SocketAddr)>,
+    /// Unacknowledged segments, and bytes that have not been sent at all.
+    unsent: (u32, u32),
     figures: Option<Figures>,
+    /// Recv-Q and Send-Q: of those that are shown.
+    queues: Option<(u32, u32)>,
 }
 
-/// The table, and the sum below it. Where the kernel does not answer, its columns are empty and the sum says why.
+/// The table, and the sum below it. Where the kernel does not answer, columns are empty and the sum says why.
 pub(crate) fn sockets<S: Service>(reactor: &Reactor<S>) -> String {
-    let mut rows: Vec<Row<'_>> = reactor.sockets().map(|status| Row { status, kernel: None }).collect();
-    let asked = ask(&mut rows);
-    let sum = sum(&rows, &asked);
+    let mut rows: Vec<Row<'_>> = reactor.sockets().map(Row::of).collect();
+    let asked = ask_of_unix(&mut rows).and_then(|()| SockDiag::open());
     worst_first(&mut rows);
+    let refused = asked
+        .and_then(|mut kernel| rows.iter_mut().take(LINES - 1).try_for_each(|row| row.ask_for_queues(&mut kernel)));
+    let sum = sum(&rows, refused.err());
     rows.truncate(LINES - 1);
-    if let Ok(mut kernel) = asked {
-        rows.iter_mut().for_each(|row| row.ask_for_figures(&mut kernel));
-    }
     render(&rows) + &sum
 }
 
-/// Asks the kernel about all of them at once. Returns whom to ask further.
-fn ask(rows: &mut [Row<'_>]) -> io::Result<SockDiag> {
-    let mut kernel = SockDiag::open()?;
-    let mut by_inode = HashMap::with_capacity(rows.len());
-    let mut questions = Questions::default();
-    for (index, row) in rows.iter().enumerate() {
+/// Unix sockets have no TCP_INFO: all of them are asked for at once, if there are any of ours.
+fn ask_of_unix(rows: &mut [Row<'_>]) -> io::Result<()> {
+    let mut by_inode = HashMap::new();
+    for (index, row) in rows.iter().enumerate().filter(|(_, row)| row.is_unix()) {
         by_inode.insert(fstat(row.status.descriptor)?.st_ino as u32, index);
-        // A connection has its listener's port.
-        if row.status.activity == Activity::Listening || row.status.idle.is_none() {
-            questions.note(&row.status)?;
+    }
+    if by_inode.is_empty() {
+        return Ok(());
+    }
+    SockDiag::open()?.each_unix(|socket| {
+        if let Some(index) = by_inode.get(&socket.inode) {
+            let queues = Some((socket.received, socket.sent));
+            rows[*index].kernel =
+                Some(Told { state: socket.state, retrying: 0, unsent: (0, 0), figures: None, queues });
+        }
+    })
+}
+
+/// Sent in vain, activity, state out of order, unsent, an answer owed, idle: larger is worse.
+type Trouble = (u8, u8, bool, (u32, u32), bool, Option<Duration>);
+
+impl<'a> Row<'a> {
+    fn of(status: SocketStatus<'a>) -> Self {
+        let is_listening = status.activity == Activity::Listening;
+        // Of a datagram or Unix socket this fails.
+        let info = getsockopt(&status.descriptor, TcpInfo).ok();
+        let kernel = info.map(|info| Told {
+            state: KernelState::of(info.tcpi_state),
+            retrying: info.tcpi_retransmits,
+            // Of a listener these are its queue and its bound.
+            unsent: if is_listening { (0, 0) } else { (info.tcpi_unacked, info.tcpi_notsent_bytes) },
+            figures: (!is_listening).then(|| Figures::from(&info)),
+            queues: None,
+        });
+        Self { status, kernel }
+    }
+
+    fn is_unix(&self) -> bool {
+        match &self.status.peer {
+            Some(peer) => matches!(peer, Address::Unix(_)),
+            None => SockRef::from(&self.status.descriptor).local_addr().is_ok_and(|address| address.is_unix()),
         }
     }
-    let mut tell = |inode: u32, told: Told| {
-        if let Some(index) = by_inode.get(&inode) {
-            rows[*index].kernel = Some(told);
-        }
-    };
-    for question in questions.inet() {
-        kernel.each(&question, |socket| {
-            let told = Told {
-                state: socket.state,
-                received: socket.received,
-                sent: socket.sent,
-                retrying: socket.retrying,
-                ends: Some((socket.protocol, socket.local, socket.peer)),
-                figures: None,
-            };
-            tell(socket.inode, told);
-        })?;
-    }
-    if questions.of_unix {
-        kernel.each_unix(|socket| {
-            let (state, received, sent) = (socket.state, socket.received, socket.sent);
-            tell(socket.inode, Told { state, received, sent, retrying: 0, ends: None, figures: None });
-        })?;
-    }
-    Ok(kernel)
-}
 
-/// What has to be asked: for each kind of socket the span of the ports at which we serve.
-#[derive(Default)]
-struct Questions {
-    spans: HashMap<(Protocol, bool), (u16, u16)>,
-    of_unix: bool,
-}
-
-impl Questions {
-    fn note(&mut self, status: &SocketStatus<'_>) -> io::Result<()> {
-        let Some(address) = SockRef::from(&status.descriptor).local_addr()?.as_socket() else {
-            self.of_unix = true;
-            return Ok(());
-        };
-        let protocol = if status.activity == Activity::Listening { Protocol::Tcp } else { Protocol::Udp };
-        let port = address.port();
-        let (first, last) = self.spans.entry((protocol, address.is_ipv6())).or_insert((port, port));
-        (*first, *last) = ((*first).min(port), (*last).max(port));
-        Ok(())
-    }
-
-    fn inet(&self) -> Vec<Question> {
-        let question = |(&(protocol, is_v6), &(first, last)): (&(Protocol, bool), &(u16, u16))| {
-            Question::all(protocol, is_v6).local_ports(first..=last).with_owner()
-        };
-        self.spans.iter().map(question).collect()
-    }
-}
-
-/// Sent in vain, activity, state out of order, unsent, unread, an answer owed, idle: larger is worse.
-type Trouble = (u8, u8, bool, u32, u32, bool, Option<Duration>);
-
-impl Row<'_> {
-    /// How much it wants looking at, what matters most first.
+    /// How much it wants looking at, what matters most first. (Bytes that nobody reads lie only where we do not read:
+    /// where an answer is owed, or output waits.)
     fn trouble(&self) -> Trouble {
         let activity = match self.status.activity {
             Activity::OutputWaits => 4,
@@ -146,28 +124,39 @@ impl Row<'_> {
         let is_in_order = told.is_none_or(|told| {
             matches!(told.state, KernelState::Established | KernelState::Listen | KernelState::Unconnected)
         });
-        // The number beside a listener's queue is its bound.
-        let is_listening = self.status.activity == Activity::Listening;
-        let (received, sent) = told.map_or((0, 0), |told| (told.received, if is_listening { 0 } else { told.sent }));
+        let (retrying, unsent) = told.map_or((0, (0, 0)), |told| (told.retrying, told.unsent));
         let owes = self.status.activity == Activity::OwesAnswer;
-        (told.map_or(0, |told| told.retrying), activity, !is_in_order, sent, received, owes, self.status.idle)
+        (retrying, activity, !is_in_order, unsent, owes, self.status.idle)
     }
 
-    fn ask_for_figures(&mut self, kernel: &mut SockDiag) {
-        let Some(told) = &mut self.kernel else { return };
-        if let Some((Protocol::Tcp, local, peer)) = told.ends
-            && told.state != KernelState::Listen
-            && let Ok(Some(socket)) = kernel.one(Protocol::Tcp, local, Some(peer))
-        {
-            told.figures = socket.figures;
+    /// Has sock_diag tell of this one socket.
+    fn ask_for_queues(&mut self, kernel: &mut SockDiag) -> io::Result<()> {
+        let SocketStatus { descriptor, peer, activity, idle, .. } = &self.status;
+        let Some(local) = SockRef::from(descriptor).local_addr()?.as_socket() else { return Ok(()) };
+        let peer = match peer {
+            Some(Address::Ip(peer)) => Some(*peer),
+            _ => None,
+        };
+        let is_stream = *activity == Activity::Listening || idle.is_some();
+        let protocol = if is_stream { Protocol::Tcp } else { Protocol::Udp };
+        // It may have ended a moment ago, by a reset of its peer.
+        if let Some(socket) = kernel.one(protocol, local, peer)? {
+            self.kernel = Some(Told {
+                state: socket.state,
+                retrying: socket.retrying,
+                unsent: (0, 0),
+                figures: socket.figures.filter(|_| *activity != Activity::Listening),
+                queues: Some((socket.received, socket.sent)),
+            });
         }
+        Ok(())
     }
 
     fn cells(&self) -> [String; 12] {
         let SocketStatus { descriptor, service, peer, activity, idle } = &self.status;
         let dash = || NOTHING.to_owned();
         let told = self.kernel.as_ref();
-        let queue = |of: fn(&Told) -> u32| told.map_or_else(dash, |told| of(told).to_string());
+        let queues = told.and_then(|told| told.queues);
         let figures = told.and_then(|told| told.figures);
         let figure = |show: &dyn Fn(Figures) -> String| figures.map_or_else(dash, show);
         [
@@ -175,8 +164,8 @@ impl Row<'_> {
             (*service).to_owned(),
             peer.as_ref().map_or_else(dash, Address::to_string),
             told.map_or_else(dash, |told| told.state.to_string()),
-            queue(|told| told.received),
-            queue(|told| told.sent),
+            queues.map_or_else(dash, |(received, _)| received.to_string()),
+            queues.map_or_else(dash, |(_, sent)| sent.to_string()),
             figure(&|figures| bytes(figures.bytes_received)),
             figure(&|figures| bytes(figures.bytes_acked)),
             idle.map_or_else(dash, |idle| time(Duration::from_secs(idle.as_secs()))),
@@ -251,31 +240,28 @@ fn render(rows: &[Row<'_>]) -> String {
     table
 }
 
-/// How many there are in which state, what is in their queues, and how many are not shown.
-fn sum(rows: &[Row<'_>], asked: &io::Result<SockDiag>) -> String {
+/// How many there are in which state, how many are not shown, and why columns are empty, if they are.
+fn sum(rows: &[Row<'_>], refused: Option<io::Error>) -> String {
     let mut states = BTreeMap::<KernelState, usize>::new();
-    let (mut received, mut sent) = (0, 0);
     for told in rows.iter().filter_map(|row| row.kernel) {
         *states.entry(told.state).or_default() += 1;
-        if told.state != KernelState::Listen {
-            received += u64::from(told.received);
-            sent += u64::from(told.sent);
-        }
     }
+    // (A datagram socket's state is known where it is shown.)
     let mut text = format!("{} sockets", grouped(rows.len()));
     for (number, (state, count)) in states.iter().enumerate() {
         let _ = write!(text, "{} {} {state}", if number == 0 { ":" } else { "," }, grouped(*count));
     }
-    match asked {
-        Ok(_) => {
-            let _ = write!(text, "; Recv-Q {}, Send-Q {}", bytes(received), bytes(sent));
-        }
-        Err(error) => {
-            let _ = write!(text, "; the kernel does not tell more: sock_diag(7): {}", pingpong::describe(error));
-        }
-    }
     if let Some(left @ 1..) = rows.len().checked_sub(LINES - 1) {
         let _ = write!(text, "; {} not shown", grouped(left));
     }
+    if let Some(error) = refused {
+        let _ = write!(text, "; the kernel does not tell more: sock_diag(7): {}", pingpong::describe(&error));
+    }
     text + "\n"
 }
+
+/// TCP_INFO of tcp(7), for which nix has no option of its own; its macro makes a safe one.
+#[derive(Clone, Copy, Debug)]
+struct TcpInfo;
+
+nix::getsockopt_impl!(TcpInfo, libc::IPPROTO_TCP, libc::TCP_INFO, libc::tcp_info, GetStruct<libc::tcp_info>);
