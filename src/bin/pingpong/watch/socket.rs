@@ -66,6 +66,8 @@ pub(crate) struct Figures {
     pub(crate) retransmits: u32,
     /// Segments that may be under way at once (cwnd).
     pub(crate) window: u32,
+    /// Bytes that the peer has room for, as it said last; `None` where the kernel (before 5.4) does not tell.
+    pub(crate) peer_room: Option<u32>,
     /// Bytes that the peer has acknowledged.
     pub(crate) bytes_acked: u64,
     /// Bytes that have come, in order.
@@ -150,6 +152,7 @@ impl Figures {
             min_rtt: time(offset_of!(tcp_info, tcpi_min_rtt)),
             retransmits: u32_at(offset_of!(tcp_info, tcpi_total_retrans)),
             window: u32_at(offset_of!(tcp_info, tcpi_snd_cwnd)),
+            peer_room: field(info, offset_of!(tcp_info, tcpi_snd_wnd)).map(u32::from_ne_bytes),
             bytes_acked: u64_at(offset_of!(tcp_info, tcpi_bytes_acked)),
             bytes_received: u64_at(offset_of!(tcp_info, tcpi_bytes_received)),
         }
@@ -164,6 +167,7 @@ impl From<&tcp_info> for Figures {
             min_rtt: time(info.tcpi_min_rtt),
             retransmits: info.tcpi_total_retrans,
             window: info.tcpi_snd_cwnd,
+            peer_room: Some(info.tcpi_snd_wnd),
             bytes_acked: info.tcpi_bytes_acked,
             bytes_received: info.tcpi_bytes_received,
         }
@@ -196,7 +200,7 @@ mod tests {
         info[min_rtt..min_rtt + 4].copy_from_slice(&u32::MAX.to_ne_bytes());
         let whole = Figures::of(&info);
         assert_eq!((whole.rtt, whole.min_rtt), (Duration::from_micros(1500), Duration::ZERO));
-        assert_eq!(Figures::of(&info[..min_rtt]), whole);
+        assert_eq!(Figures::of(&info[..min_rtt]), Figures { peer_room: None, ..whole });
         assert_eq!(Figures::of(&[]), Figures::default());
     }
 }
