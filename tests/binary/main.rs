@@ -18,6 +18,8 @@ mod far;
 mod faults;
 mod foreign;
 mod fourways;
+#[cfg(feature = "watch")]
+mod lessons;
 mod limits;
 mod logs;
 mod memory;

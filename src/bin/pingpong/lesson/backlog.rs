@@ -54,7 +54,9 @@ fn play(stage: &mut Stage) -> Result<(), Trouble> {
     stage.shows([listener.is(Listen).received(2), third.is(SynSent)])?;
 
     stage.step("The server accepts one.");
-    stage.say("There is room again. The next repetition of the SYN is answered, which takes up to a second or two.");
+    stage.say(
+        "There is room again. The next repetition of the SYN is answered: the longer it has waited, the later that is.",
+    );
     let server = stage.accept(&listener)?;
     stage.receive(&server, 1024)?;
     let began = std::time::Instant::now();

@@ -11,8 +11,11 @@ use mio::{Interest, Token};
 use nix::errno::Errno;
 use socket2::{Domain, Socket, Type};
 
-use super::stage::{Expected, PATIENCE, Place, Ready, Stage, Trouble};
+use super::stage::{Expected, Place, Ready, Stage, Trouble};
 use crate::watch::{KernelState, Protocol};
+
+/// How long an event is waited for. A SYN is sent again after 1, 3, 7, 15, 31 and 63 seconds, and given up after 127.
+const PATIENCE: Duration = Duration::from_secs(130);
 
 /// One end: a socket, and who has it. It is registered in the stage's poll, edge-triggered, as mio does.
 pub(super) struct End {
@@ -280,7 +283,8 @@ impl Stage {
         Ok(())
     }
 
-    /// Polls once, for `wait` at most, and shows the events of these ends. Returns the descriptors that have one.
+    /// Polls until there is an event of one of these ends, for `wait` at most, and shows what the last call returned.
+    /// Returns the descriptors that have one.
     pub(super) fn poll_once(
         &mut self,
         actor: &'static str,
@@ -294,14 +298,14 @@ impl Stage {
             self.poll.poll(&mut self.events, Some(left)).map_err(failed("epoll_wait"))?;
             let mut texts = Vec::new();
             for event in &self.events {
-                let Some(end) = ends.iter().find(|end| end.token == event.token().0) else { continue };
+                let fd = self.ready[event.token().0].fd;
                 let bits = [(event.is_readable(), "EPOLLIN"), (event.is_writable(), "EPOLLOUT")];
                 let bits: Vec<&str> = bits.iter().filter(|(is_set, _)| *is_set).map(|(_, name)| *name).collect();
-                texts.push(format!("{}: {}", end.fd(), bits.join("|")));
-                seen.push(end.fd());
+                texts.push(format!("{fd}: {}", bits.join("|")));
+                seen.extend(ends.iter().map(|end| end.fd()).filter(|asked| *asked == fd));
             }
             self.note_events();
-            if !texts.is_empty() || Instant::now() >= deadline {
+            if !seen.is_empty() || Instant::now() >= deadline {
                 self.called(
                     actor,
                     &format!("epoll_wait({}) = {} [{}]", self.poll.as_raw_fd(), texts.len(), texts.join(", ")),
@@ -359,7 +363,7 @@ impl Stage {
         peer: Option<SocketAddr>,
     ) -> Result<End, Trouble> {
         let token = self.ready.len();
-        self.ready.push(Ready::default());
+        self.ready.push(Ready { fd: socket.as_raw_fd(), ..Ready::default() });
         let interest = Interest::READABLE | Interest::WRITABLE;
         let registry = self.poll.registry();
         registry.register(&mut SourceFd(&socket.as_raw_fd()), Token(token), interest).map_err(failed("epoll_ctl"))?;

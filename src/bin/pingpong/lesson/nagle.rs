@@ -17,6 +17,9 @@ pub(super) const LESSON: Lesson = Lesson {
 /// The least that Linux delays an ACK (TCP_DELACK_MIN).
 const DELAY: Duration = Duration::from_millis(40);
 
+/// How often to try: where the machine is busy, 40 ms are over soon.
+const ATTEMPTS: usize = 10;
+
 fn play(stage: &mut Stage) -> Result<(), Trouble> {
     stage.begin(
         "Nagle's algorithm, at the sender: while a small segment is unacknowledged, further small ones are kept back, \
@@ -64,27 +67,36 @@ fn play(stage: &mut Stage) -> Result<(), Trouble> {
 
 /// Sends a request of two parts and has it answered. Returns how long the server waited for the second part.
 fn ask_in_two(stage: &mut Stage, client: &End, server: &End, is_kept_back: bool) -> Result<Duration, Trouble> {
-    stage.set(SERVER, &server.socket, "TCP_QUICKACK, [0]", |socket| socket.set_tcp_quickack(false))?;
-    stage.send(client, b"head")?;
-    stage.goes(CLIENT, SERVER, "4 bytes");
-    let began = Instant::now();
-    stage.send(client, b"body")?;
-    if is_kept_back {
-        stage.shows([client.is(Established).sent(8), server.is(Established).received(4)])?;
-    } else {
+    for _ in 0..ATTEMPTS {
+        stage.set(SERVER, &server.socket, "TCP_QUICKACK, [0]", |socket| socket.set_tcp_quickack(false))?;
+        let began = Instant::now();
+        stage.send(client, b"head")?;
         stage.goes(CLIENT, SERVER, "4 bytes");
-        stage.shows([client.is(Established), server.is(Established).received(8)])?;
+        stage.send(client, b"body")?;
+        let is_so = if is_kept_back {
+            stage.shows_now([client.is(Established).sent(8), server.is(Established).received(4)])?
+        } else {
+            stage.goes(CLIENT, SERVER, "4 bytes");
+            stage.shows_now([client.is(Established), server.is(Established).received(8)])?
+        };
+        let mut request = stage.receive(server, 1024)?;
+        while request.len() < b"headbody".len() {
+            request.extend(stage.receive(server, 1024)?);
+            stage.goes(SERVER, CLIENT, "ACK, 40 ms late");
+            stage.goes(CLIENT, SERVER, "4 bytes");
+        }
+        let waited = began.elapsed();
+        stage.holds(request == b"headbody", "headbody", request.escape_ascii())?;
+        stage.send(server, b"answer")?;
+        stage.goes(SERVER, CLIENT, "6 bytes");
+        stage.receive(client, 1024)?;
+        if is_so {
+            return Ok(waited);
+        }
+        stage.say("(This machine was busy: 40 ms were over before we could look. Once more.)");
     }
-    let mut request = stage.receive(server, 1024)?;
-    if is_kept_back {
-        request.extend(stage.receive(server, 1024)?);
-        stage.goes(SERVER, CLIENT, "ACK, 40 ms late");
-        stage.goes(CLIENT, SERVER, "4 bytes");
-    }
-    let waited = began.elapsed();
-    stage.holds(request == b"headbody", "headbody", request.escape_ascii())?;
-    stage.send(server, b"answer")?;
-    stage.goes(SERVER, CLIENT, "6 bytes");
-    stage.receive(client, 1024)?;
-    Ok(waited)
+    Err(Trouble::Otherwise {
+        expected: if is_kept_back { "the second part kept back" } else { "both parts sent at once" }.to_owned(),
+        found: format!("otherwise, {ATTEMPTS} times"),
+    })
 }

@@ -5,6 +5,7 @@ use std::io::ErrorKind::ConnectionRefused;
 use super::stage::{Stage, Trouble};
 use super::{CLIENT, Lesson, SERVER};
 use crate::watch::KernelState::Established;
+use crate::watch::Protocol;
 
 pub(super) const LESSON: Lesson = Lesson {
     name: "refused",
@@ -25,6 +26,7 @@ fn play(stage: &mut Stage) -> Result<(), Trouble> {
     let anywhere = (stage.loopback(), 0).into();
     stage.bind(SERVER, &deaf, anywhere)?.map_err(|source| Trouble::Call { call: "bind", source })?;
     let address = deaf.local_addr().ok().and_then(|address| address.as_socket()).unwrap_or(anywhere);
+    stage.will_hint(Protocol::Tcp, address.port());
 
     stage.step("TCP: the SYN is answered with RST.");
     stage.say(

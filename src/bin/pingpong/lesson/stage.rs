@@ -17,7 +17,7 @@ use super::diagram::Diagram;
 use crate::watch::{InetSocket, KernelState, Protocol, SockDiag};
 
 /// How long a state or an event is waited for: far longer than any takes.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Columns of the text: a terminal's least.
 const COLUMNS: usize = 80;
@@ -49,6 +49,8 @@ pub(super) struct Stage {
 
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Ready {
+    /// The descriptor that the token stands for.
+    pub(super) fd: i32,
     pub(super) readable: bool,
     pub(super) writable: bool,
 }
@@ -72,8 +74,8 @@ impl fmt::Display for Trouble {
             }
             Self::Otherwise { expected, found } => write!(
                 f,
-                "it expects {expected}, and the kernel says {found} (a busy machine, or a kernel that does it in \
-                 another way? try it again)"
+                "it expects {expected}, and the kernel says {found} (was there more than a minute between two \
+                 steps, or does this kernel do it in another way? try it again)"
             ),
             Self::Output(source) => write!(f, "standard output: {}", pingpong::describe(source)),
         }
@@ -256,6 +258,15 @@ impl Stage {
         self.shows_once("", expected, |_| true)
     }
 
+    /// The same, where it is so this very moment: for what soon passes by itself. Nothing is shown where it is not so.
+    pub(super) fn shows_now<const N: usize>(&mut self, expected: [Expected; N]) -> Result<bool, Trouble> {
+        match self.shows_within(Duration::ZERO, "", expected, |_| true) {
+            Ok(_) => Ok(true),
+            Err(Trouble::Otherwise { .. }) => Ok(false),
+            Err(trouble) => Err(trouble),
+        }
+    }
+
     /// The same, once this is so of what it says, too.
     pub(super) fn shows_once<const N: usize>(
         &mut self,
@@ -263,7 +274,17 @@ impl Stage {
         expected: [Expected; N],
         is_so: impl Fn(&[Option<InetSocket>; N]) -> bool,
     ) -> Result<[Option<InetSocket>; N], Trouble> {
-        let deadline = Instant::now() + PATIENCE;
+        self.shows_within(PATIENCE, what, expected, is_so)
+    }
+
+    fn shows_within<const N: usize>(
+        &mut self,
+        patience: Duration,
+        what: &str,
+        expected: [Expected; N],
+        is_so: impl Fn(&[Option<InetSocket>; N]) -> bool,
+    ) -> Result<[Option<InetSocket>; N], Trouble> {
+        let deadline = Instant::now() + patience;
         let found = loop {
             let mut found = [const { None }; N];
             for (found, Expected { place, .. }) in found.iter_mut().zip(&expected) {
@@ -273,7 +294,7 @@ impl Stage {
             if expected.iter().zip(&found).all(|(expected, found)| expected.is_met(found.as_ref())) && is_so(&found) {
                 break found;
             }
-            if Instant::now() > deadline {
+            if Instant::now() >= deadline {
                 let mut expected: Vec<String> = expected.iter().map(Expected::to_string).collect();
                 expected.extend((!what.is_empty()).then(|| what.to_owned()));
                 let expected = expected.join("; ");
