@@ -185,7 +185,7 @@ impl Stage {
 
     /// Sends until the kernel takes no more. Returns how many bytes it took.
     pub(super) fn fill(&mut self, end: &End) -> Result<u64, Trouble> {
-        const CHUNK: [u8; 1 << 16] = [b'x'; 1 << 16];
+        static CHUNK: [u8; 1 << 16] = [b'x'; 1 << 16];
         let (mut total, mut calls) = (0, 0);
         let last = loop {
             match end.socket.send(&CHUNK) {

@@ -72,11 +72,15 @@ impl fmt::Display for Trouble {
             Self::Call { call, source } => {
                 write!(f, "{call} failed: {} (does a sandbox or a limit forbid it?)", pingpong::describe(source))
             }
-            Self::Otherwise { expected, found } => write!(
-                f,
-                "it expects {expected}, and the kernel says {found} (was there more than a minute between two \
-                 steps, or does this kernel do it in another way? try it again)"
-            ),
+            Self::Otherwise { expected, found } => {
+                let hint = if expected.contains("TIME-WAIT") {
+                    "are there as many in TIME-WAIT as net.ipv4.tcp_max_tw_buckets allows, or was there more than a \
+                     minute between two steps?"
+                } else {
+                    "was there more than a minute between two steps, or does this kernel do it in another way?"
+                };
+                write!(f, "it expects {expected}, and the kernel says {found} ({hint})")
+            }
             Self::Output(source) => write!(f, "standard output: {}", pingpong::describe(source)),
         }
     }

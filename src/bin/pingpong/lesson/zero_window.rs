@@ -50,7 +50,7 @@ fn play(stage: &mut Stage) -> Result<(), Trouble> {
         },
     )?;
     let (received, sent) = queues(&found);
-    stage.show("", &format!("{received} + {sent} = {total}; the client's kernel knows the window to be 0"));
+    stage.show("", &format!("{received} + {sent} = {total}: all of it; the window is 0"));
 
     stage.step("While it is so, nothing happens.");
     stage.say(
