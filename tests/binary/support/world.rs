@@ -77,6 +77,7 @@ impl Namespace {
     }
 
     /// `pingpong` in there, as the command of another command.
+    #[cfg(feature = "watch")]
     pub(crate) fn within_tool(&self, tool: &str, arguments: &str) -> Launch {
         let enter = ["ip", "netns", "exec", &self.0].into_iter();
         Launch::within(&enter.chain(tool.split_whitespace()).collect::<Vec<_>>(), arguments)

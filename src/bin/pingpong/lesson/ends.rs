@@ -284,7 +284,7 @@ impl Stage {
     }
 
     /// Polls until there is an event of one of these ends, for `wait` at most, and shows what the last call returned.
-    /// Returns the descriptors that have one.
+    /// Returns the descriptors that have one. (EPOLLIN is shown as IN, EPOLLOUT as OUT.)
     pub(super) fn poll_once(
         &mut self,
         actor: &'static str,
@@ -299,9 +299,9 @@ impl Stage {
             let mut texts = Vec::new();
             for event in &self.events {
                 let fd = self.ready[event.token().0].fd;
-                let bits = [(event.is_readable(), "EPOLLIN"), (event.is_writable(), "EPOLLOUT")];
+                let bits = [(event.is_readable(), "IN"), (event.is_writable(), "OUT")];
                 let bits: Vec<&str> = bits.iter().filter(|(is_set, _)| *is_set).map(|(_, name)| *name).collect();
-                texts.push(format!("{fd}: {}", bits.join("|")));
+                texts.push(format!("{fd} {}", bits.join("|")));
                 seen.extend(ends.iter().map(|end| end.fd()).filter(|asked| *asked == fd));
             }
             self.note_events();

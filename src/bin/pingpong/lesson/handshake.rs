@@ -47,11 +47,12 @@ fn play(stage: &mut Stage) -> Result<(), Trouble> {
 
     stage.step("Both learn of it.");
     stage.say(
-        "The client's socket becomes writable, the listener readable: that is how a loop like epoll tells. The client \
-         asks how the connect went (0 is well). The server accepts, and gets a socket of its own for this one \
+        "The client's socket becomes writable (OUT), the listener readable (IN): so says epoll, which a program asks \
+         about all its sockets at once. The client asks how the connect went (0 is well). The server accepts, and gets a socket of its own for this one \
          connection; the queue is empty again.",
     );
-    stage.poll_once(SERVER, &[&listener, &client], Duration::from_secs(1))?;
+    let events = stage.poll_once(SERVER, &[&listener, &client], Duration::from_secs(1))?;
+    stage.holds(events.len() == 2, "an event at either end", format_args!("{events:?}"))?;
     stage.outcome_of_connect(&client)?.map_err(|source| Trouble::Call { call: "connect", source })?;
     let server = stage.accept(&listener)?;
     stage.shows([listener.is(Listen).received(0), client.is(Established), server.is(Established)])?;

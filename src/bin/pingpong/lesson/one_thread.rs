@@ -35,16 +35,21 @@ fn play(stage: &mut Stage) -> Result<(), Trouble> {
     let listener = stage.listen(SERVER, 128)?;
     let mut clients = Vec::new();
     for name in CLIENTS {
-        clients.push(stage.connect(name, listener.local())?);
+        clients.push(stage.begin_to_connect(name, listener.local())?);
         stage.goes(name, SERVER, "SYN ... ACK");
     }
     stage.shows([listener.is(Listen).received(3)])?;
 
     stage.step("The loop turns: the listener is ready.");
     stage.say(
-        "It accepts until nobody is left. Each connection has a descriptor of its own, and goes into the same epoll.",
+        "IN: somebody waits there to be accepted. (OUT: the clients, which are in this epoll too, may send.) It \
+         accepts until nobody is left. Each connection has a descriptor of its own, and goes into the same epoll.",
     );
-    stage.poll_once(SERVER, &[&listener], Duration::from_secs(1))?;
+    let events = stage.poll_once(SERVER, &[&listener], Duration::from_secs(1))?;
+    stage.holds(!events.is_empty(), "an event of the listener", "none")?;
+    for client in &clients {
+        stage.outcome_of_connect(client)?.map_err(|source| Trouble::Call { call: "connect", source })?;
+    }
     let mut servers = Vec::new();
     for _ in CLIENTS {
         servers.push(stage.accept(&listener)?);
