@@ -5,7 +5,7 @@
 //!
 //! Whoever wants to know a state asks here and does not guess. It knows no command and no reactor.
 
-#![allow(dead_code, reason = "what it offers is used as the commands come that use it")]
+#![allow(dead_code, unused_imports, reason = "dumps and some figures are for bench and --explain")]
 
 mod sock_diag;
 mod socket;
@@ -14,8 +14,6 @@ mod table;
 mod tests;
 mod text;
 
-#[allow(unused_imports, reason = "as above")]
 pub(crate) use sock_diag::{Question, SockDiag};
-#[allow(unused_imports, reason = "as above")]
 pub(crate) use socket::{Figures, InetSocket, KernelState, Protocol, UnixSocket};
 pub(crate) use table::sockets;
