@@ -85,6 +85,8 @@ impl From<&Error> for Exit {
             Error::Send { .. } | Error::LongAnswer { .. } | Error::BrokenOff { .. } | Error::CutShort { .. } => {
                 Self::Failed
             }
+            #[cfg(feature = "watch")]
+            Error::Lesson { .. } => Self::Failed,
             #[cfg(feature = "bench")]
             Error::Shortage { .. } => Self::LocalLimit,
             #[cfg(feature = "bench")]
