@@ -15,9 +15,9 @@ use std::time::{Duration, Instant};
 
 use common::Result;
 
-const CONNECTIONS: u32 = 40;
+const CONNECTIONS: u32 = 100;
 /// How often each of them asks.
-const EVERY: Duration = Duration::from_millis(100);
+const EVERY: Duration = Duration::from_millis(250);
 /// An answer that has not come by then is lost.
 const PATIENCE: Duration = Duration::from_secs(10);
 

@@ -78,6 +78,7 @@ pub(super) fn capacity(lent: &Lent) -> usize {
 }
 
 /// The number of bytes in a lent buffer; 0 without one.
+#[inline(always)]
 pub(super) fn length(lent: &Lent) -> usize {
     lent.as_ref().map_or(0, |buffer| buffer.bytes().len())
 }

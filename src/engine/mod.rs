@@ -8,6 +8,7 @@
 //! - `effects`: carries out what services ask for beyond an answer; `host`: calls for the engine's owner between turns
 //! - `accept`, `dial`, `datagram`, `drain`, `sweep`: the other work of a turn
 //! - `table`, `buffer`, `timers`, `budget`, `seldom`: the data that this work is done on
+//! - `status`: what each socket is about, when asked
 //! - `net`: the seam to the sockets; `event`: what the seam reports
 //!
 //! What the kernel demands of this code is listed in the crate's documentation under "Kernel rules".
@@ -24,6 +25,7 @@ mod event;
 mod host;
 mod net;
 mod seldom;
+mod status;
 mod step;
 mod store;
 mod sweep;
@@ -45,6 +47,8 @@ use drain::Stage;
 pub use event::{Event, Readiness};
 pub(crate) use net::BATCH;
 pub use net::{Arrival, Batch, LocalAddress, Net};
+pub use status::Activity;
+pub(crate) use status::Socket;
 use sweep::Sweep;
 use table::Table;
 use timers::{Due, Timers};
@@ -85,8 +89,8 @@ pub struct Engine<S, N: Net> {
     datagrams: Datagrams<N::Datagram>,
     /// The run queue: connections whose step left something that no further event will tell of.
     runnable: VecDeque<ConnId>,
-    /// Bytes that steps had moved, in and out together, when the turn began.
-    moved_before: u64,
+    /// Once steps have moved more bytes than this, in and out together, the turn's other connections have to wait.
+    moves_until: u64,
     timers: Timers,
     sweep: Sweep,
     stage: Stage,
@@ -138,7 +142,7 @@ impl<S: Service, N: Net> Engine<S, N> {
             acceptor: Acceptor::default(),
             datagrams: Datagrams::new(limits.udp_budget, seed),
             runnable: VecDeque::new(),
-            moved_before: 0,
+            moves_until: 0,
             timers: Timers::default(),
             sweep: Sweep::default(),
             stage: Stage::Running,
@@ -176,7 +180,7 @@ impl<S: Service, N: Net> Engine<S, N> {
     pub fn dispatch(&mut self, events: impl IntoIterator<Item = Event>, clock: Clock<'_>) -> bool {
         self.began = clock();
         self.turn.now = self.began;
-        self.moved_before = self.turn.stats.bytes_in + self.turn.stats.bytes_out;
+        self.moves_until = self.turn.stats.bytes_in + self.turn.stats.bytes_out + TURN_BYTES;
         // Connections left over from the last turn come first.
         let is_behind = !self.runnable.is_empty();
         let mut count = 0;
@@ -191,8 +195,11 @@ impl<S: Service, N: Net> Engine<S, N> {
             if self.has_moved_enough() {
                 break;
             }
-            if let Some(id) = self.runnable.pop_front() {
-                self.step(id, clock);
+            if let Some(id) = self.runnable.pop_front()
+                && let Some(connection) = self.table.get_mut(id)
+            {
+                connection.dequeue();
+                self.step(id, Readiness::default(), clock);
             }
         }
         self.accept_pending();
@@ -207,17 +214,13 @@ impl<S: Service, N: Net> Engine<S, N> {
     #[inline(always)]
     fn deliver(&mut self, event: Event, is_behind: bool, clock: Clock<'_>) {
         match event {
-            Event::Connection(id, readiness) => {
-                // None: the event is stale, its connection has been closed.
-                let has_to_wait = is_behind || self.has_moved_enough();
-                let Some(connection) = self.table.get_mut(id) else { return };
-                connection.apply(readiness);
-                if has_to_wait {
+            Event::Connection(id, readiness) if is_behind || self.has_moved_enough() => {
+                if let Some(connection) = self.table.get_mut(id) {
+                    connection.apply(readiness);
                     connection.enqueue(id, &mut self.runnable);
-                } else if !connection.is_queued() {
-                    self.step(id, clock);
                 }
             }
+            Event::Connection(id, readiness) => self.step(id, readiness, clock),
             Event::Listener(number) => self.acceptor.note_waiting(number),
             Event::Datagram { number, readable, writable } => self.datagram_ready(number, readable, writable),
             Event::Line(service, text) => self.with(service, self.turn.now, |service, out| service.line(&text, out)),
@@ -228,7 +231,7 @@ impl<S: Service, N: Net> Engine<S, N> {
 
     /// Whether the steps of this turn have moved [`TURN_BYTES`].
     fn has_moved_enough(&self) -> bool {
-        self.turn.stats.bytes_in + self.turn.stats.bytes_out > self.moved_before + TURN_BYTES
+        self.turn.stats.bytes_in + self.turn.stats.bytes_out > self.moves_until
     }
 
     /// With exact time: runs overdue timers now, bounded, so that reads are not starved. `count` is the number of

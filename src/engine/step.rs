@@ -9,6 +9,7 @@
 //! event comes, stalls its connection for ever.)
 
 use super::connection::{Connection, State};
+use super::event::Readiness;
 use super::net::Net;
 use super::timers::Due;
 use super::{Clock, Engine};
@@ -16,14 +17,64 @@ use crate::error::CloseReason;
 use crate::service::{ConnId, FIRST_LINE, Outbox, Peer, PeerAddress, Recipient, Service};
 
 impl<S: Service, N: Net> Engine<S, N> {
-    /// Gives a connection one step, as its state demands.
-    pub(super) fn step(&mut self, id: ConnId, clock: Clock<'_>) {
-        let Some(connection) = self.table.get_mut(id) else { return };
-        connection.dequeue();
+    /// Gives a connection one step, as its state and what an event has `told` demand; the run queue has nothing to tell.
+    /// An open one: reads once, offers the service what has arrived, writes the answer. Keeps the input that the service
+    /// left and the output that the kernel did not take.
+    #[inline(always)]
+    pub(super) fn step(&mut self, id: ConnId, told: Readiness, clock: Clock<'_>) {
+        let Self { net, services, table, pool, scratch, output, turn, timers, limits, exact, .. } = self;
+        // None: the event is stale, its connection has been closed.
+        let Some(connection) = table.get_mut(id) else { return };
+        connection.apply(told);
+        if connection.is_queued() {
+            // Its turn in the run queue comes.
+            return;
+        }
         let had_unsent = connection.has_unsent();
+        if !connection.is_open() {
+            return self.step_unopen(id, had_unsent, clock);
+        }
+
+        let fresh = match connection.fill(net, pool, scratch, turn) {
+            Ok(fresh) => fresh,
+            Err(why) => return self.end_step(id, had_unsent, Err(why)),
+        };
+        if *exact {
+            turn.now = clock();
+        }
+        if fresh == 0 && !connection.wants_service() {
+            let outcome = connection.flush(net, pool, turn);
+            return self.end_step(id, had_unsent, outcome);
+        }
+        let mut kept = connection.take_kept();
+        let mut input = connection.input(&mut kept, &mut scratch[..fresh], limits.max_message);
+        let (service, caller) = services.caller(connection.service());
+        let mut out = Outbox::new(caller, Some(connection.recipient(id)), turn, output);
+        if !input.is_empty() {
+            service.received(Peer::Stream(id), &mut input, &mut out);
+        }
+        let (answer, consumed) = (out.into_answer(), input.consumed());
+        let bytes = answer.join(input.bytes(), &mut output.replies);
+        let outcome = connection.write(net, pool, turn, bytes);
+
+        if connection.keep(kept, consumed, answer.has_room, &scratch[..fresh], pool) {
+            timers.set(turn.now + FIRST_LINE, Due::FirstLine(id));
+            connection.add_timer();
+        }
+        // The common case ends here: all input was answered, all output was sent, and there are no effects.
+        let is_done = outcome.is_ok() && output.effects.list.is_empty() && connection.is_at_rest(had_unsent, limits);
+        if !is_done {
+            self.end_step(id, had_unsent, outcome);
+        }
+    }
+
+    /// The step of a connection that is not open yet, or being closed.
+    #[inline(never)]
+    fn step_unopen(&mut self, id: ConnId, had_unsent: bool, clock: Clock<'_>) {
+        let Some(connection) = self.table.get_mut(id) else { return };
         let outcome = match connection.state() {
             State::Connecting => return self.check_dial(id, clock),
-            State::Open => return self.converse(id, had_unsent, clock),
+            State::Open => Ok(()),
             State::Finishing(why) => self.flush(id).map_err(|_| why),
             State::Lingering(why) => self.discard(id, why),
         };
@@ -65,45 +116,6 @@ impl<S: Service, N: Net> Engine<S, N> {
         {
             self.close(largest, CloseReason::Limit);
             self.settle();
-        }
-    }
-
-    /// The step of an open connection: reads once, offers the service what has arrived, writes the answer. Keeps the
-    /// input that the service left and the output that the kernel did not take.
-    fn converse(&mut self, id: ConnId, had_unsent: bool, clock: Clock<'_>) {
-        let Self { net, services, table, pool, scratch, output, turn, timers, limits, exact, .. } = self;
-        let Some(connection) = table.get_mut(id) else { return };
-
-        let fresh = match connection.fill(net, pool, scratch, turn) {
-            Ok(fresh) => fresh,
-            Err(why) => return self.end_step(id, had_unsent, Err(why)),
-        };
-        if *exact {
-            turn.now = clock();
-        }
-        if fresh == 0 && !connection.wants_service() {
-            let outcome = connection.flush(net, pool, turn);
-            return self.end_step(id, had_unsent, outcome);
-        }
-        let mut offer = connection.offer();
-        let mut input = offer.input(&mut scratch[..fresh], limits.max_message);
-        let (service, caller) = services.caller(connection.service());
-        let mut out = Outbox::new(caller, Some(connection.recipient(id)), turn, output);
-        if !input.is_empty() {
-            service.received(Peer::Stream(id), &mut input, &mut out);
-        }
-        let (answer, consumed) = (out.into_answer(), input.consumed());
-        let bytes = answer.join(input.bytes(), &mut output.replies);
-        let outcome = connection.write(net, pool, turn, bytes);
-
-        if connection.keep(offer, consumed, answer.has_room, &scratch[..fresh], pool) {
-            timers.set(turn.now + FIRST_LINE, Due::FirstLine(id));
-            connection.add_timer();
-        }
-        // The common case ends here: all input was answered, all output was sent, and there are no effects.
-        let is_done = outcome.is_ok() && output.effects.list.is_empty() && connection.is_at_rest(had_unsent, limits);
-        if !is_done {
-            self.end_step(id, had_unsent, outcome);
         }
     }
 

@@ -107,6 +107,7 @@ impl Net for Sockets {
         }
     }
 
+    #[inline(always)]
     fn recv(&mut self, stream: &mut Stream, buffer: &mut [u8]) -> io::Result<usize> {
         stream.receive(buffer)
     }
@@ -117,6 +118,7 @@ impl Net for Sockets {
         stream.arrived(self.room.get_or_insert_with(|| vec![0; ROOM].into()))
     }
 
+    #[inline(always)]
     fn send(&mut self, stream: &mut Stream, bytes: &[u8]) -> io::Result<usize> {
         stream.send(bytes)
     }

@@ -76,6 +76,7 @@ impl Stream {
     }
 
     /// recv(2)
+    #[inline]
     pub(super) fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.read(buffer),
@@ -84,6 +85,7 @@ impl Stream {
     }
 
     /// send(2), by the standard library with MSG_NOSIGNAL: no SIGPIPE is raised.
+    #[inline]
     pub(super) fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.write(bytes),

@@ -124,9 +124,16 @@ impl<S: Service> Reactor<S> {
 
     pub(super) fn take_signals(&mut self) {
         while let Some(signal) = self.signals.as_ref().and_then(Signals::next) {
-            if signal == Signal::SIGUSR1 {
-                self.stats_requests.push(StatsRequest::Log);
-                continue;
+            match signal {
+                Signal::SIGUSR1 => {
+                    self.stats_requests.push(StatsRequest::Log);
+                    continue;
+                }
+                Signal::SIGUSR2 => {
+                    self.sockets_asked_for = true;
+                    continue;
+                }
+                _ => {}
             }
             log::info!("{signal}: {}", if self.end_signals.is_empty() { "shutting down" } else { "stopping at once" });
             self.end_signals.push(signal);
@@ -300,12 +307,10 @@ impl OwnSources {
 }
 
 fn readiness(event: &mio::event::Event) -> Readiness {
-    Readiness {
-        readable: event.is_readable(),
-        writable: event.is_writable(),
-        read_closed: event.is_read_closed(),
-        write_closed: event.is_write_closed(),
-        error: event.is_error(),
-        priority: event.is_priority(),
-    }
+    Readiness::READABLE.when(event.is_readable())
+        | Readiness::WRITABLE.when(event.is_writable())
+        | Readiness::READ_CLOSED.when(event.is_read_closed())
+        | Readiness::WRITE_CLOSED.when(event.is_write_closed())
+        | Readiness::ERROR.when(event.is_error())
+        | Readiness::PRIORITY.when(event.is_priority())
 }

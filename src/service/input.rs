@@ -88,6 +88,7 @@ impl<'a> Input<'a> {
     }
 
     /// Whether no message is left to take. False for an empty datagram that has not been taken.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         match self.extent {
             Extent::Datagram => false,
@@ -107,6 +108,7 @@ impl<'a> Input<'a> {
     }
 
     /// Takes the next `len` bytes as one message, or all that are left if they are fewer.
+    #[inline]
     pub fn take(&mut self, len: usize) -> &mut [u8] {
         let end = self.bytes.len().min(self.taken.saturating_add(len));
         if self.extent == Extent::Datagram {
@@ -125,6 +127,7 @@ impl<'a> Input<'a> {
     }
 
     /// Takes all that is left as one message.
+    #[inline]
     pub fn take_rest(&mut self) -> &mut [u8] {
         self.take(usize::MAX)
     }

@@ -114,6 +114,7 @@ impl Outbox<'_> {
 
     /// Answers with the message last taken from `input`, as it stands there now, changed in place or not. Consecutive
     /// messages answered so are sent straight from the read buffer, without being copied.
+    #[inline(always)]
     pub fn answer_in_place(&mut self, input: &Input<'_>) {
         self.answered = true;
         let message = input.message();

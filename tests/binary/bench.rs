@@ -7,6 +7,7 @@
 //! - `heartbeats`: idle connections that ask now and then
 //! - `rate`: the open loop, and what a stall does to both loops
 //! - `intervals`: how sure figures are
+//! - `required`: requirements, steps, ramps, random arrivals
 //! - `streams`, `datagrams`: servers that misbehave over TCP and UDP (`peers` has them)
 //! - `misbehaving`: runs that go wrong as a whole, and what an honest report says of them
 //! - `preflight`: loads that are refused before anything is dialled
@@ -25,6 +26,7 @@ mod misbehaving;
 mod peers;
 mod preflight;
 mod rate;
+mod required;
 mod results;
 mod shares;
 mod shown;

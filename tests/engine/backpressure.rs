@@ -132,7 +132,7 @@ fn reading_goes_on_under_the_low_mark_without_an_event_for_it() {
         server.hears(client);
         // Only the part of the event that says: room to write.
         server.kernel.borrow_mut().poll(|| true);
-        let writable = Readiness { writable: true, ..Readiness::default() };
+        let writable = Readiness::WRITABLE;
         server.turn_with(vec![Event::Connection(id, writable)]);
         server.settle();
     }

@@ -7,8 +7,10 @@ use pingpong::engine::Readiness;
 use crate::{echo, hello, ping};
 
 /// An event with every bit set.
-const EVERYTHING: Readiness =
-    Readiness { readable: true, writable: true, read_closed: true, write_closed: true, error: true, priority: true };
+fn everything() -> Readiness {
+    let data = Readiness::READABLE | Readiness::WRITABLE | Readiness::PRIORITY;
+    data | Readiness::READ_CLOSED | Readiness::WRITE_CLOSED | Readiness::ERROR
+}
 
 #[test]
 fn tcp_stream_is_registered_once_and_never_again() {
@@ -151,7 +153,7 @@ fn event_of_a_closed_connection_does_nothing() {
     server.finishes(client);
     server.settle();
     let before = (server.calls(), server.stats());
-    server.turn_with(vec![Event::Connection(id, EVERYTHING)]);
+    server.turn_with(vec![Event::Connection(id, everything())]);
     server.settle();
     assert_eq!((server.calls(), server.stats()), before);
 }
@@ -169,7 +171,7 @@ fn event_of_a_closed_connection_does_not_reach_the_next_in_its_slot() {
     assert_ne!(stale, fresh, "the name is not");
 
     let before = server.calls();
-    server.turn_with(vec![Event::Connection(stale, EVERYTHING)]);
+    server.turn_with(vec![Event::Connection(stale, everything())]);
     server.settle();
     assert_eq!(server.calls(), before);
     server.assert_open(second);

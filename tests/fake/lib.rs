@@ -381,14 +381,12 @@ impl Connection {
         let input = !self.inbound.is_empty() || self.client_fin || self.client_reset;
         let hung_up = self.client_reset || self.client_gone || self.client_fin && self.server_fin;
         let room = self.outbound.len() < self.outbound_room || self.client_reset || self.client_gone;
-        Readiness {
-            readable: input || self.urgent,
-            writable: room && (self.armed || !self.is_unix),
-            read_closed: hung_up || input && self.client_fin,
-            write_closed: hung_up,
-            error: self.client_reset,
-            priority: self.urgent,
-        }
+        Readiness::READABLE.when(input || self.urgent)
+            | Readiness::WRITABLE.when(room && (self.armed || !self.is_unix))
+            | Readiness::READ_CLOSED.when(hung_up || input && self.client_fin)
+            | Readiness::WRITE_CLOSED.when(hung_up)
+            | Readiness::ERROR.when(self.client_reset)
+            | Readiness::PRIORITY.when(self.urgent)
     }
 
     fn reset_client(&mut self) {

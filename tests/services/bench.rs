@@ -120,7 +120,7 @@ impl Bench {
     pub(crate) fn is_paused(&mut self) -> bool {
         let client = self.client();
         let (id, before) = (self.server.kernel.borrow().id(client), self.reads());
-        self.server.turn_with(vec![Event::Connection(id, Readiness { readable: true, ..Readiness::default() })]);
+        self.server.turn_with(vec![Event::Connection(id, Readiness::READABLE)]);
         self.settle();
         self.reads() == before && !self.is_closed()
     }

@@ -137,6 +137,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
     attack("partial lines", streams::partial_lines),
     attack("over-long lines", streams::over_long_lines),
     attack("bursts", arrivals::bursts),
+    attack("a rush", arrivals::rush),
     attack("churn, FIN", arrivals::churn),
     attack("churn, RST", arrivals::resets),
     attack("UDP flood", datagrams::flood),

@@ -45,6 +45,9 @@ pub(crate) enum Error {
         /// How many there were to be, if not without end.
         count: Option<u64>,
     },
+    /// A lesson did not come to its end.
+    #[cfg(feature = "watch")]
+    Lesson { name: &'static str, trouble: crate::lesson::Trouble },
     /// This machine, or this process, has too little of something for the load that was asked for.
     #[cfg(feature = "bench")]
     Shortage {
@@ -62,10 +65,13 @@ pub(crate) enum Error {
     /// Results of runs that were not one load are not added up.
     #[cfg(feature = "bench")]
     NotOneLoad { first: PathBuf, second: PathBuf, why: crate::bench::Mismatch },
+    /// Results of runs that were not the same load are not compared.
+    #[cfg(feature = "bench")]
+    NotComparable { first: PathBuf, second: PathBuf, why: crate::bench::Mismatch },
     /// A file of results could not be read or written, or holds no results.
     #[cfg(feature = "bench")]
     File {
-        /// `read` or `write`.
+        /// `read`, `write` or `compare`.
         to: &'static str,
         path: PathBuf,
         source: io::Error,
@@ -184,6 +190,8 @@ impl fmt::Display for Error {
                 }
             }
             Self::BrokenOff { endpoint, why } => write!(f, "the connection to {endpoint} broke off ({why})"),
+            #[cfg(feature = "watch")]
+            Self::Lesson { name, trouble } => write!(f, "lesson {name}: {trouble}"),
             #[cfg(feature = "bench")]
             Self::Shortage { of, needed, available } => {
                 write!(f, "cannot open so many connections: they need {needed} {of}, and there are {available}")?;
@@ -204,6 +212,11 @@ impl fmt::Display for Error {
             Self::NotOneLoad { first, second, why } => {
                 let (first, second) = (first.display(), second.display());
                 write!(f, "cannot add up {first} and {second}: {why} (--force does it all the same)")
+            }
+            #[cfg(feature = "bench")]
+            Self::NotComparable { first, second, why } => {
+                let (first, second) = (first.display(), second.display());
+                write!(f, "cannot compare {first} and {second}: {why} (--force does it all the same)")
             }
             #[cfg(feature = "bench")]
             Self::File { to, path, source } => {

@@ -25,6 +25,9 @@ pub(crate) enum Exit {
     WrongAnswer,
     /// 6: too little of a local resource: descriptors, ports, memory.
     LocalLimit,
+    /// 7: what was required of a load did not come about.
+    #[cfg(feature = "bench")]
+    Unmet,
     /// 128 and its number, as a shell shows a command that a signal has ended: the second one stopped us at once.
     Signal(i32),
 }
@@ -39,6 +42,8 @@ impl Exit {
             Self::TimedOut => 4,
             Self::WrongAnswer => 5,
             Self::LocalLimit => 6,
+            #[cfg(feature = "bench")]
+            Self::Unmet => 7,
             Self::Signal(number) => u8::try_from(128 + number).unwrap_or(u8::MAX),
         }
     }
@@ -80,6 +85,8 @@ impl From<&Error> for Exit {
             Error::Send { .. } | Error::LongAnswer { .. } | Error::BrokenOff { .. } | Error::CutShort { .. } => {
                 Self::Failed
             }
+            #[cfg(feature = "watch")]
+            Error::Lesson { .. } => Self::Failed,
             #[cfg(feature = "bench")]
             Error::Shortage { .. } => Self::LocalLimit,
             #[cfg(feature = "bench")]
@@ -87,7 +94,7 @@ impl From<&Error> for Exit {
             #[cfg(feature = "bench")]
             Error::Source { .. } => Self::Unreachable,
             #[cfg(feature = "bench")]
-            Error::NotOneLoad { .. } => Self::Usage,
+            Error::NotOneLoad { .. } | Error::NotComparable { .. } => Self::Usage,
             #[cfg(feature = "bench")]
             Error::File { .. } => Self::Failed,
         }
@@ -120,7 +127,48 @@ impl From<&Tally> for Exit {
     }
 }
 
-/// Of `pingpong bench`, and of `bench merge`.
+/// Of `pingpong bench`, and of `bench merge`: that of the worst step.
+#[cfg(feature = "bench")]
+impl From<&crate::bench::Results> for Exit {
+    fn from(results: &crate::bench::Results) -> Self {
+        let broken_off = if results.is_broken_off() { Self::Failed } else { Self::Fine };
+        Self::of_worst(results.reports().iter(), results.meets_requirements(), broken_off)
+    }
+}
+
+/// Of `bench compare`.
+#[cfg(feature = "bench")]
+impl From<&crate::bench::Change> for Exit {
+    fn from(change: &crate::bench::Change) -> Self {
+        if change.is_worse() { Self::Unmet } else { Self::Fine }
+    }
+}
+
+/// Of several servers by turns: that of the worst.
+#[cfg(feature = "bench")]
+impl From<&crate::bench::Versus> for Exit {
+    fn from(versus: &crate::bench::Versus) -> Self {
+        Self::of_worst(versus.reports(), versus.meets_requirements(), Self::Fine)
+    }
+}
+
+#[cfg(feature = "bench")]
+impl Exit {
+    /// Of the worst of these. Where something else answers, or nobody does, no requirement is of interest. Otherwise a
+    /// requirement says more than the general idea of a failure.
+    fn of_worst<'a>(
+        reports: impl Iterator<Item = &'a crate::bench::Report>,
+        meets_requirements: bool,
+        otherwise: Self,
+    ) -> Self {
+        let unmet = if meets_requirements { Self::Fine } else { Self::Unmet };
+        let order = [Self::WrongAnswer, Self::Unreachable, Self::Unmet, Self::Failed];
+        let place = |exit: &Self| order.iter().position(|other| other == exit).unwrap_or(order.len());
+        reports.map(Self::from).chain([unmet, otherwise]).min_by_key(place).unwrap_or(Self::Failed)
+    }
+}
+
+/// Of one step, whatever is required of it.
 #[cfg(feature = "bench")]
 impl From<&crate::bench::Report> for Exit {
     fn from(report: &crate::bench::Report) -> Self {

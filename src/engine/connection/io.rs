@@ -80,6 +80,7 @@ impl<T> Connection<T> {
         self.allowance == 0 || self.receiving == Receiving::Ended
     }
 
+    #[inline(always)]
     fn read<N: Net<Stream = T>>(
         &mut self,
         net: &mut N,
@@ -120,6 +121,7 @@ impl<T> Connection<T> {
     }
 
     /// Sends unsent output, then `bytes`, as much as the kernel takes. Keeps the rest.
+    #[inline(always)]
     pub(in crate::engine) fn write<N: Net<Stream = T>>(
         &mut self,
         net: &mut N,
@@ -128,29 +130,49 @@ impl<T> Connection<T> {
         bytes: &[u8],
     ) -> Result<(), CloseReason> {
         if self.has_unsent() {
-            pool.append(&mut self.tx, bytes);
-            let mut tx = self.tx.take();
-            let sent = tx.as_ref().map_or(Ok(0), |tx| self.send(net, tx.bytes(), turn));
-            if let (Some(tx), Ok(1..)) = (&mut tx, &sent) {
-                tx.note_progress(turn.now);
-            }
-            pool.consume(&mut tx, *sent.as_ref().unwrap_or(&0));
-            self.tx = tx;
-            sent?;
-            self.update_congestion(turn);
-        } else if !bytes.is_empty() {
+            return self.write_behind(net, pool, turn, bytes);
+        }
+        if !bytes.is_empty() {
             let sent = self.send(net, bytes, turn)?;
             if sent < bytes.len() {
-                pool.append(&mut self.tx, &bytes[sent..]);
-                if let Some(tx) = &mut self.tx {
-                    tx.note_progress(turn.now);
-                }
-                self.update_congestion(turn);
+                self.keep_unsent(pool, turn, &bytes[sent..]);
             }
         }
         Ok(())
     }
 
+    /// Sends `bytes` behind output that waits.
+    fn write_behind<N: Net<Stream = T>>(
+        &mut self,
+        net: &mut N,
+        pool: &mut Pool,
+        turn: &mut Turn,
+        bytes: &[u8],
+    ) -> Result<(), CloseReason> {
+        pool.append(&mut self.tx, bytes);
+        let mut tx = self.tx.take();
+        let sent = tx.as_ref().map_or(Ok(0), |tx| self.send(net, tx.bytes(), turn));
+        if let (Some(tx), Ok(1..)) = (&mut tx, &sent) {
+            tx.note_progress(turn.now);
+        }
+        pool.consume(&mut tx, *sent.as_ref().unwrap_or(&0));
+        self.tx = tx;
+        sent?;
+        self.update_congestion(turn);
+        Ok(())
+    }
+
+    /// Keeps output that the kernel did not take.
+    #[cold]
+    fn keep_unsent(&mut self, pool: &mut Pool, turn: &mut Turn, bytes: &[u8]) {
+        pool.append(&mut self.tx, bytes);
+        if let Some(tx) = &mut self.tx {
+            tx.note_progress(turn.now);
+        }
+        self.update_congestion(turn);
+    }
+
+    #[inline(always)]
     fn send<N: Net<Stream = T>>(&mut self, net: &mut N, bytes: &[u8], turn: &mut Turn) -> Result<usize, CloseReason> {
         while self.edge.writable {
             match net.send(&mut self.stream, bytes) {

@@ -7,11 +7,13 @@
 //! - `drain`: what is still read once the server or the service drains
 //! - `io`: the calls on the socket, and what their results mean
 //! - `offer`: input on its way to the service, and back
+//! - `status`: what is shown of it to whoever watches
 
 mod drain;
 mod io;
 mod offer;
 mod state;
+mod status;
 
 use std::collections::VecDeque;
 
@@ -159,7 +161,7 @@ impl<T> Connection<T> {
     }
 
     pub(super) fn is_open(&self) -> bool {
-        self.state == State::Open
+        matches!(self.state, State::Open)
     }
 
     pub(super) fn is_queued(&self) -> bool {
@@ -187,13 +189,13 @@ impl<T> Connection<T> {
 
     /// Whether there is input that the service has not been offered, or not since the stream has ended.
     fn has_unseen(&self) -> bool {
-        let most = if self.receiving == Receiving::Ended { Seen::Last } else { Seen::All };
-        self.rx.is_some() && self.seen < most
+        let most = || if self.receiving == Receiving::Ended { Seen::Last } else { Seen::All };
+        self.rx.is_some() && self.seen < most()
     }
 
     /// Whether the service may be offered input: it owes no answer, and unsent output is under the bound.
     fn is_willing(&self) -> bool {
-        self.state == State::Open && !self.paused && !self.congested
+        self.is_open() && !(self.paused | self.congested)
     }
 
     /// Whether input that has been read already is to be offered to the service.
@@ -226,12 +228,12 @@ impl<T> Connection<T> {
     /// empty before the step too, and no time limit applies. Implies that `conclude` would change nothing.
     #[inline(always)]
     pub(super) fn is_at_rest(&self, had_unsent: bool, limits: &Limits) -> bool {
-        let untouched = self.rx.is_none() && self.tx.is_none() && !self.paused && !self.edge.readable;
-        untouched
-            && !had_unsent
+        // One jump for all of these: `|` looks at each.
+        let touched = had_unsent | self.rx.is_some() | self.tx.is_some() | self.paused | self.edge.readable;
+        !touched
             && limits.idle_timeout.is_none()
             && self.edge.hung_up.is_none()
-            && self.state == State::Open
+            && self.is_open()
             && self.sending != Sending::Ending
             && self.receiving == Receiving::Open
     }

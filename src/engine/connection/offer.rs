@@ -3,73 +3,77 @@
 //! A step takes the input out of its connection, offers it to the service, and keeps what the service left. Fresh input
 //! is offered where the read put it, in the engine's scratch buffer; only what is left of it is copied.
 
+use std::mem;
+
 use super::super::buffer::{Lent, Pool};
 use super::Connection;
 use super::state::{Receiving, Seen};
 use crate::service::{Consumed, Decision, Extent, Input};
 
-/// Input that is being offered to the service. [`Connection::keep`] takes it back.
-pub(in crate::engine) struct Offer {
-    /// What earlier steps left; `None` if the input is fresh from the scratch buffer.
-    kept: Lent,
-    /// No input stands behind what is offered.
-    is_all: bool,
-    /// The stream ends behind what is offered.
-    is_last: bool,
-    decision: Decision,
-}
+impl<T> Connection<T> {
+    /// Takes out what earlier steps left, for [`input`](Self::input). [`keep`](Self::keep) brings back what the service
+    /// leaves of it.
+    #[inline(always)]
+    pub(in crate::engine) fn take_kept(&mut self) -> Lent {
+        self.rx.take()
+    }
 
-impl Offer {
     /// The input that the service sees: what was kept, or else the `fresh` bytes where they lie.
     #[inline(always)]
-    pub(in crate::engine) fn input<'a>(&'a mut self, fresh: &'a mut [u8], max_message: usize) -> Input<'a> {
-        let extent = if self.is_last { Extent::Last } else { Extent::Partial };
-        let (bytes, scanned) = match &mut self.kept {
-            Some(kept) => kept.offer(),
-            None => (fresh, 0),
+    pub(in crate::engine) fn input<'a>(
+        &self,
+        kept: &'a mut Lent,
+        fresh: &'a mut [u8],
+        max_message: usize,
+    ) -> Input<'a> {
+        let has_ended = self.receiving == Receiving::Ended;
+        let (is_last, bytes, scanned) = match kept {
+            Some(kept) => {
+                let is_last = has_ended && kept.offers_all();
+                let (bytes, scanned) = kept.offer();
+                (is_last, bytes, scanned)
+            }
+            None => (has_ended, fresh, 0),
         };
+        let extent = if is_last { Extent::Last } else { Extent::Partial };
         Input::stream(bytes, scanned, self.decision, extent, max_message)
     }
-}
 
-impl<T> Connection<T> {
-    /// Takes the input out, for the service. [`keep`](Self::keep) brings back what the service leaves of it.
-    #[inline(always)]
-    pub(in crate::engine) fn offer(&mut self) -> Offer {
-        let kept = self.rx.take();
-        let is_all = kept.as_ref().is_none_or(|kept| kept.offers_all());
-        Offer { is_last: is_all && self.receiving == Receiving::Ended, kept, is_all, decision: self.decision }
-    }
-
-    /// Keeps what the service left of an offer; `fresh` are the bytes offered where nothing was kept before. Returns
+    /// Keeps what the service left of its input; `fresh` are the bytes offered where nothing was kept before. Returns
     /// whether `auto` framing has just begun to wait for a line end.
     #[inline(always)]
     pub(in crate::engine) fn keep(
         &mut self,
-        offer: Offer,
+        kept: Lent,
         consumed: Consumed,
         has_room: bool,
         fresh: &[u8],
         pool: &mut Pool,
     ) -> bool {
-        let Offer { mut kept, is_all, is_last, decision } = offer;
-        self.decision = consumed.decision;
-        if kept.is_some() {
-            pool.consume(&mut kept, consumed.taken);
-            self.rx = kept;
-        } else if consumed.taken < fresh.len() {
-            pool.append(&mut self.rx, &fresh[consumed.taken..]);
-        }
-        // In the common case nothing is left.
+        let decided = mem::replace(&mut self.decision, consumed.decision);
+        let is_all = match kept {
+            // In the common case nothing is left.
+            None if consumed.taken >= fresh.len() => return false,
+            None => {
+                pool.append(&mut self.rx, &fresh[consumed.taken..]);
+                true
+            }
+            Some(kept) => {
+                let is_all = kept.offers_all();
+                self.rx = Some(kept);
+                pool.consume(&mut self.rx, consumed.taken);
+                is_all
+            }
+        };
         let Some(rx) = &mut self.rx else { return false };
         rx.note(consumed.scanned, consumed.put_back);
         self.seen = if !(has_room && is_all) {
             Seen::Part
-        } else if is_last {
+        } else if self.receiving == Receiving::Ended {
             Seen::Last
         } else {
             Seen::All
         };
-        decision != Decision::Waiting && consumed.decision == Decision::Waiting
+        decided != Decision::Waiting && consumed.decision == Decision::Waiting
     }
 }

@@ -50,12 +50,13 @@ pub(super) struct Edge {
 impl Edge {
     /// Adds what an event says. Errors and hang-ups set both bits: the next call finds out what has happened.
     pub(super) fn apply(&mut self, event: Readiness) {
-        let fatal = event.error || event.write_closed;
-        self.readable |= event.readable || event.read_closed || fatal;
-        self.writable |= event.writable || fatal;
-        self.short_read_drains &= !(event.read_closed || event.priority || fatal);
-        if fatal {
-            self.hung_up = Some(if event.error { CloseReason::Reset } else { CloseReason::Peer });
+        let broken = Readiness::ERROR | Readiness::WRITE_CLOSED;
+        self.readable |= event.has_any(Readiness::READABLE | Readiness::READ_CLOSED | broken);
+        self.writable |= event.has_any(Readiness::WRITABLE | broken);
+        self.short_read_drains &= !event.has_any(Readiness::READ_CLOSED | Readiness::PRIORITY | broken);
+        if event.has_any(broken) {
+            let is_error = event.has_any(Readiness::ERROR);
+            self.hung_up = Some(if is_error { CloseReason::Reset } else { CloseReason::Peer });
         }
     }
 

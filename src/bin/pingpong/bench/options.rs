@@ -6,6 +6,8 @@ use std::time::Duration;
 use pingpong::Endpoint;
 use pingpong::service::Framing;
 
+use super::rate::{Arrivals, Rate};
+use super::requirement::Requirement;
 use super::sources::Sources;
 use crate::probe::Probe;
 
@@ -14,17 +16,21 @@ use crate::probe::Probe;
 pub(crate) struct BenchOptions {
     /// The server to load.
     pub(crate) endpoint: Endpoint,
+    /// Servers that take turns with it.
+    pub(crate) against: Vec<Endpoint>,
     /// Sockets that ask.
     pub(crate) connections: u32,
     /// Sockets that only stay open.
     pub(crate) idle: u32,
     /// How often each of these asks, if they do.
     pub(crate) heartbeat: Option<Duration>,
-    /// When the load ends.
+    /// When the load ends, or each step of it.
     pub(crate) extent: Extent,
-    /// Requests per second over all connections, sent on schedule (open loop). `None`: each connection waits for its
+    /// At which rates requests are sent on schedule (open loop), one after another. None: each connection waits for its
     /// answers (closed loop).
-    pub(crate) rate: Option<f64>,
+    pub(crate) rates: Vec<Rate>,
+    /// How they are spread then.
+    pub(crate) arrivals: Arrivals,
     /// Closed loop: requests that one connection has under way.
     pub(crate) pipeline: u32,
     /// Closed loop over UDP: requests that one connection sends at once leave in one call (UDP_SEGMENT).
@@ -49,6 +55,10 @@ pub(crate) struct BenchOptions {
     pub(crate) connect_timeout: Duration,
     /// Connections that failed, were lost or got no answer are no failure of the run.
     pub(crate) allow_failures: bool,
+    /// What the run is to come to, and each step of it.
+    pub(crate) requirements: Vec<Requirement>,
+    /// The highest rate that meets this is looked for.
+    pub(crate) find: Option<Find>,
     /// Where the results go as JSON.
     pub(crate) json: Option<Output>,
     /// Where the histograms go as an HdrHistogram log.
@@ -64,6 +74,62 @@ impl BenchOptions {
     pub(crate) fn sends_in_runs(&self) -> Option<bool> {
         (matches!(self.endpoint, Endpoint::Udp(_)) && self.pipeline > 1).then_some(self.segments)
     }
+
+    /// Those of each server that takes turns, this one included.
+    pub(crate) fn each_server(&self) -> impl Iterator<Item = Self> {
+        [&self.endpoint]
+            .into_iter()
+            .chain(&self.against)
+            .map(|endpoint| Self { endpoint: endpoint.clone(), ..self.clone() })
+    }
+
+    /// What is to be done, one phase after another: one in the closed loop, and one at each rate.
+    pub(crate) fn phases(&self) -> Vec<Phase> {
+        let phase =
+            |rate, step| Phase { rate, arrivals: self.arrivals.after(step), warmup: self.warmup, extent: self.extent };
+        match &*self.rates {
+            [] => vec![phase(None, 0)],
+            rates => (0..).zip(rates).map(|(step, rate)| phase(Some(*rate), step)).collect(),
+        }
+    }
+
+    /// The highest rate at which requests are due.
+    pub(crate) fn peak_rate(&self) -> Option<f64> {
+        self.rates.iter().map(|rate| rate.peak()).reduce(f64::max)
+    }
+}
+
+/// What a rate is to meet that is looked for, and where.
+#[derive(Clone, Debug)]
+pub(crate) struct Find {
+    /// One at least; all have to hold.
+    pub(crate) requirements: Vec<Requirement>,
+    /// The lowest rate that is tried; `None`: one that leaves enough answers.
+    pub(crate) from: Option<f64>,
+    /// The highest one.
+    pub(crate) to: f64,
+}
+
+/// One time of asking and measuring, on connections that may have been through others before.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Phase {
+    /// At which rate requests are due (open loop). `None`: closed loop.
+    pub(crate) rate: Option<Rate>,
+    pub(crate) arrivals: Arrivals,
+    /// How long requests are sent before they count: what came before settles.
+    pub(crate) warmup: Duration,
+    /// How long, or how many, count.
+    pub(crate) extent: Extent,
+}
+
+impl Phase {
+    /// How long the measured time is, or may be where a number of requests has a rate.
+    pub(crate) fn expected(&self) -> Option<Duration> {
+        match self.extent {
+            Extent::Duration(duration) => Some(duration),
+            Extent::Requests(requests) => Duration::try_from_secs_f64(requests as f64 / self.rate?.mean()).ok(),
+        }
+    }
 }
 
 /// The options of `pingpong bench merge`.
@@ -75,6 +141,25 @@ pub(crate) struct MergeOptions {
     pub(crate) json: Option<Output>,
     /// What is not one load is added up all the same.
     pub(crate) force: bool,
+    /// What the sum is to come to.
+    pub(crate) requirements: Vec<Requirement>,
+}
+
+/// The options of `pingpong bench compare`.
+#[derive(Clone, Debug)]
+pub(crate) struct CompareOptions {
+    /// Results of `--json`, one at least.
+    pub(crate) old: Vec<PathBuf>,
+    /// The same, of what they are compared with.
+    pub(crate) new: Vec<PathBuf>,
+    /// The share by which a figure may be worse.
+    pub(crate) tolerance: f64,
+    /// What was not the same load is compared all the same.
+    pub(crate) force: bool,
+    /// Where the comparison goes as JSON.
+    pub(crate) json: Option<Output>,
+    /// Only the verdict is printed.
+    pub(crate) quiet: bool,
 }
 
 /// When a load ends.

@@ -56,6 +56,12 @@ pub(super) fn endpoint_or_range() -> Arg {
         .help("Where: as for ping, or tcp://HOST:7000-7019 (udp:// too): connections take these ports in turn")
 }
 
+/// The same, for more of them.
+#[cfg(feature = "bench")]
+pub(super) fn another_endpoint() -> impl TypedValueParser<Value = Endpoint> {
+    OsStringValueParser::new().try_map(client_endpoint)
+}
+
 /// How the asking side cuts a stream into messages. It has to know: `auto` is for servers.
 pub(super) fn framing(help: &'static str) -> Arg {
     let names = PossibleValuesParser::new(["line", "raw"]);

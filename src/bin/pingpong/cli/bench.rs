@@ -7,14 +7,16 @@ use std::time::Duration;
 
 use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command, value_parser};
 use pingpong::Endpoint;
 use pingpong::service::Framing;
 
 use super::arguments::{self, duration, flag, option, required, timeout};
+use super::rate::{per_second, random_seed, rates_of, seed_of};
+use super::requirement::{requirement_of, wanted_of};
 use super::units::{count_of, duration_of, number_of, size_of};
 
-use crate::bench::{BenchOptions, Extent, MergeOptions, Output, Sources};
+use crate::bench::{Arrivals, BenchOptions, Extent, Find, MergeOptions, Output, Rate, Requirement, Sources};
 use crate::probe::Probe;
 
 pub(super) fn command() -> Command {
@@ -24,6 +26,12 @@ pub(super) fn command() -> Command {
         .disable_help_subcommand(true)
         .subcommand_negates_reqs(true)
         .arg(arguments::endpoint_or_range())
+        .arg(
+            option("against", "ENDPOINT", "Load this server as well, by turns, and compare (repeats)")
+                .action(ArgAction::Append)
+                .value_parser(arguments::another_endpoint())
+                .conflicts_with_all(["requests", "hdr", "heartbeat"]),
+        )
         .arg(option("connections", "N", "Sockets that ask").short('c').default_value("50").value_parser(count_of))
         .arg(timeout("duration", "How long it measures [default: 10s]").short('d'))
         .arg(
@@ -33,10 +41,25 @@ pub(super) fn command() -> Command {
                 .conflicts_with("duration"),
         )
         .arg(
-            option("rate", "R", "Open loop: this many requests a second, sent on schedule whether or not answers came")
-                .short('r')
-                .value_parser(per_second),
+            option(
+                "rate",
+                "R",
+                "Open loop: this many requests a second, sent on schedule whether or not answers came; R,R,… one after \
+                 another; R..R rising from one to the other",
+            )
+            .short('r')
+            .value_parser(rates_of),
         )
+        .arg(
+            option(
+                "arrivals",
+                "HOW",
+                "Open loop: requests are evenly spaced, or come at random (poisson) [default: even]",
+            )
+            .value_parser(["even", "poisson"])
+            .requires("schedule"),
+        )
+        .arg(option("seed", "N", "Repeat the times of --arrivals poisson").value_parser(seed_of).requires("arrivals"))
         .arg(
             option("pipeline", "N", "Closed loop: requests that each connection has under way [default: 1]")
                 .short('p')
@@ -70,6 +93,9 @@ pub(super) fn command() -> Command {
         .arg(arguments::framing("line: messages end with LF; raw: they do not"))
         .arg(timeout("timeout", "An answer after this long is lost, or late if it still comes").default_value("5s"))
         .arg(timeout("connect-timeout", "Connections without an outcome for this long have failed").default_value("5s"))
+        .arg(required_of_it())
+        .args(looked_for())
+        .group(ArgGroup::new("schedule").args(["rate", "find"]))
         .arg(flag("allow-failures", "Exit with 0 though connections failed, were lost or got no answer"))
         .arg(json())
         .arg(
@@ -79,6 +105,7 @@ pub(super) fn command() -> Command {
         .arg(flag("quiet", "Only the last line of the report").short('q'))
         .arg(flag("no-progress", "Do not show on a terminal how it goes"))
         .after_help(HELP)
+        .subcommand(super::compare::command())
         .subcommand(
             Command::new("merge")
                 .about("Adds up the results of runs that were one load, from several processes or machines")
@@ -91,6 +118,7 @@ pub(super) fn command() -> Command {
                         .help("Results written with --json"),
                 )
                 .arg(flag("force", "Add up also what was not one load: other settings, another time, a run twice"))
+                .arg(required_of_it())
                 .arg(json()),
         )
 }
@@ -101,13 +129,41 @@ Examples:
   pingpong bench localhost -c 100 --idle 18900 --heartbeat 60s -r 20k
   pingpong bench udp://localhost --echo -s 512 -r 50k --json=result.json
   pingpong bench tcp://localhost:6379 --send 'PING\\r\\n' --expect '+PONG\\r\\n'
+  pingpong bench localhost -r 10k,20k,40k --require 'p99<5ms' --require errors=0
+  pingpong bench localhost --find 'p99<5ms' --find errors=0 -d 10s
+  pingpong bench localhost:7001 --against localhost:7002
   pingpong bench merge a.json b.json
+  pingpong bench compare old1.json old2.json --to new1.json new2.json
 
 Exits with 0 when requests were answered, 1 when none was, or connections failed, were lost or got no answer, 3 when
 nobody was there, 4 when nobody took the connection in time, 5 when an answer was wrong, 6 when this machine has too few
-descriptors, ports or bytes for it.";
+descriptors, ports or bytes for it, 7 when a requirement was not met.";
 
-fn json() -> Arg {
+fn required_of_it() -> Arg {
+    option("require", "EXPR", "What must be so: p99<5ms, errors=0, rate>=19900 … (repeats); else exit 7")
+        .action(ArgAction::Append)
+        .value_parser(requirement_of)
+}
+
+/// `--find` and its bounds.
+fn looked_for() -> [Arg; 3] {
+    [
+        option("find", "EXPR", "Look for the highest rate that meets this, in short trials: p99<5ms (repeats)")
+            .action(ArgAction::Append)
+            .value_parser(wanted_of)
+            .conflicts_with_all(["requests", "pipeline", "churn"]),
+        option(
+            "from",
+            "R",
+            "The first and lowest rate that --find tries [default: 100, or what leaves enough answers]",
+        )
+        .value_parser(per_second)
+        .requires("find"),
+        option("to", "R", "The highest one [default: 1m]").value_parser(per_second).requires("find"),
+    ]
+}
+
+pub(super) fn json() -> Arg {
     option("json", "FILE", "Write the results as JSON, to standard output in place of the report or into a file")
         .num_args(0..=1)
         .require_equals(true)
@@ -134,7 +190,7 @@ pub(super) fn mistake_of_json(arguments: &[OsString]) -> Option<clap::Error> {
     };
     let rest = [&words[..=place], &words[place + 2..]].concat();
     let is_one_too_many = match words.first() {
-        Some(&b"merge") => matches(&words[..place]).is_ok(),
+        Some(&b"merge" | &b"compare") => matches(&words[..place]).is_ok(),
         _ => matches(&words).is_err() && matches(&rest).is_ok(),
     };
     let file = String::from_utf8_lossy(file);
@@ -144,21 +200,34 @@ pub(super) fn mistake_of_json(arguments: &[OsString]) -> Option<clap::Error> {
     })
 }
 
-/// `50000`, `50k`, `0.5`.
-fn per_second(text: &str) -> Result<f64, String> {
-    let text = text.strip_suffix("/s").unwrap_or(text);
-    let rate = match text.parse::<f64>() {
-        Ok(rate) => rate,
-        Err(_) => f64::from(count_of(text)?),
-    };
-    // From one in three hours to one in a nanosecond, which is as fine as the clock tells.
-    let is_sound = (1e-4..=1e9).contains(&rate);
-    is_sound.then_some(rate).ok_or_else(|| "write it like 50000, 50k or 0.5".to_owned())
-}
+/// A higher rate is no rate of requests, and passing over those that were not sent would take long.
+const MOST_AT_RANDOM: f64 = 1e7;
+
+/// A higher rate than one load generator comes to.
+const HIGHEST: f64 = 1e6;
+/// Servers have letters.
+const MOST_SERVERS: usize = 26;
 
 /// A parser that takes 0 too.
 fn or_none<T: Default>(parse: fn(&str) -> Result<T, String>) -> impl Fn(&str) -> Result<T, String> + Clone {
     move |text| if text == "0" || text == "0s" { Ok(T::default()) } else { parse(text) }
+}
+
+fn arrivals(options: &ArgMatches) -> Arrivals {
+    match options.get_one::<String>("arrivals").map(String::as_str) {
+        Some("poisson") => Arrivals::Poisson { seed: options.get_one("seed").copied().unwrap_or_else(random_seed) },
+        _ => Arrivals::Even,
+    }
+}
+
+fn requirements(options: &ArgMatches) -> Vec<Requirement> {
+    options.get_many("require").into_iter().flatten().cloned().collect()
+}
+
+fn find(options: &ArgMatches) -> Option<Find> {
+    let requirements: Vec<Requirement> = options.get_many("find")?.cloned().collect();
+    let rate = |name: &str| options.get_one::<f64>(name).copied();
+    Some(Find { requirements, from: rate("from"), to: rate("to").unwrap_or(HIGHEST) })
 }
 
 impl BenchOptions {
@@ -169,11 +238,13 @@ impl BenchOptions {
         let duration = options.get_one("duration").copied().unwrap_or(Duration::from_secs(10));
         let bench = Self {
             endpoint: required(options, "endpoint"),
+            against: options.get_many("against").into_iter().flatten().cloned().collect(),
             connections: required(options, "connections"),
             idle: options.get_one("idle").copied().unwrap_or(0),
             heartbeat: options.get_one("heartbeat").copied(),
             extent: requests.map_or(Extent::Duration(duration), Extent::Requests),
-            rate: options.get_one("rate").copied(),
+            rates: options.get_one::<Vec<Rate>>("rate").cloned().unwrap_or_default(),
+            arrivals: arrivals(options),
             pipeline: options.get_one("pipeline").copied().unwrap_or(1),
             segments: !options.get_flag("no-segment"),
             probe: Probe::of(options, size),
@@ -186,12 +257,16 @@ impl BenchOptions {
             timeout: required(options, "timeout"),
             connect_timeout: required(options, "connect-timeout"),
             allow_failures: options.get_flag("allow-failures"),
+            requirements: requirements(options),
+            find: find(options),
             json: options.get_one("json").cloned(),
             hdr: options.get_one("hdr").cloned(),
             quiet: options.get_flag("quiet"),
             progress: !options.get_flag("no-progress"),
         };
-        match bench.mistake() {
+        let has_seed = options.contains_id("seed");
+        let mistake = bench.each_server().find_map(|one| one.mistake());
+        match mistake.or_else(|| bench.mistake_of_rates(has_seed)).or_else(|| bench.mistake_of_turns()) {
             None => Ok(bench),
             Some(mistake) => Err(clap::Error::raw(ErrorKind::ValueValidation, mistake)),
         }
@@ -230,12 +305,57 @@ impl BenchOptions {
         }
         None
     }
+
+    /// The same of several servers.
+    fn mistake_of_turns(&self) -> Option<String> {
+        if self.against.is_empty() {
+            return None;
+        }
+        if self.rates.len() > 1 || self.rates.iter().any(|rate| rate.is_ramp()) {
+            return Some("--against takes one --rate that stays the same: servers take turns at it".to_owned());
+        }
+        (self.against.len() >= MOST_SERVERS).then(|| format!("--against is for {MOST_SERVERS} servers at the most"))
+    }
+
+    /// The same of rates, and of what is required of them.
+    fn mistake_of_rates(&self, has_seed: bool) -> Option<String> {
+        if has_seed && self.arrivals == Arrivals::Even {
+            return Some("--seed is for --arrivals poisson: even arrivals have nothing random".to_owned());
+        }
+        if matches!(self.arrivals, Arrivals::Poisson { .. })
+            && self.peak_rate().or(self.find.as_ref().map(|find| find.to)) > Some(MOST_AT_RANDOM)
+        {
+            return Some("--arrivals poisson is for up to 10m a second".to_owned());
+        }
+        if matches!(self.extent, Extent::Requests(_)) && self.rates.iter().any(|rate| rate.is_ramp()) {
+            return Some("a --rate that rises takes a --duration, not --requests".to_owned());
+        }
+        if let Some(Find { from: Some(from), to, .. }) = self.find
+            && from > to
+        {
+            return Some(format!("--from {from} is above --to {to}"));
+        }
+        let is_unknown = |requirement: &&Requirement| {
+            self.rates.is_empty() && self.find.is_none() && requirement.quantity.is_of_the_open_loop()
+                || self.heartbeat.is_none() && requirement.quantity.is_of_heartbeats()
+        };
+        let wanted = self.find.iter().flat_map(|find| &find.requirements).map(|one| ("--find", one));
+        let mut all = self.requirements.iter().map(|one| ("--require", one)).chain(wanted);
+        let (by, Requirement { text, quantity, .. }) = all.find(|(_, one)| is_unknown(one))?;
+        let option = if quantity.is_of_heartbeats() { "--heartbeat" } else { "--rate" };
+        Some(format!("{by} {text}: there is such a figure only with {option}"))
+    }
 }
 
 impl MergeOptions {
     pub(super) fn of(options: &ArgMatches) -> Self {
         let files = options.get_many::<PathBuf>("files").into_iter().flatten().cloned().collect();
-        Self { files, json: options.get_one("json").cloned(), force: options.get_flag("force") }
+        Self {
+            files,
+            json: options.get_one("json").cloned(),
+            force: options.get_flag("force"),
+            requirements: requirements(options),
+        }
     }
 }
 
@@ -264,7 +384,7 @@ mod tests {
         assert_eq!(options.extent, Extent::Duration(Duration::from_secs(10)));
         assert_eq!((options.warmup, options.timeout), (Duration::from_secs(1), Duration::from_secs(5)));
         assert_eq!((options.probe, options.framing), (Probe::Pong(64), Framing::Line));
-        assert!(options.rate.is_none() && options.json.is_none() && options.progress && !options.churn);
+        assert!(options.rates.is_empty() && options.json.is_none() && options.progress && !options.churn);
     }
 
     #[test]
@@ -272,7 +392,7 @@ mod tests {
         let options =
             bench("localhost -c 19k -n 1m -r 2.5k --idle 10k --warmup 0s --json=a.json --source 127.0.0.1/30");
         assert_eq!((options.connections, options.idle), (19_000, 10_000));
-        assert_eq!((options.extent, options.rate), (Extent::Requests(1_000_000), Some(2_500.0)));
+        assert_eq!((options.extent, options.rates), (Extent::Requests(1_000_000), vec![Rate::even(2_500.0)]));
         assert_eq!((options.warmup, options.json), (Duration::ZERO, Some(Output::File("a.json".into()))));
         assert_eq!(options.sources.unwrap().to_string(), "127.0.0.1-127.0.0.2");
         assert_eq!(bench("localhost --json -q").json, Some(Output::Stdout));

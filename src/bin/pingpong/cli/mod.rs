@@ -1,6 +1,6 @@
 //! The command line: what may be written, and the commands' options that it means. No input or output.
 //!
-//! - `serve`, `client`, `ping`, `bench`: each command's arguments and help, parsed into its options
+//! - `serve`, `client`, `ping`, `bench`, `lesson`: each command's arguments and help, parsed into its options
 //! - `arguments`: those that several commands have; `units`: durations, sizes, counts, texts
 //!
 //! It names the commands' options; no command names it. Only `main` calls it.
@@ -9,7 +9,15 @@ mod arguments;
 #[cfg(feature = "bench")]
 mod bench;
 mod client;
+#[cfg(feature = "bench")]
+mod compare;
+#[cfg(feature = "watch")]
+mod lesson;
 mod ping;
+#[cfg(feature = "bench")]
+mod rate;
+#[cfg(feature = "bench")]
+mod requirement;
 mod serve;
 mod units;
 
@@ -24,7 +32,7 @@ use crate::ping::PingOptions;
 use crate::serve::ServeOptions;
 
 #[cfg(feature = "bench")]
-use crate::bench::{BenchOptions, MergeOptions};
+use crate::bench::{BenchOptions, CompareOptions, MergeOptions};
 
 /// What the user wants.
 #[derive(Debug)]
@@ -44,12 +52,18 @@ pub(crate) enum CommandLine {
     Client(ClientOptions),
     /// `pingpong ping`
     Ping(PingOptions),
+    /// `pingpong lesson`: its name, if one is given, and how it is played.
+    #[cfg(feature = "watch")]
+    Lesson(Option<String>, crate::lesson::Options),
     /// `pingpong bench`
     #[cfg(feature = "bench")]
     Bench(Box<BenchOptions>),
     /// `pingpong bench merge`
     #[cfg(feature = "bench")]
     Merge(MergeOptions),
+    /// `pingpong bench compare`
+    #[cfg(feature = "bench")]
+    Compare(CompareOptions),
 }
 
 /// Reads the arguments. On `--help`, `--version` or a mistake: what to print, and where.
@@ -65,8 +79,14 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Inv
         "serve" => CommandLine::Serve(ServeOptions::of(options)),
         "client" => CommandLine::Client(ClientOptions::of(options)),
         "ping" => CommandLine::Ping(PingOptions::of(options)?),
+        #[cfg(feature = "watch")]
+        "lesson" => {
+            let (name, options) = lesson::options(options);
+            CommandLine::Lesson(name, options)
+        }
         #[cfg(feature = "bench")]
         "bench" => match options.subcommand() {
+            Some(("compare", options)) => CommandLine::Compare(CompareOptions::of(options)),
             Some((_, options)) => CommandLine::Merge(MergeOptions::of(options)),
             None => CommandLine::Bench(Box::new(BenchOptions::of(options)?)),
         },
@@ -100,6 +120,8 @@ fn command() -> Command {
         .after_help("'pingpong serve' starts ping, hello and echo on their usual ports of 127.0.0.1.");
     #[cfg(feature = "bench")]
     let command = command.subcommand(bench::command());
+    #[cfg(feature = "watch")]
+    let command = command.subcommand(lesson::command());
     command
 }
 

@@ -56,6 +56,17 @@ pub(super) fn number_of(text: &str) -> Result<u64, String> {
         .ok_or_else(|| NOT_A_COUNT.to_owned())
 }
 
+/// Any amount: `0`, `0.1`, `19900`, `20k`, `1.5m`.
+#[cfg(feature = "bench")]
+pub(super) fn amount_of(text: &str) -> Option<f64> {
+    match split_unit(text) {
+        (number, "") => number,
+        (number, "k") => number.map(|number| number * 1e3),
+        (number, "m") => number.map(|number| number * 1e6),
+        _ => None,
+    }
+}
+
 const NOT_A_COUNT: &str = "write a number from 1 on, like 200, 10k or 1m";
 
 /// `100/s`, `100` or `none`.

@@ -31,6 +31,7 @@ impl Load {
     }
 
     /// Counts an answer that has come on the connection at hand, and goes on with the next request.
+    #[inline(always)]
     pub(super) fn answered(&mut self, index: usize, verdict: &Verdict, out: &mut Outbox<'_>) {
         match verdict {
             Verdict::Right(answered) => self.ledger.answered(answered, true, out.now()),
@@ -80,6 +81,7 @@ impl Load {
     }
 
     /// Notes a request that is sent now. Returns its number.
+    #[inline(always)]
     fn note_request(&mut self, index: usize, due: Moment, now: Moment) -> u64 {
         let request = Request { number: self.messages.next_number(), due, sent: now };
         let connection = &mut self.connections[index];

@@ -2,7 +2,7 @@
 
 use pingpong::service::Outbox;
 
-use super::wake::Wake;
+use super::wake::Due;
 use super::{Load, Pace};
 
 /// Connections that send their first requests together. The others follow in the next turns, so that the first answers
@@ -21,7 +21,7 @@ impl Load {
         if let Pace::Closed { begun, .. } = &mut self.pace {
             *begun = unfinished.unwrap_or(end);
             if *begun < self.connections.len() {
-                out.wake_at(out.now(), Wake::Begin.into());
+                out.wake_at(out.now(), self.wake(Due::Begin));
             }
         }
     }

@@ -66,7 +66,7 @@ impl Load {
     pub(super) fn dial_more(&mut self, out: &mut Outbox<'_>) {
         self.dialer.dial_more(out);
         if self.dialer.is_complete() {
-            self.begin_asking(out);
+            self.rest(out);
         }
     }
 
@@ -108,7 +108,7 @@ impl Load {
                 let dialled = u64::from(self.dialer.under_way()).min(missing);
                 self.ledger.connections_failed(format!("timed out after {waited:?}"), dialled);
                 self.ledger.connections_failed("not dialled after that".to_owned(), missing - dialled);
-                self.begin_asking(out);
+                self.rest(out);
             }
             // A datagram scout has a timer of its own.
             Stage::Scouting if !self.is_datagram() => {

@@ -1,4 +1,4 @@
-//! How a run ends: the asking stops, the answers that are due are waited for, the books are closed.
+//! How a phase ends: the asking stops, the answers that are due are waited for, the books are closed.
 //!
 //! The asking stops when the measured time is over, when enough has been sent, when the last connection is lost, or when
 //! every connection waits for answers that do not come. What was due and has not been sent then is counted, with the
@@ -30,7 +30,7 @@ impl Load {
         if matches!(&self.pace, Pace::Open(turns) if turns.is_held_up()) {
             self.count_unsent(out.now());
         }
-        self.gone = Some(out.now());
+        self.gone.get_or_insert(out.now());
         self.stop_asking(out);
     }
 
@@ -47,19 +47,21 @@ impl Load {
     }
 
     /// Stops asking when as many requests have been sent as were asked for; ends when each has its outcome.
-    #[inline]
+    #[inline(always)]
     pub(super) fn end_if_complete(&mut self, out: &mut Outbox<'_>) {
         match self.stage {
             Stage::Asking if self.left == 0 => self.stop_asking(out),
-            Stage::Awaiting
-                if self.ledger.is_complete()
-                    && self.heartbeats.as_ref().is_none_or(Heartbeats::are_complete)
-                    && !self.may_lose_idle(out.now()) =>
-            {
-                self.enter(Stage::Over);
-                out.stop();
-            }
+            Stage::Awaiting => self.end_if_answered(out),
             _ => {}
+        }
+    }
+
+    fn end_if_answered(&mut self, out: &mut Outbox<'_>) {
+        if self.ledger.is_complete()
+            && self.heartbeats.as_ref().is_none_or(Heartbeats::are_complete)
+            && !self.may_lose_idle(out.now())
+        {
+            self.enter(Stage::Resting);
         }
     }
 
@@ -71,7 +73,7 @@ impl Load {
     /// Stops asking when there are requests to send and no end of the time, but every connection has as many requests
     /// unanswered as it may have, and all of these have been given up. (A datagram that is given up makes room.)
     pub(super) fn end_if_stuck(&mut self, out: &mut Outbox<'_>) {
-        let is_counting = matches!(self.options.extent, Extent::Requests(_)) && self.ledger.covers(out.now());
+        let is_counting = matches!(self.phase.extent, Extent::Requests(_)) && self.ledger.covers(out.now());
         let may_be_stuck = self.stage == Stage::Asking && self.lifetime == Lifetime::WholeRun && is_counting;
         if !may_be_stuck || self.connections.iter().any(|connection| connection.pending.is_awaited()) {
             return;
@@ -93,13 +95,13 @@ impl Load {
     /// Counts the requests as unsent that were due before `until` and have not been sent: there are none where the
     /// answers decide when requests are due. Where a number was asked for, all that are missing count, once the run ends.
     fn count_unsent(&mut self, until: Moment) {
-        let Self { pace, ledger, options, gone, stage, left, .. } = self;
+        let Self { pace, ledger, phase, gone, stage, left, .. } = self;
         let why = match pace {
             _ if gone.is_some() => Hindrance::NoConnection,
             Pace::Open(turns) if !turns.is_held_up() => Hindrance::TooSlow,
             _ => Hindrance::TooManyUnanswered,
         };
-        let count = match (&mut *pace, options.extent) {
+        let count = match (&mut *pace, phase.extent) {
             (Pace::Open(turns), Extent::Duration(_)) => turns.schedule.skip(ledger.from(), until),
             (_, Extent::Requests(_)) if *stage == Stage::Awaiting => mem::take(left),
             _ => 0,
@@ -107,7 +109,7 @@ impl Load {
         ledger.unsent(count, why);
     }
 
-    /// Closes the books after the run. Fails where no server could be reached.
+    /// Closes the books of a phase that is over, or is the last one. Fails where no server could be reached.
     pub(in crate::bench) fn conclude(&mut self, now: Moment, kernel_drops: u64) -> Result<(), Error> {
         if let Some(error) = self.unreachable.take() {
             return Err(error);
@@ -124,7 +126,8 @@ impl Load {
         self.count_connections();
         let counts = &mut self.ledger.counts;
         counts[Fact::Unfinished] = counts.pending();
-        counts[Fact::KernelDrops] = kernel_drops;
+        counts[Fact::KernelDrops] = kernel_drops - self.drops_before;
+        self.drops_before = kernel_drops;
         Ok(())
     }
 

@@ -1,7 +1,9 @@
 //! Heartbeats: every idle connection asks once in a while, and its answer is checked (`--heartbeat`).
 //!
 //! One schedule serves all: its event k is a heartbeat of connection k modulo their number, so that heartbeats are spread
-//! evenly and each connection's are an interval apart. They begin with the measured time and end with it.
+//! evenly and each connection's are an interval apart. They begin with the measured time and end with it. Those that are
+//! due within a fifth of a second leave together: the loop polls before each timer, to be exact for requests,
+//! and would spend more on a timer for each heartbeat than on the heartbeat.
 //!
 //! A connection waits for one answer at a time: what it has to remember are forty bytes. On a stream, a heartbeat whose
 //! time is up keeps its place until its answer comes, and those that are due meanwhile are not sent. A datagram whose time
@@ -14,7 +16,7 @@ use pingpong::service::{Input, Outbox, Peer};
 
 use super::message::Messages;
 use super::schedule::Schedule;
-use super::wake::{Tag, Wake};
+use super::wake::{Due, Tag};
 use super::{Load, Stage};
 use crate::bench::BenchOptions;
 use crate::bench::record::{Counts, Fact, Mistakes};
@@ -22,10 +24,16 @@ use crate::bench::record::{Counts, Fact, Mistakes};
 /// Heartbeats that one call sends at most.
 const SENT_AT_ONCE: usize = 64;
 
+/// Heartbeats wait for later ones for so long at most, and for this part of the interval.
+const TOGETHER: Duration = Duration::from_millis(200);
+const PART: u32 = 16;
+
 /// The heartbeats of all idle connections.
 #[derive(Debug)]
 pub(super) struct Heartbeats {
     per_second: f64,
+    /// How far timers are apart, at least.
+    together: Duration,
     schedule: Schedule,
     messages: Messages,
     is_datagram: bool,
@@ -33,6 +41,8 @@ pub(super) struct Heartbeats {
     hearts: Vec<Heart>,
     /// How many were due so far. Sent or not, each has a number: the first one is 1.
     due: u64,
+    /// How many of these were due in earlier phases: what becomes of them now is not counted any more.
+    earlier: u64,
     /// How many of these, from the first one on, wait for no answer any more.
     settled: u64,
     /// How many wait for an answer whose time is not up.
@@ -81,22 +91,29 @@ impl Heartbeats {
         let is_datagram = options.endpoint.is_datagram();
         let heart =
             Heart { peer: None, state: State::Quiet, is_silent: false, matched: 0, number: 0, sent: Moment::default() };
+        let full = Duration::from_secs_f64(SENT_AT_ONCE as f64 / per_second);
         Some(Self {
             per_second,
+            together: TOGETHER.min(interval / PART).min(full),
             schedule: Schedule::new(Moment::default(), per_second),
             messages: Messages::new(&options.probe, options.framing, is_datagram),
             is_datagram,
             timeout: options.timeout,
             hearts: vec![heart; options.idle as usize],
             due: 0,
+            earlier: 0,
             settled: 0,
             waiting: 0,
         })
     }
 
-    /// Begins with them at `from`.
+    /// Begins with them at `from`. A connection that has left one of an earlier phase unanswered is silent till then.
     fn start(&mut self, from: Moment) {
         self.schedule = Schedule::new(from, self.per_second);
+        self.earlier = self.due;
+        for heart in &mut self.hearts {
+            heart.is_silent = heart.state == State::Lapsed;
+        }
     }
 
     /// An idle connection has come about.
@@ -117,7 +134,7 @@ impl Heartbeats {
         }
     }
 
-    /// Sends some of those that are due before `until`. Returns when the next one is; `None` after the last one.
+    /// Sends some of those that are due before `until`. Returns when to send the next ones; `None` after the last one.
     fn send_due(&mut self, until: Moment, counts: &mut Counts, out: &mut Outbox<'_>) -> Option<Moment> {
         let now = out.now();
         for _ in 0..SENT_AT_ONCE {
@@ -140,8 +157,10 @@ impl Heartbeats {
                 None => counts[Fact::HeartbeatsUnsent] += 1,
             }
         }
-        let next = self.schedule.due();
-        (next < until).then_some(next.max(now))
+        let due = self.schedule.due();
+        let last = Moment::from_nanos(until.as_nanos().saturating_sub(1));
+        let next = if due <= now { now } else { due.max(last.min(now + self.together)) };
+        (due < until).then_some(next)
     }
 
     /// Sends no more of them. Those that were due before `until` and have not been sent are counted.
@@ -160,7 +179,7 @@ impl Heartbeats {
         counts: &mut Counts,
         mistakes: &mut Mistakes,
     ) -> bool {
-        let Self { hearts, messages, is_datagram, timeout, waiting, .. } = self;
+        let Self { hearts, messages, is_datagram, timeout, waiting, earlier, .. } = self;
         let heart = &mut hearts[index as usize];
         let bytes: &[u8] = input.take_rest();
         if heart.state == State::Quiet {
@@ -173,6 +192,10 @@ impl Heartbeats {
         let is_in_time = now.since(heart.sent) <= *timeout;
         let fact = match came {
             Came::Nothing => return false,
+            _ if heart.number <= *earlier => {
+                heart.state = State::Quiet;
+                return false;
+            }
             Came::Wrong => Fact::HeartbeatsWrong,
             Came::Right if is_in_time => Fact::HeartbeatsAnswered,
             Came::Right => Fact::HeartbeatsLate,
@@ -264,7 +287,7 @@ impl Load {
     pub(super) fn start_heartbeats(&mut self, from: Moment, out: &mut Outbox<'_>) {
         if let Some(heartbeats) = &mut self.heartbeats {
             heartbeats.start(from);
-            out.wake_at(from, Wake::Heartbeat.into());
+            out.wake_at(from, self.wake(Due::Heartbeat));
         }
     }
 
@@ -272,7 +295,7 @@ impl Load {
     pub(super) fn send_heartbeats(&mut self, out: &mut Outbox<'_>) {
         let Some(heartbeats) = self.heartbeats.as_mut().filter(|_| self.stage == Stage::Asking) else { return };
         if let Some(next) = heartbeats.send_due(self.until, &mut self.ledger.counts, out) {
-            out.wake_at(next, Wake::Heartbeat.into());
+            out.wake_at(next, self.wake(Due::Heartbeat));
         }
     }
 

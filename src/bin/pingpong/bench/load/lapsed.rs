@@ -82,12 +82,16 @@ impl Lapsed {
         Some((Request { number, due: entry.due, sent: entry.sent() }, follow))
     }
 
-    /// Has the `newest` ones, of which none is answered, count as due at `from` if they were due before.
-    pub(super) fn carry_over(&mut self, from: Moment, newest: usize) {
+    /// Has those of the `newest` ones, of which none is answered, that were due from `began` on and before `from` count as
+    /// due then. Returns how many these are.
+    pub(super) fn carry_over(&mut self, began: Moment, from: Moment, newest: usize) -> u64 {
         let older = self.queue.len() - newest;
-        for entry in self.queue.range_mut(older..).filter(|entry| entry.due < from) {
+        let mut count = 0;
+        for entry in self.queue.range_mut(older..).filter(|entry| (began..from).contains(&entry.due)) {
             *entry = Entry::new(&Request { number: u64::from(entry.number), due: from, sent: entry.sent() });
+            count += 1;
         }
+        count
     }
 
     pub(super) fn clear(&mut self) {
@@ -157,8 +161,9 @@ mod tests {
     fn those_of_the_warm_up_count_from_its_end() {
         let mut lapsed = lapsed(&[1, 2, 3, 9]);
         let from = Moment::from_nanos(5_000_000);
-        lapsed.carry_over(from, 3);
-        for (number, due) in [(1, request(1).due), (2, from), (3, from), (9, request(9).due)] {
+        // That of number 2 belongs to an earlier phase.
+        assert_eq!(lapsed.carry_over(request(3).due, from, 3), 1);
+        for (number, due) in [(1, request(1).due), (2, request(2).due), (3, from), (9, request(9).due)] {
             let (taken, _) = lapsed.take(number).unwrap();
             assert_eq!(taken, Request { due, ..request(number) });
         }

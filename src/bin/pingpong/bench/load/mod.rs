@@ -1,7 +1,8 @@
 //! The load: a service whose connections ask, and check and time every answer.
 //!
-//! It makes its connections, warms up, measures, and waits for the answers that are still due ([`Stage`]). What makes a
-//! connection ask is its [`Pace`], how long a connection lives its [`Lifetime`].
+//! It makes its connections, warms up, measures, and waits for the answers that are still due ([`Stage`]). Then it rests,
+//! and may go through another [`Phase`] on the same connections, with books of its own. What makes a connection ask is its
+//! [`Pace`], how long a connection lives its [`Lifetime`].
 //!
 //! A request, from being due to being counted:
 //!
@@ -12,8 +13,8 @@
 //! - `record/ledger`: it is counted
 //!
 //! Beside that way: `connect` makes the connections before the start, by the `dialer`; `churn` makes one for each
-//! request; `heartbeat` has the idle ones ask now and then; `overdue` finds the answers that did not come, and `lapsed` remembers their requests; `ending` ends the run;
-//! `schedule` says when event k is due; `wake` packs timers and tags into the engine's numbers.
+//! request; `phase` begins to ask and to measure; `heartbeat` has the idle ones ask now and then; `overdue` finds the answers that did not come, and `lapsed` remembers their requests; `ending` ends the run;
+//! `schedule` says when event k is due, with `dice` where it is random; `wake` packs timers and tags into the engine's numbers.
 
 mod ask;
 mod churn;
@@ -21,6 +22,7 @@ mod closed;
 mod connect;
 mod connection;
 mod dialer;
+mod dice;
 mod ending;
 mod heartbeat;
 mod lapsed;
@@ -28,6 +30,7 @@ mod message;
 mod open;
 mod overdue;
 mod pending;
+mod phase;
 mod schedule;
 mod wake;
 
@@ -38,7 +41,7 @@ use crate::error::Error;
 use pingpong::service::{Input, Outbox, Peer, Service};
 use pingpong::{Address, CloseReason, Moment};
 
-use super::options::{BenchOptions, Extent};
+use super::options::{BenchOptions, Phase};
 use super::record::{Fact, Ledger};
 use connection::Connection;
 pub(super) use dialer::is_spreadable;
@@ -46,8 +49,7 @@ use dialer::{Dialer, Route};
 use heartbeat::Heartbeats;
 use message::Messages;
 use open::Turns;
-use pending::Carried;
-use wake::{Tag, Wake};
+use wake::{Due, Tag, Wake};
 
 /// A moment that does not come.
 const NEVER: Moment = Moment::from_nanos(u64::MAX);
@@ -63,8 +65,8 @@ pub(super) enum Stage {
     Asking,
     /// No request is sent any more; answers are waited for.
     Awaiting,
-    /// Every request has its outcome.
-    Over,
+    /// Nothing is asked: no phase has begun, or every request of the last one has its outcome.
+    Resting,
 }
 
 /// What makes a connection ask.
@@ -86,25 +88,17 @@ enum Lifetime {
     OneRequest,
 }
 
-impl Pace {
-    fn new(options: &BenchOptions, lifetime: Lifetime, messages: &Messages) -> Self {
-        let (window, is_by_order) = match lifetime {
-            Lifetime::WholeRun => (open::window(options.connections, messages.longest()), messages.are_by_order()),
-            Lifetime::OneRequest => (1, false),
-        };
-        match (options.rate, lifetime) {
-            (None, Lifetime::WholeRun) => Self::Closed { depth: options.pipeline, begun: 0 },
-            (None, Lifetime::OneRequest) => Self::Closed { depth: 1, begun: 0 },
-            (Some(rate), _) => Self::Open(Turns::new(rate, window, is_by_order)),
-        }
-    }
-}
-
 /// The service of all connections of a load.
 #[derive(Debug)]
 pub(super) struct Load {
     options: BenchOptions,
     pub(super) stage: Stage,
+    /// What is asked at present, or was last.
+    pub(super) phase: Phase,
+    /// How many phases have begun, modulo 2^31.
+    pub(super) phases: u32,
+    /// The warm-up of this one is not over.
+    is_settling: bool,
     pace: Pace,
     lifetime: Lifetime,
     dialer: Dialer,
@@ -126,6 +120,8 @@ pub(super) struct Load {
     until: Moment,
     /// How many requests may still be sent that count.
     left: u64,
+    /// Datagrams that our kernel had dropped before this phase.
+    drops_before: u64,
     /// Why no server could be reached.
     unreachable: Option<Error>,
     /// When the last connection was lost that could ask.
@@ -133,7 +129,8 @@ pub(super) struct Load {
 }
 
 impl Load {
-    pub(super) fn new(options: BenchOptions, addresses: Vec<Address>, shows_progress: bool) -> Self {
+    /// A load that goes through this phase when its connections are made.
+    pub(super) fn new(options: BenchOptions, phase: Phase, addresses: Vec<Address>, shows_progress: bool) -> Self {
         let is_datagram = options.endpoint.is_datagram();
         let messages = Messages::new(&options.probe, options.framing, is_datagram);
         let lifetime = if options.churn { Lifetime::OneRequest } else { Lifetime::WholeRun };
@@ -147,7 +144,10 @@ impl Load {
         ledger.counts[Fact::ConnectionsRequested] = u64::from(asked_for) + u64::from(options.idle);
         Self {
             stage: Stage::Scouting,
-            pace: Pace::new(&options, lifetime, &messages),
+            phase,
+            phases: 0,
+            is_settling: false,
+            pace: Pace::Closed { depth: 0, begun: 0 },
             lifetime,
             dialer: Dialer::new(route, dialled, options.idle),
             connections: (0..options.connections).map(|index| Connection::new(index, !is_datagram)).collect(),
@@ -160,10 +160,8 @@ impl Load {
             sweep_due: NEVER,
             stood_still: false,
             until: NEVER,
-            left: match options.extent {
-                Extent::Duration(_) => u64::MAX,
-                Extent::Requests(requests) => requests,
-            },
+            left: 0,
+            drops_before: 0,
             unreachable: None,
             gone: None,
             options,
@@ -190,60 +188,6 @@ impl Load {
         self.ledger.begin(out.now());
         self.dialer.send_scout(out);
         self.sweep_later(out);
-    }
-
-    /// Every dial has had its outcome: requests are sent from now on.
-    fn begin_asking(&mut self, out: &mut Outbox<'_>) {
-        if self.stage != Stage::Connecting {
-            return;
-        }
-        self.enter(Stage::Asking);
-        let now = out.now();
-        let from = now + self.options.warmup;
-        let until = match self.options.extent {
-            Extent::Duration(duration) => Some(from + duration),
-            Extent::Requests(_) => None,
-        };
-        self.ledger.measure(now, from, until);
-        self.until = until.unwrap_or(NEVER);
-        // The answer to the scout's request is not waited for.
-        self.connections[0].pending.give_up(now, Duration::ZERO, |_| {});
-        if from > now {
-            out.wake_at(from, Wake::Measure.into());
-        }
-        self.start_heartbeats(from, out);
-        if let Some(until) = until {
-            out.wake_at(until, Wake::End.into());
-        }
-        match &mut self.pace {
-            Pace::Closed { .. } => out.wake_at(now, Wake::Begin.into()),
-            Pace::Open(turns) => {
-                turns.start(now, self.options.connections);
-                for connection in &mut self.connections {
-                    connection.is_queued = true;
-                }
-                out.wake_at(now, Wake::Send.into());
-            }
-        }
-        if self.present == 0 && self.lifetime == Lifetime::WholeRun {
-            self.server_gone(out);
-        }
-    }
-
-    /// The warm-up is over: requests that it leaves unanswered count from now on, unless a number was asked for. What it has
-    /// not sent is not sent any more, or a rate that is too high would have the measured time spent on that.
-    fn begin_measuring(&mut self) {
-        let Self { connections, ledger, pace, options, .. } = self;
-        if let Pace::Open(turns) = pace {
-            turns.schedule.skip(ledger.from(), ledger.from());
-        }
-        for connection in connections {
-            connection.begin_measuring();
-            if let Extent::Duration(_) = options.extent {
-                let Carried { awaited, lapsed } = connection.pending.carry_over(ledger.from());
-                ledger.carry_over(awaited, lapsed);
-            }
-        }
     }
 
     /// A connection that asks has ended, and not by the load's choice.
@@ -295,7 +239,7 @@ impl Service for Load {
     fn opened(&mut self, peer: Peer, out: &mut Outbox<'_>) {
         match self.stage {
             Stage::Scouting | Stage::Connecting => self.connected(peer, out),
-            Stage::Asking | Stage::Awaiting | Stage::Over => self.arrived(peer, out),
+            Stage::Asking | Stage::Awaiting | Stage::Resting => self.arrived(peer, out),
         }
     }
 
@@ -304,7 +248,7 @@ impl Service for Load {
             (Stage::Scouting, _) => self.scout_failed(error, out),
             (Stage::Connecting, None) => self.dial_failed(&error, out),
             (Stage::Asking | Stage::Awaiting, None) => self.visit_failed(&error, out),
-            (Stage::Over, None) => {}
+            (Stage::Resting, None) => {}
             (_, Some(_)) => self.datagrams_refused(out),
         }
     }
@@ -348,17 +292,18 @@ impl Service for Load {
 
     fn expired(&mut self, key: u64, out: &mut Outbox<'_>) {
         match Wake::from(key) {
-            Wake::Send => self.keep_schedule(out),
-            Wake::Measure => self.begin_measuring(),
-            Wake::End => self.end_of_time(out),
+            Wake::Phase(phase, _) if phase != self.phases => {}
+            Wake::Phase(_, Due::Send) => self.keep_schedule(out),
+            Wake::Phase(_, Due::Begin) => self.begin_some(out),
+            Wake::Phase(_, Due::Measure) => self.begin_measuring_if_due(out.now()),
+            Wake::Phase(_, Due::End) => self.end_of_time(out),
+            Wake::Phase(_, Due::Heartbeat) => self.send_heartbeats(out),
             Wake::Sweep => self.sweep(out),
-            Wake::Begin => self.begin_some(out),
             Wake::Dial => {
                 self.dialer.woke();
                 self.dial_more(out);
             }
             Wake::Scout => self.connect_all(out),
-            Wake::Heartbeat => self.send_heartbeats(out),
             Wake::Redial(visit) => self.redial(visit, out),
         }
     }

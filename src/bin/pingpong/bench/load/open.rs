@@ -15,7 +15,7 @@ use pingpong::service::Outbox;
 
 use super::connection::Connection;
 use super::schedule::Schedule;
-use super::wake::Wake;
+use super::wake::Due;
 use super::{Lifetime, Load, Pace, Stage};
 
 /// The bytes of requests or answers that one connection may have outstanding, and the number of requests that it may have
@@ -60,8 +60,7 @@ pub(super) struct Turns {
 }
 
 impl Turns {
-    pub(super) fn new(per_second: f64, window: usize, is_by_order: bool) -> Self {
-        let schedule = Schedule::new(Moment::default(), per_second);
+    pub(super) fn new(schedule: Schedule, window: usize, is_by_order: bool) -> Self {
         Self { schedule, queue: VecDeque::new(), is_held_up: false, window, is_by_order, next_busy: 0 }
     }
 
@@ -70,10 +69,16 @@ impl Turns {
         self.is_held_up
     }
 
-    /// Starts the schedule, with all of this many connections in the queue.
-    pub(super) fn start(&mut self, now: Moment, connections: u32) {
-        self.schedule.start(now);
-        self.queue = (0..connections).collect();
+    /// Has all connections queue up that may have a turn. Those whose requests of an earlier phase still have their places
+    /// may not.
+    pub(super) fn queue_up(&mut self, connections: &mut [Connection]) {
+        for (index, connection) in (0..).zip(connections) {
+            let unanswered = connection.pending.unanswered();
+            connection.is_queued = unanswered < self.window && !(self.is_by_order && unanswered > 0);
+            if connection.is_queued {
+                self.queue.push_back(index);
+            }
+        }
     }
 
     /// Whether what is due is later than a delay of this machine's explains.
@@ -107,6 +112,8 @@ impl Load {
     /// Sends the requests that are due, and sets the timer for the next one.
     pub(super) fn keep_schedule(&mut self, out: &mut Outbox<'_>) {
         let now = out.now();
+        // What the warm-up has not sent is not sent any more.
+        self.begin_measuring_if_due(now);
         for _ in 0..SENT_AT_ONCE {
             let Pace::Open(turns) = &self.pace else { return };
             let due = turns.schedule.due();
@@ -127,7 +134,7 @@ impl Load {
         }
         if let Pace::Open(turns) = &self.pace {
             // A timer of the past would come before all others: the end, and answers that are overdue, would wait.
-            out.wake_at(turns.schedule.due().max(now), Wake::Send.into());
+            out.wake_at(turns.schedule.due().max(now), self.wake(Due::Send));
         }
     }
 
@@ -136,7 +143,7 @@ impl Load {
         let (now, latest) = (out.now(), self.until + GRACE);
         match &self.pace {
             Pace::Open(turns) if turns.schedule.due() < self.until && !turns.is_behind(now) && now < latest => {
-                out.wake_at(latest, Wake::End.into());
+                out.wake_at(latest, self.wake(Due::End));
             }
             _ => self.stop_asking(out),
         }
@@ -175,7 +182,7 @@ impl Load {
             turns.push(index)
         };
         if goes_on {
-            out.wake_at(out.now(), Wake::Send.into());
+            out.wake_at(out.now(), self.wake(Due::Send));
         }
     }
 }

@@ -82,7 +82,7 @@ impl Pending {
     }
 
     /// Takes that request out: it is answered.
-    #[inline]
+    #[inline(always)]
     pub(super) fn take_next(&mut self) -> Option<Answered> {
         if self.keeping == 0 && !self.queue.is_empty() {
             return self.take_front();
@@ -91,7 +91,7 @@ impl Pending {
     }
 
     /// Takes the oldest request out that is awaited.
-    #[inline]
+    #[inline(always)]
     fn take_front(&mut self) -> Option<Answered> {
         let (request, _) = self.queue.pop_front()?;
         self.drop_answered();
@@ -149,18 +149,18 @@ impl Pending {
         before - self.awaited
     }
 
-    /// Has the requests that are unanswered, and were due before `from`, count as due then. Those given up are among them
-    /// where they keep their place.
-    pub(super) fn carry_over(&mut self, from: Moment) -> Carried {
-        self.lapsed.carry_over(from, self.keeping);
+    /// Has the requests that are unanswered, and were due from `began` on and before `from`, count as due then. Those given
+    /// up are among them where they keep their place.
+    pub(super) fn carry_over(&mut self, began: Moment, from: Moment) -> Carried {
+        let lapsed = self.lapsed.carry_over(began, from, self.keeping);
         let mut awaited = 0;
         for (request, is_answered) in &mut self.queue {
-            if !*is_answered && request.due < from {
+            if !*is_answered && (began..from).contains(&request.due) {
                 request.due = from;
                 awaited += 1;
             }
         }
-        Carried { awaited, lapsed: self.keeping as u64 }
+        Carried { awaited, lapsed }
     }
 
     /// Empties it: no answer will come. Tells each request whose time was not up.
@@ -282,7 +282,7 @@ mod tests {
         for (is_stream, lapsed) in [(true, 1), (false, 0)] {
             let mut pending = four(is_stream);
             given_up(&mut pending, 4);
-            assert_eq!(pending.carry_over(from), Carried { awaited: 2, lapsed });
+            assert_eq!(pending.carry_over(Moment::default(), from), Carried { awaited: 2, lapsed });
             assert_eq!(pending.take(3).unwrap().request.due, from);
         }
     }

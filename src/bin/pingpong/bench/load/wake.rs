@@ -6,31 +6,40 @@
 //!           63      62 … 32          31 … 0
 //! tag       0       visit's number   connection      one that asks
 //!           1       0                idle connection
-//! timer     0       0                0 … 7           what the timer is for
+//! timer     0       phase            0 … 7           what the timer is for
 //!           1       visit's number   connection      dial this one once more
 //! ```
+//!
+//! A timer of a phase that is over says nothing to the next one: it is told by its phase.
 
 /// What a timer of the load is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wake {
-    /// The next request of the schedule is due.
-    Send,
-    /// The warm-up is over.
-    Measure,
-    /// The measured time is over.
-    End,
+    /// Something is due in the phase of this number, modulo 2^31.
+    Phase(u32, Due),
     /// Overdue answers are to be looked for.
     Sweep,
-    /// The next few connections are to send their first request.
-    Begin,
     /// More connections may be dialled.
     Dial,
     /// The datagram scout has waited long enough.
     Scout,
-    /// The next heartbeat is due.
-    Heartbeat,
     /// A dial that failed for want of a port or of room in a backlog is to be tried again.
     Redial(Visit),
+}
+
+/// What is due in a phase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    /// The next request of the schedule.
+    Send,
+    /// The next few connections are to send their first request.
+    Begin,
+    /// The warm-up is over.
+    Measure,
+    /// The measured time is over.
+    End,
+    /// The next heartbeat.
+    Heartbeat,
 }
 
 /// What a connection carries for the load, from its dial on ([`Dial::tag`](pingpong::service::Dial::tag)).
@@ -86,14 +95,19 @@ impl Visit {
 impl From<Wake> for u64 {
     fn from(wake: Wake) -> Self {
         match wake {
-            Wake::Send => SEND,
-            Wake::Measure => MEASURE,
-            Wake::End => END,
+            Wake::Phase(phase, due) => {
+                let due = match due {
+                    Due::Send => SEND,
+                    Due::Begin => BEGIN,
+                    Due::Measure => MEASURE,
+                    Due::End => END,
+                    Due::Heartbeat => HEARTBEAT,
+                };
+                Self::from(phase % NUMBERS) << 32 | due
+            }
             Wake::Sweep => SWEEP,
-            Wake::Begin => BEGIN,
             Wake::Dial => DIAL,
             Wake::Scout => SCOUT,
-            Wake::Heartbeat => HEARTBEAT,
             Wake::Redial(visit) => REDIAL | visit.pack(),
         }
     }
@@ -101,16 +115,19 @@ impl From<Wake> for u64 {
 
 impl From<u64> for Wake {
     fn from(key: u64) -> Self {
-        match key {
-            SEND => Self::Send,
-            MEASURE => Self::Measure,
-            END => Self::End,
-            SWEEP => Self::Sweep,
-            BEGIN => Self::Begin,
+        if key & REDIAL != 0 {
+            return Self::Redial(Visit::unpack(key & !REDIAL));
+        }
+        let of_phase = |due| Self::Phase((key >> 32) as u32, due);
+        match u64::from(key as u32) {
+            SEND => of_phase(Due::Send),
+            BEGIN => of_phase(Due::Begin),
+            MEASURE => of_phase(Due::Measure),
+            END => of_phase(Due::End),
+            HEARTBEAT => of_phase(Due::Heartbeat),
             DIAL => Self::Dial,
             SCOUT => Self::Scout,
-            HEARTBEAT => Self::Heartbeat,
-            redial => Self::Redial(Visit::unpack(redial & !REDIAL)),
+            _ => Self::Sweep,
         }
     }
 }
@@ -144,9 +161,10 @@ mod tests {
     #[test]
     fn timers_and_tags_survive_packing() {
         let redials = VISITS.map(Wake::Redial);
-        let others =
-            [Wake::Send, Wake::Measure, Wake::End, Wake::Sweep, Wake::Begin, Wake::Dial, Wake::Scout, Wake::Heartbeat];
-        for wake in others.into_iter().chain(redials) {
+        let of_phases = [Due::Send, Due::Begin, Due::Measure, Due::End, Due::Heartbeat]
+            .into_iter()
+            .flat_map(|due| [0, 1, NUMBERS - 1].map(|phase| Wake::Phase(phase, due)));
+        for wake in [Wake::Sweep, Wake::Dial, Wake::Scout].into_iter().chain(redials).chain(of_phases) {
             assert_eq!(Wake::from(u64::from(wake)), wake);
         }
         for tag in VISITS.map(Tag::Asking).into_iter().chain([Tag::Idle(0), Tag::Idle(u32::MAX)]) {

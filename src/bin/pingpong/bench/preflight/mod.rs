@@ -95,6 +95,8 @@ struct Wanted<'a> {
     options: &'a BenchOptions,
     /// Connections or sockets, the idle ones included.
     connections: u64,
+    /// Servers that have so many each, at the same time.
+    servers: u64,
     target: Option<(SocketAddr, Ports)>,
     /// How many ends of a connection are on this machine.
     ends: u64,
@@ -114,6 +116,7 @@ impl<'a> Wanted<'a> {
         let mut wanted = Self {
             options,
             connections,
+            servers: 1 + options.against.len() as u64,
             target,
             ends: if is_near { 2 } else { 1 },
             is_near,
@@ -145,7 +148,7 @@ impl<'a> Wanted<'a> {
 
     /// As many addresses of loopback as have ports enough, where one has not.
     fn spread(&self, target: IpAddr, local: u64) -> Option<Sources> {
-        let visits = match (self.options.rate, self.options.extent) {
+        let visits = match (self.options.peak_rate(), self.options.extent) {
             _ if !self.options.churn => 0,
             (Some(rate), _) => rate.ceil() as u64,
             (None, Extent::Requests(requests)) => requests.min(VISITS),
@@ -163,20 +166,21 @@ impl<'a> Wanted<'a> {
         let mut need = |of, needed, available: Option<u64>| {
             needs.extend(available.map(|available| Need { of, needed, available }));
         };
-        let own = self.connections + descriptors::RESERVED as u64;
+        let all = self.connections * self.servers;
+        let own = all + descriptors::RESERVED as u64;
         let is_beyond = kernel.descriptors_of_a_process().is_some_and(|most| own > most);
         let descriptors_of = if is_beyond { Resource::DescriptorsOfAProcess } else { Resource::Descriptors };
         need(descriptors_of, own, Some(descriptors));
-        need(Resource::Files, self.connections * self.ends + descriptors::RESERVED as u64, kernel.files_left());
+        need(Resource::Files, all * self.ends + descriptors::RESERVED as u64, kernel.files_left());
         let memory = kernel.memory();
-        need(Resource::Memory, self.connections * (self.ends * KERNEL_END + OUR_PART), memory);
+        need(Resource::Memory, all * (self.ends * KERNEL_END + OUR_PART), memory);
         // Half of the memory, for the server may be on this machine too.
         need(Resource::Unanswered, self.unanswered(NOTED), memory.map(|memory| memory / 2));
         if self.target.is_none() {
             return needs;
         }
         need(Resource::Ports, self.connections, self.ground.ports);
-        if let Some(rate) = self.options.rate.filter(|_| self.options.churn) {
+        if let Some(rate) = self.options.peak_rate().filter(|_| self.options.churn) {
             let kept = kernel.port_kept_for(self.is_near);
             need(Resource::PortsPerSecond, rate.ceil() as u64, self.ground.ports.map(|ports| ports / kept));
         }
@@ -201,7 +205,7 @@ impl<'a> Wanted<'a> {
 
     /// Connections that a firewall has to track at once. It keeps those that were closed for a while.
     fn tracked(&self, kept_for: u64) -> u64 {
-        let Some(rate) = self.options.rate.filter(|_| self.options.churn) else { return self.connections };
+        let Some(rate) = self.options.peak_rate().filter(|_| self.options.churn) else { return self.connections };
         let seconds = match self.options.extent {
             Extent::Duration(duration) => (self.options.warmup + duration).as_secs_f64().min(kept_for as f64),
             Extent::Requests(requests) => (requests as f64 / rate).min(kept_for as f64),

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::*;
-use crate::bench::tests::options;
+use crate::bench::tests::{options, rates};
 
 /// A folder in place of /proc, with room for everything at first.
 struct Proc(PathBuf);
@@ -122,7 +122,7 @@ fn on_loopback_more_addresses_are_taken_before_ports_have_to_be_searched_for() {
     let churn = |rate| {
         move |options: &mut BenchOptions| {
             near(one, 1)(options);
-            (options.churn, options.rate) = (true, rate);
+            (options.churn, options.rates) = (true, rates(rate));
         }
     };
     let visited = |rate| ground(&proc, churn(rate)).spread.map_or(1, Sources::count);
@@ -206,7 +206,7 @@ fn firewall_that_tracks_is_a_wall_and_one_that_does_not_is_none() {
     // A firewall remembers closed connections.
     let churn = |seconds| {
         move |options: &mut BenchOptions| {
-            (options.churn, options.rate) = (true, Some(400.0));
+            (options.churn, options.rates) = (true, rates(400.0));
             options.extent = Extent::Duration(Duration::from_secs(seconds));
         }
     };

@@ -118,6 +118,10 @@ impl Fact {
     pub(crate) const ERRORS: [Self; 6] =
         [Self::Wrong, Self::Late, Self::Lost, Self::Refused, Self::Broken, Self::Unsent];
 
+    /// What has become of connections when a phase ends counts in the next one, too.
+    pub(crate) const OF_ALL_PHASES: [Self; 4] =
+        [Self::ConnectionsRequested, Self::ConnectionsOpened, Self::ConnectionsFailed, Self::ConnectionsLost];
+
     /// What may have become of a heartbeat.
     pub(crate) const HEARTBEATS: [Self; 7] = [
         Self::HeartbeatsAnswered,

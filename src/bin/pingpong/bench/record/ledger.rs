@@ -3,9 +3,13 @@
 //! A request counts if it was due in the measured time, whenever its answer comes. Requests that were due before are
 //! warm-up: they are sent and answered like any other, and leave no trace here, unless the end of the warm-up finds them
 //! unanswered: then they count from that moment on, or a server that answers nothing could hide behind its warm-up.
+//!
+//! Each phase of a load has a ledger of its own. What has become of the connections goes from one to the next: one that
+//! could not be made, or was lost, is missing in all that follow.
 
 use std::collections::BTreeMap;
 use std::io;
+use std::mem;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -13,9 +17,11 @@ use pingpong::{Moment, describe};
 
 use super::blocks::{Blocks, Outcomes};
 use super::counts::{Counts, Fact};
+use super::hindrance::Hindrance;
 use super::mistakes::Mistakes;
 use super::times::{Latency, histogram};
-use crate::bench::{BenchOptions, Extent};
+use crate::bench::BenchOptions;
+use crate::bench::options::Phase;
 
 /// The length of the parts that an HdrHistogram log consists of.
 const PART: Duration = Duration::from_secs(1);
@@ -36,25 +42,6 @@ pub(crate) struct Answered {
     pub(crate) was_overdue: bool,
     /// A later request of the same connection was answered before it.
     pub(crate) is_overtaken: bool,
-}
-
-/// Why requests that were due were not sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Hindrance {
-    TooManyUnanswered,
-    NoConnection,
-    TooSlow,
-}
-
-impl Hindrance {
-    /// As reports tell it.
-    fn text(self) -> &'static str {
-        match self {
-            Self::TooManyUnanswered => "too many were unanswered, or the server took no more",
-            Self::NoConnection => "no connection was left",
-            Self::TooSlow => "the load generator was too slow",
-        }
-    }
 }
 
 #[derive(Debug)]
@@ -78,11 +65,14 @@ pub(crate) struct Ledger {
     /// The service times since the progress line was last drawn, warm-up included.
     pub(crate) recent: Option<Histogram<u64>>,
     timeout: Duration,
-    /// How long the measured time is, or may be where a number of requests has a rate.
-    expected: Option<Duration>,
     is_datagram: bool,
+    keeps_parts: bool,
     /// When the first connection was dialled.
     began: Moment,
+    /// The time it took to make all connections; zero when they were not all made.
+    connecting: Duration,
+    /// Why connections could not be made before the start.
+    unmade: BTreeMap<String, u64>,
     measuring: Option<Measuring>,
     part_began: Moment,
 }
@@ -128,27 +118,23 @@ const SILENT_PART: u32 = 10;
 impl Ledger {
     pub(crate) fn new(options: &BenchOptions, shows_progress: bool) -> Self {
         let keeps_parts = options.hdr.is_some();
-        let is_open = options.rate.is_some();
         Self {
             counts: Counts::default(),
             refusals: BTreeMap::new(),
             hindrances: BTreeMap::new(),
             mistakes: Mistakes::default(),
             service: Latency::new(keeps_parts),
-            response: is_open.then(|| Latency::new(keeps_parts)),
-            lag: is_open.then(|| Latency::new(false)),
+            response: None,
+            lag: None,
             blocks: Blocks::new(Moment::default(), None, false),
             longest_pause: Duration::ZERO,
             recent: shows_progress.then(histogram),
             timeout: options.timeout,
-            expected: match options.extent {
-                Extent::Duration(duration) => Some(duration),
-                Extent::Requests(requests) => {
-                    options.rate.and_then(|rate| Duration::try_from_secs_f64(requests as f64 / rate).ok())
-                }
-            },
             is_datagram: options.endpoint.is_datagram(),
+            keeps_parts,
             began: Moment::default(),
+            connecting: Duration::ZERO,
+            unmade: BTreeMap::new(),
             measuring: None,
             part_began: Moment::default(),
         }
@@ -159,8 +145,21 @@ impl Ledger {
         self.began = now;
     }
 
-    /// Requests are sent from now on; those due from `from` until `until` count.
-    pub(crate) fn measure(&mut self, now: Moment, from: Moment, until: Option<Moment>) {
+    /// All connections are made, or have failed.
+    pub(crate) fn made(&mut self, now: Moment) {
+        self.connecting = now.since(self.began);
+        self.unmade = self.refusals.clone();
+    }
+
+    /// Requests of this phase are sent from now on; those due from `from` until `until` count. What an earlier phase has
+    /// come to is forgotten.
+    pub(crate) fn measure(&mut self, phase: &Phase, now: Moment, from: Moment, until: Option<Moment>) {
+        if self.measuring.is_some() {
+            self.forget();
+        }
+        let is_open = phase.rate.is_some();
+        self.response = is_open.then(|| Latency::new(self.keeps_parts));
+        self.lag = is_open.then(|| Latency::new(false));
         self.measuring = Some(Measuring {
             warm_up: now,
             from,
@@ -173,8 +172,21 @@ impl Ledger {
             failed_since: 0,
             carried_answered: 0,
         });
-        self.blocks = Blocks::new(from, self.expected, until.is_some());
+        self.blocks = Blocks::new(from, phase.expected(), until.is_some());
         self.part_began = from;
+    }
+
+    /// Empties the books, but for what has become of the connections.
+    fn forget(&mut self) {
+        let before = mem::take(&mut self.counts);
+        for fact in Fact::OF_ALL_PHASES {
+            self.counts[fact] = before[fact];
+        }
+        self.refusals = self.unmade.clone();
+        self.hindrances.clear();
+        self.mistakes = Mistakes::default();
+        self.service = Latency::new(self.keeps_parts);
+        self.longest_pause = Duration::ZERO;
     }
 
     /// No request will be sent any more. The measured time is the time that was asked for, even if that is not over.
@@ -373,7 +385,12 @@ impl Ledger {
 
     /// The time it took to make all connections; zero when they were not all made.
     pub(crate) fn connecting(&self) -> Duration {
-        self.measuring.map_or(Duration::ZERO, |measuring| measuring.warm_up.since(self.began))
+        self.connecting
+    }
+
+    /// When the warm-up began; at the start of the clock until that is known.
+    pub(crate) fn warm_up(&self) -> Moment {
+        self.measuring.map_or_else(Moment::default, |measuring| measuring.warm_up)
     }
 
     /// The measured time so far, or in all. Where requests were sent late, it lasts until the last one was sent.

@@ -13,7 +13,7 @@ use crate::bench::record::Fact;
 const TOGETHER: f64 = 0.95;
 
 /// Settings that must be the same, and what users call them.
-const SETTINGS: [(&str, &str); 12] = [
+const SETTINGS: [(&str, &str); 13] = [
     ("exchange", "the exchange (ping, --echo, --send)"),
     ("send", "--send"),
     ("expect", "--expect"),
@@ -26,6 +26,7 @@ const SETTINGS: [(&str, &str); 12] = [
     ("duration_seconds", "--duration"),
     ("connect_timeout_seconds", "--connect-timeout"),
     ("heartbeat_seconds", "--heartbeat"),
+    ("arrivals", "--arrivals"),
 ];
 
 /// Why two runs cannot be parts of one load.
@@ -39,6 +40,8 @@ pub(crate) enum Mismatch {
     Apart(f64),
     /// It is not known when they measured, or they did not.
     Undated,
+    /// Requests of both were due at the same random moments.
+    SameSeed,
 }
 
 impl fmt::Display for Mismatch {
@@ -51,6 +54,7 @@ impl fmt::Display for Mismatch {
                 write!(f, "they measured at the same time for {share:.0} % of it, and {least:.0} % is the least")
             }
             Self::Undated => f.write_str("one of them does not say when it measured"),
+            Self::SameSeed => f.write_str("they have the same --seed, so their requests were due at the same moments"),
         }
     }
 }
@@ -63,6 +67,10 @@ pub(super) fn mismatch<'a>(
     if let Some(place) = before.clone().position(|other| is_same(other, run)) {
         return Some((place, Mismatch::SameRun));
     }
+    let seed = |run: &Value| effective(run)["seed"].as_u64();
+    if let Some(place) = seed(run).and_then(|own| before.clone().position(|other| seed(other) == Some(own))) {
+        return Some((place, Mismatch::SameSeed));
+    }
     let first = before.clone().next()?;
     let differs = difference(first, run);
     if differs.is_some() {
@@ -74,6 +82,28 @@ pub(super) fn mismatch<'a>(
         Some(spans) if !are_together(&spans) => Some((0, Mismatch::Apart(in_common(&spans)))),
         Some(_) => None,
     }
+}
+
+/// What has to be the same of two runs that are compared, and may differ between parts of one load.
+const OF_EACH: [(&str, &str); 5] = [
+    ("connections", "--connections"),
+    ("idle", "--idle"),
+    ("rate_per_second", "--rate"),
+    ("ramp_per_second", "--rate"),
+    ("requests", "--requests"),
+];
+
+/// Why two runs, as they stand in the JSON of a sum, cannot be compared.
+pub(super) fn incomparable(a: &Value, b: &Value) -> Option<Mismatch> {
+    if is_same(a, b) {
+        return Some(Mismatch::SameRun);
+    }
+    let of_each = || {
+        let (a, b) = (effective(a), effective(b));
+        let (name, what) = OF_EACH.into_iter().find(|(name, _)| !are_equal(&a[name], &b[name]))?;
+        Some(Mismatch::Differs { what, first: a[name].to_string(), second: b[name].to_string() })
+    };
+    difference(a, b).or_else(of_each)
 }
 
 /// Whether they are the same run, be it in another file: of one machine and moment, with the same counts.
@@ -106,7 +136,11 @@ pub(super) fn effective(run: &Value) -> &Value {
 }
 
 fn loop_of(settings: &Value) -> &'static str {
-    if settings["rate_per_second"].is_null() { "closed" } else { "open" }
+    match (settings["rate_per_second"].is_null(), settings["ramp_per_second"].is_null()) {
+        (true, _) => "closed",
+        (false, true) => "open",
+        (false, false) => "open, with a ramp",
+    }
 }
 
 fn scheme(settings: &Value) -> &str {
@@ -210,7 +244,7 @@ mod tests {
                 "started_unix_seconds": 999.0,
                 "machine": { "host": "here" },
                 "settings": { "effective": {
-                    "endpoint": "tcp://localhost:1", "rate_per_second": 5.0, "exchange": "pong", "size_bytes": 64,
+                    "endpoint": "tcp://localhost:1", "rate_per_second": 5.0, "arrivals": "even", "exchange": "pong", "size_bytes": 64,
                     "framing": "line", "timeout_seconds": 5.0, "pipeline": 1, "churn": false, "duration_seconds": 10.0,
                     "warmup_seconds": 1.0, "connections": 3,
                 } },
@@ -263,6 +297,12 @@ mod tests {
             ("pipeline", json!(2), "they differ in --pipeline: 1 and 2"),
             ("udp_segment", json!(false), "they differ in --no-segment: null and false"),
             ("heartbeat_seconds", json!(60.0), "they differ in --heartbeat: null and 60.0"),
+            ("arrivals", json!("poisson"), "they differ in --arrivals: \"even\" and \"poisson\""),
+            (
+                "ramp_per_second",
+                json!({ "first": 1.0, "last": 9.0 }),
+                "they differ in the loop (--rate): open and open, with a ramp",
+            ),
             ("churn", json!(true), "they differ in --churn: false and true"),
             ("duration_seconds", json!(3.0), "they differ in --duration: 10.0 and 3.0"),
             ("duration_seconds", Value::Null, "they differ in --duration: 10.0 and null"),
@@ -270,6 +310,17 @@ mod tests {
             let told = added_to_another(|run| run["run"]["settings"]["effective"][name] = value);
             assert_eq!(told.as_deref(), Some(why));
         }
+        let settings = |run: &mut Value, name: &str, value: Value| run["run"]["settings"]["effective"][name] = value;
+        let random = |run: &mut Value, seed: u64| {
+            (settings(run, "arrivals", json!("poisson")), settings(run, "seed", json!(seed)))
+        };
+        let (mut first, mut second) = (run(), run());
+        second["run"]["machine"]["host"] = "there".into();
+        random(&mut first, 7);
+        random(&mut second, 7);
+        assert_eq!(mismatch([first.clone()].iter(), &second), Some((0, Mismatch::SameSeed)));
+        random(&mut second, 8);
+        assert_eq!(mismatch([first].iter(), &second), None);
         let told = added_to_another(|run| run["run"]["program"] = "pingpong 0.2.0".into());
         assert_eq!(told.as_deref(), Some("they differ in their version: pingpong 0.1.0 and pingpong 0.2.0"));
         let told = added_to_another(|run| run["measured"] = json!([1002.0, 1012.0]));

@@ -4,6 +4,7 @@ use pingpong::Moment;
 use serde_json::{Value, json};
 
 use super::alike::Span;
+use super::merge::both;
 use crate::bench::record::{Ledger, Outcomes};
 use crate::bench::trials::{Join, Tally, Times};
 
@@ -34,6 +35,20 @@ impl Blocks {
             kinds.map(|kind| kind.map(|kind| (0..outcomes.len()).map(|block| kind.blocks.times(block)).collect()));
         let blocks = Self { from, seconds: ledger.blocks.length().as_secs_f64(), outcomes, times };
         if blocks.outcomes.len() > MOST { blocks.in_pairs() } else { blocks }
+    }
+
+    /// All of them in one: a turn, where several servers take turns.
+    pub(super) fn in_one(self) -> Self {
+        let (from, seconds) = (self.from, self.seconds * self.outcomes.len() as f64);
+        self.in_cells(from, seconds, 1, |_| 0)
+    }
+
+    /// Goes on with these, which are as long.
+    pub(super) fn follow(&mut self, later: Self) {
+        self.outcomes.extend(later.outcomes);
+        for (kind, later) in self.times.iter_mut().zip(later.times) {
+            *kind = both(kind.take(), later, |first, then| [first, then].concat());
+        }
     }
 
     /// Each with the next. One that is left over is left out.

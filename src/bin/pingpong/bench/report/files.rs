@@ -1,23 +1,50 @@
 //! Where results go to and come from: files, standard output.
 
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::libc;
+use nix::libc::{self, PIPE_BUF};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use pingpong::outlet::{Room, open_without_waiting, room};
 
 use crate::error::Error;
 
-use super::Report;
+use super::Results;
 use crate::bench::Output;
 
+/// What is reported: as text, that is its `Display`, as JSON, and in short.
+pub(crate) trait Published: fmt::Display {
+    fn to_json(&self) -> String;
+
+    /// Lines to be found by grep.
+    fn last_lines(&self) -> String;
+
+    /// What else is to be known where only these are shown, or JSON.
+    fn remarks(&self) -> Vec<String>;
+}
+
+impl Published for Results {
+    fn to_json(&self) -> String {
+        self.to_json()
+    }
+
+    fn last_lines(&self) -> String {
+        self.last_lines()
+    }
+
+    fn remarks(&self) -> Vec<String> {
+        self.warnings().into_iter().chain(self.complaints()).collect()
+    }
+}
+
 /// Reads results that `--json` wrote.
-pub(crate) fn read(path: &Path) -> Result<Report, Error> {
-    let report = fs::read_to_string(path).and_then(|text| Report::from_json(&text));
-    report.map_err(|source| Error::File { to: "read", path: path.into(), source })
+pub(crate) fn read(path: &Path) -> Result<Results, Error> {
+    let results = fs::read_to_string(path).and_then(|text| Results::from_json(&text));
+    results.map_err(|source| Error::File { to: "read", path: path.into(), source })
 }
 
 /// A file for results, made anew.
@@ -48,6 +75,7 @@ impl<'a> ResultFile<'a> {
 pub(crate) struct Publisher<'a> {
     json: Option<ResultFile<'a>>,
     prints: Printed,
+    feed: Feed,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,28 +96,62 @@ impl<'a> Publisher<'a> {
             Some(Output::File(path)) => Some(ResultFile::create(path)?),
             _ => None,
         };
-        Ok(Self { json, prints })
+        Ok(Self { json, prints, feed: Feed::default() })
+    }
+
+    /// Prints a part of the report while the run goes on, as far as standard output takes it now.
+    pub(crate) fn tell(&mut self, text: &str) {
+        if self.prints == Printed::Report {
+            self.feed.tell(text);
+        }
     }
 
     /// Where one of the two outputs fails, the other is still written.
-    pub(crate) fn publish(self, report: &Report) -> Result<(), Error> {
-        let saved = self.json.map_or(Ok(()), |file| file.write(|file| file.write_all(report.to_json().as_bytes())));
+    pub(crate) fn publish(self, results: &impl Published) -> Result<(), Error> {
+        let saved = self.json.map_or(Ok(()), |file| file.write(|file| file.write_all(results.to_json().as_bytes())));
         if self.prints != Printed::Report {
-            for warning in report.warnings() {
+            for warning in results.remarks() {
                 log::warn!("{warning}");
             }
         }
         let text = match self.prints {
-            Printed::Report => report.to_string(),
-            Printed::LastLine => report.last_line() + "\n",
-            Printed::Json => report.to_json(),
+            Printed::Report => results.to_string(),
+            Printed::LastLine => results.last_lines(),
+            Printed::Json => results.to_json(),
         };
-        match print(text.as_bytes()) {
+        match print(&[&self.feed.waiting, text.as_bytes()].concat()) {
             // When the reader has gone, no report is missed.
             Err(source) if source.kind() != io::ErrorKind::BrokenPipe => {
                 saved.and(Err(pingpong::Error::Output { source }.into()))
             }
             _ => saved,
+        }
+    }
+}
+
+/// Text for standard output that is never waited for: a reader that is slow or stopped keeps no signal from ending a run.
+#[derive(Debug, Default)]
+struct Feed {
+    /// Standard output, opened anew: where it can be, and once it was needed.
+    own: Option<Option<File>>,
+    /// What it has not taken yet.
+    waiting: Vec<u8>,
+}
+
+impl Feed {
+    fn tell(&mut self, text: &str) {
+        self.waiting.extend_from_slice(text.as_bytes());
+        let own = self.own.get_or_insert_with(|| open_without_waiting(io::stdout()));
+        while !self.waiting.is_empty() {
+            let part = &self.waiting[..self.waiting.len().min(PIPE_BUF)];
+            let written = match own {
+                Some(own) => own.write(part),
+                None if room(io::stdout()) == Room::Ready => nix::unistd::write(io::stdout(), part).map_err(Into::into),
+                None => return,
+            };
+            // What is wrong with it shows at the end, when all is written that waits.
+            let Ok(written) = written else { return };
+            self.waiting.drain(..written);
         }
     }
 }

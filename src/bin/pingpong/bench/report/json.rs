@@ -8,15 +8,15 @@ use serde_json::{Map, Value, json};
 
 use super::alike::Span;
 use super::blocks::Blocks;
-use super::{Report, figures, micros};
+use super::{Judged, Report, figures, micros};
 use crate::bench::record::{Cost, Counts, Fact, Mistakes, Shares, Wrong, histogram, values_of};
 
 /// The version of this layout.
-const SCHEMA: u64 = 2;
+pub(super) const SCHEMA: u64 = 2;
 
 impl Report {
     /// As JSON text: a line for each part, and one for each figure.
-    pub(super) fn to_json(&self) -> String {
+    pub(in crate::bench) fn to_json(&self) -> String {
         let parts = [
             ("schema", SCHEMA.into()),
             ("title", self.title.as_str().into()),
@@ -27,6 +27,7 @@ impl Report {
             ("metrics", self.metrics()),
             ("intervals", self.interval_notes()),
             ("warnings", self.warnings().into()),
+            ("requirements", self.requirements.iter().map(Judged::to_json).collect()),
             ("connect_errors", json!(self.refusals)),
             ("unsent_because", json!(self.hindrances)),
             ("first_wrong", self.first_wrong()),
@@ -99,9 +100,7 @@ impl Report {
     }
 
     /// Reads a report back.
-    pub(crate) fn from_json(text: &str) -> io::Result<Self> {
-        let foreign = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
-        let whole: Value = serde_json::from_str(text).map_err(|error| foreign(&format!("not JSON: {error}")))?;
+    pub(super) fn from_json(whole: &Value) -> io::Result<Self> {
         if whole["schema"] != SCHEMA {
             return Err(foreign("no results of 'pingpong bench --json', or of another version of it"));
         }
@@ -124,7 +123,7 @@ impl Report {
             title: whole["title"].as_str().unwrap_or_default().to_owned(),
             is_partial: whole["partial"].as_bool().unwrap_or_default(),
             seconds: number("seconds")?,
-            measured: measured(&whole),
+            measured: measured(whole),
             per_second: number("requests_per_second")?,
             asked_per_second: metrics["asked_per_second"].as_f64(),
             gone_after_seconds: metrics["gone_after_seconds"].as_f64(),
@@ -133,7 +132,7 @@ impl Report {
             counts,
             refusals: reasons("connect_errors"),
             hindrances: reasons("unsent_because"),
-            mistakes: mistakes(&whole),
+            mistakes: mistakes(whole),
             is_by_order: whole["answers_by_order"].as_bool().unwrap_or_default(),
             is_stream: whole["stream"].as_bool().unwrap_or_default(),
             allows_failures: whole["allows_failures"].as_bool().unwrap_or_default(),
@@ -146,9 +145,15 @@ impl Report {
             lag: is_open.then(|| times("lag")).transpose()?,
             blocks: Blocks::from_json(&whole["blocks"]).unwrap_or_default(),
             cost: cost(metrics),
+            requirements: Vec::new(),
             about: ABOUT.into_iter().filter_map(|key| Some((key, whole.get(key)?.clone()))).collect(),
         })
     }
+}
+
+/// That something was not written by this program.
+pub(super) fn foreign(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what.to_owned())
 }
 
 fn mistakes(whole: &Value) -> Mistakes {
@@ -158,7 +163,7 @@ fn mistakes(whole: &Value) -> Mistakes {
 }
 
 /// What is written and read back as it is: of one run, and of a sum.
-const ABOUT: [&str; 6] = ["program", "started_unix_seconds", "settings", "machine", "runs", "forced"];
+const ABOUT: [&str; 7] = ["program", "started_unix_seconds", "settings", "machine", "runs", "forced", "search"];
 
 fn measured(whole: &Value) -> Option<Span> {
     let [from, until] = ["measured_from_unix_seconds", "measured_until_unix_seconds"].map(|key| whole[key].as_f64());

@@ -9,13 +9,56 @@ use serde_json::{Value, json};
 
 use super::alike::{self, Span};
 use super::blocks::Blocks;
-use super::{Report, program, settings};
+use super::{Mismatch, Report, Results, program, settings};
 use crate::bench::record::Cost;
+use crate::bench::requirement::Requirement;
 use crate::error::Error;
+
+/// The results added up so far, step by step.
+#[derive(Debug)]
+pub(crate) struct Sums {
+    force: bool,
+    steps: Vec<Sum>,
+    /// The first file, and how many steps it was to have.
+    first: Option<(PathBuf, usize)>,
+}
+
+impl Sums {
+    pub(crate) fn new(force: bool) -> Self {
+        Self { force, steps: Vec::new(), first: None }
+    }
+
+    /// Adds results. Fails where they cannot be a part of the same load as those before.
+    pub(crate) fn add(&mut self, file: &Path, results: Results) -> Result<(), Error> {
+        let (planned, reports) = (results.planned(), results.into_reports());
+        let (first, steps) = self.first.get_or_insert_with(|| (file.to_owned(), planned));
+        if self.steps.is_empty() {
+            self.steps = reports.iter().map(|_| Sum::new(self.force)).collect();
+        }
+        // Steps stand side by side: not even by force can some be added up and others not.
+        if (planned, reports.len()) != (*steps, self.steps.len()) {
+            let why = Mismatch::Differs {
+                what: "the number of steps (--rate)",
+                first: self.steps.len().to_string(),
+                second: reports.len().to_string(),
+            };
+            return Err(Error::NotOneLoad { first: first.clone(), second: file.to_owned(), why });
+        }
+        self.steps.iter_mut().zip(reports).try_for_each(|(sum, report)| sum.add(file, report))
+    }
+
+    /// The sums, held against these requirements; `None` of no results.
+    pub(crate) fn into_results(self, requirements: &[Requirement]) -> Option<Results> {
+        let (_, planned) = self.first?;
+        let mut reports = self.steps.into_iter().map(Sum::into_report).collect::<Option<Vec<_>>>()?;
+        reports.iter_mut().for_each(|report| report.judge(requirements));
+        Some(Results::new(reports, planned))
+    }
+}
 
 /// The reports added up so far.
 #[derive(Debug)]
-pub(crate) struct Sum {
+struct Sum {
     /// What is no one load is added up all the same, and the report says so.
     force: bool,
     reports: Vec<Report>,
@@ -34,12 +77,12 @@ struct Part {
 }
 
 impl Sum {
-    pub(crate) fn new(force: bool) -> Self {
+    fn new(force: bool) -> Self {
         Self { force, reports: Vec::new(), parts: Vec::new(), forced: Vec::new() }
     }
 
     /// Adds a report. Fails where it cannot be a part of the same load as those before.
-    pub(crate) fn add(&mut self, file: &Path, report: Report) -> Result<(), Error> {
+    fn add(&mut self, file: &Path, report: Report) -> Result<(), Error> {
         let runs = report.runs(file);
         // What is in one file has been compared when it was written.
         let before = self.parts.iter().map(|part| &part.run);
@@ -57,7 +100,7 @@ impl Sum {
     }
 
     /// The sum; `None` of no reports.
-    pub(crate) fn into_report(self) -> Option<Report> {
+    fn into_report(self) -> Option<Report> {
         let Self { reports, parts, forced, .. } = self;
         let time = (reports.len() > 1).then(|| Time::of(&reports));
         let mut reports = reports.into_iter();
@@ -116,7 +159,7 @@ impl Time {
 
 impl Report {
     /// The loads in it, as they stand in the JSON of a sum: itself, or those that it is the sum of.
-    fn runs(&self, file: &Path) -> Vec<Value> {
+    pub(super) fn runs(&self, file: &Path) -> Vec<Value> {
         if let Some(runs) = self.about["runs"].as_array() {
             return runs.clone();
         }
@@ -155,22 +198,22 @@ impl Report {
     }
 }
 
-fn add_reasons(sum: &mut BTreeMap<String, u64>, other: BTreeMap<String, u64>) {
+pub(super) fn add_reasons(sum: &mut BTreeMap<String, u64>, other: BTreeMap<String, u64>) {
     for (why, count) in other {
         *sum.entry(why).or_default() += count;
     }
 }
 
-fn add(sum: &mut Histogram<u64>, other: &Histogram<u64>) {
+pub(super) fn add(sum: &mut Histogram<u64>, other: &Histogram<u64>) {
     sum.add(other).expect("it grows");
 }
 
-fn added(mut sum: Histogram<u64>, other: Histogram<u64>) -> Histogram<u64> {
+pub(super) fn added(mut sum: Histogram<u64>, other: Histogram<u64>) -> Histogram<u64> {
     add(&mut sum, &other);
     sum
 }
 
 /// The sum of two figures; none where one of the loads has none.
-fn both<T>(a: Option<T>, b: Option<T>, plus: impl FnOnce(T, T) -> T) -> Option<T> {
+pub(super) fn both<T>(a: Option<T>, b: Option<T>, plus: impl FnOnce(T, T) -> T) -> Option<T> {
     a.zip(b).map(|(a, b)| plus(a, b))
 }

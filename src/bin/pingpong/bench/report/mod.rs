@@ -3,22 +3,35 @@
 //! A report is made from a load that has run, or read back from JSON.
 //!
 //! - `text`, `json`: show a report; `hdr`: the histograms as a log for other tools
+//! - `results`: several reports of one run, step by step
+//! - `searched`: a search for a rate, trial by trial; `chart`: its picture
+//! - `judged`: whether a report comes to what is required of it
 //! - `warnings`: which figures cannot be trusted, and why; `settings`: what was asked for
 //! - `blocks`: the run in blocks; `intervals`: how sure figures are, by these
+//! - `versus`: several servers by turns; `turns`: those of each, added up
+//! - `change`: earlier runs and later ones; `ratios`: the figures of two beside each other
 //! - `merge`: adds up several reports; `alike`: those that are parts of one load
 //! - `files`: where results go
 //! - `progress`: what a terminal shows while a load runs
 
 mod alike;
 mod blocks;
+mod change;
+mod chart;
 pub(super) mod files;
 pub(super) mod hdr;
 mod intervals;
 mod json;
+mod judged;
 mod merge;
 pub(super) mod progress;
+mod ratios;
+mod results;
+mod searched;
 mod settings;
 mod text;
+mod turns;
+mod versus;
 mod warnings;
 
 use std::collections::BTreeMap;
@@ -32,12 +45,19 @@ use super::load::{Load, Stage};
 use super::machine;
 use super::options::BenchOptions;
 use super::preflight::Ground;
+use super::rate::Rate;
 use super::record::{Cost, Counts, Fact, Mistakes, percentile};
 use crate::budget::may_be_budgeted;
 pub(crate) use alike::Mismatch;
 use alike::Span;
 use blocks::Blocks;
-pub(super) use merge::Sum;
+pub(crate) use change::{Change, Group};
+use judged::Judged;
+pub(super) use merge::Sums;
+pub(crate) use results::Results;
+pub(super) use searched::{End, Searched, Trial};
+pub(crate) use turns::Side;
+pub(crate) use versus::Versus;
 
 /// Shares of the answers whose time reports show, and the names of these figures.
 const PERCENTILES: [(f64, &str); 5] = [(50.0, "p50"), (90.0, "p90"), (99.0, "p99"), (99.9, "p999"), (99.99, "p9999")];
@@ -97,6 +117,8 @@ pub(crate) struct Report {
     blocks: Blocks,
     /// What the load generator itself used; unknown for a very short run.
     cost: Option<Cost>,
+    /// What is required of it.
+    requirements: Vec<Judged>,
     /// Settings, machine and start, as they stand in the JSON.
     about: Value,
 }
@@ -119,17 +141,17 @@ impl Report {
         let seconds = ledger.measured(ended).as_secs_f64();
         let gone_after = load.gone_after().or_else(|| ledger.silent_after(ended));
         let started = started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let effective = settings::effective(options, load.address());
+        let effective = settings::effective(options, &load.phase, load.address());
         let from = (started + ledger.elapsed(ledger.from())).as_secs_f64();
-        Self {
+        let mut report = Self {
             title: settings::title(&effective),
-            is_partial: load.stage != Stage::Over || gone_after.is_some(),
+            is_partial: load.stage != Stage::Resting || gone_after.is_some(),
             gone_after_seconds: gone_after.map(|gone_after| gone_after.as_secs_f64()),
             longest_pause_seconds: ledger.longest_pause.as_secs_f64(),
             seconds,
             measured: (seconds > 0.0).then_some(Span { from, until: from + seconds }),
             per_second: ledger.per_second(ended),
-            asked_per_second: options.rate,
+            asked_per_second: load.phase.rate.map(Rate::mean),
             connect_seconds: ledger.connecting().as_secs_f64(),
             counts: ledger.counts.clone(),
             refusals: ledger.refusals.clone(),
@@ -147,6 +169,7 @@ impl Report {
             lag: ledger.lag.as_ref().map(|times| times.total.clone()),
             blocks: Blocks::of(ledger, from, ended),
             cost,
+            requirements: Vec::new(),
             about: json!({
                 "program": program(),
                 "started_unix_seconds": started.as_secs_f64(),
@@ -156,7 +179,9 @@ impl Report {
                 },
                 "machine": machine::facts(),
             }),
-        }
+        };
+        report.judge(&options.requirements);
+        report
     }
 
     /// Whether a user would call this a failure, though something was answered: see the README's exit codes.
@@ -181,6 +206,11 @@ impl Report {
     /// How many requests may be lost that are no failure: none over a stream, a tenth of them as datagrams.
     fn tolerated_loss(&self) -> u64 {
         if self.is_stream { 0 } else { self.counts[Fact::Sent] / 10 }
+    }
+
+    /// Whether the run was interrupted, or the server was gone before its end.
+    pub(super) fn is_partial(&self) -> bool {
+        self.is_partial
     }
 
     /// Whether the server was there, and was gone before the end.

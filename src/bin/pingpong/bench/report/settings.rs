@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 
 use super::alike::effective as effective_of;
 use crate::bench::load::is_spreadable;
+use crate::bench::options::Phase;
+use crate::bench::rate::{Arrivals, Rate};
 use crate::bench::{BenchOptions, Extent};
 use crate::probe::Probe;
 
@@ -31,7 +33,10 @@ pub(super) fn title(settings: &Value) -> String {
         false => String::new(),
     };
     let how = match settings["rate_per_second"].as_f64() {
-        Some(rate) => format!("open loop at {rate} a second"),
+        Some(_) if settings["steps"].is_u64() => {
+            format!("open loop in {} steps{}", settings["steps"], at_random(settings))
+        }
+        Some(rate) => format!("open loop {}{}", course(settings, rate), at_random(settings)),
         None if number("pipeline") > 1 => {
             let runs = if settings["udp_segment"] == true { ", sent in runs (UDP_SEGMENT)" } else { "" };
             format!("closed loop, {} outstanding each{runs}", number("pipeline"))
@@ -44,6 +49,7 @@ pub(super) fn title(settings: &Value) -> String {
         _ => format!("\"{}\"", text("send")),
     };
     let churn = if settings["churn"] == true { ", each on a connection of its own" } else { "" };
+    let steps = if settings["steps"].is_u64() { " each" } else { "" };
     let extent = match seconds("duration_seconds") {
         Some(duration) => format!("{duration:?}"),
         None => format!("{} requests", number("requests")),
@@ -52,7 +58,44 @@ pub(super) fn title(settings: &Value) -> String {
         None | Some(Duration::ZERO) => "without warm-up".to_owned(),
         Some(warmup) => format!("after {warmup:?} of warm-up"),
     };
-    format!("{}: {connections}{idle}{from}, {how}, {each}{churn}; {extent} {warmup}", text("endpoint"))
+    format!("{}: {connections}{idle}{from}, {how}, {each}{churn}; {extent}{steps} {warmup}", text("endpoint"))
+}
+
+/// At which rate requests were due: on average at this one.
+fn course(settings: &Value, rate: f64) -> String {
+    let end = |name: &str| settings["ramp_per_second"][name].as_f64();
+    match end("first").zip(end("last")) {
+        Some((first, last)) => format!("from {first} to {last} a second"),
+        None => format!("at {rate} a second"),
+    }
+}
+
+fn at_random(settings: &Value) -> String {
+    match settings["seed"].as_u64() {
+        _ if settings["arrivals"] != "poisson" => String::new(),
+        Some(seed) => format!(", at random (Poisson, seed {seed})"),
+        None => ", at random (Poisson)".to_owned(),
+    }
+}
+
+/// What a run in several steps has done, or several such runs together: from what is known about the first step.
+pub(super) fn title_of_steps(about: &Value, steps: usize) -> String {
+    if let Some(runs) = about["runs"].as_array().filter(|runs| !runs.is_empty()) {
+        let mut runs = runs.clone();
+        runs[0]["run"]["settings"]["effective"]["steps"] = steps.into();
+        return match &*runs {
+            [run] => title(effective_of(run)),
+            _ => title_of_sum(&runs, about["forced"].is_null()),
+        };
+    }
+    let mut settings = about["settings"]["effective"].clone();
+    settings["steps"] = steps.into();
+    title(&settings)
+}
+
+/// The settings of a run, or of the first one in a sum.
+pub(super) fn effective_of_first(about: &Value) -> &Value {
+    if about["runs"].is_array() { effective_of(&about["runs"][0]) } else { &about["settings"]["effective"] }
 }
 
 /// What several runs have done together; or that they are not one load.
@@ -65,8 +108,17 @@ pub(super) fn title_of_sum(runs: &[Value], is_one_load: bool) -> String {
     for name in ["connections", "idle", "requests"] {
         sum[name] = all(name).filter_map(Value::as_u64).sum::<u64>().into();
     }
-    // None of the runs has a rate, or each.
+    // None of the runs has a rate, or each. So it is with ramps.
     sum["rate_per_second"] = all("rate_per_second").map(Value::as_f64).sum::<Option<f64>>().into();
+    if runs.len() > 1 {
+        sum["seed"] = Value::Null;
+    }
+    if sum["ramp_per_second"].is_object() {
+        for end in ["first", "last"] {
+            let ends = all("ramp_per_second").map(|ramp| ramp[end].as_f64());
+            sum["ramp_per_second"][end] = ends.sum::<Option<f64>>().into();
+        }
+    }
     let endpoints: BTreeSet<&str> = all("endpoint").filter_map(Value::as_str).collect();
     sum["endpoint"] = match endpoints.len() {
         0..=3 => endpoints.into_iter().collect::<Vec<_>>().join(" and ").into(),
@@ -84,7 +136,7 @@ fn shown(address: &Address, ports: Option<Ports>) -> String {
 }
 
 /// The settings with all defaults filled in, and the address that the endpoint's name turned out to have.
-pub(super) fn effective(options: &BenchOptions, address: Option<&Address>) -> Value {
+pub(super) fn effective(options: &BenchOptions, phase: &Phase, address: Option<&Address>) -> Value {
     let spread = options.spread.filter(|_| address.is_some_and(is_spreadable));
     let (exchange, size) = match &options.probe {
         Probe::Pong(size) => ("pong", *size),
@@ -95,9 +147,15 @@ pub(super) fn effective(options: &BenchOptions, address: Option<&Address>) -> Va
         Probe::Fixed { send, expect } => (Some(send.escape_ascii()), Some(expect.escape_ascii())),
         Probe::Pong(_) | Probe::Echo(_) => (None, None),
     };
-    let (duration, requests) = match options.extent {
+    let (duration, requests) = match phase.extent {
         Extent::Duration(duration) => (Some(duration.as_secs_f64()), None),
         Extent::Requests(requests) => (None, Some(requests)),
+    };
+    let ramp = phase.rate.filter(|rate| rate.is_ramp());
+    let (arrivals, seed) = match phase.arrivals {
+        _ if phase.rate.is_none() => (None, None),
+        Arrivals::Even => (Some("even"), None),
+        Arrivals::Poisson { seed } => (Some("poisson"), Some(seed)),
     };
     json!({
         "endpoint": options.endpoint.to_string(),
@@ -107,8 +165,11 @@ pub(super) fn effective(options: &BenchOptions, address: Option<&Address>) -> Va
         "heartbeat_seconds": options.heartbeat.map(|interval| interval.as_secs_f64()),
         "duration_seconds": duration,
         "requests": requests,
-        "warmup_seconds": options.warmup.as_secs_f64(),
-        "rate_per_second": options.rate,
+        "warmup_seconds": phase.warmup.as_secs_f64(),
+        "rate_per_second": phase.rate.map(Rate::mean),
+        "ramp_per_second": ramp.map(|Rate { first, last }| json!({ "first": first, "last": last })),
+        "arrivals": arrivals,
+        "seed": seed,
         "pipeline": options.pipeline,
         "udp_segment": options.sends_in_runs(),
         "churn": options.churn,

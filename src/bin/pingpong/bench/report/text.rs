@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use hdrhistogram::Histogram;
 
-use super::{PERCENTILES, Report, figures, micros};
+use super::{PERCENTILES, Report, figures, judged, micros};
 use crate::bench::record::{Fact, Shares, values_of};
 
 /// Characters of the longest bar.
@@ -12,6 +12,14 @@ const BAR: f64 = 40.0;
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.without_last_line(f)?;
+        writeln!(f, "\n{}", self.last_line())
+    }
+}
+
+impl Report {
+    /// All but the line for grep.
+    pub(super) fn without_last_line(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}\n", self.title)?;
         self.summary(f)?;
         self.percentiles(f)?;
@@ -25,18 +33,16 @@ impl fmt::Display for Report {
         for warning in warnings {
             writeln!(f, "warning: {warning}")?;
         }
-        writeln!(f, "\n{}", self.last_line())
+        judged::table(f, self.requirements.iter().map(|judged| (String::new(), judged)))
     }
-}
 
-impl Report {
     fn summary(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = |fact: Fact| grouped(self.counts[fact]);
         writeln!(
             f,
             "requests     {} answered right and in time, {} a second over {:.2} s{}{}",
             count(Fact::Requests),
-            if self.per_second < 100.0 { rate(self.per_second) } else { grouped(self.per_second.round() as u64) },
+            per_second(self.per_second),
             self.seconds,
             if self.is_sum() && self.forced().next().is_none() { " in common" } else { "" },
             self.rate_interval().map_or(String::new(), |interval| format!(" ({})", interval.told(self.per_second)))
@@ -168,6 +174,10 @@ impl Report {
             let value = nanos.map_or("-".to_owned(), |nanos| format!("{:.1}", micros(nanos)));
             let _ = write!(line, " {kind}_{name}_us={value}");
         }
+        if !self.requirements.is_empty() {
+            let met = self.requirements.iter().filter(|judged| judged.is_met()).count();
+            let _ = write!(line, " requirements_met={met}/{}", self.requirements.len());
+        }
         line + if self.is_partial { " partial" } else { "" }
     }
 }
@@ -250,8 +260,13 @@ pub(super) fn rate(per_second: f64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
+/// Answers a second, for people.
+pub(super) fn per_second(rate_of_them: f64) -> String {
+    if rate_of_them < 100.0 { rate(rate_of_them) } else { grouped(rate_of_them.round() as u64) }
+}
+
 /// A number with commas between its thousands.
-fn grouped(number: u64) -> String {
+pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let groups: Vec<&str> =
         digits.as_bytes().rchunks(3).rev().map(|group| std::str::from_utf8(group).unwrap_or_default()).collect();

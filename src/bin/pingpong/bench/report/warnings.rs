@@ -7,13 +7,13 @@ use super::{PERCENTILES, Report};
 use crate::bench::record::{Cost, Fact, Wrong, percentile};
 
 /// The answers that have to lie beyond a percentile for it to mean something.
-const BEYOND: f64 = 10.0;
+pub(super) const BEYOND: f64 = 10.0;
 
 /// A lag, in nanoseconds, that is a part of the response times worth naming.
 const LAG: u64 = 100_000;
 
 /// A share of time without waiting at which the load generator itself may be the limit.
-const SATURATED: f64 = 0.95;
+pub(super) const SATURATED: f64 = 0.95;
 
 /// A share of time without a CPU that is worth naming.
 const TAKEN_AWAY: f64 = 0.1;

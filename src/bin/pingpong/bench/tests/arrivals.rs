@@ -17,7 +17,7 @@ fn the_next_address_is_tried_and_after_the_last_one_it_is_over() {
     assert_eq!(server.kernel.borrow().dialled.len(), 2);
     server.kernel.borrow_mut().fails_the_dial(1, ECONNREFUSED);
     server.settle();
-    assert!(server.engine.is_stopped());
+    assert!(server.is_over());
     let now = server.now();
     let error = server.load(|load| load.conclude(now, 0)).unwrap_err();
     assert!(error.to_string().contains("connection refused"), "{error}");
@@ -82,7 +82,7 @@ fn a_server_that_keeps_no_connection_is_not_loaded_for_long() {
     server.settle();
     server.kernel.borrow_mut().fails_the_dial(1, ECONNREFUSED);
     server.settle();
-    assert!(server.engine.is_stopped());
+    assert!(server.is_over());
     assert_eq!((server.count(Fact::ConnectionsLost), server.count(Fact::ConnectionsFailed)), (1, 1));
 }
 
@@ -164,7 +164,7 @@ fn each_request_has_its_own_connection_where_that_is_asked_for() {
         options.extent = Extent::Requests(20);
     });
     let mut connection = 1;
-    while !server.engine.is_stopped() {
+    while !server.is_over() {
         assert_eq!(server.kernel.borrow().dialled.len(), connection + 1, "one at a time");
         server.pass(MILLI);
         server.kernel.borrow_mut().answers_the_dial(connection);

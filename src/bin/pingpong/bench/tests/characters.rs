@@ -9,7 +9,7 @@ use fake::Dice;
 use nix::libc::ECONNREFUSED;
 use pingpong::{Address, Moment};
 
-use super::{MILLI, Rig, begin, options};
+use super::{MILLI, Rig, begin, options, rates};
 use crate::bench::load::Stage;
 use crate::bench::record::{Counts, Fact};
 use crate::bench::{BenchOptions, Extent};
@@ -159,8 +159,8 @@ fn random_options(dice: &mut Dice, character: Character) -> BenchOptions {
         }
         options.connections = 1 + dice.below(5) as u32;
         options.idle = dice.below(3) as u32;
-        options.rate = dice.one_in(2).then(|| 20.0 + dice.below(300) as f64);
-        options.pipeline = if options.rate.is_none() { 1 + dice.below(3) as u32 } else { 1 };
+        options.rates = rates(dice.one_in(2).then(|| 20.0 + dice.below(300) as f64));
+        options.pipeline = if options.rates.is_empty() { 1 + dice.below(3) as u32 } else { 1 };
         options.warmup = if dice.one_in(2) { Duration::ZERO } else { dice.below(300) as u32 * MILLI };
         options.extent = Extent::Duration((300 + dice.below(700) as u32) * MILLI);
         if dice.one_in(3) {
@@ -183,7 +183,8 @@ fn random_options(dice: &mut Dice, character: Character) -> BenchOptions {
     })
 }
 
-fn course(character: Character, seed: u64) -> Course {
+/// Two phases, one after the other.
+fn courses(character: Character, seed: u64) -> [Course; 2] {
     let mut dice = Dice::new(seed);
     let options = random_options(&mut dice, character);
     let delay = match character {
@@ -193,18 +194,24 @@ fn course(character: Character, seed: u64) -> Course {
     let mut rig = begin(options.clone());
     let turns = rig.now() + dice.below(1_000) as u32 * MILLI;
     let mut far = Far { character, delay, turns, owed: VecDeque::new(), dials: 0, has_died: false, asked: 0 };
-    let began = rig.now();
-    while !rig.engine.is_stopped() {
-        far.act(&mut rig, &mut dice);
-        rig.pass(Duration::from_micros(500 + dice.below(4_000) as u64));
-        assert!(rig.now().since(began) < Duration::from_secs(60), "{character:?} {seed} does not end: {options:?}");
-    }
-    let (now, died) = (rig.now(), far.has_died);
-    rig.load(|load| load.conclude(now, 0)).unwrap();
-    assert_eq!(rig.load(|load| load.stage), Stage::Over);
-    let (gone, from) = rig.load(|load| (load.gone_after().is_some(), load.ledger.from()));
-    assert!(died || !gone, "{character:?} {seed}");
-    Course { options, counts: rig.counts(), gone, took: now.since(from) }
+    [0, 1].map(|phase| {
+        let began = rig.now();
+        if phase > 0 {
+            rig.with(|load, out| load.go_on(options.phases()[0], out));
+            rig.settle();
+        }
+        while !rig.is_over() {
+            far.act(&mut rig, &mut dice);
+            rig.pass(Duration::from_micros(500 + dice.below(4_000) as u64));
+            assert!(rig.now().since(began) < Duration::from_secs(60), "{character:?} {seed} does not end: {options:?}");
+        }
+        let (now, died) = (rig.now(), far.has_died);
+        rig.load(|load| load.conclude(now, 0)).unwrap();
+        assert_eq!(rig.load(|load| load.stage), Stage::Resting);
+        let (gone, from) = rig.load(|load| (load.gone_after().is_some(), load.ledger.from()));
+        assert!(died || !gone, "{character:?} {seed}");
+        Course { options: options.clone(), counts: rig.counts(), gone, took: now.since(from) }
+    })
 }
 
 impl Course {
@@ -232,7 +239,7 @@ impl Course {
             assert!((counts[Fact::Heartbeats] as f64 - due).abs() <= 1.0, "{due}: {told}");
         }
         let accounted = counts[Fact::Sent] + counts[Fact::Unsent];
-        match (options.extent, options.rate) {
+        match (options.extent, options.peak_rate()) {
             (Extent::Requests(requests), _) => assert_eq!(accounted, requests, "{told}"),
             (Extent::Duration(duration), Some(rate)) => {
                 let due = (options.warmup + duration).as_secs_f64() * rate;
@@ -266,7 +273,7 @@ impl Course {
             }
             // A late answer may be on its way when the time for all answers is over; else nothing is lost.
             Slow => assert!(counts[Fact::Requests] == 0 && counts[Fact::Duplicate] == 0, "{told}"),
-            ServesHalf if !options.churn && options.rate.is_none() && counts[Fact::ConnectionsLost] == 0 => {
+            ServesHalf if !options.churn && options.rates.is_empty() && counts[Fact::ConnectionsLost] == 0 => {
                 let unserved = u64::from(options.connections / 2);
                 let is_counting = matches!(options.extent, Extent::Requests(_));
                 assert!(counts[Fact::ConnectionsUnserved] == unserved || is_counting, "{told}");
@@ -285,13 +292,15 @@ fn every_request_and_every_connection_is_in_exactly_one_counter() {
     let mut gone = 0;
     for character in CHARACTERS {
         for seed in 1..=60 {
-            let course = course(character, seed);
-            let told = format!("{character:?} {seed}: {:?} {:?} in {:?}", course.counts, course.options, course.took);
-            course.balances(&told);
-            course.ends_in_time(&told);
-            course.suits(character, &told);
-            all.add(&course.counts);
-            gone += u64::from(course.gone);
+            for (phase, course) in courses(character, seed).into_iter().enumerate() {
+                let Course { counts, options, took, .. } = &course;
+                let told = format!("{character:?} {seed}, phase {phase}: {counts:?} {options:?} in {took:?}");
+                course.balances(&told);
+                course.ends_in_time(&told);
+                course.suits(character, &told);
+                all.add(&course.counts);
+                gone += u64::from(course.gone);
+            }
         }
     }
     assert!(gone > 0);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{MILLI, asking};
+use super::{MILLI, asking, rates};
 use crate::bench::Extent;
 use crate::bench::load::Stage;
 use crate::bench::record::Fact;
@@ -10,9 +10,9 @@ use crate::probe::Probe;
 
 #[test]
 fn silence_is_lost_and_ends() {
-    let mut server = asking(|options| options.rate = Some(100.0));
+    let mut server = asking(|options| options.rates = rates(100.0));
     server.pass(Duration::from_secs(3));
-    assert!(server.engine.is_stopped());
+    assert!(server.is_over());
     server.assert_counts(&[(Fact::Sent, 100), (Fact::Lost, 100), (Fact::ConnectionsOpened, 1)]);
 }
 
@@ -22,10 +22,10 @@ fn as_many_requests_as_asked_for_and_no_more() {
         let mut server = asking(|options| {
             options.extent = Extent::Requests(70);
             options.pipeline = if rate.is_none() { 3 } else { 1 };
-            (options.rate, options.warmup) = (rate, warmup);
+            (options.rates, options.warmup) = (rates(rate), warmup);
         });
         server.echo_for(0, MILLI, Duration::from_secs(2));
-        assert!(server.engine.is_stopped());
+        assert!(server.is_over());
         server.assert_counts(&[(Fact::Sent, 70), (Fact::Requests, 70), (Fact::ConnectionsOpened, 1)]);
     }
 }
@@ -35,16 +35,16 @@ fn fewer_requests_than_a_pipeline_holds() {
     let mut server = asking(|options| (options.extent, options.pipeline) = (Extent::Requests(2), 4));
     assert_eq!(server.asked(0), [1, 2]);
     server.answers(0, &[1, 2]);
-    assert!(server.engine.is_stopped());
+    assert!(server.is_over());
 }
 
 #[test]
 fn what_is_sent_a_little_late_makes_the_measured_time_longer() {
-    let mut server = asking(|options| (options.rate, options.timeout) = (Some(100.0), Duration::from_secs(1)));
+    let mut server = asking(|options| (options.rates, options.timeout) = (rates(100.0), Duration::from_secs(1)));
     server.echo_for(0, MILLI, 955 * MILLI);
     server.leap(90 * MILLI);
     server.echo_for(0, MILLI, Duration::from_secs(2));
-    assert!(server.engine.is_stopped());
+    assert!(server.is_over());
     server.assert_counts(&[(Fact::Sent, 100), (Fact::Requests, 100), (Fact::ConnectionsOpened, 1)]);
     let now = server.now();
     assert!(server.load(|load| load.ledger.measured(now)) >= 1040 * MILLI);
@@ -52,11 +52,11 @@ fn what_is_sent_a_little_late_makes_the_measured_time_longer() {
 
 #[test]
 fn what_could_only_be_sent_long_after_the_end_is_not_sent_and_told_why() {
-    let mut server = asking(|options| (options.rate, options.timeout) = (Some(100.0), Duration::from_secs(1)));
+    let mut server = asking(|options| (options.rates, options.timeout) = (rates(100.0), Duration::from_secs(1)));
     server.echo_for(0, MILLI, 895 * MILLI);
     server.leap(300 * MILLI);
     server.echo_for(0, MILLI, Duration::from_secs(2));
-    assert!(server.engine.is_stopped());
+    assert!(server.is_over());
     server.assert_counts(&[(Fact::Sent, 90), (Fact::Requests, 90), (Fact::Unsent, 10), (Fact::ConnectionsOpened, 1)]);
     let now = server.now();
     assert_eq!(server.load(|load| load.ledger.measured(now)), Duration::from_secs(1));
@@ -65,18 +65,18 @@ fn what_could_only_be_sent_long_after_the_end_is_not_sent_and_told_why() {
 
 #[test]
 fn a_low_rate_lasts_as_long_as_asked_for() {
-    let mut server = asking(|options| options.rate = Some(0.1));
+    let mut server = asking(|options| options.rates = rates(0.1));
     server.echo_for(0, MILLI, 990 * MILLI);
-    assert!(!server.engine.is_stopped(), "the next one would be due after the end");
+    assert!(!server.is_over(), "the next one would be due after the end");
     server.echo_for(0, MILLI, 20 * MILLI);
-    assert!(server.engine.is_stopped());
+    assert!(server.is_over());
     server.assert_counts(&[(Fact::Sent, 1), (Fact::Requests, 1), (Fact::ConnectionsOpened, 1)]);
 }
 
 #[test]
 fn a_rate_beyond_all_means_ends_on_time_and_overdue_answers_are_found_meanwhile() {
     let mut server = asking(|options| {
-        options.rate = Some(1e9);
+        options.rates = rates(1e9);
         options.extent = Extent::Duration(300 * MILLI);
         options.timeout = 20 * MILLI;
     });
@@ -84,7 +84,7 @@ fn a_rate_beyond_all_means_ends_on_time_and_overdue_answers_are_found_meanwhile(
     server.keep_exact_time(60_000);
     let began = server.exact_now().unwrap();
     let mut lost = 0;
-    while !server.engine.is_stopped() {
+    while !server.is_over() {
         lost = server.load(|load| if load.stage == Stage::Asking { load.ledger.counts[Fact::Lost] } else { lost });
         server.dispatch(Vec::new());
     }
@@ -98,7 +98,7 @@ fn a_rate_beyond_all_means_ends_on_time_and_overdue_answers_are_found_meanwhile(
 #[test]
 fn what_the_warm_up_could_not_send_is_not_sent_in_the_measured_time() {
     let mut server = asking(|options| {
-        (options.rate, options.warmup) = (Some(100.0), 500 * MILLI);
+        (options.rates, options.warmup) = (rates(100.0), 500 * MILLI);
         options.probe = Probe::Pong(1 << 20);
         options.timeout = Duration::from_secs(5);
     });
@@ -116,11 +116,11 @@ fn what_the_warm_up_could_not_send_is_not_sent_in_the_measured_time() {
 fn a_number_of_requests_ends_when_the_server_takes_nothing_any_more() {
     for (rate, pipeline, sent) in [(Some(100.0), 1, 16), (None, 3, 3)] {
         let mut server = asking(|options| {
-            (options.rate, options.pipeline, options.extent) = (rate, pipeline, Extent::Requests(50));
+            (options.rates, options.pipeline, options.extent) = (rates(rate), pipeline, Extent::Requests(50));
             options.probe = Probe::Pong(1 << 20);
         });
         server.pass(Duration::from_secs(2));
-        assert!(server.engine.is_stopped());
+        assert!(server.is_over());
         server.assert_counts(&[
             (Fact::Sent, sent),
             (Fact::Lost, sent),
@@ -137,7 +137,7 @@ fn a_number_of_requests_ends_when_the_server_takes_nothing_any_more() {
 #[test]
 fn an_interrupt_leaves_nothing_unsent_unless_the_schedule_was_behind() {
     for (probe, unsent) in [(Probe::Pong(30), 0), (Probe::Pong(1 << 20), 34)] {
-        let mut server = asking(|options| (options.rate, options.probe) = (Some(100.0), probe));
+        let mut server = asking(|options| (options.rates, options.probe) = (rates(100.0), probe));
         server.pass(495 * MILLI);
         server.shut_down();
         server.leap(30 * MILLI);
@@ -151,11 +151,11 @@ fn an_interrupt_leaves_nothing_unsent_unless_the_schedule_was_behind() {
 
 #[test]
 fn a_server_that_dies_leaves_the_rest_unsent_and_the_time_as_it_was_asked_for() {
-    let mut server = asking(|options| options.rate = Some(100.0));
+    let mut server = asking(|options| options.rates = rates(100.0));
     server.echo_for(0, MILLI, 395 * MILLI);
     server.resets(0);
     server.settle();
-    assert!(server.engine.is_stopped(), "nobody is left");
+    assert!(server.is_over(), "nobody is left");
     let now = server.now();
     server.load(|load| load.conclude(now, 0)).unwrap();
     server.assert_counts(&[
@@ -179,7 +179,7 @@ fn idle_connections_that_go_with_the_server_are_not_held() {
     server.resets(1);
     server.resets(2);
     server.pass(100 * MILLI);
-    assert!(server.engine.is_stopped());
+    assert!(server.is_over());
     let now = server.now();
     server.load(|load| load.conclude(now, 0)).unwrap();
     assert_eq!((server.count(Fact::ConnectionsLost), server.count(Fact::IdleHeld)), (3, 1));
@@ -188,10 +188,10 @@ fn idle_connections_that_go_with_the_server_are_not_held() {
 #[test]
 fn a_server_that_falls_silent_is_told_from_one_that_is_slow() {
     let silent_after = |delay: Duration, time: Duration| {
-        let mut server = asking(|options| options.rate = Some(100.0));
+        let mut server = asking(|options| options.rates = rates(100.0));
         server.echo_for(0, delay, time);
         server.pass(Duration::from_secs(2));
-        assert!(server.engine.is_stopped());
+        assert!(server.is_over());
         let now = server.now();
         server.load(|load| load.ledger.silent_after(now))
     };
@@ -206,8 +206,8 @@ fn a_server_that_falls_silent_is_told_from_one_that_is_slow() {
 
 #[test]
 fn requests_lost_now_and_then_are_not_a_silence_at_the_end() {
-    let mut server = asking(|options| (options.rate, options.extent) = (Some(100.0), Extent::Requests(20)));
-    while !server.engine.is_stopped() {
+    let mut server = asking(|options| (options.rates, options.extent) = (rates(100.0), Extent::Requests(20)));
+    while !server.is_over() {
         let answered: Vec<u64> = server.asked(0).into_iter().filter(|number| number % 4 != 0).collect();
         server.pass(MILLI);
         server.answers(0, &answered);
@@ -221,7 +221,7 @@ fn requests_lost_now_and_then_are_not_a_silence_at_the_end() {
 #[test]
 fn a_pause_as_there_were_before_is_not_the_end_of_a_server() {
     // It answers once in 200 ms, and not in the last 210; then once in 270 ms, and not in the last 190.
-    let mut server = asking(|options| (options.rate, options.timeout) = (Some(100.0), 50 * MILLI));
+    let mut server = asking(|options| (options.rates, options.timeout) = (rates(100.0), 50 * MILLI));
     for _ in 0..4 {
         server.pass(190 * MILLI);
         let asked = server.asked(0);
@@ -229,19 +229,19 @@ fn a_pause_as_there_were_before_is_not_the_end_of_a_server() {
         server.pass(10 * MILLI);
     }
     server.pass(Duration::from_secs(1));
-    assert!(server.engine.is_stopped());
+    assert!(server.is_over());
     assert_eq!((server.count(Fact::Requests), server.count(Fact::Lost)), (4, 96));
     let now = server.now();
     assert!(server.load(|load| load.ledger.silent_after(now)).is_some());
 
-    let mut server = asking(|options| (options.rate, options.timeout) = (Some(100.0), 50 * MILLI));
+    let mut server = asking(|options| (options.rates, options.timeout) = (rates(100.0), 50 * MILLI));
     for _ in 0..3 {
         server.pass(270 * MILLI);
         let asked = server.asked(0);
         server.answers(0, &asked[asked.len() - 1..]);
     }
     server.pass(Duration::from_secs(1));
-    assert!(server.engine.is_stopped());
+    assert!(server.is_over());
     let now = server.now();
     assert_eq!(server.load(|load| load.ledger.silent_after(now)), None);
 }
@@ -249,12 +249,12 @@ fn a_pause_as_there_were_before_is_not_the_end_of_a_server() {
 #[test]
 fn a_server_that_answered_in_the_warm_up_alone_was_gone_when_it_ended() {
     for warmup in [300 * MILLI, Duration::ZERO] {
-        let mut server = asking(|options| (options.rate, options.warmup) = (Some(100.0), warmup));
+        let mut server = asking(|options| (options.rates, options.warmup) = (rates(100.0), warmup));
         if !warmup.is_zero() {
             server.echo_for(0, MILLI, 250 * MILLI);
         }
         server.pass(Duration::from_secs(3));
-        assert!(server.engine.is_stopped());
+        assert!(server.is_over());
         let now = server.now();
         let silent = server.load(|load| load.ledger.silent_after(now));
         assert_eq!(silent, (!warmup.is_zero()).then_some(Duration::ZERO));
@@ -268,7 +268,7 @@ fn a_connection_that_was_only_asked_in_the_warm_up_and_never_answered_is_told() 
         options.timeout = 100 * MILLI;
     });
     server.echo_for(1, 10 * MILLI, Duration::from_secs(2));
-    assert!(server.engine.is_stopped());
+    assert!(server.is_over());
     let now = server.now();
     server.load(|load| load.conclude(now, 0)).unwrap();
     assert_eq!((server.count(Fact::ConnectionsUnserved), server.count(Fact::ConnectionsHeld)), (2, 1));
@@ -278,11 +278,11 @@ fn a_connection_that_was_only_asked_in_the_warm_up_and_never_answered_is_told() 
 #[test]
 fn a_connection_that_cannot_take_more_holds_the_schedule_up_and_that_is_told() {
     let mut server = asking(|options| {
-        options.rate = Some(100.0);
+        options.rates = rates(100.0);
         options.probe = Probe::Pong(1 << 20);
     });
     server.pass(Duration::from_secs(3));
-    assert!(server.engine.is_stopped());
+    assert!(server.is_over());
     server.assert_counts(&[(Fact::Sent, 16), (Fact::Lost, 16), (Fact::Unsent, 84), (Fact::ConnectionsOpened, 1)]);
 }
 
@@ -291,7 +291,7 @@ fn answers_let_a_schedule_that_was_held_up_go_on_at_once_even_just_after_its_tim
     // The seventeenth is due at 941 ms.
     for (answered_at, sent) in [(1_030, 17), (1_050, 16)] {
         let mut server = asking(|options| {
-            options.rate = Some(17.0);
+            options.rates = rates(17.0);
             options.probe = Probe::Pong(1 << 20);
             options.timeout = Duration::from_secs(5);
         });
@@ -304,7 +304,7 @@ fn answers_let_a_schedule_that_was_held_up_go_on_at_once_even_just_after_its_tim
         let rest = server.hears(0);
         server.says(0, rest.replace("ping", "pong"));
         server.settle();
-        assert!(server.engine.is_stopped());
+        assert!(server.is_over());
         server.assert_counts(&[
             (Fact::Sent, sent),
             (Fact::Requests, sent),
@@ -331,7 +331,7 @@ fn a_connection_that_ends_takes_its_requests_with_it_and_the_others_go_on() {
     assert_eq!(server.asked(1), [3]);
     server.finishes(1);
     server.settle();
-    assert!(server.engine.is_stopped(), "nobody is left");
+    assert!(server.is_over(), "nobody is left");
     assert_eq!((server.count(Fact::Broken), server.count(Fact::ConnectionsLost)), (2, 2));
 }
 
@@ -341,10 +341,10 @@ fn interrupted_it_says_what_is_open() {
     server.answers(0, &[1]);
     server.shut_down();
     server.settle();
-    assert!(server.engine.is_stopped());
+    assert!(server.is_over());
     let now = server.now();
     server.load(|load| load.conclude(now, 0)).unwrap();
-    assert_ne!(server.load(|load| load.stage), Stage::Over);
+    assert_ne!(server.load(|load| load.stage), Stage::Resting);
     let counts = server.counts();
     assert_eq!((counts[Fact::Requests], counts[Fact::Unfinished], counts[Fact::ConnectionsLost]), (1, 4, 0));
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use nix::libc::ECONNREFUSED;
 use pingpong::Address;
 
-use super::{MILLI, Rig, asking, dialling, times};
+use super::{MILLI, Rig, asking, dialling, rates, times};
 use crate::bench::load::Stage;
 use crate::bench::record::{Fact, Latency};
 use crate::bench::{BenchOptions, Extent};
@@ -30,7 +30,7 @@ fn a_closed_loop_asks_again_when_it_has_its_answer() {
 fn all_that_was_sent_in_time_is_waited_for_and_nothing_else_counts() {
     let mut server = asking(|options| options.warmup = 100 * MILLI);
     server.echo_for(0, 10 * MILLI, Duration::from_secs(3));
-    assert!(server.engine.is_stopped());
+    assert!(server.is_over());
     // The request that the end of the warm-up found unanswered counts, but not for the rate.
     let carried = (Fact::CarriedOver, 1);
     server.assert_counts(&[(Fact::Sent, 101), (Fact::Requests, 101), carried, (Fact::ConnectionsOpened, 1)]);
@@ -43,7 +43,7 @@ fn all_that_was_sent_in_time_is_waited_for_and_nothing_else_counts() {
 
 #[test]
 fn an_open_loop_asks_on_schedule_whether_or_not_answers_come() {
-    let mut server = asking(|options| options.rate = Some(100.0));
+    let mut server = asking(|options| options.rates = rates(100.0));
     server.pass(95 * MILLI);
     assert_eq!(server.asked(0), (1..=10).collect::<Vec<u64>>());
     server.pass(10 * MILLI);
@@ -53,11 +53,11 @@ fn an_open_loop_asks_on_schedule_whether_or_not_answers_come() {
 #[test]
 fn a_stall_is_in_every_response_that_had_to_wait_for_it() {
     // The server stalls for 150 ms once, and answers at once before and after.
-    let mut open = asking(|options| options.rate = Some(100.0));
+    let mut open = asking(|options| options.rates = rates(100.0));
     open.echo_for(0, MILLI, 500 * MILLI);
     open.echo_for(0, 150 * MILLI, MILLI);
     open.echo_for(0, MILLI, Duration::from_secs(2));
-    assert!(open.engine.is_stopped());
+    assert!(open.is_over());
     assert_eq!(open.count(Fact::Requests), 100);
     let response = open.load(|load| times(&load.ledger.response.as_ref().unwrap().total));
     assert!((14..=16).contains(&slow(&response)), "{response:?}");
@@ -73,7 +73,7 @@ fn a_stall_is_in_every_response_that_had_to_wait_for_it() {
 
 #[test]
 fn what_the_load_itself_delays_is_lag_and_in_the_response_but_not_in_the_service_time() {
-    let mut server = asking(|options| options.rate = Some(100.0));
+    let mut server = asking(|options| options.rates = rates(100.0));
     server.echo_for(0, MILLI, 100 * MILLI);
     // The process is stopped for a while.
     server.leap(55 * MILLI);
@@ -162,7 +162,7 @@ fn an_answer_without_an_end_is_wrong_and_those_behind_it_are_broken() {
     let mut server = asking(|options| options.pipeline = 3);
     server.says(0, "x".repeat(70_000));
     server.settle();
-    assert!(server.engine.is_stopped(), "nobody is left");
+    assert!(server.is_over(), "nobody is left");
     server.assert_counts(&[
         (Fact::Sent, 3),
         (Fact::Wrong, 1),
@@ -216,13 +216,13 @@ fn a_datagram_is_late_however_late_it_comes_and_never_lost_and_double() {
 fn without_a_number_a_lost_datagram_falsifies_no_other() {
     for rate in [None, Some(50.0)] {
         let mut server = asking_datagrams(|options| {
-            (options.connections, options.rate) = (2, rate);
+            (options.connections, options.rates) = (2, rates(rate));
             options.probe = Probe::Pong(8);
         });
         // What the scout asked.
         server.kernel.borrow_mut().datagrams[0].sent.remove(0);
         let mut asked = 0;
-        while !server.engine.is_stopped() {
+        while !server.is_over() {
             server.pass(MILLI);
             for socket in 0..2 {
                 let sent = std::mem::take(&mut server.kernel.borrow_mut().datagrams[socket].sent);
@@ -266,7 +266,7 @@ impl Rig {
 
 #[test]
 fn datagrams_may_be_lost_late_doubled_and_out_of_order() {
-    let mut server = asking_datagrams(|options| options.rate = Some(100.0));
+    let mut server = asking_datagrams(|options| options.rates = rates(100.0));
     server.pass(45 * MILLI);
     for number in [3, 2, 2, 4] {
         server.tells(0, number);
@@ -276,7 +276,7 @@ fn datagrams_may_be_lost_late_doubled_and_out_of_order() {
     server.tells(0, 6);
     assert_eq!(server.count(Fact::Late), 1);
     server.pass(Duration::from_secs(3));
-    assert!(server.engine.is_stopped());
+    assert!(server.is_over());
     server.assert_counts(&[
         (Fact::Sent, 100),
         (Fact::Requests, 3),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use nix::libc::ECONNREFUSED;
 use pingpong::Address;
 
-use super::{MILLI, Rig, asking, dialling};
+use super::{MILLI, Rig, asking, dialling, rates};
 use crate::bench::load::Stage;
 use crate::bench::record::{Counts, Fact};
 use crate::bench::{BenchOptions, Extent};
@@ -48,12 +48,12 @@ impl Rig {
     /// Answers at once until the run is over.
     fn finish(&mut self, answers: impl Fn(usize) -> bool) -> Counts {
         for _ in 0..40 {
-            if self.engine.is_stopped() {
+            if self.is_over() {
                 break;
             }
             self.tenth(&answers);
         }
-        assert_eq!(self.load(|load| load.stage), Stage::Over);
+        assert_eq!(self.load(|load| load.stage), Stage::Resting);
         self.conclude()
     }
 
@@ -89,10 +89,35 @@ fn heartbeats_are_spread_evenly_and_checked_and_no_requests() {
 
 #[test]
 fn heartbeats_go_on_to_the_end_of_the_time_though_no_request_is_due_any_more() {
-    let mut server = beating(|options| options.rate = Some(2.0));
+    let mut server = beating(|options| options.rates = rates(2.0));
     let counts = server.finish(|_| true);
     assert_heartbeats(&counts, &[(Fact::Heartbeats, 10), (Fact::HeartbeatsAnswered, 10), (Fact::IdleHeld, 4)]);
     assert_eq!((counts[Fact::Sent], counts[Fact::Unsent]), (2, 0));
+}
+
+#[test]
+fn heartbeats_that_are_due_close_together_leave_together() {
+    let mut server = beating(|options| {
+        options.idle = 160;
+        options.heartbeat = Some(160 * 10 * MILLI);
+    });
+    let mut asked = 0;
+    let sent: Vec<usize> = (0..20)
+        .map(|_| {
+            server.echo_for(0, 10 * MILLI, 10 * MILLI);
+            let before = asked;
+            asked += (1..=160).map(|idle| server.asked(idle).len()).sum::<usize>();
+            asked - before
+        })
+        .collect();
+    // A tenth of a second is a 16th of the interval.
+    assert_eq!(sent, [1, 0, 0, 0, 0, 0, 0, 0, 0, 10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 10]);
+    let counts = server.finish(|_| false);
+    assert_eq!(
+        (counts[Fact::Heartbeats], counts[Fact::HeartbeatsUnsent]),
+        (100, 0),
+        "the last ones are sent before the end"
+    );
 }
 
 #[test]
@@ -197,7 +222,7 @@ fn end_of_the_run_waits_for_heartbeats_as_for_answers() {
     server.echo_for(0, 10 * MILLI, 130 * MILLI);
     assert_eq!(server.load(|load| load.stage), Stage::Awaiting, "the one of 900 ms has 150 ms");
     server.pass(50 * MILLI);
-    assert_eq!(server.load(|load| load.stage), Stage::Over);
+    assert_eq!(server.load(|load| load.stage), Stage::Resting);
     assert_eq!(server.conclude()[Fact::HeartbeatsLost], 1);
 }
 

@@ -6,6 +6,8 @@
 //! - `arrivals`: connections, made or not
 //! - `heartbeat`: idle connections that ask now and then
 //! - `characters`: servers that die, stall, drop, refuse; the books balance
+//! - `phases`: one after another; rates that change, requests at random
+//! - `requirements`: what meets them, and what does not
 //! - `storm`: far sides that do what they like
 
 mod arrivals;
@@ -14,6 +16,8 @@ mod characters;
 mod endings;
 mod figures;
 mod heartbeat;
+mod phases;
+mod requirements;
 mod storm;
 
 use std::ops::{Deref, DerefMut};
@@ -26,7 +30,7 @@ use pingpong::service::Framing;
 
 use crate::bench::load::{Load, Stage};
 use crate::bench::record::{Counts, Fact};
-use crate::bench::{BenchOptions, Extent};
+use crate::bench::{Arrivals, BenchOptions, Extent, Rate};
 use crate::probe::Probe;
 
 const MILLI: Duration = Duration::from_millis(1);
@@ -35,11 +39,13 @@ const MILLI: Duration = Duration::from_millis(1);
 pub(super) fn options(set: impl FnOnce(&mut BenchOptions)) -> BenchOptions {
     let mut options = BenchOptions {
         endpoint: "tcp://192.0.2.1:8888".parse().unwrap(),
+        against: Vec::new(),
         connections: 1,
         idle: 0,
         heartbeat: None,
         extent: Extent::Duration(Duration::from_secs(1)),
-        rate: None,
+        rates: Vec::new(),
+        arrivals: Arrivals::Even,
         pipeline: 1,
         segments: true,
         probe: Probe::Pong(30),
@@ -52,6 +58,8 @@ pub(super) fn options(set: impl FnOnce(&mut BenchOptions)) -> BenchOptions {
         timeout: 200 * MILLI,
         connect_timeout: 200 * MILLI,
         allow_failures: false,
+        requirements: Vec::new(),
+        find: None,
         json: None,
         hdr: None,
         quiet: false,
@@ -61,16 +69,22 @@ pub(super) fn options(set: impl FnOnce(&mut BenchOptions)) -> BenchOptions {
     options
 }
 
+/// One rate, or the closed loop.
+pub(super) fn rates(rate: impl Into<Option<f64>>) -> Vec<Rate> {
+    rate.into().map(Rate::even).into_iter().collect()
+}
+
 /// A load that has dialled its first connection.
 fn dialling(set: impl FnOnce(&mut BenchOptions)) -> Rig {
     begin(options(set))
 }
 
 fn begin(options: BenchOptions) -> Rig {
+    let phase = options.phases()[0];
     let ports = options.endpoint.ports().expect("it is no Unix socket");
     let addresses = [1, 2].into_iter().flat_map(|last| ports.iter().map(move |port| ([192, 0, 2, last], port)));
     let addresses = addresses.map(|address| Address::Ip(address.into())).collect();
-    let mut server = Server::limited(Load::new(options, addresses, false), |limits| {
+    let mut server = Server::limited(Load::new(options, phase, addresses, false), |limits| {
         limits.linger = Duration::ZERO;
     });
     server.with(|load, out| load.begin(out));
@@ -109,6 +123,11 @@ impl DerefMut for Rig {
 }
 
 impl Rig {
+    /// Whether the phase is over, or nobody was there to be loaded.
+    fn is_over(&mut self) -> bool {
+        self.engine.is_stopped() || self.load(|load| load.stage == Stage::Resting)
+    }
+
     fn load<T>(&mut self, look: impl FnOnce(&mut Load) -> T) -> T {
         self.look(look)
     }
@@ -143,7 +162,7 @@ impl Rig {
     /// Answers all requests of a connection, each after `delay`, until the load is over or `time` has passed.
     fn echo_for(&mut self, connection: usize, delay: Duration, time: Duration) {
         let until = self.now() + time;
-        while self.now() < until && !self.engine.is_stopped() {
+        while self.now() < until && !self.is_over() {
             let asked = self.asked(connection);
             self.pass(delay);
             self.answers(connection, &asked);

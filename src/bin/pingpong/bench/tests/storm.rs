@@ -7,7 +7,7 @@ use fake::Dice;
 use nix::libc::ECONNREFUSED;
 use pingpong::service::Framing;
 
-use super::{MILLI, Rig, dialling};
+use super::{MILLI, Rig, dialling, rates};
 use crate::bench::record::{Counts, Fact};
 use crate::bench::{BenchOptions, Extent};
 
@@ -21,7 +21,7 @@ fn random_options(dice: &mut Dice) -> impl FnOnce(&mut BenchOptions) {
     let heartbeat = dice.one_in(2).then(|| (10 + dice.below(200) as u32) * MILLI);
     move |options| {
         (options.connections, options.idle, options.pipeline) = (connections, idle, pipeline);
-        (options.rate, options.churn, options.connect_rate) = (rate, churn, connect_rate);
+        (options.rates, options.churn, options.connect_rate) = (rates(rate), churn, connect_rate);
         options.heartbeat = heartbeat;
         (options.warmup, options.timeout) = (warmup * MILLI, timeout * MILLI);
         if is_counted {
@@ -88,7 +88,7 @@ fn whatever_far_sides_do_it_ends_and_every_request_has_one_outcome() {
         let mut server = dialling(random_options(&mut dice));
         let mut is_said = Vec::new();
         for _ in 0..600 {
-            if server.engine.is_stopped() {
+            if server.is_over() {
                 break;
             }
             disturb(&mut server, &mut dice, &mut is_said);
@@ -98,7 +98,7 @@ fn whatever_far_sides_do_it_ends_and_every_request_has_one_outcome() {
         // From now on no far side answers, and no connection comes about.
         server.pass(Duration::from_secs(30));
         assert!(
-            server.engine.is_stopped(),
+            server.is_over(),
             "seed {seed} does not end: {server}",
             server = server.load(|load| format!("{load:?}"))
         );

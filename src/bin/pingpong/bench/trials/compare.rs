@@ -16,6 +16,8 @@ pub(crate) struct Ratio {
     pub(crate) high: f64,
     /// Blocks depended on each other: `~` in reports.
     pub(crate) is_rough: bool,
+    /// The probability that two which are the same look as different as these, or more so.
+    pub(crate) chance: f64,
 }
 
 /// `1.31 [1.22 .. 1.40]`
@@ -37,18 +39,25 @@ pub(crate) enum Verdict {
     More,
 }
 
+/// Of a hundred comparisons of two that are the same, about so many are to tell of a difference at all.
+const ALARMS: f64 = 2.0;
+
+/// The figures of a comparison, any of which may be told to differ: the rate and five percentiles. Intervals hold each figure
+/// for itself; of six of them one is beside the truth by chance more often than anybody likes.
+const FIGURES: f64 = 6.0;
+
 impl Ratio {
-    fn of_logs(log: f64, half: f64, is_rough: bool) -> Self {
-        Self { ratio: log.exp(), low: (log - half).exp(), high: (log + half).exp(), is_rough }
+    fn of_logs(log: f64, error: f64, degrees: usize, is_rough: bool) -> Self {
+        let half = student::quantile(degrees, SURE) * error;
+        let chance = if log == 0.0 { 1.0 } else { 1.0 - student::within(log / error, degrees) };
+        Self { ratio: log.exp(), low: (log - half).exp(), high: (log + half).exp(), is_rough, chance }
     }
 
     pub(crate) fn verdict(&self) -> Verdict {
-        if self.low > 1.0 {
-            Verdict::More
-        } else if self.high < 1.0 {
-            Verdict::Less
-        } else {
-            Verdict::NoDifference { within: (self.high - 1.0).max(1.0 - self.low) }
+        match self.chance < ALARMS / 100.0 / FIGURES {
+            true if self.ratio > 1.0 => Verdict::More,
+            true => Verdict::Less,
+            false => Verdict::NoDifference { within: (self.high - 1.0).max(1.0 - self.low) },
         }
     }
 
@@ -91,7 +100,7 @@ pub(crate) fn rate_ratio_of_pairs(first: &[Tally], second: &[Tally]) -> Result<R
 fn ratio_of_pairs<B: Figure>(first: &[B], second: &[B], percent: f64) -> Result<Ratio, Unsure> {
     let pairs: Vec<Pair<B>> = first.iter().cloned().zip(second.iter().cloned()).map(Pair).collect();
     let margin = margin(&pairs, percent)?;
-    Ok(Ratio::of_logs(margin.figure, margin.half(), margin.is_rough))
+    Ok(Ratio::of_logs(margin.figure, margin.error, margin.blocks - 1, margin.is_rough))
 }
 
 /// Two blocks, of which the second follows the first.
@@ -143,7 +152,8 @@ fn ratio_of_blocks<B: Figure>(first: &[B], second: &[B], percent: f64) -> Result
     }
     // The error of a logarithm is that of its number, as a share of it.
     let part = |margin: &Margin| ((margin.error / margin.figure).powi(2), margin.blocks as f64 - 1.0);
-    Ok(Ratio::of_logs((b.figure / a.figure).ln(), welch(part(&a), part(&b)), a.is_rough || b.is_rough))
+    let (error, degrees) = welch(part(&a), part(&b));
+    Ok(Ratio::of_logs((b.figure / a.figure).ln(), error, degrees, a.is_rough || b.is_rough))
 }
 
 /// A figure of two groups of runs, one number a run (Welch): what differs from run to run is in the interval. A single run
@@ -154,15 +164,15 @@ pub(crate) fn ratio_of_runs(first: &[f64], second: &[f64]) -> Option<Ratio> {
         let spread = own.spread.or(other.spread)?;
         Some((spread / own.count, own.spread.map_or(other.count, |_| own.count) - 1.0))
     };
-    let half = match (a.spread, b.spread) {
+    let (error, degrees) = match (a.spread, b.spread) {
         (Some(_), Some(_)) => welch(part(&a, &b)?, part(&b, &a)?),
         // One spread for both has its degrees of freedom once.
         _ => {
             let ((one, degrees), (other, _)) = (part(&a, &b)?, part(&b, &a)?);
-            student::quantile(degrees as usize, SURE) * (one + other).sqrt()
+            ((one + other).sqrt(), degrees as usize)
         }
     };
-    Some(Ratio::of_logs(b.mean - a.mean, half, false))
+    Some(Ratio::of_logs(b.mean - a.mean, error, degrees, false))
 }
 
 /// The logarithms of the figures of some runs.
@@ -186,14 +196,12 @@ impl Group {
     }
 }
 
-/// Half of the interval of a difference of two means, each with its squared error and its degrees of freedom.
-fn welch((a, of_a): (f64, f64), (b, of_b): (f64, f64)) -> f64 {
+/// The error of a difference of two means, each with its squared error and its degrees of freedom, and those of the
+/// difference.
+fn welch((a, of_a): (f64, f64), (b, of_b): (f64, f64)) -> (f64, usize) {
     let error = a + b;
-    if error == 0.0 {
-        return 0.0;
-    }
-    let degrees = error.powi(2) / (a.powi(2) / of_a + b.powi(2) / of_b);
-    student::quantile(degrees as usize, SURE) * error.sqrt()
+    let degrees = if error > 0.0 { error.powi(2) / (a.powi(2) / of_a + b.powi(2) / of_b) } else { of_a + of_b };
+    (error.sqrt(), degrees as usize)
 }
 
 #[cfg(test)]
@@ -201,7 +209,8 @@ mod tests {
     use super::*;
 
     fn ratio(ratio: f64, low: f64, high: f64) -> Ratio {
-        Ratio { ratio, low, high, is_rough: false }
+        let chance = if low > 1.0 || high < 1.0 { 1e-6 } else { 0.1 };
+        Ratio { ratio, low, high, is_rough: false, chance }
     }
 
     fn tallies<const N: usize>(events: [u64; N]) -> Vec<Tally> {

@@ -1,0 +1,32 @@
+//! `pingpong bench compare`: results of earlier runs against those of later ones.
+
+use std::path::PathBuf;
+
+use super::options::CompareOptions;
+use super::report::files::{self, Publisher};
+use super::report::{Change, Group};
+use crate::error::Error;
+
+/// Reads both groups, and compares them.
+pub(crate) fn compare(options: &CompareOptions) -> Result<Change, Error> {
+    let [old, new] = [group(&options.old)?, group(&options.new)?];
+    let mut forced = Vec::new();
+    if let Some((first, second, why)) = old.mismatch(&new) {
+        if !options.force {
+            return Err(Error::NotComparable { first, second, why });
+        }
+        forced.push(format!("{} and {}: {why}", first.display(), second.display()));
+    }
+    let change = Change::new(old, new, options.tolerance, forced);
+    Publisher::open(options.json.as_ref(), options.quiet)?.publish(&change)?;
+    Ok(change)
+}
+
+fn group(files: &[PathBuf]) -> Result<Group, Error> {
+    let mut group = Group::default();
+    for path in files {
+        let results = files::read(path)?;
+        group.add(path, results).map_err(|source| Error::File { to: "compare", path: path.clone(), source })?;
+    }
+    Ok(group)
+}

@@ -1,0 +1,118 @@
+//! How a phase begins: requests are sent, and, when what came before has settled, they count.
+
+use std::time::Duration;
+
+use pingpong::Moment;
+use pingpong::service::Outbox;
+
+use super::open::{self, Turns};
+use super::pending::Carried;
+use super::schedule::Schedule;
+use super::wake::{Due, Wake};
+use super::{Lifetime, Load, NEVER, Pace, Stage};
+use crate::bench::options::{Extent, Phase};
+
+/// Phases are told apart by so many bits of their number.
+const NUMBERS: u32 = 1 << 31;
+
+impl Load {
+    /// Goes through another phase on the connections that there are, with fresh counters. The one before is over: none of
+    /// its requests is waited for any more, and none of them is counted in this one.
+    pub(in crate::bench) fn go_on(&mut self, phase: Phase, out: &mut Outbox<'_>) {
+        debug_assert!(self.stage == Stage::Resting, "a phase ends before the next one begins");
+        self.phase = phase;
+        self.begin_phase(out);
+    }
+
+    /// Every dial has had its outcome.
+    pub(super) fn rest(&mut self, out: &mut Outbox<'_>) {
+        if self.stage != Stage::Connecting {
+            return;
+        }
+        // The answer to the scout's request is not waited for.
+        self.connections[0].pending.give_up(out.now(), Duration::ZERO, |_| {});
+        self.enter(Stage::Resting);
+        self.ledger.made(out.now());
+        self.begin_phase(out);
+    }
+
+    /// Requests are sent from now on.
+    fn begin_phase(&mut self, out: &mut Outbox<'_>) {
+        self.enter(Stage::Asking);
+        self.phases = (self.phases + 1) % NUMBERS;
+        let now = out.now();
+        let from = now + self.phase.warmup;
+        let until = match self.phase.extent {
+            Extent::Duration(duration) => Some(from + duration),
+            Extent::Requests(_) => None,
+        };
+        self.left = match self.phase.extent {
+            Extent::Duration(_) => u64::MAX,
+            Extent::Requests(requests) => requests,
+        };
+        self.until = until.unwrap_or(NEVER);
+        self.ledger.measure(&self.phase, now, from, until);
+        self.pace = self.pace_from(out);
+        self.is_settling = true;
+        out.wake_at(from, self.wake(Due::Measure));
+        self.begin_measuring_if_due(now);
+        self.start_heartbeats(from, out);
+        if let Some(until) = until {
+            out.wake_at(until, self.wake(Due::End));
+        }
+        let first = if let Pace::Open(_) = self.pace { Due::Send } else { Due::Begin };
+        out.wake_at(now, self.wake(first));
+        if self.present == 0 && self.lifetime == Lifetime::WholeRun {
+            self.server_gone(out);
+        }
+    }
+
+    /// What makes connections ask from now on.
+    fn pace_from(&mut self, out: &Outbox<'_>) -> Pace {
+        let Phase { rate, arrivals, warmup, .. } = self.phase;
+        let Some(rate) = rate else {
+            let depth = if self.lifetime == Lifetime::OneRequest { 1 } else { self.options.pipeline };
+            return Pace::Closed { depth, begun: 0 };
+        };
+        let (window, is_by_order) = match self.lifetime {
+            Lifetime::WholeRun => {
+                (open::window(self.options.connections, self.messages.longest()), self.messages.are_by_order())
+            }
+            Lifetime::OneRequest => (1, false),
+        };
+        let seconds = self.phase.expected().unwrap_or_default().as_secs_f64();
+        let schedule = Schedule::of(rate, arrivals, out.now(), out.now() + warmup, seconds);
+        let mut turns = Turns::new(schedule, window, is_by_order);
+        turns.queue_up(&mut self.connections);
+        Pace::Open(turns)
+    }
+
+    /// Ends the warm-up when its time is over, be its timer late.
+    pub(super) fn begin_measuring_if_due(&mut self, now: Moment) {
+        if self.is_settling && now >= self.ledger.from() {
+            self.is_settling = false;
+            self.begin_measuring();
+        }
+    }
+
+    /// The warm-up is over: requests that it leaves unanswered count from now on, unless a number was asked for. What it has
+    /// not sent is not sent any more, or a rate that is too high would have the measured time spent on that.
+    fn begin_measuring(&mut self) {
+        let Self { connections, ledger, pace, phase, .. } = self;
+        if let Pace::Open(turns) = pace {
+            turns.schedule.skip(ledger.from(), ledger.from());
+        }
+        for connection in connections {
+            connection.begin_measuring();
+            if let Extent::Duration(_) = phase.extent {
+                let Carried { awaited, lapsed } = connection.pending.carry_over(ledger.warm_up(), ledger.from());
+                ledger.carry_over(awaited, lapsed);
+            }
+        }
+    }
+
+    /// The key of a timer of this phase.
+    pub(super) fn wake(&self, due: Due) -> u64 {
+        Wake::Phase(self.phases, due).into()
+    }
+}

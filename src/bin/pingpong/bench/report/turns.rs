@@ -1,0 +1,164 @@
+//! The turns of a server that was loaded beside others (`--against`): added up, and each for itself.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::alike::Span;
+use super::blocks::Blocks;
+use super::merge::{add, add_reasons, added, both};
+use super::{Report, settings};
+use crate::bench::options::{BenchOptions, Extent};
+use crate::bench::record::{Cost, Fact, percentile};
+use crate::bench::requirement::Requirement;
+
+/// What has become of connections at the end of a turn is so for all turns before it.
+const OF_THE_END: [Fact; 9] = [
+    Fact::ConnectionsRequested,
+    Fact::ConnectionsOpened,
+    Fact::ConnectionsFailed,
+    Fact::ConnectionsLost,
+    Fact::ConnectionsUnserved,
+    Fact::ConnectionsStalled,
+    Fact::ConnectionsHeld,
+    Fact::IdleHeld,
+    Fact::IdleSilent,
+];
+
+/// One of the servers, with what its turns have come to so far.
+#[derive(Clone, Debug)]
+pub(crate) struct Side {
+    /// A, B, …
+    name: String,
+    pub(super) endpoint: String,
+    time: Duration,
+    warmup: Duration,
+    requirements: Vec<Requirement>,
+    pub(super) report: Option<Report>,
+    /// How many turns are in it.
+    pub(super) turns: usize,
+}
+
+impl Side {
+    pub(crate) fn new(place: usize, options: &BenchOptions) -> Self {
+        let name = char::from(b'A' + u8::try_from(place).unwrap_or_default()).to_string();
+        let time = match options.extent {
+            Extent::Duration(time) => time,
+            Extent::Requests(_) => Duration::ZERO,
+        };
+        let (endpoint, warmup) = (options.endpoint.to_string(), options.warmup);
+        let requirements = options.requirements.clone();
+        Self { name, endpoint, time, warmup, requirements, report: None, turns: 0 }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Adds a turn.
+    pub(crate) fn add_turn(&mut self, mut turn: Report) {
+        self.turns += 1;
+        turn.blocks = turn.blocks.in_one();
+        self.add(turn);
+    }
+
+    /// Adds what came of a turn that was not gone through: it is reported, and not compared. Where the server was there to
+    /// the end, that is of no interest beside whole turns.
+    pub(crate) fn add_rest(&mut self, mut rest: Report) {
+        rest.blocks = Blocks::default();
+        if self.report.is_none() || rest.tells_of_an_end() {
+            self.add(rest);
+        }
+    }
+
+    fn add(&mut self, turn: Report) {
+        match &mut self.report {
+            Some(sum) => sum.follow(turn),
+            None => {
+                let mut first = turn;
+                let effective = &mut first.about["settings"]["effective"];
+                effective["duration_seconds"] = self.time.as_secs_f64().into();
+                effective["warmup_seconds"] = self.warmup.as_secs_f64().into();
+                first.title = settings::title(effective);
+                self.report = Some(first);
+            }
+        }
+    }
+
+    /// Holds what it has come to against what is required of each.
+    pub(super) fn judge(&mut self) {
+        if let Some(report) = &mut self.report {
+            report.judge(&self.requirements);
+        }
+    }
+
+    /// Why its figures cannot be compared.
+    pub(super) fn fault(&self) -> Option<String> {
+        let Self { name, endpoint, report, .. } = self;
+        let Some(report) = report else { return Some(format!("{name} ({endpoint}) had no turn")) };
+        let count = |fact: Fact| report.counts[fact];
+        let missing = count(Fact::ConnectionsFailed) + count(Fact::ConnectionsLost);
+        if let Some(gone_after) = report.gone_after_seconds {
+            Some(format!("{name} ({endpoint}) was gone after {gone_after:.1} s of its turns"))
+        } else if count(Fact::Requests) + count(Fact::Late) == 0 {
+            Some(format!("{name} ({endpoint}) answered nothing right"))
+        } else if missing > 0 && !report.allows_failures {
+            let all = count(Fact::ConnectionsRequested);
+            Some(format!("{name} ({endpoint}) was without {missing} of its {all} connections"))
+        } else {
+            None
+        }
+    }
+
+    /// The settings that all have in common.
+    pub(super) fn settings(&self) -> Option<&Value> {
+        Some(&self.report.as_ref()?.about["settings"]["effective"])
+    }
+}
+
+impl Report {
+    /// The service time of the answer in the middle, in nanoseconds.
+    pub(in crate::bench) fn median_service(&self) -> u64 {
+        percentile(&self.service, 50.0)
+    }
+
+    /// Whether the load was there to the end of its time.
+    pub(in crate::bench) fn is_whole(&self) -> bool {
+        !self.is_partial
+    }
+
+    /// Whether more of it makes sense: the server is there and does not answer wrongly alone.
+    pub(in crate::bench) fn can_go_on(&self) -> bool {
+        let answered = self.counts[Fact::Requests] + self.counts[Fact::Late];
+        self.is_whole() && (answered > 0 || self.counts[Fact::Sent] == 0)
+    }
+
+    /// Adds the turn after this one, on the same connections.
+    fn follow(&mut self, later: Self) {
+        self.is_partial |= later.is_partial;
+        self.gone_after_seconds = self.gone_after_seconds.or(later.gone_after_seconds.map(|gone| self.seconds + gone));
+        self.longest_pause_seconds = self.longest_pause_seconds.max(later.longest_pause_seconds);
+        let seconds = self.seconds + later.seconds;
+        let answered = self.per_second * self.seconds + later.per_second * later.seconds;
+        self.per_second = if seconds > 0.0 { answered / seconds } else { 0.0 };
+        self.seconds = seconds;
+        self.measured = match (self.measured, later.measured) {
+            (Some(first), Some(last)) => Span::around(&[first, last]),
+            (first, last) => first.or(last),
+        };
+        self.blocks.follow(later.blocks);
+        self.counts.add(&later.counts);
+        for fact in OF_THE_END {
+            self.counts[fact] = later.counts[fact];
+        }
+        // Connections that could not be made are told of in each turn.
+        self.refusals = later.refusals;
+        add_reasons(&mut self.hindrances, later.hindrances);
+        self.mistakes.wrong = self.mistakes.wrong.take().or(later.mistakes.wrong);
+        self.mistakes.unasked = self.mistakes.unasked.take().or(later.mistakes.unasked);
+        add(&mut self.service, &later.service);
+        self.response = both(self.response.take(), later.response, added);
+        self.lag = both(self.lag.take(), later.lag, added);
+        self.cost = both(self.cost, later.cost, Cost::plus);
+    }
+}

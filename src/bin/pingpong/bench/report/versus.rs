@@ -1,0 +1,207 @@
+//! Several servers that were loaded by turns: what each has come to, and how they differ (`--against`).
+
+use std::fmt;
+
+use serde_json::{Value, json};
+
+use super::files::Published;
+use super::json::SCHEMA;
+use super::judged::{self, Judged};
+use super::ratios::{self, Row};
+use super::text::{grouped, per_second, shown};
+use super::turns::Side;
+use super::{Report, figures, settings};
+use crate::bench::against::Turns;
+
+/// The results of servers by turns.
+#[derive(Clone, Debug)]
+pub(crate) struct Versus {
+    sides: Vec<Side>,
+    /// How the time was cut into turns, and whether these were long enough; `None` where it did not come to that.
+    turns: Option<(Turns, bool)>,
+    is_interrupted: bool,
+    /// The first one beside each of the others, or why that would say nothing.
+    rows: Result<Vec<Vec<Row>>, String>,
+}
+
+impl Versus {
+    pub(crate) fn new(mut sides: Vec<Side>, turns: Option<(Turns, bool)>, is_interrupted: bool) -> Self {
+        sides.iter_mut().for_each(Side::judge);
+        let rows = match sides.iter().find_map(Side::fault) {
+            _ if is_interrupted && turns.is_none() => Err("interrupted before the first turn".to_owned()),
+            Some(fault) => Err(fault),
+            None => {
+                let reports: Vec<&Report> = sides.iter().filter_map(|side| side.report.as_ref()).collect();
+                Ok(reports.iter().skip(1).map(|second| ratios::of_turns(reports[0], second)).collect())
+            }
+        };
+        Self { sides, turns, is_interrupted, rows }
+    }
+
+    pub(crate) fn reports(&self) -> impl Iterator<Item = &Report> {
+        self.sides.iter().filter_map(|side| side.report.as_ref())
+    }
+
+    /// Whether each comes to what is required, in all of its turns.
+    pub(crate) fn meets_requirements(&self) -> bool {
+        let has_some = self.reports().any(|report| !report.requirements.is_empty());
+        let is_whole = !self.is_interrupted && self.reports().count() == self.sides.len();
+        self.reports().all(Report::meets_requirements) && (is_whole || !has_some)
+    }
+
+    fn each(&self) -> impl Iterator<Item = (&str, &Report)> {
+        self.sides.iter().filter_map(|side| Some((side.name(), side.report.as_ref()?)))
+    }
+
+    /// What was done, in a line.
+    fn title(&self) -> String {
+        let endpoints: Vec<String> =
+            self.sides.iter().map(|side| format!("{} {}", side.name(), side.endpoint)).collect();
+        let endpoints = endpoints.join(" against ");
+        let Some(effective) = self.sides.iter().find_map(Side::settings) else { return endpoints };
+        let mut effective = effective.clone();
+        effective["endpoint"] = endpoints.into();
+        settings::title(&effective)
+    }
+
+    /// How the time was shared.
+    fn shares(&self) -> String {
+        let Some((Turns { count, length, settling }, _)) = self.turns else { return "no turn of it".to_owned() };
+        let [length, settling] = [length, settling].map(|time| shown(time.as_nanos() as u64));
+        format!("each in {count} turns of {length}, after {settling} of settling")
+    }
+
+    fn turns_taken(&self) -> usize {
+        self.sides.iter().map(|side| side.turns).sum()
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        let of_each = self
+            .each()
+            .flat_map(|(name, report)| report.warnings().into_iter().map(move |warning| format!("{name}: {warning}")));
+        let mut warnings: Vec<String> = of_each.collect();
+        if let Some((turns, is_long_enough)) = self.turns {
+            let planned = turns.count as usize * self.sides.len();
+            if self.is_interrupted {
+                warnings.push(format!(
+                    "interrupted: {} of {planned} turns were not gone through",
+                    planned - self.turns_taken()
+                ));
+            }
+            if !is_long_enough {
+                warnings.push(
+                    "answers take long beside a turn, whose ends count too much then: give a longer -d".to_owned(),
+                );
+            }
+        } else if self.is_interrupted {
+            warnings.push("interrupted before the first turn".to_owned());
+        }
+        if let Err(why) = &self.rows {
+            warnings.push(format!("not compared: {why}"));
+        }
+        if self.rows.is_ok() {
+            let failing = self.each().filter(|(_, report)| report.counts.errors() > 0);
+            let failing: Vec<String> =
+                failing.map(|(name, report)| format!("{} of {name}", grouped(report.counts.errors()))).collect();
+            if !failing.is_empty() {
+                warnings.push(format!(
+                    "requests failed ({}): times are compared of those alone that did not",
+                    failing.join(", ")
+                ));
+            }
+        }
+        warnings
+    }
+
+    fn servers(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let titles = ["answered", "50 %", "90 %", "99 %", "99.9 %", "99.99 %", "max", "errors"];
+        writeln!(f, "  {}", titles.map(|title| format!("{title:>11}")).concat())?;
+        let mut kind = "service";
+        for (name, report) in self.each() {
+            let (own, times) = report.main_times();
+            kind = own;
+            let times = figures(Some(times)).map(|(_, nanos)| nanos.map_or("-".to_owned(), shown));
+            let cells: Vec<String> = [per_second(report.per_second)]
+                .into_iter()
+                .chain(times)
+                .chain([grouped(report.counts.errors())])
+                .map(|cell| format!("{cell:>11}"))
+                .collect();
+            writeln!(f, "{name:<2}{}", cells.concat())?;
+        }
+        writeln!(f, "answered: right and in time, a second; percentiles: {kind} time")
+    }
+}
+
+impl fmt::Display for Versus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}\n{}\n", self.title(), self.shares())?;
+        self.servers(f)?;
+        for (second, rows) in self.sides.iter().skip(1).zip(self.rows.iter().flatten()) {
+            writeln!(f)?;
+            ratios::table(f, rows, [self.sides[0].name(), second.name()])?;
+        }
+        if self.rows.is_ok() {
+            writeln!(f, "in brackets: 95 % intervals, from turns side by side; ~: turns depended on each other")?;
+        }
+        let warnings = self.warnings();
+        if !warnings.is_empty() {
+            writeln!(f)?;
+        }
+        for warning in warnings {
+            writeln!(f, "warning: {warning}")?;
+        }
+        let judged = self.each();
+        judged::table(
+            f,
+            judged.flat_map(|(name, report)| report.requirements.iter().map(move |one| (name.to_owned(), one))),
+        )?;
+        write!(f, "\n{}", self.last_lines())
+    }
+}
+
+impl Published for Versus {
+    fn to_json(&self) -> String {
+        let line = |key: &str, value: Value| format!("\"{key}\": {value}");
+        let (turns, settling) = match self.turns {
+            Some((turns, _)) => (Some(turns), Some(turns.settling.as_secs_f64())),
+            None => (None, None),
+        };
+        let compared = |(second, rows): (&Side, &Vec<Row>)| {
+            let figures: Vec<Value> = rows.iter().map(Row::to_json).collect();
+            json!({ "first": self.sides[0].name(), "second": second.name(), "figures": figures })
+        };
+        let compared: Vec<Value> = self.sides.iter().skip(1).zip(self.rows.iter().flatten()).map(compared).collect();
+        let reports: Vec<String> =
+            self.each().map(|(name, report)| format!("\"{name}\": {}", report.to_json().trim_end())).collect();
+        let lines = [
+            line("schema", SCHEMA.into()),
+            line("title", self.title().into()),
+            line("interrupted", self.is_interrupted.into()),
+            line("planned_turns", turns.map(|turns| turns.count as usize * self.sides.len()).into()),
+            line("turns", self.turns_taken().into()),
+            line("turn_seconds", turns.map(|turns| turns.length.as_secs_f64()).into()),
+            line("settling_seconds", settling.into()),
+            line("not_compared_because", self.rows.as_ref().err().cloned().into()),
+            line("compared", compared.into()),
+            line("warnings", self.warnings().into()),
+            format!("\"servers\": {{\n{}\n}}", reports.join(",\n")),
+        ];
+        format!("{{\n{}\n}}\n", lines.join(",\n"))
+    }
+
+    fn last_lines(&self) -> String {
+        let line = |(name, report): (&str, &Report)| {
+            report.last_line().replacen("result:", &format!("result: server={name}"), 1) + "\n"
+        };
+        self.each().map(line).collect()
+    }
+
+    fn remarks(&self) -> Vec<String> {
+        let complaints = self.each().flat_map(|(name, report)| {
+            let complaints = report.requirements.iter().filter_map(Judged::complaint);
+            complaints.map(move |complaint| format!("{name}: {complaint}")).collect::<Vec<_>>()
+        });
+        self.warnings().into_iter().chain(complaints).collect()
+    }
+}

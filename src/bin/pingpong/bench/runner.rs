@@ -1,0 +1,198 @@
+//! One load that runs: it makes its connections once, then goes through phases on them, one after another, each with fresh
+//! counters. What a run consists of is decided outside, from the report of one phase to the next one.
+
+use std::time::{Duration, SystemTime};
+
+use pingpong::{Address, Ending, Limits, Reactor, ServiceId, Status};
+
+use super::finding::{self, Stand};
+use super::load::{Load, Stage};
+use super::options::{BenchOptions, Find, Phase};
+use super::preflight::Ground;
+use super::record::{CostMeter, Fact, Polling};
+use super::report::files::Publisher;
+use super::report::hdr::Log;
+use super::report::progress::ProgressLine;
+use super::report::{Report, Run, Searched};
+use crate::error::Error;
+use crate::probe::Probe;
+
+/// A load and the loop that turns it.
+#[derive(Debug)]
+pub(super) struct Runner<'a> {
+    options: &'a BenchOptions,
+    ground: Ground,
+    addresses: Vec<Address>,
+    reactor: Reactor<Load>,
+    /// Once the first phase has begun.
+    load: Option<ServiceId>,
+    /// When it was added, by the wall clock.
+    started: SystemTime,
+    progress: Option<ProgressLine>,
+    log: Option<Log>,
+    /// A signal has ended it, or no server was there: no further phase can be measured.
+    is_over: bool,
+}
+
+impl<'a> Runner<'a> {
+    /// From now on a signal ends the run.
+    pub(super) fn new(options: &'a BenchOptions, ground: Ground, addresses: Vec<Address>) -> Result<Self, Error> {
+        let mut reactor = Reactor::<Load>::new(limits(options))?;
+        reactor.watch_signals()?;
+        reactor.keep_exact_time()?;
+        if options.sends_in_runs() != Some(true) {
+            reactor.send_datagrams_singly();
+        }
+        Ok(Self {
+            options,
+            ground,
+            addresses,
+            reactor,
+            load: None,
+            started: SystemTime::now(),
+            progress: ProgressLine::open(options),
+            log: options.hdr.is_some().then(Log::default),
+            is_over: false,
+        })
+    }
+
+    /// Goes through these phases, as far as no signal ends it.
+    pub(super) fn measure_all(&mut self, phases: &[Phase]) -> Result<Vec<Report>, Error> {
+        let mut reports = Vec::new();
+        for phase in phases {
+            if self.is_over {
+                break;
+            }
+            reports.push(self.measure(*phase)?);
+        }
+        Ok(reports)
+    }
+
+    /// Goes through this phase, from its warm-up to its last answer. Before the first one the connections are made. Fails
+    /// where no server can be reached.
+    pub(super) fn measure(&mut self, phase: Phase) -> Result<Report, Error> {
+        let load = self.begin(phase);
+        let mut meter = CostMeter::new();
+        self.turn_until_over(load, &mut meter)?;
+        let Self { options, reactor, ground, started, log, .. } = self;
+        let (ended, kernel_drops) = (reactor.now(), reactor.stats().dropped);
+        reactor.with(load, |load, _| {
+            load.conclude(ended, kernel_drops)?;
+            if let Some(log) = log {
+                log.add(&mut load.ledger, *started);
+            }
+            let cost = meter.cost(load.ledger.counts[Fact::Sent]);
+            Ok(Report::of(&Run { options, load, started: *started, ended, ground: *ground, cost }))
+        })
+    }
+
+    /// Looks for the highest rate that meets what is asked for.
+    pub(super) fn find(&mut self, find: &Find, publisher: &mut Publisher<'_>) -> Result<(Report, Searched), Error> {
+        let options = self.options;
+        finding::find(options, find, &mut Seeking { runner: self, publisher })
+    }
+
+    /// Whether a signal has ended it, so that no further phase can be measured.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    /// Hands the progress line to a load that is next.
+    pub(super) fn lend_progress(&mut self, other: &mut Self) {
+        other.progress = other.progress.take().or(self.progress.take());
+    }
+
+    /// Tells the progress line which of all turns this is, and whose.
+    pub(super) fn show_turn(&mut self, turn: usize, of: usize, name: &str) {
+        if let Some(progress) = &mut self.progress {
+            progress.take_turn(turn, of, name);
+        }
+    }
+
+    /// Ends the load. Returns its histograms where they are kept, or the number of a second signal that has stopped it at
+    /// once.
+    pub(super) fn end(mut self) -> Result<Option<Log>, i32> {
+        if let Some(progress) = self.progress {
+            progress.close();
+        }
+        // Writing the results may have to wait for their reader.
+        match self.reactor.release_signals() {
+            Status::Ended(Ending::Signal(number)) => Err(number),
+            _ => Ok(self.log),
+        }
+    }
+
+    fn begin(&mut self, phase: Phase) -> ServiceId {
+        if let Some(load) = self.load {
+            self.reactor.with(load, |load, out| load.go_on(phase, out));
+            return load;
+        }
+        let load = Load::new(self.options.clone(), phase, self.addresses.clone(), self.progress.is_some());
+        let load = self.reactor.add("bench", load);
+        self.started = SystemTime::now();
+        self.reactor.with(load, |load, out| load.begin(out));
+        *self.load.insert(load)
+    }
+
+    fn turn_until_over(&mut self, load: ServiceId, meter: &mut CostMeter) -> Result<(), Error> {
+        let reactor = &mut self.reactor;
+        loop {
+            if let Status::Ended(_) = reactor.turn(Some(CostMeter::INTERVAL))? {
+                self.is_over = true;
+                return Ok(());
+            }
+            let (stage, now) = reactor.with(load, |load, out| (load.stage, out.now()));
+            if stage == Stage::Resting {
+                return Ok(());
+            }
+            if now >= meter.due() {
+                let polling = Polling { all: reactor.time_polled(), spun: reactor.time_spun() };
+                reactor.with(load, |load, _| meter.read(&load.ledger, polling, now));
+            }
+            if let Some(progress) = self.progress.as_mut().filter(|progress| now >= progress.due()) {
+                reactor.with(load, |load, _| progress.draw(load, now));
+            }
+        }
+    }
+}
+
+/// A runner that seeks a rate, and where it tells how that goes.
+struct Seeking<'r, 'a, 'p> {
+    runner: &'r mut Runner<'a>,
+    publisher: &'r mut Publisher<'p>,
+}
+
+impl Stand for Seeking<'_, '_, '_> {
+    fn measure(&mut self, phase: Phase) -> Result<Report, Error> {
+        // The log is that of the run whose report is the last.
+        if let Some(log) = &mut self.runner.log {
+            *log = Log::default();
+        }
+        self.runner.measure(phase)
+    }
+
+    fn tell(&mut self, text: &str) {
+        let publisher = &mut *self.publisher;
+        match &self.runner.progress {
+            Some(progress) => progress.aside(|| publisher.tell(text)),
+            None => publisher.tell(text),
+        }
+    }
+}
+
+fn limits(options: &BenchOptions) -> Limits {
+    let expected = match &options.probe {
+        Probe::Pong(size) | Probe::Echo(size) => *size,
+        Probe::Fixed { expect, .. } => expect.len(),
+    };
+    let mut limits = Limits::default();
+    // A load owes no answers, and waits for no far side to close.
+    limits.linger = Duration::ZERO;
+    limits.drain = Duration::ZERO;
+    // How much may be under way is the load's to decide: `--pipeline`, which `preflight` checks, and the window of the
+    // open loop.
+    limits.max_unsent = usize::MAX;
+    limits.max_buffered = usize::MAX;
+    limits.max_message = limits.max_message.max(2 * expected);
+    limits
+}
