@@ -216,7 +216,7 @@ fn rounded(rate: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use fake::dice::Dice;
+    use fake::Dice;
 
     use super::*;
 

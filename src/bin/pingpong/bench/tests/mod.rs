@@ -6,6 +6,7 @@
 //! - `heartbeat`: idle connections that ask now and then
 //! - `characters`: servers that die, stall, drop, refuse; the books balance
 //! - `phases`: one after another; rates that change, requests at random
+//! - `finding`: the search for a rate
 //! - `requirements`: what meets them, and what does not
 //! - `storm`: far sides that do what they like
 
@@ -13,6 +14,7 @@ mod arrivals;
 mod characters;
 mod endings;
 mod figures;
+mod finding;
 mod heartbeat;
 mod phases;
 mod requirements;
