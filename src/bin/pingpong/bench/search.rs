@@ -2,7 +2,7 @@
 //! the trials so far. It knows no socket, no clock and no figure.
 //!
 //! The rate doubles until it is too high; then the bracket between the highest rate that was met and the lowest that was
-//! not is halved, until it is narrow; then a full run at the lower end confirms it, or one a step below.
+//! not is halved, until it is narrow; then a full run at the lower end confirms it, or one that is a little slower.
 //!
 //! A trial is short, and a machine stumbles: a rate that is not met in one is tried again, and so is one that is met
 //! barely. Two equal outcomes of at most three decide. So the number of trials is bounded, by construction.
@@ -17,7 +17,7 @@ const HALVINGS: u32 = 7;
 const DECIDING: u32 = 2;
 const TRIALS_OF_A_RATE: u32 = 2 * DECIDING - 1;
 
-/// Full runs at the most: each is a little slower than the one before, which was not met.
+/// Full runs at the most: the second is one step slower than the first, which was not met, the third two steps than that.
 const FULL_RUNS: u32 = 3;
 
 /// The rates between which is searched.
@@ -165,7 +165,7 @@ impl Search {
             return;
         }
         (self.highest, self.lowest) = (None, Some(self.rate));
-        let slower = rounded(self.rate / WIDTH);
+        let slower = rounded(self.rate / WIDTH.powi(self.full_runs as i32));
         if self.full_runs == FULL_RUNS || slower < self.bounds.from {
             self.stage = Stage::Unconfirmed;
         } else {
