@@ -1,4 +1,4 @@
-//! `--find`: the highest rate that meets what is asked for, of the real binary.
+//! `--find`, the highest rate that meets what is asked for, and `--until`, of the real binary.
 //!
 //! The server takes a fixed time for each request, one after the other, so how many it can do does not depend on how fast
 //! this machine is.
@@ -131,4 +131,29 @@ fn what_does_not_go_with_a_search_is_a_usage_error() {
     }
     let nobody = Launch::new("bench tcp://127.0.0.1:1 --find errors=0").run();
     assert_eq!(nobody.code, Some(3), "{nobody:?}");
+}
+
+#[test]
+fn a_run_ends_when_a_percentile_is_known_well_enough_and_says_so() {
+    let server = Server::start("ping=127.0.0.1:0");
+    let at = server.endpoint("ping", "tcp");
+    // Twenty answers in a 64th of the time are enough for the median.
+    let figures = Figures::of(&load(at, "-c 2 -r 2k -d 4s --until p50+-100%").run());
+    let (until, seconds) = (&figures.whole["until"], figures.figure("seconds"));
+    assert_eq!((figures.code, until["expr"].as_str()), (Some(0), Some("p50±100%")));
+    assert!(until["reached"] == false || seconds >= 1.0, "{until} in {seconds} s");
+    assert_eq!(until["reached"] == true, until["half_interval_share"].as_f64() <= Some(1.0), "{until}");
+    figures.add_up();
+
+    let ended = Launch::new(&format!("bench {at} -c 2 -r 200 -d 500ms --warmup 0s --until p999±5%")).run();
+    assert!(ended.stdout.contains("\nuntil        p999±5% not reached in 0.5 s: too few answers to tell"), "{ended:?}");
+    for (options, words) in [
+        ("--until p99", "p99±5%"),
+        ("--until p99±5% -n 5", "--requests"),
+        ("--until p99±5% --find errors=0", "--find"),
+        ("--until p99±5% -r 5,9", "--until is for one --rate"),
+        ("--until response_p99±5%", "only with --rate"),
+    ] {
+        fails(&Launch::new(&format!("bench tcp://127.0.0.1:1 {options}")).run(), 2, &[words]);
+    }
 }

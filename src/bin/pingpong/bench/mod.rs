@@ -6,6 +6,7 @@
 //! - `preflight`: what this machine has too little of, before anything is dialled
 //! - `runner`: the loop that turns it, one phase after another on the same connections
 //! - `search`: which rate is tried next, where one is looked for; `finding`: the trials of that
+//! - `until`: when a percentile is known well enough
 //! - `load`: the service, from the first dial to the last answer
 //! - `record`: what came of it
 //! - `report`: what is shown of that; `requirement`: whether it is what was asked for
@@ -27,6 +28,8 @@ mod sources;
 mod trials;
 
 use crate::descriptors;
+mod until;
+
 use crate::error::Error;
 use crate::target;
 pub(crate) use options::{BenchOptions, Extent, Find, MergeOptions, Output};
@@ -35,9 +38,10 @@ pub(crate) use record::Fact;
 use report::Sums;
 use report::files::{self, Publisher, ResultFile};
 pub(crate) use report::{Mismatch, Report, Results};
-pub(crate) use requirement::{Comparison, FIGURES, Quantity, Requirement, Unit};
+pub(crate) use requirement::{Comparison, FIGURES, Kind, Quantity, Requirement, Unit};
 use runner::Runner;
 pub(crate) use sources::Sources;
+pub(crate) use until::Until;
 
 /// How a load ended.
 #[derive(Debug)]

@@ -280,7 +280,7 @@ fn an_interruption_tells_the_bracket_so_far() {
 
 #[test]
 fn a_load_generator_that_is_too_slow_is_named_as_the_limit() {
-    let mut queue = Queue::even(MILLI / 2);
+    let queue = Queue::even(MILLI / 2);
     let find = Find { requirements: vec![below(&("errors", 1e9))], from: Some(50.0), to: 50.0 };
     // It stands still over the end of both trials.
     struct Slow(Queue);

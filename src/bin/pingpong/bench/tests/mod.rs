@@ -8,6 +8,7 @@
 //! - `phases`: one after another; rates that change, requests at random
 //! - `finding`: the search for a rate
 //! - `requirements`: what meets them, and what does not
+//! - `until`: ends when a percentile is known well enough
 //! - `storm`: far sides that do what they like
 
 mod arrivals;
@@ -19,6 +20,7 @@ mod heartbeat;
 mod phases;
 mod requirements;
 mod storm;
+mod until;
 
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
@@ -59,6 +61,7 @@ pub(super) fn options(set: impl FnOnce(&mut BenchOptions)) -> BenchOptions {
         allow_failures: false,
         requirements: Vec::new(),
         find: None,
+        until: None,
         json: None,
         hdr: None,
         quiet: false,
