@@ -6,6 +6,7 @@
 //! - `loads`: every kind of load against servers that behave
 //! - `heartbeats`: idle connections that ask now and then
 //! - `rate`: the open loop, and what a stall does to both loops
+//! - `found`: the search for a rate
 //! - `required`: requirements, steps, ramps, random arrivals
 //! - `intervals`: how sure figures are
 //! - `streams`, `datagrams`: servers that misbehave over TCP and UDP (`peers` has them)
@@ -18,6 +19,7 @@
 
 mod datagrams;
 mod files;
+mod found;
 mod heartbeats;
 mod intervals;
 mod loads;

@@ -8,6 +8,7 @@
 //! - `search`: which rate is tried next, where one is looked for; `finding`: the trials of that
 //! - `against`: several of them by turns
 //! - `compare`: earlier results against later ones
+//! - `until`: when a percentile is known well enough
 //! - `load`: the service, from the first dial to the last answer
 //! - `record`: what came of it
 //! - `report`: what is shown of that; `requirement`: whether it is what was asked for
@@ -29,6 +30,7 @@ mod runner;
 mod search;
 mod sources;
 mod trials;
+mod until;
 
 use crate::descriptors;
 use crate::error::Error;
@@ -40,9 +42,10 @@ pub(crate) use record::Fact;
 use report::Sums;
 use report::files::{self, Publisher, ResultFile};
 pub(crate) use report::{Change, Mismatch, Report, Results, Versus};
-pub(crate) use requirement::{Comparison, FIGURES, Quantity, Requirement, Unit};
+pub(crate) use requirement::{Comparison, FIGURES, Kind, Quantity, Requirement, Unit};
 use runner::Runner;
 pub(crate) use sources::Sources;
+pub(crate) use until::Until;
 
 /// How a load ended.
 #[derive(Debug)]

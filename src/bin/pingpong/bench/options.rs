@@ -9,6 +9,7 @@ use pingpong::service::Framing;
 use super::rate::{Arrivals, Rate};
 use super::requirement::Requirement;
 use super::sources::Sources;
+use super::until::Until;
 use crate::probe::Probe;
 
 /// The options of `pingpong bench`.
@@ -59,6 +60,8 @@ pub(crate) struct BenchOptions {
     pub(crate) requirements: Vec<Requirement>,
     /// The highest rate that meets this is looked for.
     pub(crate) find: Option<Find>,
+    /// The run ends when a percentile is known so well.
+    pub(crate) until: Option<Until>,
     /// Where the results go as JSON.
     pub(crate) json: Option<Output>,
     /// Where the histograms go as an HdrHistogram log.

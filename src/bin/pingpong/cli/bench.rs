@@ -13,10 +13,12 @@ use pingpong::service::Framing;
 
 use super::arguments::{self, duration, flag, option, required, timeout};
 use super::rate::{per_second, random_seed, rates_of, seed_of};
-use super::requirement::{requirement_of, wanted_of};
+use super::requirement::{requirement_of, until_of, wanted_of};
 use super::units::{count_of, duration_of, number_of, size_of};
 
-use crate::bench::{Arrivals, BenchOptions, Extent, Find, MergeOptions, Output, Rate, Requirement, Sources};
+use crate::bench::{
+    Arrivals, BenchOptions, Extent, Find, Kind, MergeOptions, Output, Rate, Requirement, Sources, Until,
+};
 use crate::probe::Probe;
 
 pub(super) fn command() -> Command {
@@ -95,6 +97,11 @@ pub(super) fn command() -> Command {
         .arg(timeout("connect-timeout", "Connections without an outcome for this long have failed").default_value("5s"))
         .arg(required_of_it())
         .args(looked_for())
+        .arg(
+            option("until", "P±N%", "End when a percentile is known so well, after --duration at the latest: p99±5%")
+                .value_parser(until_of)
+                .conflicts_with_all(["requests", "find"]),
+        )
         .group(ArgGroup::new("schedule").args(["rate", "find"]))
         .arg(flag("allow-failures", "Exit with 0 though connections failed, were lost or got no answer"))
         .arg(json())
@@ -259,6 +266,7 @@ impl BenchOptions {
             allow_failures: options.get_flag("allow-failures"),
             requirements: requirements(options),
             find: find(options),
+            until: options.get_one("until").cloned(),
             json: options.get_one("json").cloned(),
             hdr: options.get_one("hdr").cloned(),
             quiet: options.get_flag("quiet"),
@@ -329,6 +337,14 @@ impl BenchOptions {
         }
         if matches!(self.extent, Extent::Requests(_)) && self.rates.iter().any(|rate| rate.is_ramp()) {
             return Some("a --rate that rises takes a --duration, not --requests".to_owned());
+        }
+        if self.until.is_some() && (self.rates.len() > 1 || self.rates.iter().any(|rate| rate.is_ramp())) {
+            return Some("--until is for one --rate that stays, or none".to_owned());
+        }
+        if let Some(Until { text, kind: Kind::Response | Kind::Lag, .. }) = &self.until
+            && self.rates.is_empty()
+        {
+            return Some(format!("--until {text}: there is such a figure only with --rate"));
         }
         if let Some(Find { from: Some(from), to, .. }) = self.find
             && from > to

@@ -92,6 +92,15 @@ impl Load {
         }
     }
 
+    /// The measured time ends now, though it was to last longer.
+    pub(in crate::bench) fn end_early(&mut self, out: &mut Outbox<'_>) {
+        if self.stage == Stage::Asking && self.ledger.covers(out.now()) {
+            self.until = out.now();
+            self.ledger.shorten(out.now());
+            self.end_of_time(out);
+        }
+    }
+
     /// Counts the requests as unsent that were due before `until` and have not been sent: there are none where the
     /// answers decide when requests are due. Where a number was asked for, all that are missing count, once the run ends.
     fn count_unsent(&mut self, until: Moment) {

@@ -178,6 +178,13 @@ impl Ledger {
         }
     }
 
+    /// The measured time ends at this moment, and not later.
+    pub(crate) fn shorten(&mut self, until: Moment) {
+        if let Some(measuring) = &mut self.measuring {
+            measuring.until = Some(until);
+        }
+    }
+
     /// The run is interrupted: the measured time ends now, if it has not ended before.
     pub(crate) fn interrupt(&mut self, now: Moment) {
         if let Some(measuring) = self.measuring.as_mut().filter(|measuring| !measuring.is_over) {

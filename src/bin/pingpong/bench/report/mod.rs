@@ -47,6 +47,7 @@ use super::options::BenchOptions;
 use super::preflight::Ground;
 use super::rate::Rate;
 use super::record::{Cost, Counts, Fact, Mistakes, percentile};
+use super::until::{Looks, Until};
 use crate::budget::may_be_budgeted;
 pub(crate) use alike::Mismatch;
 use alike::Span;
@@ -206,6 +207,27 @@ impl Report {
     /// How many requests may be lost that are no failure: none over a stream, a tenth of them as datagrams.
     fn tolerated_loss(&self) -> u64 {
         if self.is_stream { 0 } else { self.counts[Fact::Sent] / 10 }
+    }
+
+    /// Keeps whether a percentile came to be known so well as was asked for.
+    pub(super) fn tell_of_looks(&mut self, until: &Until, looks: &Looks) {
+        self.about["until"] = json!({
+            "expr": until.text,
+            "reached": looks.is_reached,
+            "half_interval_share": looks.share,
+            "confidence": 0.99,
+        });
+    }
+
+    /// What came of that, in a line.
+    fn told_of_looks(&self) -> Option<String> {
+        let until = &self.about["until"];
+        let reached = if until["reached"].as_bool()? { "reached" } else { "not reached" };
+        let share = until["half_interval_share"].as_f64();
+        let share =
+            share.map_or_else(|| "too few answers to tell".to_owned(), |share| format!("±{:.1} %", share * 100.0));
+        let expr = until["expr"].as_str().unwrap_or_default();
+        Some(format!("{expr} {reached} in {:.1} s: {share} with 99 % certainty", self.seconds))
     }
 
     /// Whether the run was interrupted, or the server was gone before its end.

@@ -77,6 +77,9 @@ impl Report {
                 count(Fact::IdleSilent)
             )?;
         }
+        if let Some(told) = self.told_of_looks() {
+            writeln!(f, "until        {told}")?;
+        }
         let Some((cost, cpu_per_request)) = self.cost.zip(self.cpu_per_request()) else { return Ok(()) };
         writeln!(
             f,

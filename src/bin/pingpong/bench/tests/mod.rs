@@ -7,7 +7,9 @@
 //! - `heartbeat`: idle connections that ask now and then
 //! - `characters`: servers that die, stall, drop, refuse; the books balance
 //! - `phases`: one after another; rates that change, requests at random
+//! - `finding`: the search for a rate
 //! - `requirements`: what meets them, and what does not
+//! - `until`: ends when a percentile is known well enough
 //! - `storm`: far sides that do what they like
 
 mod arrivals;
@@ -15,10 +17,12 @@ mod blocks;
 mod characters;
 mod endings;
 mod figures;
+mod finding;
 mod heartbeat;
 mod phases;
 mod requirements;
 mod storm;
+mod until;
 
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
@@ -60,6 +64,7 @@ pub(super) fn options(set: impl FnOnce(&mut BenchOptions)) -> BenchOptions {
         allow_failures: false,
         requirements: Vec::new(),
         find: None,
+        until: None,
         json: None,
         hdr: None,
         quiet: false,
