@@ -321,12 +321,19 @@ impl Ledger {
     /// The block that a request belongs to.
     #[inline]
     fn block_of(&mut self, request: &Request) -> usize {
-        while !self.blocks.reach(request.due) {
+        self.blocks.latest(request.due).unwrap_or_else(|| self.find_block(request.due))
+    }
+
+    #[cold]
+    fn find_block(&mut self, due: Moment) -> usize {
+        loop {
+            if let Some(block) = self.blocks.find(due) {
+                return block;
+            }
             self.blocks.double();
             let kinds = [Some(&mut self.service), self.response.as_mut(), self.lag.as_mut()];
             kinds.into_iter().flatten().for_each(|times| times.blocks.double());
         }
-        self.blocks.of(request.due)
     }
 
     /// Where a request counts that has its outcome now.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{MILLI, Rig, asking};
+use super::{MILLI, Rig, asking, rates};
 use crate::bench::Extent;
 use crate::bench::record::{Fact, Outcomes};
 use crate::bench::trials::Times;
@@ -25,7 +25,7 @@ fn outcomes(answered: u64, failed: u64) -> Outcomes {
 fn a_stall_is_in_the_blocks_of_the_requests_that_waited_for_it() {
     // A block of 20 ms has two requests. What is due from 640 ms on is answered at 800 ms.
     let mut server = asking(|options| {
-        options.rates = super::rates(100.0);
+        options.rates = rates(100.0);
         options.extent = Extent::Duration(1_280 * MILLI);
     });
     server.echo_for(0, MILLI, 640 * MILLI);
@@ -45,7 +45,7 @@ fn a_stall_is_in_the_blocks_of_the_requests_that_waited_for_it() {
 #[test]
 fn every_request_that_was_sent_ends_in_one_block() {
     let mut server = asking(|options| {
-        options.rates = super::rates(100.0);
+        options.rates = rates(100.0);
         options.timeout = 50 * MILLI;
         options.warmup = 100 * MILLI;
     });

@@ -12,7 +12,6 @@
 //! A percentile is given in per cent, a time in nanoseconds. Every interval is meant to hold the truth in 95 of 100 runs;
 //! `tests` shows that it does, where the answers are independent of each other, and that the others are marked.
 
-#[allow(dead_code, reason = "`bench compare` and `--against` are to come")]
 mod compare;
 mod sections;
 mod student;
@@ -21,7 +20,6 @@ mod tests;
 mod times;
 mod trend;
 
-#[allow(unused_imports, reason = "`bench compare` and `--against` are to come")]
 pub(crate) use compare::{
     Ratio, Verdict, percentile_ratio_of_blocks, percentile_ratio_of_pairs, rate_ratio_of_blocks, rate_ratio_of_pairs,
     ratio_of_runs,
