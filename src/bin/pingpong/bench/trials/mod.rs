@@ -14,6 +14,8 @@
 
 #![allow(dead_code, unused_imports, reason = "what compares, seeks and stops by it is to come")]
 
+#[cfg(test)]
+mod alarms;
 mod compare;
 mod sections;
 mod student;
