@@ -28,8 +28,8 @@ impl Versus {
     pub(crate) fn new(mut sides: Vec<Side>, turns: Option<(Turns, bool)>, is_interrupted: bool) -> Self {
         sides.iter_mut().for_each(Side::judge);
         let rows = match sides.iter().find_map(Side::fault) {
-            _ if is_interrupted && turns.is_none() => Err("interrupted before the first turn".to_owned()),
             Some(fault) => Err(fault),
+            None if sides.iter().any(|side| side.turns == 0) => Err("not every server had its turn".to_owned()),
             None => {
                 let reports: Vec<&Report> = sides.iter().filter_map(|side| side.report.as_ref()).collect();
                 Ok(reports.iter().skip(1).map(|second| ratios::of_turns(reports[0], second)).collect())
