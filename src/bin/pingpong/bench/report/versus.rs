@@ -142,7 +142,10 @@ impl fmt::Display for Versus {
             ratios::table(f, rows, [self.sides[0].name(), second.name()])?;
         }
         if self.rows.is_ok() {
-            writeln!(f, "in brackets: 95 % intervals, from turns side by side; ~: turns depended on each other")?;
+            writeln!(
+                f,
+                "ratios: in the middle of all turns side by side, with 95 % intervals; ~: turns depended on each other"
+            )?;
         }
         let warnings = self.warnings();
         if !warnings.is_empty() {
