@@ -41,9 +41,11 @@ fn servers_have_the_same_turns_and_each_pair_of_turns_is_compared() {
     assert_eq!((&whole["planned_turns"], &whole["turns"]), (&16.into(), &16.into()));
     for (name, own) in [("A", &one), ("B", &two)] {
         let figures = server(&whole, name);
-        assert_eq!((figures.count("sent"), figures.mishaps()), (400, String::new()));
+        // A turn may begin with one or two of its settling.
+        assert!((400..=416).contains(&figures.count("sent")), "{}", figures.facts());
+        assert_eq!(figures.mishaps(), "");
         assert_eq!((figures.count("connections_held"), figures.count("idle_held")), (3, 2));
-        assert!((figures.figure("seconds") - 1.0).abs() < 1e-6);
+        assert!(figures.figure("seconds") > 0.999);
         let settings = &figures.whole["settings"]["effective"];
         assert_eq!(settings["endpoint"], own.endpoint("ping", "tcp"));
         assert_eq!(settings["duration_seconds"], 1.0);
