@@ -66,7 +66,6 @@ impl CompareOptions {
 #[cfg(test)]
 mod tests {
     use super::super::{CommandLine, mistake, parse};
-    use super::*;
 
     fn words(arguments: &str) -> impl Iterator<Item = std::ffi::OsString> {
         ["pingpong", "bench", "compare"].into_iter().chain(arguments.split_whitespace()).map(Into::into)
