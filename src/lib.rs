@@ -176,9 +176,10 @@ pub mod service;
 mod stats;
 
 pub use endpoint::{Address, Endpoint, EndpointError, EndpointProblem, HostPort, Ports};
+pub use engine::Activity;
 pub use error::{CloseReason, Error, Occupant, describe, is_exhaustion};
 pub use limits::Limits;
 pub use moment::Moment;
-pub use reactor::{ConsoleKind, Ending, Handle, ListenOptions, Reactor, Status, WhenFull};
+pub use reactor::{ConsoleKind, Ending, Handle, ListenOptions, Reactor, SocketStatus, Status, WhenFull};
 pub use service::ServiceId;
 pub use stats::Stats;

@@ -36,11 +36,16 @@ pub struct Cpus {
 impl Cpus {
     /// The first two CPUs this process may use; the same one twice where there is only one.
     pub fn pick() -> Result<Self> {
-        let allowed = sched_getaffinity(Pid::from_raw(0))?;
-        let mut cpus = (0..CpuSet::count()).filter(|&cpu| allowed.is_set(cpu).unwrap_or(false));
-        let server = cpus.next().ok_or("no CPU to run on")?;
-        Ok(Self { server, load: cpus.next().unwrap_or(server) })
+        let cpus = allowed_cpus()?;
+        let server = *cpus.first().ok_or("no CPU to run on")?;
+        Ok(Self { server, load: cpus.get(1).copied().unwrap_or(server) })
     }
+}
+
+/// All the CPUs that this process may use.
+pub fn allowed_cpus() -> Result<Vec<usize>> {
+    let allowed = sched_getaffinity(Pid::from_raw(0))?;
+    Ok((0..CpuSet::count()).filter(|&cpu| allowed.is_set(cpu).unwrap_or(false)).collect())
 }
 
 /// A role of the benchmark's own: its name and its arguments.
@@ -68,10 +73,11 @@ pub fn enter(name: &str, play: Play, bench: impl FnOnce(&[String]) -> Result<boo
     }
 }
 
-/// Raises the soft descriptor limit to the hard one. Children inherit it.
-pub fn raise_descriptor_limit() -> Result<()> {
+/// Raises the soft descriptor limit to the hard one, and returns it. Children inherit it.
+pub fn raise_descriptor_limit() -> Result<u64> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    Ok(setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?)
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    Ok(hard)
 }
 
 /// A child's whole life: `words` are its CPU, its role and the role's arguments.
@@ -168,6 +174,11 @@ impl Child {
             Err(RecvTimeoutError::Timeout) => Err(format!("`{}` is silent", self.name).into()),
             Err(RecvTimeoutError::Disconnected) => Ok(None),
         }
+    }
+
+    /// Whether it has not ended yet.
+    pub fn is_running(&mut self) -> Result<bool> {
+        Ok(self.process.try_wait()?.is_none())
     }
 
     /// Its exit code, once it has ended; `None` when a signal ended it.

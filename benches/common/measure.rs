@@ -20,8 +20,17 @@ pub fn cpu_ns(pid: Pid) -> Result<u64> {
 
 /// Resident bytes. From `smaps_rollup`, which counts pages; `status` may lag by some hundred KiB.
 pub fn resident(pid: Pid) -> Result<f64> {
+    rollup(pid, "Rss:")
+}
+
+/// Its part of the resident bytes, where each page that it shares with others is divided among them.
+pub fn proportional(pid: Pid) -> Result<f64> {
+    rollup(pid, "Pss:")
+}
+
+fn rollup(pid: Pid, key: &str) -> Result<f64> {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
-    let kib = rollup.lines().find_map(|line| line.strip_prefix("Rss:")).ok_or("smaps_rollup without Rss")?;
+    let kib = rollup.lines().find_map(|line| line.strip_prefix(key)).ok_or("smaps_rollup without it")?;
     Ok(kib.trim().trim_end_matches(" kB").parse::<f64>()? * 1024.0)
 }
 

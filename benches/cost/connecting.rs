@@ -7,6 +7,7 @@ use std::process;
 use std::time::{Duration, Instant};
 
 use common::child::{Child, Cpus};
+use common::ended::last_of;
 use common::options::Options;
 use common::{Result, measure};
 use nix::libc::EINPROGRESS;
@@ -17,7 +18,7 @@ use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 
 use crate::rows::Server;
-use crate::run::{Load, last_of};
+use crate::run::Load;
 
 /// The text that `--only` looks in.
 pub(crate) const NAME: &str = "connecting";

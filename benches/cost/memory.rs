@@ -5,6 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::child::{Child, Cpus};
+use common::ended::last_of;
 use common::options::GENERATIONS;
 use common::{Result, measure};
 use nix::sys::signal::{Signal, kill};
@@ -12,7 +13,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::rows::Server;
-use crate::run::{Load, last_of};
+use crate::run::Load;
 
 /// The text that `--only` looks in.
 pub(crate) const NAME: &str = "memory of 10,000 idle connections, each";

@@ -8,16 +8,12 @@
 use std::time::Duration;
 
 use common::child::Child;
+use common::ended::Ended;
 use common::{Result, measure};
-use nix::sys::resource::{UsageWho, getrusage};
-use nix::sys::time::TimeVal;
 use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::rows::PINGPONG;
-
-/// The exit code of `pingpong bench` when answers were wrong: a result, not a failure to measure.
-const WRONG: i32 = 5;
 
 /// How often to look whether a server has closed its connections and sleeps.
 const NAP: Duration = Duration::from_millis(2);
@@ -133,45 +129,7 @@ impl Load {
     }
 }
 
-/// A load that has ended.
-struct Ended {
-    text: String,
-    cpu: Duration,
-}
-
-impl Ended {
-    fn of(role: &[String], cpu: usize) -> Result<Self> {
-        let before = cpu_of_the_waited_for()?;
-        let mut load = Child::start(cpu, role)?;
-        let text = last_of(&mut load)?;
-        Ok(Self { text, cpu: cpu_of_the_waited_for()? - before })
-    }
-}
-
-/// All that a load says from now on to its end, which has to be a good one.
-pub(crate) fn last_of(load: &mut Child) -> Result<String> {
-    let mut text = String::new();
-    while let Some(line) = load.next_line()? {
-        text.push_str(&line);
-        text.push('\n');
-    }
-    let code = load.exit_code()?;
-    if !matches!(code, Some(0 | WRONG)) {
-        let last_words = load.last_words();
-        return Err(format!("`{}` ended with {code:?}: {last_words}", load.name()).into());
-    }
-    Ok(text)
-}
-
 /// The server's CPU time, once it sleeps.
 fn cpu_at_rest(pid: Pid) -> Result<Duration> {
     Ok(Duration::from_nanos(measure::cpu_ns_at_rest(pid, NAP)?))
-}
-
-/// The CPU time of all children that have been waited for (getrusage(2)). Exact: the kernel scales user and system time
-/// so that they add up to the time that it has kept.
-fn cpu_of_the_waited_for() -> Result<Duration> {
-    let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
-    let time = |time: TimeVal| Duration::from_micros((time.tv_sec() * 1_000_000 + time.tv_usec()).cast_unsigned());
-    Ok(time(usage.user_time()) + time(usage.system_time()))
 }

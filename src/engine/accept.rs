@@ -121,6 +121,10 @@ impl<L> Acceptor<L> {
 }
 
 impl<L> Listener<L> {
+    pub(super) fn socket(&self) -> &L {
+        &self.socket
+    }
+
     /// Notes that a connection of its queue has been accepted.
     fn note_accepted(&mut self) {
         self.closing = self.closing.map(|left| left.saturating_sub(1));

@@ -8,6 +8,7 @@
 //! - `effects`: carries out what services ask for beyond an answer; `host`: calls for the engine's owner between turns
 //! - `accept`, `dial`, `datagram`, `drain`, `sweep`: the other work of a turn
 //! - `table`, `buffer`, `timers`, `budget`, `seldom`: the data that this work is done on
+//! - `status`: what each socket is about, when asked
 //! - `net`: the seam to the sockets; `event`: what the seam reports
 //!
 //! What the kernel demands of this code is listed in the crate's documentation under "Kernel rules".
@@ -24,6 +25,7 @@ mod event;
 mod host;
 mod net;
 mod seldom;
+mod status;
 mod step;
 mod store;
 mod sweep;
@@ -45,6 +47,8 @@ use drain::Stage;
 pub use event::{Event, Readiness};
 pub(crate) use net::BATCH;
 pub use net::{Arrival, Batch, LocalAddress, Net};
+pub use status::Activity;
+pub(crate) use status::Socket;
 use sweep::Sweep;
 use table::Table;
 use timers::{Due, Timers};

@@ -56,6 +56,10 @@ impl<T> Table<T> {
         self.slab.get(slot).map(|connection| (connection.id(), connection))
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Connection<T>> {
+        self.slab.iter().map(|(_, connection)| connection)
+    }
+
     pub(super) fn ids(&self) -> Vec<ConnId> {
         self.slab.iter().map(|(_, connection)| connection.id()).collect()
     }

@@ -9,6 +9,7 @@
 //! - `options`, `socket_file`: what several kinds of sockets share
 //! - `listen`: turns endpoints into sockets of a service
 //! - `signals`, `handle`, `console`: the sources beside the sockets
+//! - `status`: what each socket is about
 //! - `clock`, `alarm`: the time, and deadlines met exactly
 
 mod alarm;
@@ -22,6 +23,7 @@ mod options;
 mod signals;
 mod socket;
 mod socket_file;
+mod status;
 mod stream;
 mod tcp_info;
 mod token;
@@ -53,6 +55,7 @@ use handle::Request;
 pub use options::ListenOptions;
 use signals::Signals;
 use socket::Sockets;
+pub use status::SocketStatus;
 use token::Token;
 use turn::StatsRequest;
 
@@ -91,6 +94,8 @@ pub struct Reactor<S> {
     own_events: Vec<Event>,
     /// Requests for the counters, to be answered at the end of the turn.
     stats_requests: Vec<StatsRequest>,
+    /// A SIGUSR2 has come, and nobody has taken note.
+    sockets_asked_for: bool,
     /// The SIGINTs and SIGTERMs received so far.
     end_signals: Vec<Signal>,
     /// Until when standard output is waited for at most ([`WhenFull::Wait`]): set by the first of these signals.
@@ -143,6 +148,7 @@ impl<S: Service> Reactor<S> {
             console: Console::default(),
             own_events: Vec::new(),
             stats_requests: Vec::new(),
+            sockets_asked_for: false,
             end_signals: Vec::new(),
             output_deadline: None,
             spin: Duration::ZERO,
@@ -188,8 +194,9 @@ impl<S: Service> Reactor<S> {
         self.print_turn()
     }
 
-    /// Takes over SIGINT, SIGTERM and SIGUSR1 (signalfd(2)): the first SIGINT or SIGTERM shuts down, the second stops
-    /// at once, SIGUSR1 logs the counters.
+    /// Takes over SIGINT, SIGTERM, SIGUSR1 and SIGUSR2 (signalfd(2)): the first SIGINT or SIGTERM shuts down, the second
+    /// stops at once, SIGUSR1 logs the counters, SIGUSR2 is only noted
+    /// ([`take_sockets_request`](Self::take_sockets_request)).
     ///
     /// Blocks these signals in the calling thread, and so in threads started by it later. Call it before any other
     /// thread exists: one that does not block a signal may receive it, which kills the process. Fails with

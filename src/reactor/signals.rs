@@ -20,9 +20,9 @@ use crate::error::{Error, describe};
 pub(super) struct Signals(SignalFd);
 
 impl Signals {
-    /// Blocks SIGINT, SIGTERM and SIGUSR1 in this thread, and in those it starts from now on, and takes them.
+    /// Blocks SIGINT, SIGTERM, SIGUSR1 and SIGUSR2 in this thread, and in those it starts from now on, and takes them.
     pub(super) fn take_over() -> Result<Self, Error> {
-        let ours: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGUSR1].into_iter().collect();
+        let ours: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGUSR1, Signal::SIGUSR2].into_iter().collect();
         let taken = ours.thread_block().and_then(|()| {
             let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
             SignalFd::with_flags(&ours, flags)
@@ -55,7 +55,7 @@ impl Signals {
 }
 
 /// Unblocks SIGINT and SIGTERM. They then end the process at once, which is their default action; if they stayed blocked
-/// and nobody read them, only SIGKILL would. SIGUSR1 stays blocked: its default action is the same.
+/// and nobody read them, only SIGKILL would. The others stay blocked: their default action is the same.
 pub(super) fn give_back() {
     let ending: SigSet = [Signal::SIGINT, Signal::SIGTERM].into_iter().collect();
     // It cannot fail for a valid set of signals (pthread_sigmask(3)).

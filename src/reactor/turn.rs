@@ -124,9 +124,16 @@ impl<S: Service> Reactor<S> {
 
     pub(super) fn take_signals(&mut self) {
         while let Some(signal) = self.signals.as_ref().and_then(Signals::next) {
-            if signal == Signal::SIGUSR1 {
-                self.stats_requests.push(StatsRequest::Log);
-                continue;
+            match signal {
+                Signal::SIGUSR1 => {
+                    self.stats_requests.push(StatsRequest::Log);
+                    continue;
+                }
+                Signal::SIGUSR2 => {
+                    self.sockets_asked_for = true;
+                    continue;
+                }
+                _ => {}
             }
             log::info!("{signal}: {}", if self.end_signals.is_empty() { "shutting down" } else { "stopping at once" });
             self.end_signals.push(signal);

@@ -6,6 +6,7 @@
 //! - `loads`: every kind of load against servers that behave
 //! - `heartbeats`: idle connections that ask now and then
 //! - `rate`: the open loop, and what a stall does to both loops
+//! - `intervals`: how sure figures are
 //! - `required`: requirements, steps, ramps, random arrivals
 //! - `streams`, `datagrams`: servers that misbehave over TCP and UDP (`peers` has them)
 //! - `misbehaving`: runs that go wrong as a whole, and what an honest report says of them
@@ -21,6 +22,7 @@ mod comparing;
 mod datagrams;
 mod files;
 mod heartbeats;
+mod intervals;
 mod loads;
 mod merging;
 mod misbehaving;

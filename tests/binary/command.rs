@@ -252,3 +252,14 @@ fn the_counters_are_logged_at_the_interval_asked_for() {
     let before = server.stderr().len();
     super::support::eventually("three more lines", || (server.stderr().len() >= before + 3).then_some(()));
 }
+
+#[cfg(not(feature = "watch"))]
+#[test]
+fn a_build_without_the_table_of_sockets_says_so_and_goes_on() {
+    let mut server = Server::start("ping=tcp://127.0.0.1:0 -q");
+    server.signal(Signal::SIGUSR2);
+    assert!(server.log("SIGUSR2").starts_with("WARN"));
+    server.dial("ping").ask("ping", "pong");
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.exit_code(), Some(0));
+}

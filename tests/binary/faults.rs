@@ -172,7 +172,7 @@ fn a_storm_of_signals_does_no_harm() {
     let mut server = Server::start(ALL);
     let mut client = server.dial("ping");
     for round in 0..200 {
-        for signal in [Signal::SIGUSR1, Signal::SIGPIPE, Signal::SIGCONT, Signal::SIGWINCH] {
+        for signal in [Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGPIPE, Signal::SIGCONT, Signal::SIGWINCH] {
             server.signal(signal);
         }
         client.ask(format!("ping {round}\n"), format!("pong {round}\n"));

@@ -18,6 +18,8 @@ mod far;
 mod faults;
 mod foreign;
 mod fourways;
+#[cfg(feature = "watch")]
+mod lessons;
 mod limits;
 mod logs;
 mod memory;
@@ -29,6 +31,8 @@ mod readme;
 mod recorder;
 mod shutdown;
 mod socket_files;
+#[cfg(feature = "watch")]
+mod sockets;
 mod states;
 mod support;
 mod table;

@@ -1,18 +1,31 @@
-//! The README's "Sixty seconds", typed at a shell: it shows what the README says.
+//! The README's "Sixty seconds", typed at a shell: it shows what the README says. And its unit file for systemd.
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
-use super::support::{BINARY, Folder, root, tool};
+use nix::sys::signal::Signal;
+
+use super::support::{BINARY, Folder, Namespace, root, tool};
 use super::talk::Talk;
+
+/// The first block of the README behind `start`.
+fn block(start: &str) -> String {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let readme = fs::read_to_string(readme).expect("the README");
+    let (_, block) = readme.split_once(start).expect("the section");
+    let (block, _) = block.split_once("\n```\n").expect("its end");
+    block.to_owned()
+}
 
 /// The lines of the README's session.
 fn session() -> Vec<String> {
-    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    let readme = fs::read_to_string(readme).expect("the README");
-    let (_, section) = readme.split_once("## Sixty seconds\n\n```console\n").expect("the section");
-    let (session, _) = section.split_once("\n```\n").expect("its end");
-    session.lines().map(String::from).collect()
+    block("## Sixty seconds\n\n```console\n").lines().map(String::from).collect()
+}
+
+/// The unit file, for this binary.
+fn unit() -> String {
+    block("`/etc/systemd/system/pingpong@.service`:\n\n```ini\n").replace("/usr/local/bin/pingpong", BINARY)
 }
 
 /// What of a line is the same each time: the texts between the figures that a machine measures, which have a decimal
@@ -64,4 +77,34 @@ fn sixty_seconds_are_what_the_readme_shows() {
     shell.types("wait\n");
     shell.ends_input();
     assert_eq!(shell.ends().code, Some(0));
+}
+
+#[test]
+fn servers_of_the_unit_file_share_their_port() {
+    let Some(namespace) = Namespace::new() else { return };
+    let unit = unit();
+    let command = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).expect("a command");
+    let command = command.strip_prefix(BINARY).and_then(|words| words.strip_prefix(" serve ")).expect("it serves");
+    let mut servers = [namespace.serve(command), namespace.serve(command)];
+    for server in &mut servers {
+        assert_eq!(server.stdout(), ["listening ping tcp://0.0.0.0:8888", "ready"]);
+        server.signal(Signal::SIGTERM);
+        assert_eq!(server.exit_code(), Some(0));
+    }
+}
+
+#[test]
+fn systemd_takes_the_unit_file() {
+    if !tool("systemd-analyze") {
+        return;
+    }
+    let folder = Folder::new();
+    let file = folder.file("pingpong@.service");
+    fs::write(&file, unit()).expect("a file");
+    // Of an instance, for CPUAffinity=%i is no number otherwise. Mistakes are said, but have no exit code.
+    let verified = Command::new("systemd-analyze").arg("verify").arg(folder.file("pingpong@0.service")).output();
+    let verified = verified.expect("systemd-analyze runs");
+    let said = String::from_utf8_lossy(&verified.stderr);
+    let ours: Vec<&str> = said.lines().filter(|line| line.contains("pingpong@")).collect();
+    assert!(verified.status.success() && ours.is_empty(), "{said}");
 }

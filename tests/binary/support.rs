@@ -97,8 +97,9 @@ pub(crate) fn root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|metadata| metadata.uid() == 0) || skip::<()>("root").is_some()
 }
 
+/// Says that a test is skipped for want of this, or fails, as with [`tool`].
 #[track_caller]
-fn skip<T>(what: &str) -> Option<T> {
+pub(crate) fn skip<T>(what: &str) -> Option<T> {
     assert!(env::var_os("PINGPONG_REQUIRE_TOOLS").is_none_or(|value| value != "1"), "this test needs {what}");
     // Past the test harness, which hides what is printed.
     let _ = writeln!(io::stderr(), "skipped: this test needs {what}");

@@ -45,6 +45,9 @@ pub(crate) enum Error {
         /// How many there were to be, if not without end.
         count: Option<u64>,
     },
+    /// A lesson did not come to its end.
+    #[cfg(feature = "watch")]
+    Lesson { name: &'static str, trouble: crate::lesson::Trouble },
     /// This machine, or this process, has too little of something for the load that was asked for.
     #[cfg(feature = "bench")]
     Shortage {
@@ -187,6 +190,8 @@ impl fmt::Display for Error {
                 }
             }
             Self::BrokenOff { endpoint, why } => write!(f, "the connection to {endpoint} broke off ({why})"),
+            #[cfg(feature = "watch")]
+            Self::Lesson { name, trouble } => write!(f, "lesson {name}: {trouble}"),
             #[cfg(feature = "bench")]
             Self::Shortage { of, needed, available } => {
                 write!(f, "cannot open so many connections: they need {needed} {of}, and there are {available}")?;

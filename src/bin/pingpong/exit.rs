@@ -85,6 +85,8 @@ impl From<&Error> for Exit {
             Error::Send { .. } | Error::LongAnswer { .. } | Error::BrokenOff { .. } | Error::CutShort { .. } => {
                 Self::Failed
             }
+            #[cfg(feature = "watch")]
+            Error::Lesson { .. } => Self::Failed,
             #[cfg(feature = "bench")]
             Error::Shortage { .. } => Self::LocalLimit,
             #[cfg(feature = "bench")]
@@ -129,7 +131,8 @@ impl From<&Tally> for Exit {
 #[cfg(feature = "bench")]
 impl From<&crate::bench::Results> for Exit {
     fn from(results: &crate::bench::Results) -> Self {
-        Self::of_worst(results.reports().iter(), results.meets_requirements())
+        let broken_off = if results.is_broken_off() { Self::Failed } else { Self::Fine };
+        Self::of_worst(results.reports().iter(), results.meets_requirements(), broken_off)
     }
 }
 
@@ -145,7 +148,7 @@ impl From<&crate::bench::Change> for Exit {
 #[cfg(feature = "bench")]
 impl From<&crate::bench::Versus> for Exit {
     fn from(versus: &crate::bench::Versus) -> Self {
-        Self::of_worst(versus.reports(), versus.meets_requirements())
+        Self::of_worst(versus.reports(), versus.meets_requirements(), Self::Fine)
     }
 }
 
@@ -153,11 +156,15 @@ impl From<&crate::bench::Versus> for Exit {
 impl Exit {
     /// Of the worst of these. Where something else answers, or nobody does, no requirement is of interest. Otherwise a
     /// requirement says more than the general idea of a failure.
-    fn of_worst<'a>(reports: impl Iterator<Item = &'a crate::bench::Report>, meets_requirements: bool) -> Self {
+    fn of_worst<'a>(
+        reports: impl Iterator<Item = &'a crate::bench::Report>,
+        meets_requirements: bool,
+        otherwise: Self,
+    ) -> Self {
         let unmet = if meets_requirements { Self::Fine } else { Self::Unmet };
         let order = [Self::WrongAnswer, Self::Unreachable, Self::Unmet, Self::Failed];
         let place = |exit: &Self| order.iter().position(|other| other == exit).unwrap_or(order.len());
-        reports.map(Self::from).chain([unmet]).min_by_key(place).unwrap_or(Self::Failed)
+        reports.map(Self::from).chain([unmet, otherwise]).min_by_key(place).unwrap_or(Self::Failed)
     }
 }
 

@@ -22,6 +22,9 @@ use crate::timestamp::Timestamp;
 /// Log lines that standard error could not take.
 pub(crate) static LINES_LOST: AtomicU64 = AtomicU64::new(0);
 
+/// The end of a line of which a terminal took only the beginning: it goes out before the next line.
+static REST: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+
 /// Bytes of a line's text: with time, level and target before it, it stays below a page.
 const LONGEST: usize = 4096 - 256;
 
@@ -55,15 +58,13 @@ pub(crate) fn start(verbosity: Verbosity) {
     let states = if shows_states { level } else { LevelFilter::Off };
     let filter = SimpleLogger::new().with_level(level).with_module_level(STATES, states);
     // Fails only where a logger is installed already.
-    let _ = log::set_boxed_logger(Box::new(Logger { filter, shows_time, rest: Mutex::default() }));
+    let _ = log::set_boxed_logger(Box::new(Logger { filter, shows_time }));
 }
 
 /// Writes what its filter lets through.
 struct Logger {
     filter: SimpleLogger,
     shows_time: bool,
-    /// The end of a line of which a terminal took only the beginning: it goes out before the next line.
-    rest: Mutex<Vec<u8>>,
 }
 
 impl Logger {
@@ -79,20 +80,6 @@ impl Logger {
             format!("{level:<5} [{target}] {text}\n")
         }
     }
-
-    /// Writes a line, or its beginning; whether standard error took any of it.
-    fn write(&self, line: &[u8]) -> bool {
-        let mut rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
-        if !rest.is_empty() {
-            let written = write_now(&rest);
-            rest.drain(..written);
-        }
-        let written = if rest.is_empty() { write_now(line) } else { 0 };
-        if written > 0 {
-            rest.extend_from_slice(&line[written..]);
-        }
-        written > 0
-    }
 }
 
 impl Log for Logger {
@@ -101,12 +88,33 @@ impl Log for Logger {
     }
 
     fn log(&self, record: &Record<'_>) {
-        if self.enabled(record.metadata()) && !self.write(self.line(record).as_bytes()) {
-            LINES_LOST.fetch_add(1, Relaxed);
+        if self.enabled(record.metadata()) {
+            write(self.line(record).as_bytes());
         }
     }
 
     fn flush(&self) {}
+}
+
+/// Writes lines that were asked for, whatever is logged otherwise: as they are, by the logger's rules.
+#[cfg(feature = "watch")]
+pub(crate) fn show(lines: &str) {
+    lines.split_inclusive('\n').for_each(|line| write(line.as_bytes()));
+}
+
+/// Writes a line, or its beginning; counts it as lost where standard error takes none of it.
+fn write(line: &[u8]) {
+    let mut rest = REST.lock().unwrap_or_else(PoisonError::into_inner);
+    if !rest.is_empty() {
+        let written = write_now(&rest);
+        rest.drain(..written);
+    }
+    let written = if rest.is_empty() { write_now(line) } else { 0 };
+    if written > 0 {
+        rest.extend_from_slice(&line[written..]);
+    } else {
+        LINES_LOST.fetch_add(1, Relaxed);
+    }
 }
 
 /// Writes what standard error takes now, by one write(2). Returns how many bytes that were.

@@ -2,6 +2,7 @@
 //!
 //! - `cli`: the command line, parsed into the commands' own options
 //! - `serve`, `client`, `ping`, `bench`: the commands; options become services and sockets, then the reactor turns
+//! - `lesson`: sockets explained by playing both ends; `watch`: what the kernel says of sockets
 //! - `target`: the far side of `client` and `ping`; `probe`: what `ping` and `bench` ask; `budget`: their hint
 //!   at a server's datagram budget; `descriptors`: how many there may be; `logger`: standard error; `timestamp`: the time
 //!   on its lines
@@ -15,12 +16,16 @@ mod client;
 mod descriptors;
 mod error;
 mod exit;
+#[cfg(feature = "watch")]
+mod lesson;
 mod logger;
 mod ping;
 mod probe;
 mod serve;
 mod target;
 mod timestamp;
+#[cfg(feature = "watch")]
+mod watch;
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -77,6 +82,8 @@ fn run(command: CommandLine) -> Result<Exit, Error> {
             ping::Outcome::Counted(tally) => Exit::from(&tally),
             ping::Outcome::Stopped(number) => Exit::Signal(number),
         }),
+        #[cfg(feature = "watch")]
+        CommandLine::Lesson(name, options) => lesson::run(name.as_deref(), options).map(|()| Exit::Fine),
         #[cfg(feature = "bench")]
         CommandLine::Bench(options) => bench::run(*options).map(|outcome| match outcome {
             bench::Outcome::Reported(results) => Exit::from(&results),

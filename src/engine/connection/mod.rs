@@ -7,11 +7,13 @@
 //! - `drain`: what is still read once the server or the service drains
 //! - `io`: the calls on the socket, and what their results mean
 //! - `offer`: input on its way to the service, and back
+//! - `status`: what is shown of it to whoever watches
 
 mod drain;
 mod io;
 mod offer;
 mod state;
+mod status;
 
 use std::collections::VecDeque;
 

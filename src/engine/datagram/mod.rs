@@ -92,6 +92,10 @@ impl<D> Datagrams<D> {
         self.sockets.get_mut(number as usize)
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = &DatagramSocket<D>> {
+        self.sockets.iter().map(|(_, socket)| socket)
+    }
+
     pub(super) fn sockets(&self) -> impl Iterator<Item = &D> {
         self.sockets.iter().map(|(_, socket)| &socket.socket)
     }

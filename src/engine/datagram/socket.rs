@@ -92,6 +92,10 @@ impl<D> DatagramSocket<D> {
         }
     }
 
+    pub(in crate::engine) fn socket(&self) -> &D {
+        &self.socket
+    }
+
     /// Whether nothing is left to read or to send.
     pub(super) fn is_idle(&self) -> bool {
         self.is_left || !self.readable && self.queue.is_empty()

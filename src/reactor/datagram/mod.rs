@@ -14,7 +14,7 @@ mod outgoing;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::path::Path;
 
 use mio::event::Source;
@@ -141,6 +141,15 @@ impl Datagram {
         match &self.family {
             Family::Ipv4(socket) | Family::Ipv6(socket) => socket.as_raw_fd(),
             Family::Unix(socket) => socket.as_raw_fd(),
+        }
+    }
+}
+
+impl AsFd for Datagram {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.family {
+            Family::Ipv4(socket) | Family::Ipv6(socket) => socket.as_fd(),
+            Family::Unix(socket) => socket.as_fd(),
         }
     }
 }

@@ -76,6 +76,13 @@ impl Namespace {
         Launch::within(&["ip", "netns", "exec", &self.0], arguments)
     }
 
+    /// `pingpong` in there, as the command of another command.
+    #[cfg(feature = "watch")]
+    pub(crate) fn within_tool(&self, tool: &str, arguments: &str) -> Launch {
+        let enter = ["ip", "netns", "exec", &self.0].into_iter();
+        Launch::within(&enter.chain(tool.split_whitespace()).collect::<Vec<_>>(), arguments)
+    }
+
     /// `pingpong serve` in there, ready.
     #[track_caller]
     pub(crate) fn serve(&self, arguments: &str) -> Server {

@@ -5,6 +5,7 @@
 //! - `options`: what may be asked of it; `rate`: how fast; `sources`: local addresses to dial from
 //! - `preflight`: what this machine has too little of, before anything is dialled
 //! - `runner`: the loop that turns it, one phase after another on the same connections
+//! - `search`: which rate is tried next, where one is looked for; `finding`: the trials of that
 //! - `against`: several of them by turns
 //! - `compare`: earlier results against later ones
 //! - `load`: the service, from the first dial to the last answer
@@ -15,6 +16,7 @@
 
 mod against;
 mod compare;
+mod finding;
 mod load;
 mod machine;
 mod options;
@@ -24,6 +26,7 @@ mod record;
 mod report;
 mod requirement;
 mod runner;
+mod search;
 mod sources;
 mod trials;
 
@@ -31,7 +34,7 @@ use crate::descriptors;
 use crate::error::Error;
 use crate::target;
 pub(crate) use compare::compare;
-pub(crate) use options::{BenchOptions, CompareOptions, Extent, MergeOptions, Output};
+pub(crate) use options::{BenchOptions, CompareOptions, Extent, Find, MergeOptions, Output};
 pub(crate) use rate::{Arrivals, Rate};
 pub(crate) use record::Fact;
 use report::Sums;
@@ -61,17 +64,20 @@ pub(crate) fn run(mut options: BenchOptions) -> Result<Outcome, Error> {
     let ground = preflight::check(&options, &addresses, descriptors::raise_limit())?;
     options.spread = ground.spread;
     // A file that cannot be written is better known before the run than after it.
-    let publisher = Publisher::open(options.json.as_ref(), options.quiet)?;
+    let mut publisher = Publisher::open(options.json.as_ref(), options.quiet)?;
     let hdr = options.hdr.as_deref().map(ResultFile::create).transpose()?;
 
     let phases = options.phases();
     let mut runner = Runner::new(&options, ground, addresses)?;
-    let measured = runner.measure_all(&phases);
+    let measured = match &options.find {
+        Some(find) => runner.find(find, &mut publisher).map(|(report, searched)| Results::of_search(report, searched)),
+        None => runner.measure_all(&phases).map(|reports| Results::new(reports, phases.len())),
+    };
     let log = match runner.end() {
         Ok(log) => log,
         Err(signal) => return Ok(Outcome::Stopped(signal)),
     };
-    let results = Results::new(measured?, phases.len());
+    let results = measured?;
     // A log that could not be written is no reason to lose the report.
     let logged = hdr.zip(log).map_or(Ok(()), |(hdr, log)| hdr.write(|file| log.write(file)));
     publisher.publish(&results).and(logged)?;

@@ -57,6 +57,8 @@ pub(crate) struct BenchOptions {
     pub(crate) allow_failures: bool,
     /// What the run is to come to, and each step of it.
     pub(crate) requirements: Vec<Requirement>,
+    /// The highest rate that meets this is looked for.
+    pub(crate) find: Option<Find>,
     /// Where the results go as JSON.
     pub(crate) json: Option<Output>,
     /// Where the histograms go as an HdrHistogram log.
@@ -95,6 +97,17 @@ impl BenchOptions {
     pub(crate) fn peak_rate(&self) -> Option<f64> {
         self.rates.iter().map(|rate| rate.peak()).reduce(f64::max)
     }
+}
+
+/// What a rate is to meet that is looked for, and where.
+#[derive(Clone, Debug)]
+pub(crate) struct Find {
+    /// One at least; all have to hold.
+    pub(crate) requirements: Vec<Requirement>,
+    /// The lowest rate that is tried; `None`: one that leaves enough answers.
+    pub(crate) from: Option<f64>,
+    /// The highest one.
+    pub(crate) to: f64,
 }
 
 /// One time of asking and measuring, on connections that may have been through others before.

@@ -5,13 +5,15 @@ use std::time::{Duration, SystemTime};
 
 use pingpong::{Address, Ending, Limits, Reactor, ServiceId, Status};
 
+use super::finding::{self, Stand};
 use super::load::{Load, Stage};
-use super::options::{BenchOptions, Phase};
+use super::options::{BenchOptions, Find, Phase};
 use super::preflight::Ground;
 use super::record::{CostMeter, Fact, Polling};
+use super::report::files::Publisher;
 use super::report::hdr::Log;
 use super::report::progress::ProgressLine;
-use super::report::{Report, Run};
+use super::report::{Report, Run, Searched};
 use crate::error::Error;
 use crate::probe::Probe;
 
@@ -84,6 +86,12 @@ impl<'a> Runner<'a> {
         })
     }
 
+    /// Looks for the highest rate that meets what is asked for.
+    pub(super) fn find(&mut self, find: &Find, publisher: &mut Publisher<'_>) -> Result<(Report, Searched), Error> {
+        let options = self.options;
+        finding::find(options, find, &mut Seeking { runner: self, publisher })
+    }
+
     /// Whether a signal has ended it, so that no further phase can be measured.
     pub(super) fn is_over(&self) -> bool {
         self.is_over
@@ -144,6 +152,30 @@ impl<'a> Runner<'a> {
             if let Some(progress) = self.progress.as_mut().filter(|progress| now >= progress.due()) {
                 reactor.with(load, |load, _| progress.draw(load, now));
             }
+        }
+    }
+}
+
+/// A runner that seeks a rate, and where it tells how that goes.
+struct Seeking<'r, 'a, 'p> {
+    runner: &'r mut Runner<'a>,
+    publisher: &'r mut Publisher<'p>,
+}
+
+impl Stand for Seeking<'_, '_, '_> {
+    fn measure(&mut self, phase: Phase) -> Result<Report, Error> {
+        // The log is that of the run whose report is the last.
+        if let Some(log) = &mut self.runner.log {
+            *log = Log::default();
+        }
+        self.runner.measure(phase)
+    }
+
+    fn tell(&mut self, text: &str) {
+        let publisher = &mut *self.publisher;
+        match &self.runner.progress {
+            Some(progress) => progress.aside(|| publisher.tell(text)),
+            None => publisher.tell(text),
         }
     }
 }

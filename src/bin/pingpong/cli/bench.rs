@@ -7,16 +7,16 @@ use std::time::Duration;
 
 use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command, value_parser};
 use pingpong::Endpoint;
 use pingpong::service::Framing;
 
 use super::arguments::{self, duration, flag, option, required, timeout};
 use super::rate::{per_second, random_seed, rates_of, seed_of};
-use super::requirement::requirement_of;
+use super::requirement::{requirement_of, wanted_of};
 use super::units::{count_of, duration_of, number_of, size_of};
 
-use crate::bench::{Arrivals, BenchOptions, Extent, MergeOptions, Output, Rate, Requirement, Sources};
+use crate::bench::{Arrivals, BenchOptions, Extent, Find, MergeOptions, Output, Rate, Requirement, Sources};
 use crate::probe::Probe;
 
 pub(super) fn command() -> Command {
@@ -57,7 +57,7 @@ pub(super) fn command() -> Command {
                 "Open loop: requests are evenly spaced, or come at random (poisson) [default: even]",
             )
             .value_parser(["even", "poisson"])
-            .requires("rate"),
+            .requires("schedule"),
         )
         .arg(option("seed", "N", "Repeat the times of --arrivals poisson").value_parser(seed_of).requires("arrivals"))
         .arg(
@@ -94,6 +94,8 @@ pub(super) fn command() -> Command {
         .arg(timeout("timeout", "An answer after this long is lost, or late if it still comes").default_value("5s"))
         .arg(timeout("connect-timeout", "Connections without an outcome for this long have failed").default_value("5s"))
         .arg(required_of_it())
+        .args(looked_for())
+        .group(ArgGroup::new("schedule").args(["rate", "find"]))
         .arg(flag("allow-failures", "Exit with 0 though connections failed, were lost or got no answer"))
         .arg(json())
         .arg(
@@ -128,6 +130,7 @@ Examples:
   pingpong bench udp://localhost --echo -s 512 -r 50k --json=result.json
   pingpong bench tcp://localhost:6379 --send 'PING\\r\\n' --expect '+PONG\\r\\n'
   pingpong bench localhost -r 10k,20k,40k --require 'p99<5ms' --require errors=0
+  pingpong bench localhost --find 'p99<5ms' --find errors=0 -d 10s
   pingpong bench localhost:7001 --against localhost:7002
   pingpong bench merge a.json b.json
   pingpong bench compare old1.json old2.json --to new1.json new2.json
@@ -140,6 +143,24 @@ fn required_of_it() -> Arg {
     option("require", "EXPR", "What must be so: p99<5ms, errors=0, rate>=19900 … (repeats); else exit 7")
         .action(ArgAction::Append)
         .value_parser(requirement_of)
+}
+
+/// `--find` and its bounds.
+fn looked_for() -> [Arg; 3] {
+    [
+        option("find", "EXPR", "Look for the highest rate that meets this, in short trials: p99<5ms (repeats)")
+            .action(ArgAction::Append)
+            .value_parser(wanted_of)
+            .conflicts_with_all(["requests", "pipeline", "churn"]),
+        option(
+            "from",
+            "R",
+            "The first and lowest rate that --find tries [default: 100, or what leaves enough answers]",
+        )
+        .value_parser(per_second)
+        .requires("find"),
+        option("to", "R", "The highest one [default: 1m]").value_parser(per_second).requires("find"),
+    ]
 }
 
 pub(super) fn json() -> Arg {
@@ -182,6 +203,8 @@ pub(super) fn mistake_of_json(arguments: &[OsString]) -> Option<clap::Error> {
 /// A higher rate is no rate of requests, and passing over those that were not sent would take long.
 const MOST_AT_RANDOM: f64 = 1e7;
 
+/// A higher rate than one load generator comes to.
+const HIGHEST: f64 = 1e6;
 /// Servers have letters.
 const MOST_SERVERS: usize = 26;
 
@@ -199,6 +222,12 @@ fn arrivals(options: &ArgMatches) -> Arrivals {
 
 fn requirements(options: &ArgMatches) -> Vec<Requirement> {
     options.get_many("require").into_iter().flatten().cloned().collect()
+}
+
+fn find(options: &ArgMatches) -> Option<Find> {
+    let requirements: Vec<Requirement> = options.get_many("find")?.cloned().collect();
+    let rate = |name: &str| options.get_one::<f64>(name).copied();
+    Some(Find { requirements, from: rate("from"), to: rate("to").unwrap_or(HIGHEST) })
 }
 
 impl BenchOptions {
@@ -229,6 +258,7 @@ impl BenchOptions {
             connect_timeout: required(options, "connect-timeout"),
             allow_failures: options.get_flag("allow-failures"),
             requirements: requirements(options),
+            find: find(options),
             json: options.get_one("json").cloned(),
             hdr: options.get_one("hdr").cloned(),
             quiet: options.get_flag("quiet"),
@@ -292,19 +322,28 @@ impl BenchOptions {
         if has_seed && self.arrivals == Arrivals::Even {
             return Some("--seed is for --arrivals poisson: even arrivals have nothing random".to_owned());
         }
-        if matches!(self.arrivals, Arrivals::Poisson { .. }) && self.peak_rate() > Some(MOST_AT_RANDOM) {
+        if matches!(self.arrivals, Arrivals::Poisson { .. })
+            && self.peak_rate().or(self.find.as_ref().map(|find| find.to)) > Some(MOST_AT_RANDOM)
+        {
             return Some("--arrivals poisson is for up to 10m a second".to_owned());
         }
         if matches!(self.extent, Extent::Requests(_)) && self.rates.iter().any(|rate| rate.is_ramp()) {
             return Some("a --rate that rises takes a --duration, not --requests".to_owned());
         }
+        if let Some(Find { from: Some(from), to, .. }) = self.find
+            && from > to
+        {
+            return Some(format!("--from {from} is above --to {to}"));
+        }
         let is_unknown = |requirement: &&Requirement| {
-            self.rates.is_empty() && requirement.quantity.is_of_the_open_loop()
+            self.rates.is_empty() && self.find.is_none() && requirement.quantity.is_of_the_open_loop()
                 || self.heartbeat.is_none() && requirement.quantity.is_of_heartbeats()
         };
-        let Requirement { text, quantity, .. } = self.requirements.iter().find(is_unknown)?;
+        let wanted = self.find.iter().flat_map(|find| &find.requirements).map(|one| ("--find", one));
+        let mut all = self.requirements.iter().map(|one| ("--require", one)).chain(wanted);
+        let (by, Requirement { text, quantity, .. }) = all.find(|(_, one)| is_unknown(one))?;
         let option = if quantity.is_of_heartbeats() { "--heartbeat" } else { "--rate" };
-        Some(format!("--require {text}: there is such a figure only with {option}"))
+        Some(format!("{by} {text}: there is such a figure only with {option}"))
     }
 }
 

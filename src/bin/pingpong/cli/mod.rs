@@ -1,6 +1,6 @@
 //! The command line: what may be written, and the commands' options that it means. No input or output.
 //!
-//! - `serve`, `client`, `ping`, `bench`: each command's arguments and help, parsed into its options
+//! - `serve`, `client`, `ping`, `bench`, `lesson`: each command's arguments and help, parsed into its options
 //! - `arguments`: those that several commands have; `units`: durations, sizes, counts, texts
 //!
 //! It names the commands' options; no command names it. Only `main` calls it.
@@ -11,6 +11,8 @@ mod bench;
 mod client;
 #[cfg(feature = "bench")]
 mod compare;
+#[cfg(feature = "watch")]
+mod lesson;
 mod ping;
 #[cfg(feature = "bench")]
 mod rate;
@@ -50,6 +52,9 @@ pub(crate) enum CommandLine {
     Client(ClientOptions),
     /// `pingpong ping`
     Ping(PingOptions),
+    /// `pingpong lesson`: its name, if one is given, and how it is played.
+    #[cfg(feature = "watch")]
+    Lesson(Option<String>, crate::lesson::Options),
     /// `pingpong bench`
     #[cfg(feature = "bench")]
     Bench(Box<BenchOptions>),
@@ -74,6 +79,11 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Inv
         "serve" => CommandLine::Serve(ServeOptions::of(options)),
         "client" => CommandLine::Client(ClientOptions::of(options)),
         "ping" => CommandLine::Ping(PingOptions::of(options)?),
+        #[cfg(feature = "watch")]
+        "lesson" => {
+            let (name, options) = lesson::options(options);
+            CommandLine::Lesson(name, options)
+        }
         #[cfg(feature = "bench")]
         "bench" => match options.subcommand() {
             Some(("compare", options)) => CommandLine::Compare(CompareOptions::of(options)),
@@ -110,6 +120,8 @@ fn command() -> Command {
         .after_help("'pingpong serve' starts ping, hello and echo on their usual ports of 127.0.0.1.");
     #[cfg(feature = "bench")]
     let command = command.subcommand(bench::command());
+    #[cfg(feature = "watch")]
+    let command = command.subcommand(lesson::command());
     command
 }
 

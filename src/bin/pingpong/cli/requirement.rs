@@ -16,6 +16,17 @@ pub(super) fn requirement_of(text: &str) -> Result<Requirement, String> {
     Ok(Requirement { text: text.split_whitespace().collect(), quantity, comparison, limit })
 }
 
+/// What a rate can be looked for by: the same, but for what rises with it by itself.
+pub(super) fn wanted_of(text: &str) -> Result<Requirement, String> {
+    let wanted = requirement_of(text)?;
+    match wanted.quantity {
+        Quantity::Figure(_, Unit::PerSecond) => {
+            Err("the rate is what is looked for: --from and --to bound it".to_owned())
+        }
+        _ => Ok(wanted),
+    }
+}
+
 /// A limit in the unit of its quantity, which becomes a share where the limit is one.
 fn limit_of(quantity: Quantity, name: &str, text: &str) -> Result<(Quantity, f64), String> {
     if let Some(percent) = text.strip_suffix('%') {

@@ -99,7 +99,8 @@ Durations: 250ms, 1s, 5m. Sizes: 512, 64KiB, 1MiB. Counts: 10k, 1m.
   pingpong serve echo=tcp://0.0.0.0:7000 ping=unix:///run/ping.sock -v
 
 Prints 'listening SERVICE ENDPOINT' for each endpoint, then 'ready'; logs go to standard error.
-SIGTERM or Ctrl-C drains and ends, a second one ends at once; SIGUSR1 logs the counters.";
+SIGTERM or Ctrl-C drains and ends, a second one ends at once; SIGUSR1 logs the counters,
+SIGUSR2 shows all sockets.";
 
 pub(super) fn verbosity(options: &ArgMatches) -> Verbosity {
     let verbose = options.get_count("verbose");

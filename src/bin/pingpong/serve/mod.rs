@@ -98,20 +98,36 @@ fn operator(console: ConsoleKind) -> Operator {
     }
 }
 
-/// Turns, and logs the counters at each interval, if there is one.
+/// Turns, shows the sockets when asked, and logs the counters at each interval, if there is one.
 fn turn_until_ended(reactor: &mut DynReactor, interval: Option<Duration>) -> Result<Ending, Error> {
-    let Some(interval) = interval else { return Ok(reactor.run()?) };
-    let mut due = Instant::now() + interval;
+    let mut due = interval.map(|interval| Instant::now() + interval);
     loop {
-        if let Status::Ended(ending) = reactor.turn(Some(due.saturating_duration_since(Instant::now())))? {
+        if let Status::Ended(ending) = reactor.turn(due.map(|due| due.saturating_duration_since(Instant::now())))? {
             return Ok(ending);
         }
-        let now = Instant::now();
-        if now >= due {
-            log::info!("{}", reactor.stats());
-            due = now + interval;
+        if reactor.take_sockets_request() {
+            show_sockets(reactor);
+        }
+        if let (Some(at), Some(interval)) = (due, interval) {
+            let now = Instant::now();
+            if now >= at {
+                log::info!("{}", reactor.stats());
+                due = Some(now + interval);
+            }
         }
     }
+}
+
+/// Answers a SIGUSR2.
+#[cfg(feature = "watch")]
+fn show_sockets(reactor: &DynReactor) {
+    logger::show(&crate::watch::sockets(reactor));
+}
+
+/// Without the feature `watch` the kernel cannot be asked; but a signal that ended the server would be worse.
+#[cfg(not(feature = "watch"))]
+fn show_sockets(_: &DynReactor) {
+    log::warn!("SIGUSR2: this build has no table of sockets (it is built without 'watch'; SIGUSR1 logs the counters)");
 }
 
 /// How many sockets each of these addresses takes at most.

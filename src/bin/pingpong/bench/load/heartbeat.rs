@@ -1,7 +1,9 @@
 //! Heartbeats: every idle connection asks once in a while, and its answer is checked (`--heartbeat`).
 //!
 //! One schedule serves all: its event k is a heartbeat of connection k modulo their number, so that heartbeats are spread
-//! evenly and each connection's are an interval apart. They begin with the measured time and end with it.
+//! evenly and each connection's are an interval apart. They begin with the measured time and end with it. Those that are
+//! due within a fifth of a second leave together: the loop polls before each timer, to be exact for requests,
+//! and would spend more on a timer for each heartbeat than on the heartbeat.
 //!
 //! A connection waits for one answer at a time: what it has to remember are forty bytes. On a stream, a heartbeat whose
 //! time is up keeps its place until its answer comes, and those that are due meanwhile are not sent. A datagram whose time
@@ -22,10 +24,16 @@ use crate::bench::record::{Counts, Fact, Mistakes};
 /// Heartbeats that one call sends at most.
 const SENT_AT_ONCE: usize = 64;
 
+/// Heartbeats wait for later ones for so long at most, and for this part of the interval.
+const TOGETHER: Duration = Duration::from_millis(200);
+const PART: u32 = 16;
+
 /// The heartbeats of all idle connections.
 #[derive(Debug)]
 pub(super) struct Heartbeats {
     per_second: f64,
+    /// How far timers are apart, at least.
+    together: Duration,
     schedule: Schedule,
     messages: Messages,
     is_datagram: bool,
@@ -83,8 +91,10 @@ impl Heartbeats {
         let is_datagram = options.endpoint.is_datagram();
         let heart =
             Heart { peer: None, state: State::Quiet, is_silent: false, matched: 0, number: 0, sent: Moment::default() };
+        let full = Duration::from_secs_f64(SENT_AT_ONCE as f64 / per_second);
         Some(Self {
             per_second,
+            together: TOGETHER.min(interval / PART).min(full),
             schedule: Schedule::new(Moment::default(), per_second),
             messages: Messages::new(&options.probe, options.framing, is_datagram),
             is_datagram,
@@ -124,7 +134,7 @@ impl Heartbeats {
         }
     }
 
-    /// Sends some of those that are due before `until`. Returns when the next one is; `None` after the last one.
+    /// Sends some of those that are due before `until`. Returns when to send the next ones; `None` after the last one.
     fn send_due(&mut self, until: Moment, counts: &mut Counts, out: &mut Outbox<'_>) -> Option<Moment> {
         let now = out.now();
         for _ in 0..SENT_AT_ONCE {
@@ -147,8 +157,10 @@ impl Heartbeats {
                 None => counts[Fact::HeartbeatsUnsent] += 1,
             }
         }
-        let next = self.schedule.due();
-        (next < until).then_some(next.max(now))
+        let due = self.schedule.due();
+        let last = Moment::from_nanos(until.as_nanos().saturating_sub(1));
+        let next = if due <= now { now } else { due.max(last.min(now + self.together)) };
+        (due < until).then_some(next)
     }
 
     /// Sends no more of them. Those that were due before `until` and have not been sent are counted.

@@ -67,21 +67,22 @@ impl Blocks {
         }
     }
 
-    /// Whether there is a block for what is due at this moment. Where there is none, [`Blocks::double`].
+    /// The block of what is due at this moment, if that is the block that was looked up last, as it is nearly always.
     #[inline]
-    pub(super) fn reach(&self, due: Moment) -> bool {
-        due < self.ends || self.is_fixed || self.place(due) < MOST
+    pub(super) fn latest(&self, due: Moment) -> Option<usize> {
+        (due >= self.begins && due < self.ends).then_some(self.latest)
     }
 
-    /// The block of what is due at this moment.
-    #[inline]
-    pub(super) fn of(&mut self, due: Moment) -> usize {
-        if due < self.begins || due >= self.ends {
-            self.latest = self.place(due).min(MOST - 1);
-            self.begins = self.from + self.length * self.latest as u32;
-            self.ends = self.begins + self.length;
+    /// The block of what is due at this moment. Where there is none, they have to be doubled first.
+    pub(super) fn find(&mut self, due: Moment) -> Option<usize> {
+        let place = self.place(due);
+        if place >= MOST && !self.is_fixed {
+            return None;
         }
-        self.latest
+        self.latest = place.min(MOST - 1);
+        self.begins = self.from + self.length * self.latest as u32;
+        self.ends = self.begins + self.length;
+        Some(self.latest)
     }
 
     fn place(&self, due: Moment) -> usize {
@@ -172,10 +173,11 @@ mod tests {
     #[test]
     fn a_known_time_is_cut_into_64() {
         let mut blocks = Blocks::new(at(100), Some(Duration::from_nanos(6_400_000_001)), true);
-        assert_eq!([100, 199, 201, 6_499, 6_500, 9_999].map(|millis| blocks.of(at(millis))), [0, 0, 1, 63, 63, 63]);
+        let places = [100, 199, 201, 6_499, 6_500, 9_999].map(|millis| blocks.find(at(millis)));
+        assert_eq!(places, [0, 0, 1, 63, 63, 63].map(Some));
         // A request of long ago fails.
-        assert_eq!(blocks.of(at(150)), 0);
-        assert!(blocks.reach(at(9_999)));
+        assert_eq!((blocks.latest(at(150)), blocks.find(at(150))), (None, Some(0)));
+        assert_eq!([100, 199, 201].map(|millis| blocks.latest(at(millis))), [Some(0), Some(0), None]);
         assert_eq!(blocks.full(Duration::from_nanos(6_400_000_001)).len(), 64);
         assert_eq!(blocks.full(99 * MILLI).len(), 0);
         assert_eq!(blocks.full(1_250 * MILLI).len(), 12);
@@ -185,11 +187,11 @@ mod tests {
     fn a_time_that_is_not_known_has_blocks_that_grow() {
         let (mut blocks, mut rows) = (Blocks::new(at(0), None, false), Rows::new());
         for millis in 0..=1_300 {
-            while !blocks.reach(at(millis)) {
+            while blocks.find(at(millis)).is_none() {
                 blocks.double();
                 rows.double();
             }
-            let block = blocks.of(at(millis));
+            let block = blocks.latest(at(millis)).unwrap();
             blocks.outcomes(block).answered += 1;
             blocks.outcomes(block).failed += 2;
             rows.record(block, millis);
@@ -207,7 +209,7 @@ mod tests {
 
     #[test]
     fn a_short_or_empty_time_has_blocks_too() {
-        assert_eq!(Blocks::new(at(0), Some(Duration::ZERO), true).of(at(7)), 63);
+        assert_eq!(Blocks::new(at(0), Some(Duration::ZERO), true).find(at(7)), Some(63));
         assert!(Blocks::new(at(0), Some(Duration::from_nanos(7)), true).full(Duration::ZERO).len() <= MOST);
         let mut rows = Rows::new();
         rows.double();

@@ -17,6 +17,7 @@ use pingpong::{Moment, describe};
 
 use super::blocks::{Blocks, Outcomes};
 use super::counts::{Counts, Fact};
+use super::hindrance::Hindrance;
 use super::mistakes::Mistakes;
 use super::times::{Latency, histogram};
 use crate::bench::BenchOptions;
@@ -41,25 +42,6 @@ pub(crate) struct Answered {
     pub(crate) was_overdue: bool,
     /// A later request of the same connection was answered before it.
     pub(crate) is_overtaken: bool,
-}
-
-/// Why requests that were due were not sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Hindrance {
-    TooManyUnanswered,
-    NoConnection,
-    TooSlow,
-}
-
-impl Hindrance {
-    /// As reports tell it.
-    fn text(self) -> &'static str {
-        match self {
-            Self::TooManyUnanswered => "too many were unanswered, or the server took no more",
-            Self::NoConnection => "no connection was left",
-            Self::TooSlow => "the load generator was too slow",
-        }
-    }
 }
 
 #[derive(Debug)]
@@ -350,12 +332,19 @@ impl Ledger {
     /// The block that a request belongs to.
     #[inline]
     fn block_of(&mut self, request: &Request) -> usize {
-        while !self.blocks.reach(request.due) {
+        self.blocks.latest(request.due).unwrap_or_else(|| self.find_block(request.due))
+    }
+
+    #[cold]
+    fn find_block(&mut self, due: Moment) -> usize {
+        loop {
+            if let Some(block) = self.blocks.find(due) {
+                return block;
+            }
             self.blocks.double();
             let kinds = [Some(&mut self.service), self.response.as_mut(), self.lag.as_mut()];
             kinds.into_iter().flatten().for_each(|times| times.blocks.double());
         }
-        self.blocks.of(request.due)
     }
 
     /// Where a request counts that has its outcome now.

@@ -4,6 +4,7 @@
 //! connection or a report.
 //!
 //! - `ledger`: which requests count, and what came of each
+//! - `hindrance`: why requests were not sent
 //! - `counts`: how often each fact came about
 //! - `mistakes`: the first answers that were not right
 //! - `times`: histograms of durations
@@ -13,6 +14,7 @@
 mod blocks;
 mod cost;
 mod counts;
+mod hindrance;
 mod ledger;
 mod mistakes;
 mod times;
@@ -21,6 +23,7 @@ pub(super) use blocks::Outcomes;
 pub(super) use cost::{Cost, CostMeter, Polling, Shares};
 pub(super) use counts::Counts;
 pub(crate) use counts::Fact;
-pub(super) use ledger::{Answered, Hindrance, Ledger, Request};
+pub(super) use hindrance::Hindrance;
+pub(super) use ledger::{Answered, Ledger, Request};
 pub(super) use mistakes::{Mistakes, Wrong};
 pub(super) use times::{Latency, Part, histogram, percentile, values_of};

@@ -7,8 +7,9 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::libc;
+use nix::libc::{self, PIPE_BUF};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use pingpong::outlet::{Room, open_without_waiting, room};
 
 use crate::error::Error;
 
@@ -74,6 +75,7 @@ impl<'a> ResultFile<'a> {
 pub(crate) struct Publisher<'a> {
     json: Option<ResultFile<'a>>,
     prints: Printed,
+    feed: Feed,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,7 +96,14 @@ impl<'a> Publisher<'a> {
             Some(Output::File(path)) => Some(ResultFile::create(path)?),
             _ => None,
         };
-        Ok(Self { json, prints })
+        Ok(Self { json, prints, feed: Feed::default() })
+    }
+
+    /// Prints a part of the report while the run goes on, as far as standard output takes it now.
+    pub(crate) fn tell(&mut self, text: &str) {
+        if self.prints == Printed::Report {
+            self.feed.tell(text);
+        }
     }
 
     /// Where one of the two outputs fails, the other is still written.
@@ -110,12 +119,39 @@ impl<'a> Publisher<'a> {
             Printed::LastLine => results.last_lines(),
             Printed::Json => results.to_json(),
         };
-        match print(text.as_bytes()) {
+        match print(&[&self.feed.waiting, text.as_bytes()].concat()) {
             // When the reader has gone, no report is missed.
             Err(source) if source.kind() != io::ErrorKind::BrokenPipe => {
                 saved.and(Err(pingpong::Error::Output { source }.into()))
             }
             _ => saved,
+        }
+    }
+}
+
+/// Text for standard output that is never waited for: a reader that is slow or stopped keeps no signal from ending a run.
+#[derive(Debug, Default)]
+struct Feed {
+    /// Standard output, opened anew: where it can be, and once it was needed.
+    own: Option<Option<File>>,
+    /// What it has not taken yet.
+    waiting: Vec<u8>,
+}
+
+impl Feed {
+    fn tell(&mut self, text: &str) {
+        self.waiting.extend_from_slice(text.as_bytes());
+        let own = self.own.get_or_insert_with(|| open_without_waiting(io::stdout()));
+        while !self.waiting.is_empty() {
+            let part = &self.waiting[..self.waiting.len().min(PIPE_BUF)];
+            let written = match own {
+                Some(own) => own.write(part),
+                None if room(io::stdout()) == Room::Ready => nix::unistd::write(io::stdout(), part).map_err(Into::into),
+                None => return,
+            };
+            // What is wrong with it shows at the end, when all is written that waits.
+            let Ok(written) = written else { return };
+            self.waiting.drain(..written);
         }
     }
 }

@@ -163,7 +163,7 @@ fn mistakes(whole: &Value) -> Mistakes {
 }
 
 /// What is written and read back as it is: of one run, and of a sum.
-const ABOUT: [&str; 6] = ["program", "started_unix_seconds", "settings", "machine", "runs", "forced"];
+const ABOUT: [&str; 7] = ["program", "started_unix_seconds", "settings", "machine", "runs", "forced", "search"];
 
 fn measured(whole: &Value) -> Option<Span> {
     let [from, until] = ["measured_from_unix_seconds", "measured_until_unix_seconds"].map(|key| whole[key].as_f64());

@@ -10,7 +10,7 @@ use super::text::{grouped, rate as rate_told, shown};
 use super::warnings::BEYOND;
 use super::{Report, micros};
 use crate::bench::record::{Fact, values_of};
-use crate::bench::requirement::{Kind, Quantity, Requirement, Unit};
+use crate::bench::requirement::{Comparison, Kind, Quantity, Requirement, Unit};
 
 /// A requirement, and what a run has come to.
 #[derive(Clone, Debug)]
@@ -41,6 +41,9 @@ enum Known {
     Not(String),
 }
 
+/// The part of a limit that a figure comes to at most where it keeps to it clearly.
+const ROOM: f64 = 0.8;
+
 impl Judged {
     pub(super) fn is_met(&self) -> bool {
         self.unmet.is_none()
@@ -49,6 +52,22 @@ impl Judged {
     /// In a line: what was required, and why it is not so.
     pub(super) fn complaint(&self) -> Option<String> {
         self.reason().map(|why| format!("{} is not met: {why}", self.requirement))
+    }
+
+    /// The same in few words.
+    pub(super) fn short_complaint(&self) -> Option<String> {
+        self.reason().map(|why| format!("{}: {why}", self.requirement))
+    }
+
+    /// Whether it is met by so much that it would be so another time, too.
+    pub(super) fn has_room(&self) -> bool {
+        let limit = self.requirement.limit;
+        let is_clear = |measured: f64| match self.requirement.comparison {
+            Comparison::Below | Comparison::AtMost => measured <= ROOM * limit,
+            Comparison::Above | Comparison::AtLeast => measured * ROOM >= limit,
+            Comparison::Equal => true,
+        };
+        self.is_met() && self.measured.is_none_or(is_clear)
     }
 
     /// Why it is not met.
@@ -81,7 +100,7 @@ impl Judged {
 
 impl Report {
     /// Holds the figures against these requirements.
-    pub(super) fn judge(&mut self, requirements: &[Requirement]) {
+    pub(in crate::bench) fn judge(&mut self, requirements: &[Requirement]) {
         self.requirements = requirements.iter().map(|requirement| self.judged(requirement)).collect();
     }
 
@@ -265,7 +284,8 @@ pub(super) fn table<'a>(f: &mut fmt::Formatter<'_>, rows: impl Iterator<Item = (
             let unit = judged.requirement.quantity.unit();
             let interval = judged.interval.map(|Interval { low, high, is_rough }| {
                 let mark = if is_rough { "~" } else { "" };
-                format!(" {mark}[{} .. {}]", told(low, unit), told(high, unit))
+                let [low, high] = [low, high].map(|end| told(end, unit).replace(" a second", ""));
+                format!(" {mark}[{low} .. {high}]")
             });
             let measured = judged.measured.map_or("-".to_owned(), |value| told(value, unit));
             let outcome = match &judged.unmet {

@@ -4,6 +4,7 @@
 //!
 //! - `text`, `json`: show a report; `hdr`: the histograms as a log for other tools
 //! - `results`: several reports of one run, step by step
+//! - `searched`: a search for a rate, trial by trial; `chart`: its picture
 //! - `judged`: whether a report comes to what is required of it
 //! - `warnings`: which figures cannot be trusted, and why; `settings`: what was asked for
 //! - `blocks`: the run in blocks; `intervals`: how sure figures are, by these
@@ -16,6 +17,7 @@
 mod alike;
 mod blocks;
 mod change;
+mod chart;
 pub(super) mod files;
 pub(super) mod hdr;
 mod intervals;
@@ -25,6 +27,7 @@ mod merge;
 pub(super) mod progress;
 mod ratios;
 mod results;
+mod searched;
 mod settings;
 mod text;
 mod turns;
@@ -52,6 +55,7 @@ pub(crate) use change::{Change, Group};
 use judged::Judged;
 pub(super) use merge::Sums;
 pub(crate) use results::Results;
+pub(super) use searched::{End, Searched, Trial};
 pub(crate) use turns::Side;
 pub(crate) use versus::Versus;
 
@@ -145,7 +149,7 @@ impl Report {
             gone_after_seconds: gone_after.map(|gone_after| gone_after.as_secs_f64()),
             longest_pause_seconds: ledger.longest_pause.as_secs_f64(),
             seconds,
-            measured: (seconds > 0.0).then(|| Span { from, until: from + seconds }),
+            measured: (seconds > 0.0).then_some(Span { from, until: from + seconds }),
             per_second: ledger.per_second(ended),
             asked_per_second: load.phase.rate.map(Rate::mean),
             connect_seconds: ledger.connecting().as_secs_f64(),
@@ -202,6 +206,11 @@ impl Report {
     /// How many requests may be lost that are no failure: none over a stream, a tenth of them as datagrams.
     fn tolerated_loss(&self) -> u64 {
         if self.is_stream { 0 } else { self.counts[Fact::Sent] / 10 }
+    }
+
+    /// Whether the run was interrupted, or the server was gone before its end.
+    pub(super) fn is_partial(&self) -> bool {
+        self.is_partial
     }
 
     /// Whether the server was there, and was gone before the end.

@@ -21,13 +21,20 @@ const INTERVAL: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub(crate) struct ProgressLine {
     bar: ProgressBar,
-    extent: Extent,
-    /// How many phases there will be.
-    phases: usize,
-    /// Several servers take turns: how many turns are over, and whose this one is.
-    turn: Option<(usize, String)>,
+    /// How many phases there will be, where that is known.
+    phases: Option<usize>,
+    /// Several servers take turns: how many turns are over, of how many, and whose this one is.
+    turn: Option<Turn>,
     due: Moment,
     drawn: Moment,
+}
+
+/// The turn of one of several servers.
+#[derive(Debug)]
+struct Turn {
+    over: usize,
+    of: usize,
+    text: String,
 }
 
 impl ProgressLine {
@@ -38,19 +45,14 @@ impl ProgressLine {
             return None;
         }
         let screen = Screen(open_without_waiting(terminal)?);
-        let whole = match options.extent {
-            Extent::Duration(duration) => duration.as_millis() as u64,
-            Extent::Requests(requests) => requests,
-        };
-        let bar = ProgressBar::with_draw_target(Some(whole), ProgressDrawTarget::term_like(Box::new(screen)));
-        let phases = options.phases().len();
-        Some(Self { bar, extent: options.extent, phases, turn: None, due: Moment::default(), drawn: Moment::default() })
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::term_like(Box::new(screen)));
+        let phases = options.find.is_none().then(|| options.phases().len());
+        Some(Self { bar, phases, turn: None, due: Moment::default(), drawn: Moment::default() })
     }
 
     /// From now on it is the turn of this server.
     pub(crate) fn take_turn(&mut self, turn: usize, of: usize, name: &str) {
-        self.bar.set_length(of as u64);
-        self.turn = Some((turn, format!("turn {} of {of}, {name}: ", turn + 1)));
+        self.turn = Some(Turn { over: turn, of, text: format!("turn {} of {of}, {name}: ", turn + 1) });
     }
 
     /// When the line is to be drawn next.
@@ -72,9 +74,10 @@ impl ProgressLine {
             recent.reset();
         }
         let step = match (&self.turn, self.phases) {
-            (Some((_, text)), _) => text.clone(),
-            (None, 1) => String::new(),
-            (None, several) => format!("step {} of {several}, ", load.phases.max(1)),
+            (Some(turn), _) => turn.text.clone(),
+            (None, Some(1)) => String::new(),
+            (None, None) => format!("trial {}, ", load.phases.max(1)),
+            (None, Some(several)) => format!("step {} of {several}, ", load.phases.max(1)),
         };
         let text = format!(
             "{step}{:.0} s {doing}: {} connected, {}/s, p99 {}, {} errors",
@@ -88,12 +91,21 @@ impl ProgressLine {
         self.bar.set_style(ProgressStyle::with_template(template).expect("it is sound").progress_chars("=> "));
         self.bar.set_message(text.chars().take(room).collect::<String>());
         // Last: it is drawn with the text that there is, and the text before may be too long for the row now.
-        self.bar.set_position(match self.extent {
-            _ if self.turn.is_some() => self.turn.as_ref().map_or(0, |(turn, _)| *turn as u64),
-            Extent::Duration(_) => ledger.measured(now).as_millis() as u64,
-            Extent::Requests(_) => ledger.counts[Fact::Sent] - ledger.counts.pending(),
-        });
+        let (passed, whole) = match (&self.turn, load.phase.extent) {
+            (Some(turn), _) => (turn.over as u64, turn.of as u64),
+            (None, Extent::Duration(duration)) => {
+                (ledger.measured(now).as_millis() as u64, duration.as_millis() as u64)
+            }
+            (None, Extent::Requests(requests)) => (ledger.counts[Fact::Sent] - ledger.counts.pending(), requests),
+        };
+        self.bar.set_length(whole);
+        self.bar.set_position(passed);
         (self.drawn, self.due) = (now, now + INTERVAL);
+    }
+
+    /// Does something while the line is not there.
+    pub(crate) fn aside(&self, what: impl FnOnce()) {
+        self.bar.suspend(what);
     }
 
     pub(crate) fn close(self) {

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::json::{SCHEMA, foreign};
 use super::judged::{self, Judged};
 use super::text::{grouped, rate, shown};
-use super::{Report, figures, settings};
+use super::{Report, Searched, figures, settings};
 use crate::bench::record::percentile;
 
 /// The reports of a run.
@@ -17,12 +17,24 @@ pub(crate) struct Results {
     reports: Vec<Report>,
     /// How many there would have been without an interruption.
     planned: usize,
+    /// What the run was the end of.
+    searched: Option<Searched>,
 }
 
 impl Results {
     /// Of this many steps, as far as they were measured.
     pub(crate) fn new(reports: Vec<Report>, planned: usize) -> Self {
-        Self { reports, planned }
+        Self { reports, planned, searched: None }
+    }
+
+    /// Of the last run of a search.
+    pub(crate) fn of_search(report: Report, searched: Searched) -> Self {
+        Self { reports: vec![report], planned: 1, searched: Some(searched) }
+    }
+
+    /// Whether a search ended because the server was gone.
+    pub(crate) fn is_broken_off(&self) -> bool {
+        self.searched.as_ref().is_some_and(Searched::is_broken_off)
     }
 
     pub(crate) fn reports(&self) -> &[Report] {
@@ -39,6 +51,12 @@ impl Results {
 
     /// Whether all that is required is so, of every step that was to be measured.
     pub(crate) fn meets_requirements(&self) -> bool {
+        match &self.searched {
+            // There was no server that could have met anything.
+            Some(searched) if searched.is_broken_off() => return true,
+            Some(searched) if !searched.has_found() => return false,
+            _ => {}
+        }
         let has_some = self.reports.iter().any(|report| !report.requirements.is_empty());
         self.reports.iter().all(Report::meets_requirements) && !(has_some && self.reports.len() < self.planned)
     }
@@ -75,7 +93,7 @@ impl Results {
         }
         let planned = whole["planned_steps"].as_u64().unwrap_or_default() as usize;
         let planned = planned.max(reports.len());
-        Ok(Self { reports, planned })
+        Ok(Self::new(reports, planned))
     }
 
     /// What was done, in a line.
@@ -105,11 +123,15 @@ impl Results {
             let complaints = report.requirements.iter().filter_map(Judged::complaint);
             complaints.map(|complaint| format!("{step}{complaint}")).collect::<Vec<_>>()
         };
-        self.reports.iter().flat_map(complaints).collect()
+        let search = self.searched.as_ref().filter(|searched| !searched.has_found()).map(Searched::sentence);
+        search.into_iter().chain(self.reports.iter().flat_map(complaints)).collect()
     }
 
     /// A line for each step, to be found by grep.
     pub(super) fn last_lines(&self) -> String {
+        if let (Some(searched), [report]) = (&self.searched, &*self.reports) {
+            return report.last_line() + &searched.last_words() + "\n";
+        }
         self.reports.iter().map(|report| report.last_line() + "\n").collect()
     }
 }
@@ -117,7 +139,8 @@ impl Results {
 impl fmt::Display for Results {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(report) = self.single() {
-            return write!(f, "{report}");
+            report.without_last_line(f)?;
+            return write!(f, "\n{}", self.last_lines());
         }
         writeln!(f, "{}\n", self.title())?;
         let titles = ["answered", "50 %", "99 %", "99.9 %", "max", "lag 99 %", "errors"];

@@ -12,6 +12,14 @@ const BAR: f64 = 40.0;
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.without_last_line(f)?;
+        writeln!(f, "\n{}", self.last_line())
+    }
+}
+
+impl Report {
+    /// All but the line for grep.
+    pub(super) fn without_last_line(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}\n", self.title)?;
         self.summary(f)?;
         self.percentiles(f)?;
@@ -25,22 +33,19 @@ impl fmt::Display for Report {
         for warning in warnings {
             writeln!(f, "warning: {warning}")?;
         }
-        judged::table(f, self.requirements.iter().map(|judged| (String::new(), judged)))?;
-        writeln!(f, "\n{}", self.last_line())
+        judged::table(f, self.requirements.iter().map(|judged| (String::new(), judged)))
     }
-}
 
-impl Report {
     fn summary(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = |fact: Fact| grouped(self.counts[fact]);
         writeln!(
             f,
-            "requests     {} answered right and in time, {} a second{} over {:.2} s{}",
+            "requests     {} answered right and in time, {} a second over {:.2} s{}{}",
             count(Fact::Requests),
             per_second(self.per_second),
-            self.rate_interval().map_or(String::new(), |interval| format!(" {}", interval.told(self.per_second))),
             self.seconds,
-            if self.is_sum() && self.forced().next().is_none() { " in common" } else { "" }
+            if self.is_sum() && self.forced().next().is_none() { " in common" } else { "" },
+            self.rate_interval().map_or(String::new(), |interval| format!(" ({})", interval.told(self.per_second)))
         )?;
         let classes = Fact::ERRORS.map(|fact| format!("{} {}", count(fact), fact.name()));
         writeln!(f, "errors       {}: {}", grouped(self.counts.errors()), classes.join(", "))?;
@@ -126,7 +131,7 @@ impl Report {
             writeln!(f, "±: 95 % intervals, from the blocks of the run")?;
         }
         if kinds.contains('~') {
-            writeln!(f, "~: blocks depended on each other and were joined: what lasts for long may be missing")?;
+            writeln!(f, "~: blocks were alike and were joined; what lasts for long may not be in it")?;
         }
         if kinds.contains('–') {
             let reason = |kind: &str| PERCENTILES.iter().find_map(|(percent, _)| self.interval(kind, *percent).err());

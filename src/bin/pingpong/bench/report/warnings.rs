@@ -13,7 +13,7 @@ pub(super) const BEYOND: f64 = 10.0;
 const LAG: u64 = 100_000;
 
 /// A share of time without waiting at which the load generator itself may be the limit.
-const SATURATED: f64 = 0.95;
+pub(super) const SATURATED: f64 = 0.95;
 
 /// A share of time without a CPU that is worth naming.
 const TAKEN_AWAY: f64 = 0.1;

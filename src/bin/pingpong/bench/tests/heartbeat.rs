@@ -96,6 +96,31 @@ fn heartbeats_go_on_to_the_end_of_the_time_though_no_request_is_due_any_more() {
 }
 
 #[test]
+fn heartbeats_that_are_due_close_together_leave_together() {
+    let mut server = beating(|options| {
+        options.idle = 160;
+        options.heartbeat = Some(160 * 10 * MILLI);
+    });
+    let mut asked = 0;
+    let sent: Vec<usize> = (0..20)
+        .map(|_| {
+            server.echo_for(0, 10 * MILLI, 10 * MILLI);
+            let before = asked;
+            asked += (1..=160).map(|idle| server.asked(idle).len()).sum::<usize>();
+            asked - before
+        })
+        .collect();
+    // A tenth of a second is a 16th of the interval.
+    assert_eq!(sent, [1, 0, 0, 0, 0, 0, 0, 0, 0, 10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 10]);
+    let counts = server.finish(|_| false);
+    assert_eq!(
+        (counts[Fact::Heartbeats], counts[Fact::HeartbeatsUnsent]),
+        (100, 0),
+        "the last ones are sent before the end"
+    );
+}
+
+#[test]
 fn heartbeats_begin_with_the_measured_time() {
     let mut server = beating(|options| options.warmup = 2 * TENTH);
     assert_eq!((server.tenth(|_| true), server.tenth(|_| true)), (Vec::new(), Vec::new()));

@@ -1,0 +1,19 @@
+//! Watching sockets work, with the kernel's own word for each: the feature `watch`.
+//!
+//! - `sock_diag`: asks the kernel which sockets there are, and how each stands; `socket`: what it answers
+//! - `table`: all sockets of a reactor (SIGUSR2); `text`: its numbers and times
+//!
+//! Whoever wants to know a state asks here and does not guess. It knows no command and no reactor.
+
+#![allow(dead_code, unused_imports, reason = "dumps and some figures are for bench and --explain")]
+
+mod sock_diag;
+mod socket;
+mod table;
+#[cfg(test)]
+mod tests;
+mod text;
+
+pub(crate) use sock_diag::{Question, SockDiag};
+pub(crate) use socket::{Figures, InetSocket, KernelState, Protocol, UnixSocket};
+pub(crate) use table::sockets;

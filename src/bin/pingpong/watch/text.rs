@@ -1,0 +1,107 @@
+//! Numbers and times in few columns.
+
+use std::time::Duration;
+
+/// A number of bytes in five columns: exact, where it fits.
+pub(super) fn bytes(count: u64) -> String {
+    const UNITS: [char; 6] = ['k', 'M', 'G', 'T', 'P', 'E'];
+    if count < 100_000 {
+        return count.to_string();
+    }
+    let mut amount = count as f64 / 1e3;
+    let mut unit = 0;
+    while amount >= 999.5 {
+        amount /= 1e3;
+        unit += 1;
+    }
+    let digits = if amount < 9.95 { 1 } else { 0 };
+    format!("{amount:.digits$}{}", UNITS[unit])
+}
+
+/// A time in six columns.
+pub(super) fn time(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match time.as_micros() {
+        0 => "0s".to_owned(),
+        micros @ 1..1_000 => format!("{micros}µs"),
+        micros @ 1_000..100_000 => format!("{:.1}ms", micros as f64 / 1e3),
+        micros @ 100_000..1_000_000 => format!("{}ms", micros / 1_000),
+        _ if seconds < 120 => format!("{seconds}s"),
+        _ if seconds < 7200 => format!("{}m", seconds / 60),
+        _ if seconds < 172_800 => format!("{}h", seconds / 3600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+/// A count with a comma every three digits.
+pub(super) fn grouped(count: usize) -> String {
+    let digits = count.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A cell of this width, at its left or at its right. Of a text that is too long the end is kept: of an address, the
+/// port.
+pub(super) fn padded(text: &str, width: usize, at_left: bool) -> String {
+    let length = text.chars().count();
+    if length > width {
+        let end: String = text.chars().skip(length + 1 - width).collect();
+        return format!("…{end}");
+    }
+    if at_left { format!("{text:<width$}") } else { format!("{text:>width$}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_take_five_columns() {
+        for (count, text) in [
+            (0, "0"),
+            (99_999, "99999"),
+            (100_000, "100k"),
+            (999_499, "999k"),
+            (999_500, "1.0M"),
+            (12_345_678, "12M"),
+            (1_500_000_000, "1.5G"),
+            (u64::MAX, "18E"),
+        ] {
+            assert_eq!(bytes(count), text);
+        }
+    }
+
+    #[test]
+    fn times_take_six_columns() {
+        for (micros, text) in [
+            (0, "0s"),
+            (43, "43µs"),
+            (1_234, "1.2ms"),
+            (99_949, "99.9ms"),
+            (250_000, "250ms"),
+            (1_000_000, "1s"),
+            (119_000_000, "119s"),
+            (120_000_000, "2m"),
+            (7_200_000_000, "2h"),
+            (200_000_000_000, "2d"),
+        ] {
+            assert_eq!(time(Duration::from_micros(micros)), text);
+        }
+    }
+
+    #[test]
+    fn a_cell_keeps_the_end_of_what_is_too_long() {
+        assert_eq!(padded("[2001:db8::1]:65535", 12, true), "…8::1]:65535");
+        assert_eq!((padded("ab", 4, true), padded("ab", 4, false)), ("ab  ".into(), "  ab".into()));
+        assert_eq!(
+            (grouped(0), grouped(999), grouped(1000), grouped(1_234_567)),
+            ("0".into(), "999".into(), "1,000".into(), "1,234,567".into())
+        );
+    }
+}
