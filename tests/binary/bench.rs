@@ -14,9 +14,12 @@
 //! - `preflight`: loads that are refused before anything is dialled
 //! - `shown`: what is printed where, and signals
 //! - `shares`: what the load generator says of its own time
+//! - `against`: several servers by turns; `comparing`: earlier results and later ones
 //! - `files`: HdrHistogram logs, and the arithmetic of `bench merge`; `merging`: what it adds up
 //! - `results`: what cannot be written
 
+mod against;
+mod comparing;
 mod datagrams;
 mod files;
 mod found;

@@ -142,7 +142,7 @@ pub(super) struct Sections {
     /// Of all of them together.
     figure: f64,
     pub(super) values: Vec<f64>,
-    is_rough: bool,
+    pub(super) is_rough: bool,
 }
 
 impl Sections {
