@@ -8,6 +8,7 @@
 //! - `load`: the service, from the first dial to the last answer
 //! - `record`: what came of it
 //! - `report`: what is shown of that; `requirement`: whether it is what was asked for
+//! - `stamped`: the socket of `--probe`, whose messages carry the kernel's stamps
 //! - `machine`: where it ran
 
 mod load;
@@ -20,6 +21,7 @@ mod report;
 mod requirement;
 mod runner;
 mod sources;
+mod stamped;
 
 use crate::error::Error;
 

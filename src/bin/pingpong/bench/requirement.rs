@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use super::record::Fact;
+use super::record::{Fact, ProbePart};
 
 /// A limit for a figure.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,6 +45,8 @@ pub(crate) enum Kind {
     Service,
     Response,
     Lag,
+    /// Of the probe's messages.
+    Probe(ProbePart),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,7 +121,9 @@ impl Quantity {
 
     /// `p99`, `service_p99`, `lag_max_us`; `p999` is 99.9 %.
     fn time_named(name: &str) -> Option<Self> {
-        let (kind, share) = match Kind::ALL.into_iter().find_map(|(of, kind)| Some((kind, after(name, of)?))) {
+        let of_the_probe = ProbePart::ALL.map(|(name, part)| (name, Kind::Probe(part)));
+        let mut kinds = Kind::ALL.into_iter().chain(of_the_probe);
+        let (kind, share) = match kinds.find_map(|(of, kind)| Some((kind, after(name, of)?))) {
             Some((kind, share)) => (kind, share.strip_suffix("_us").unwrap_or(share)),
             None => (Kind::Main, name),
         };
@@ -154,6 +158,15 @@ impl Quantity {
     /// Whether there is no such figure without a schedule.
     pub(crate) fn is_of_the_open_loop(self) -> bool {
         matches!(self, Self::Percentile { kind: Kind::Response | Kind::Lag, .. } | Self::Figure("asked_per_second", _))
+    }
+
+    /// Whether there is no such figure without a probe.
+    pub(crate) fn is_of_the_probe(self) -> bool {
+        match self {
+            Self::Percentile { kind: Kind::Probe(_), .. } => true,
+            Self::Count(fact) | Self::ShareOf(fact) => fact.is_of_the_probe(),
+            _ => false,
+        }
     }
 
     /// Whether there is no such figure without heartbeats.

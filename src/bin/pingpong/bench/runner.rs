@@ -5,13 +5,14 @@ use std::time::{Duration, SystemTime};
 
 use pingpong::{Address, Ending, Limits, Reactor, ServiceId, Status};
 
-use super::load::{Load, Stage};
+use super::load::{Load, Stage, Wanted};
 use super::options::{BenchOptions, Phase};
 use super::preflight::Ground;
 use super::record::{CostMeter, Fact, Polling};
 use super::report::hdr::Log;
 use super::report::progress::ProgressLine;
 use super::report::{Report, Run};
+use super::stamped::{Clock, StampedSocket};
 use crate::error::Error;
 use crate::probe::Probe;
 
@@ -116,7 +117,10 @@ impl<'a> Runner<'a> {
                 self.is_over = true;
                 return Ok(());
             }
-            let (stage, now) = reactor.with(load, |load, out| (load.stage, out.now()));
+            let (stage, now, probe) = reactor.with(load, |load, out| (load.stage, out.now(), load.wanted_line()));
+            if let Some(wanted) = probe {
+                dial_probe(reactor, load, &wanted);
+            }
             if stage == Stage::Resting {
                 return Ok(());
             }
@@ -128,6 +132,18 @@ impl<'a> Runner<'a> {
                 reactor.with(load, |load, _| progress.draw(load, now));
             }
         }
+    }
+}
+
+/// Opens the probe's socket. One that is refused for now is dialled again after the next turn.
+fn dial_probe(reactor: &mut Reactor<Load>, load: ServiceId, wanted: &Wanted) {
+    let clock = Clock::of(|| reactor.now());
+    let Wanted { to, from, is_stream } = wanted;
+    let dialled = StampedSocket::connect(to, *from, *is_stream, clock)
+        .and_then(|socket| reactor.watch(load, &socket).map(|()| socket));
+    match dialled {
+        Ok(socket) => reactor.with(load, |load, out| load.line_dialled(Box::new(socket), out)),
+        Err(error) => reactor.with(load, |load, out| load.line_refused(&error, out)),
     }
 }
 

@@ -51,7 +51,7 @@ fn example(quantity: Quantity) -> &'static str {
 fn unknown(name: &str) -> String {
     let times = ["p50", "p90", "p99", "p999", "p9999", "max"];
     let of_kinds =
-        ["service", "response", "lag"].into_iter().flat_map(|kind| times.map(|time| format!("{kind}_{time}")));
+        ["service", "response", "lag", "probe"].into_iter().flat_map(|kind| times.map(|time| format!("{kind}_{time}")));
     let own = times.into_iter().chain(["errors", "rate"]).map(str::to_owned);
     let others = Fact::ALL.into_iter().map(|(_, name)| name).chain(FIGURES.into_iter().map(|(name, _)| name));
     let names = own.chain(of_kinds).chain(others.map(str::to_owned));

@@ -6,13 +6,14 @@
 //! - `ledger`: which requests count, and what came of each
 //! - `counts`: how often each fact came about
 //! - `mistakes`: the first answers that were not right
-//! - `times`: histograms of durations
+//! - `times`: histograms of durations; `passage`: of the probe's messages, part by part
 //! - `cost`: what the load generator itself used
 
 mod cost;
 mod counts;
 mod ledger;
 mod mistakes;
+mod passage;
 mod times;
 
 pub(super) use cost::{Cost, CostMeter, Polling, Shares};
@@ -20,4 +21,5 @@ pub(super) use counts::Counts;
 pub(crate) use counts::Fact;
 pub(super) use ledger::{Answered, Hindrance, Ledger, Request};
 pub(super) use mistakes::{Mistakes, Wrong};
+pub(super) use passage::{Part as ProbePart, Passage, Passages, Row, Slowest};
 pub(super) use times::{Latency, Part, histogram, percentile, values_of};

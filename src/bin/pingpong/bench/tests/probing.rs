@@ -1,0 +1,1 @@
+//! One more connection whose messages are stamped.
