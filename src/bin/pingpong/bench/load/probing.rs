@@ -460,6 +460,19 @@ impl Load {
         }
     }
 
+    /// Sends all messages of the probe that were due before now, however many.
+    pub(super) fn send_last_probes(&mut self, out: &mut Outbox<'_>) {
+        let (now, until) = (out.now(), self.until.min(out.now()));
+        let Some(probing) = &mut self.probing else { return };
+        loop {
+            match probing.send_due(now, until, &mut self.ledger.counts) {
+                Ok(Some(_)) => {}
+                Ok(None) => return,
+                Err(_) => return probing.broken(&mut self.ledger.counts),
+            }
+        }
+    }
+
     /// Sends no message of the probe any more. Those that were due before `until` and have not been sent are counted.
     pub(super) fn stop_probing(&mut self, until: Moment) {
         if let Some(probing) = &mut self.probing {
