@@ -9,6 +9,7 @@
 //! - `record`: what came of it
 //! - `report`: what is shown of that; `requirement`: whether it is what was asked for
 //! - `stamped`: the socket of `--probe`, whose messages carry the kernel's stamps
+//! - `trials`: what its figures are worth
 //! - `machine`: where it ran
 
 mod load;
@@ -22,10 +23,10 @@ mod requirement;
 mod runner;
 mod sources;
 mod stamped;
-
-use crate::error::Error;
+mod trials;
 
 use crate::descriptors;
+use crate::error::Error;
 use crate::target;
 pub(crate) use options::{BenchOptions, Extent, MergeOptions, Output};
 pub(crate) use rate::{Arrivals, Rate};

@@ -15,50 +15,16 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use pingpong::{Moment, describe};
 
+use super::blocks::{Blocks, Outcomes};
 use super::counts::{Counts, Fact};
 use super::mistakes::Mistakes;
+use super::request::{Answered, Hindrance, Request};
 use super::times::{Latency, histogram};
 use crate::bench::BenchOptions;
+use crate::bench::options::Phase;
 
 /// The length of the parts that an HdrHistogram log consists of.
 const PART: Duration = Duration::from_secs(1);
-
-/// One request that has been sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Request {
-    pub(crate) number: u64,
-    pub(crate) due: Moment,
-    pub(crate) sent: Moment,
-}
-
-/// A request that has been answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Answered {
-    pub(crate) request: Request,
-    /// Its time was up, and it had been counted as lost.
-    pub(crate) was_overdue: bool,
-    /// A later request of the same connection was answered before it.
-    pub(crate) is_overtaken: bool,
-}
-
-/// Why requests that were due were not sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Hindrance {
-    TooManyUnanswered,
-    NoConnection,
-    TooSlow,
-}
-
-impl Hindrance {
-    /// As reports tell it.
-    fn text(self) -> &'static str {
-        match self {
-            Self::TooManyUnanswered => "too many were unanswered, or the server took no more",
-            Self::NoConnection => "no connection was left",
-            Self::TooSlow => "the load generator was too slow",
-        }
-    }
-}
 
 #[derive(Debug)]
 pub(crate) struct Ledger {
@@ -74,6 +40,8 @@ pub(crate) struct Ledger {
     pub(crate) response: Option<Latency>,
     /// Open loop: from when a request was due to when it was sent.
     pub(crate) lag: Option<Latency>,
+    /// The measured time in blocks.
+    pub(crate) blocks: Blocks,
     /// For how long at most the load stood still in the measured time, or when it waited for answers after it.
     pub(crate) longest_pause: Duration,
     /// The service times since the progress line was last drawn, warm-up included.
@@ -140,6 +108,7 @@ impl Ledger {
             service: Latency::new(keeps_parts),
             response: None,
             lag: None,
+            blocks: Blocks::new(Moment::default(), None, false),
             longest_pause: Duration::ZERO,
             recent: shows_progress.then(histogram),
             timeout: options.timeout,
@@ -164,12 +133,13 @@ impl Ledger {
         self.unmade = self.refusals.clone();
     }
 
-    /// Requests are sent from now on, on a schedule or not; those due from `from` until `until` count. What an earlier phase
-    /// has come to is forgotten.
-    pub(crate) fn measure(&mut self, is_open: bool, now: Moment, from: Moment, until: Option<Moment>) {
+    /// Requests of this phase are sent from now on; those due from `from` until `until` count. What an earlier phase has
+    /// come to is forgotten.
+    pub(crate) fn measure(&mut self, phase: &Phase, now: Moment, from: Moment, until: Option<Moment>) {
         if self.measuring.is_some() {
             self.forget();
         }
+        let is_open = phase.rate.is_some();
         self.response = is_open.then(|| Latency::new(self.keeps_parts));
         self.lag = is_open.then(|| Latency::new(false));
         self.measuring = Some(Measuring {
@@ -184,6 +154,7 @@ impl Ledger {
             failed_since: 0,
             carried_answered: 0,
         });
+        self.blocks = Blocks::new(from, phase.expected(), until.is_some());
         self.part_began = from;
     }
 
@@ -226,8 +197,11 @@ impl Ledger {
         };
         measuring.last_sent = request.sent;
         self.counts[Fact::Sent] += 1;
-        if let Some(lag) = &mut self.lag {
-            lag.record(request.sent.since(request.due));
+        if self.lag.is_some() {
+            let block = self.block_of(request);
+            if let Some(lag) = &mut self.lag {
+                lag.record(request.sent.since(request.due), block);
+            }
         }
         true
     }
@@ -238,6 +212,7 @@ impl Ledger {
         self.counts[Fact::CarriedOver] += awaited + overdue;
         self.counts[Fact::Sent] += awaited + overdue;
         self.counts[Fact::Lost] += overdue;
+        self.blocks.outcomes(0).failed += overdue;
     }
 
     pub(crate) fn answered(&mut self, answered: &Answered, is_right: bool, now: Moment) {
@@ -252,7 +227,13 @@ impl Ledger {
         }
         let Some(measuring) = self.measuring_if_counts(request, now) else { return };
         // Only a request that was carried over was sent before it was due.
-        measuring.carried_answered += u64::from(is_right && is_in_time && request.sent < request.due);
+        let is_carried = request.sent < request.due;
+        measuring.carried_answered += u64::from(is_right && is_in_time && is_carried);
+        let block = self.block_of(request);
+        let outcomes = self.blocks.outcomes(block);
+        outcomes.answered += u64::from(is_right && is_in_time && !is_carried);
+        outcomes.failed += u64::from(!(is_right && is_in_time));
+        outcomes.failed -= u64::from(*was_overdue);
         self.counts[Fact::Lost] -= u64::from(*was_overdue);
         self.counts[Fact::Reordered] += u64::from(*is_overtaken && self.is_datagram);
         if !is_right {
@@ -260,9 +241,9 @@ impl Ledger {
             return;
         }
         self.counts[if is_in_time { Fact::Requests } else { Fact::Late }] += 1;
-        self.service.record(took);
+        self.service.record(took, block);
         if let Some(response) = &mut self.response {
-            response.record(now.since(request.due));
+            response.record(now.since(request.due), block);
         }
     }
 
@@ -276,6 +257,8 @@ impl Ledger {
         if let Some(measuring) = self.measuring_if_counts(request, now) {
             measuring.failed_since += 1;
             self.counts[fact] += 1;
+            let block = self.block_of(request);
+            self.blocks.outcomes(block).failed += u64::from(Fact::ERRORS.contains(&fact));
         }
     }
 
@@ -326,6 +309,17 @@ impl Ledger {
             response.end_part(self.part_began, now);
         }
         self.part_began = now;
+    }
+
+    /// The block that a request belongs to.
+    #[inline]
+    fn block_of(&mut self, request: &Request) -> usize {
+        while !self.blocks.reach(request.due) {
+            self.blocks.double();
+            let kinds = [Some(&mut self.service), self.response.as_mut(), self.lag.as_mut()];
+            kinds.into_iter().flatten().for_each(|times| times.blocks.double());
+        }
+        self.blocks.of(request.due)
     }
 
     /// Where a request counts that has its outcome now.
@@ -384,6 +378,15 @@ impl Ledger {
             None => now,
         };
         end.since(measuring.from)
+    }
+
+    /// How the requests of each full block ended. Where the end is not known beforehand, blocks end with the last request.
+    pub(crate) fn full_blocks(&self, now: Moment) -> &[Outcomes] {
+        let measured = match self.measuring {
+            Some(Measuring { until: None, from, last_sent, .. }) => last_sent.since(from),
+            _ => self.measured(now),
+        };
+        self.blocks.full(measured)
     }
 
     /// Right answers a second, to the requests that were sent in the measured time: those carried over were not.

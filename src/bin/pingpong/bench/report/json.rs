@@ -7,6 +7,7 @@ use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
 
 use super::alike::Span;
+use super::blocks::Blocks;
 use super::{Judged, Report, figures, micros, probe};
 use crate::bench::record::{Cost, Counts, Fact, Mistakes, ProbePart, Shares, Wrong, histogram, values_of};
 
@@ -24,6 +25,7 @@ impl Report {
             ("measured_from_unix_seconds", self.measured.map(|span| span.from).into()),
             ("measured_until_unix_seconds", self.measured.map(|span| span.until).into()),
             ("metrics", self.metrics()),
+            ("intervals", self.interval_notes()),
             ("warnings", self.warnings().into()),
             ("requirements", self.requirements.iter().map(Judged::to_json).collect()),
             ("connect_errors", json!(self.refusals)),
@@ -47,10 +49,13 @@ impl Report {
             "lag": self.lag.as_ref().map(values_of),
             "probe": self.probe.as_ref().map(probe::to_json),
         });
-        let lines = parts.into_iter().chain(about).chain([("histograms", histograms)]).map(|(key, value)| match key {
-            "metrics" => format!("\"{key}\": {value:#}").replace('\n', "\n  "),
-            _ => format!("\"{key}\": {value}"),
-        });
+        let lines =
+            parts.into_iter().chain(about).chain([("histograms", histograms), ("blocks", self.blocks.to_json())]).map(
+                |(key, value)| match key {
+                    "metrics" => format!("\"{key}\": {value:#}").replace('\n', "\n  "),
+                    _ => format!("\"{key}\": {value}"),
+                },
+            );
         format!("{{\n  {}\n}}\n", lines.collect::<Vec<_>>().join(",\n  "))
     }
 
@@ -86,6 +91,7 @@ impl Report {
                 put(&format!("{kind}_{name}_us"), nanos.map(|nanos| micros(nanos).into()));
             }
         }
+        metrics.extend(self.interval_metrics());
         Value::Object(metrics)
     }
 
@@ -142,6 +148,7 @@ impl Report {
             response: is_open.then(|| times("response")).transpose()?,
             lag: is_open.then(|| times("lag")).transpose()?,
             probe: probe::from_json(&whole["histograms"]["probe"]),
+            blocks: Blocks::from_json(&whole["blocks"]).unwrap_or_default(),
             cost: cost(metrics),
             requirements: Vec::new(),
             about: ABOUT.into_iter().filter_map(|key| Some((key, whole.get(key)?.clone()))).collect(),

@@ -6,14 +6,17 @@
 //! - `results`: several reports of one run, step by step
 //! - `judged`: whether a report comes to what is required of it
 //! - `warnings`: which figures cannot be trusted, and why; `settings`: what was asked for
+//! - `blocks`: the run in blocks; `intervals`: how sure figures are, by these
 //! - `merge`: adds up several reports; `alike`: those that are parts of one load
 //! - `probe`: the probe's block, and its part of the JSON
 //! - `files`: where results go
 //! - `progress`: what a terminal shows while a load runs
 
 mod alike;
+mod blocks;
 pub(super) mod files;
 pub(super) mod hdr;
+mod intervals;
 mod json;
 mod judged;
 mod merge;
@@ -40,6 +43,7 @@ use super::record::{Cost, Counts, Fact, Mistakes, Passages, percentile};
 use crate::budget::may_be_budgeted;
 pub(crate) use alike::Mismatch;
 use alike::Span;
+use blocks::Blocks;
 use judged::Judged;
 pub(super) use merge::Sums;
 pub(crate) use results::Results;
@@ -100,6 +104,8 @@ pub(crate) struct Report {
     lag: Option<Histogram<u64>>,
     /// What the probe has measured.
     probe: Option<Passages>,
+    /// The measured time in blocks.
+    blocks: Blocks,
     /// What the load generator itself used; unknown for a very short run.
     cost: Option<Cost>,
     /// What is required of it.
@@ -127,16 +133,14 @@ impl Report {
         let gone_after = load.gone_after().or_else(|| ledger.silent_after(ended));
         let started = started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let effective = settings::effective(options, &load.phase, load.address());
+        let from = (started + ledger.elapsed(ledger.from())).as_secs_f64();
         let mut report = Self {
             title: settings::title(&effective),
             is_partial: load.stage != Stage::Resting || gone_after.is_some(),
             gone_after_seconds: gone_after.map(|gone_after| gone_after.as_secs_f64()),
             longest_pause_seconds: ledger.longest_pause.as_secs_f64(),
             seconds,
-            measured: (seconds > 0.0).then(|| {
-                let from = (started + ledger.elapsed(ledger.from())).as_secs_f64();
-                Span { from, until: from + seconds }
-            }),
+            measured: (seconds > 0.0).then_some(Span { from, until: from + seconds }),
             per_second: ledger.per_second(ended),
             asked_per_second: load.phase.rate.map(Rate::mean),
             connect_seconds: ledger.connecting().as_secs_f64(),
@@ -155,6 +159,7 @@ impl Report {
             response: ledger.response.as_ref().map(|times| times.total.clone()),
             lag: ledger.lag.as_ref().map(|times| times.total.clone()),
             probe: load.probing.as_ref().map(|probing| probing.passages.clone()),
+            blocks: Blocks::of(ledger, from, ended),
             cost,
             requirements: Vec::new(),
             about: json!({
