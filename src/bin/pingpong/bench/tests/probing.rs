@@ -111,7 +111,7 @@ impl FakeLine {
     }
 
     fn ready(&self, server: &mut Rig) {
-        server.with(|load, out| pingpong::service::Service::ready(load, out));
+        server.with(pingpong::service::Service::ready);
         server.settle();
     }
 }
