@@ -5,6 +5,7 @@
 //!
 //! - `loads`: every kind of load against servers that behave
 //! - `heartbeats`: idle connections that ask now and then
+//! - `probing`: one more connection whose messages are stamped by the kernel
 //! - `rate`: the open loop, and what a stall does to both loops
 //! - `found`: the search for a rate
 //! - `required`: requirements, steps, ramps, random arrivals
@@ -30,6 +31,7 @@ mod merging;
 mod misbehaving;
 mod peers;
 mod preflight;
+mod probing;
 mod rate;
 mod required;
 mod results;

@@ -12,6 +12,7 @@
 //! - `load`: the service, from the first dial to the last answer
 //! - `record`: what came of it
 //! - `report`: what is shown of that; `requirement`: whether it is what was asked for
+//! - `stamped`: the socket of `--probe`, whose messages carry the kernel's stamps
 //! - `trials`: what its figures are worth
 //! - `machine`: where it ran
 
@@ -29,6 +30,7 @@ mod requirement;
 mod runner;
 mod search;
 mod sources;
+mod stamped;
 mod trials;
 mod until;
 

@@ -25,6 +25,8 @@ pub(crate) struct BenchOptions {
     pub(crate) idle: u32,
     /// How often each of these asks, if they do.
     pub(crate) heartbeat: Option<Duration>,
+    /// How often a connection beside the load asks, whose messages are stamped by the kernel, if there is one.
+    pub(crate) probe_rate: Option<f64>,
     /// When the load ends, or each step of it.
     pub(crate) extent: Extent,
     /// At which rates requests are sent on schedule (open loop), one after another. None: each connection waits for its

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use pingpong::{Address, Ending, Limits, Reactor, ServiceId, Status};
 
 use super::finding::{self, Stand};
-use super::load::{Load, Stage};
+use super::load::{Load, Stage, Wanted};
 use super::options::{BenchOptions, Find, Phase};
 use super::preflight::Ground;
 use super::record::{CostMeter, Fact, Polling};
@@ -14,6 +14,7 @@ use super::report::files::Publisher;
 use super::report::hdr::Log;
 use super::report::progress::ProgressLine;
 use super::report::{Report, Run, Searched};
+use super::stamped::{Clock, StampedSocket};
 use super::until::Looks;
 use crate::error::Error;
 use crate::probe::Probe;
@@ -151,7 +152,10 @@ impl<'a> Runner<'a> {
                 self.is_over = true;
                 return Ok(());
             }
-            let (stage, now) = reactor.with(load, |load, out| (load.stage, out.now()));
+            let (stage, now, probe) = reactor.with(load, |load, out| (load.stage, out.now(), load.wanted_line()));
+            if let Some(wanted) = probe {
+                dial_probe(reactor, load, &wanted);
+            }
             if stage == Stage::Resting {
                 return Ok(());
             }
@@ -191,6 +195,18 @@ impl Stand for Seeking<'_, '_, '_> {
             Some(progress) => progress.aside(|| publisher.tell(text)),
             None => publisher.tell(text),
         }
+    }
+}
+
+/// Opens the probe's socket. One that is refused for now is dialled again after the next turn.
+fn dial_probe(reactor: &mut Reactor<Load>, load: ServiceId, wanted: &Wanted) {
+    let clock = Clock::of(|| reactor.now());
+    let Wanted { to, from, is_stream } = wanted;
+    let dialled = StampedSocket::connect(to, *from, *is_stream, clock)
+        .and_then(|socket| reactor.watch(load, &socket).map(|()| socket));
+    match dialled {
+        Ok(socket) => reactor.with(load, |load, out| load.line_dialled(Box::new(socket), out)),
+        Err(error) => reactor.with(load, |load, out| load.line_refused(&error, out)),
     }
 }
 

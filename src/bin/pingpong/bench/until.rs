@@ -49,6 +49,8 @@ impl Looks {
             Kind::Service => Some(&ledger.service),
             Kind::Response => ledger.response.as_ref(),
             Kind::Lag => ledger.lag.as_ref(),
+            // Not in blocks: the command line refuses it.
+            Kind::Probe(_) => None,
             Kind::Main => Some(ledger.response.as_ref().unwrap_or(&ledger.service)),
         };
         let Some(times) = times else { return false };

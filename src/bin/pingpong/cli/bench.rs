@@ -73,6 +73,14 @@ pub(super) fn command() -> Command {
         .arg(flag("echo", "Expect the same bytes back, instead of pong with the same tail"))
         .arg(option("idle", "N", "Connections beside them that only stay open").value_parser(or_none(count_of)))
         .arg(timeout("heartbeat", "Each idle connection asks once in that time, and its answer is checked"))
+        .arg(
+            option(
+                "probe",
+                "R",
+                "One connection more asks this often, reported apart and part by part: what a client feels meanwhile",
+            )
+            .value_parser(per_second),
+        )
         .arg(flag("churn", "A new connection for each request"))
         .arg(
             option(
@@ -249,6 +257,7 @@ impl BenchOptions {
             connections: required(options, "connections"),
             idle: options.get_one("idle").copied().unwrap_or(0),
             heartbeat: options.get_one("heartbeat").copied(),
+            probe_rate: options.get_one("probe").copied(),
             extent: requests.map_or(Extent::Duration(duration), Extent::Requests),
             rates: options.get_one::<Vec<Rate>>("rate").cloned().unwrap_or_default(),
             arrivals: arrivals(options),
@@ -354,11 +363,16 @@ impl BenchOptions {
         let is_unknown = |requirement: &&Requirement| {
             self.rates.is_empty() && self.find.is_none() && requirement.quantity.is_of_the_open_loop()
                 || self.heartbeat.is_none() && requirement.quantity.is_of_heartbeats()
+                || self.probe_rate.is_none() && requirement.quantity.is_of_the_probe()
         };
         let wanted = self.find.iter().flat_map(|find| &find.requirements).map(|one| ("--find", one));
         let mut all = self.requirements.iter().map(|one| ("--require", one)).chain(wanted);
         let (by, Requirement { text, quantity, .. }) = all.find(|(_, one)| is_unknown(one))?;
-        let option = if quantity.is_of_heartbeats() { "--heartbeat" } else { "--rate" };
+        let option = match quantity {
+            _ if quantity.is_of_heartbeats() => "--heartbeat",
+            _ if quantity.is_of_the_probe() => "--probe",
+            _ => "--rate",
+        };
         Some(format!("{by} {text}: there is such a figure only with {option}"))
     }
 }

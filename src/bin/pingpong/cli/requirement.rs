@@ -1,7 +1,7 @@
 //! `--require EXPR`: a figure, a comparison, and a limit with its unit. A mistake is answered with what would be right.
 
 use super::units::{amount_of, duration_of};
-use crate::bench::{Comparison, FIGURES, Fact, Quantity, Requirement, Unit, Until};
+use crate::bench::{Comparison, FIGURES, Fact, Kind, Quantity, Requirement, Unit, Until};
 
 /// `p99<5ms`, `errors=0`, `errors<0.1%`, `rate>=19900`.
 pub(super) fn requirement_of(text: &str) -> Result<Requirement, String> {
@@ -35,6 +35,7 @@ pub(super) fn until_of(text: &str) -> Result<Until, String> {
     let share = share.strip_suffix('%').and_then(amount_of).filter(|share| (0.01..=100.0).contains(share));
     let share = share.ok_or_else(mistake)?;
     match Quantity::named(name).ok_or_else(|| unknown(name))? {
+        Quantity::Percentile { kind: Kind::Probe(_), .. } => Err("it is not for figures of the probe".to_owned()),
         Quantity::Percentile { kind, percent } if percent < 100.0 => {
             Ok(Until { kind, percent, share: share / 100.0, text: format!("{name}±{share}%") })
         }
@@ -77,7 +78,7 @@ fn example(quantity: Quantity) -> &'static str {
 fn unknown(name: &str) -> String {
     let times = ["p50", "p90", "p99", "p999", "p9999", "max"];
     let of_kinds =
-        ["service", "response", "lag"].into_iter().flat_map(|kind| times.map(|time| format!("{kind}_{time}")));
+        ["service", "response", "lag", "probe"].into_iter().flat_map(|kind| times.map(|time| format!("{kind}_{time}")));
     let own = times.into_iter().chain(["errors", "rate"]).map(str::to_owned);
     let others = Fact::ALL.into_iter().map(|(_, name)| name).chain(FIGURES.into_iter().map(|(name, _)| name));
     let names = own.chain(of_kinds).chain(others.map(str::to_owned));

@@ -7,7 +7,7 @@
 //! - `request`: what it is told
 //! - `counts`: how often each fact came about
 //! - `mistakes`: the first answers that were not right
-//! - `times`: histograms of durations
+//! - `times`: histograms of durations; `passage`: of the probe's messages, part by part
 //! - `blocks`: the measured time in blocks of equal length
 //! - `cost`: what the load generator itself used
 
@@ -16,6 +16,7 @@ mod cost;
 mod counts;
 mod ledger;
 mod mistakes;
+mod passage;
 mod request;
 mod times;
 
@@ -25,5 +26,6 @@ pub(super) use counts::Counts;
 pub(crate) use counts::Fact;
 pub(super) use ledger::Ledger;
 pub(super) use mistakes::{Mistakes, Wrong};
+pub(super) use passage::{Part as ProbePart, Passage, Passages, Row, Slowest};
 pub(super) use request::{Answered, Hindrance, Request};
 pub(super) use times::{Latency, Part, histogram, percentile, values_of};

@@ -9,7 +9,7 @@ use super::intervals::Interval;
 use super::text::{grouped, rate as rate_told, shown};
 use super::warnings::BEYOND;
 use super::{Report, micros};
-use crate::bench::record::{Fact, values_of};
+use crate::bench::record::{Fact, ProbePart, values_of};
 use crate::bench::requirement::{Comparison, Kind, Quantity, Requirement, Unit};
 
 /// A requirement, and what a run has come to.
@@ -146,6 +146,7 @@ impl Report {
         };
         match quantity {
             Quantity::Count(fact) if fact.is_of_heartbeats() && !self.has_heartbeats => not_known(),
+            Quantity::Count(fact) if fact.is_of_the_probe() && self.probe.is_none() => not_known(),
             Quantity::Count(fact) => Known::Value(count(fact)),
             Quantity::Errors => Known::Value(self.counts.errors() as f64),
             Quantity::ShareOf(fact) => share(count(fact), fact),
@@ -166,6 +167,7 @@ impl Report {
             Fact::IdleHeld | Fact::IdleSilent => count(Fact::ConnectionsRequested),
             _ if fact.name().starts_with("connections_") => count(Fact::ConnectionsRequested),
             _ if fact.is_of_heartbeats() => count(Fact::Heartbeats),
+            _ if fact.is_of_the_probe() => count(Fact::Probes),
             _ => count(Fact::Sent) + count(Fact::Unsent),
         }
     }
@@ -205,6 +207,7 @@ impl Report {
             Kind::Service => Some(&self.service),
             Kind::Response => self.response.as_ref(),
             Kind::Lag => self.lag.as_ref(),
+            Kind::Probe(part) => self.probe.as_ref().map(|probe| probe.of(part)),
         }
     }
 
@@ -212,12 +215,18 @@ impl Report {
     fn missing(&self, kind: Kind) -> u64 {
         let sum = |facts: &[Fact]| facts.iter().map(|fact| self.counts[*fact]).sum::<u64>();
         let unanswered = [Fact::Wrong, Fact::Lost, Fact::Refused, Fact::Broken, Fact::Unfinished];
+        let of_the_probe = [Fact::ProbesWrong, Fact::ProbesLost, Fact::ProbesBroken, Fact::ProbesUnfinished];
         match kind {
             Kind::Lag => sum(&[Fact::Unsent]),
             // What was never sent took no time to serve.
             Kind::Service => sum(&unanswered),
             Kind::Main if !self.is_open() => sum(&unanswered),
             Kind::Main | Kind::Response => sum(&unanswered) + sum(&[Fact::Unsent]),
+            Kind::Probe(ProbePart::Lag) => sum(&[Fact::ProbesUnsent]),
+            Kind::Probe(ProbePart::Whole) => sum(&of_the_probe) + sum(&[Fact::ProbesUnsent]),
+            Kind::Probe(ProbePart::Service | ProbePart::Away) => sum(&of_the_probe),
+            // Only the way of an answer tells of them.
+            Kind::Probe(ProbePart::Sending | ProbePart::Reading) => 0,
         }
     }
 

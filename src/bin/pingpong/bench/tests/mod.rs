@@ -6,6 +6,7 @@
 //! - `arrivals`: connections, made or not
 //! - `heartbeat`: idle connections that ask now and then
 //! - `characters`: servers that die, stall, drop, refuse; the books balance
+//! - `probing`: one more connection, whose messages are stamped
 //! - `phases`: one after another; rates that change, requests at random
 //! - `finding`: the search for a rate
 //! - `requirements`: what meets them, and what does not
@@ -20,6 +21,7 @@ mod figures;
 mod finding;
 mod heartbeat;
 mod phases;
+mod probing;
 mod requirements;
 mod storm;
 mod until;
@@ -47,6 +49,7 @@ pub(super) fn options(set: impl FnOnce(&mut BenchOptions)) -> BenchOptions {
         connections: 1,
         idle: 0,
         heartbeat: None,
+        probe_rate: None,
         extent: Extent::Duration(Duration::from_secs(1)),
         rates: Vec::new(),
         arrivals: Arrivals::Even,
