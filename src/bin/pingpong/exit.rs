@@ -26,6 +26,7 @@ pub(crate) enum Exit {
     /// 6: too little of a local resource: descriptors, ports, memory.
     LocalLimit,
     /// 7: what was required of a load did not come about.
+    #[cfg(feature = "bench")]
     Unmet,
     /// 128 and its number, as a shell shows a command that a signal has ended: the second one stopped us at once.
     Signal(i32),
@@ -41,6 +42,7 @@ impl Exit {
             Self::TimedOut => 4,
             Self::WrongAnswer => 5,
             Self::LocalLimit => 6,
+            #[cfg(feature = "bench")]
             Self::Unmet => 7,
             Self::Signal(number) => u8::try_from(128 + number).unwrap_or(u8::MAX),
         }

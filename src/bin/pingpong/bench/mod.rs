@@ -8,6 +8,7 @@
 //! - `load`: the service, from the first dial to the last answer
 //! - `record`: what came of it
 //! - `report`: what is shown of that; `requirement`: whether it is what was asked for
+//! - `trials`: what its figures are worth
 //! - `machine`: where it ran
 
 mod load;
@@ -20,10 +21,10 @@ mod report;
 mod requirement;
 mod runner;
 mod sources;
-
-use crate::error::Error;
+mod trials;
 
 use crate::descriptors;
+use crate::error::Error;
 use crate::target;
 pub(crate) use options::{BenchOptions, Extent, MergeOptions, Output};
 pub(crate) use rate::{Arrivals, Rate};

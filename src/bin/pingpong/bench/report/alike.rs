@@ -294,7 +294,8 @@ mod tests {
         };
         let (mut first, mut second) = (run(), run());
         second["run"]["machine"]["host"] = "there".into();
-        (random(&mut first, 7), random(&mut second, 7));
+        random(&mut first, 7);
+        random(&mut second, 7);
         assert_eq!(mismatch([first.clone()].iter(), &second), Some((0, Mismatch::SameSeed)));
         random(&mut second, 8);
         assert_eq!(mismatch([first].iter(), &second), None);

@@ -123,18 +123,22 @@ fn a_connection_that_is_lost_is_missing_from_then_on() {
 
 #[test]
 fn timers_of_a_phase_end_with_it() {
-    let mut server = asking(|options| (options.rates, options.extent) = (rates(1.0), Extent::Requests(2)));
-    server.echo_for(0, MILLI, 3 * SECOND);
-    assert!(server.is_over());
-    for _ in 0..20 {
-        server.goes_on(Phase { extent: Extent::Requests(1), ..phase(Some(0.5)) });
-        server.echo_for(0, MILLI, 10 * MILLI);
+    let counted = |options: &mut BenchOptions| {
+        (options.idle, options.heartbeat) = (1, Some(5 * SECOND));
+        (options.rates, options.extent) = (rates(100.0), Extent::Requests(2));
+    };
+    let mut server = asking(counted);
+    server.echo_for(0, MILLI, SECOND);
+    // Each phase leaves a timer behind for a heartbeat that would have been due later.
+    for _ in 0..10 {
         assert!(server.is_over());
+        server.goes_on(Phase { extent: Extent::Requests(1), ..phase(Some(100.0)) });
+        server.echo_for(0, MILLI, 300 * MILLI);
     }
-    server.goes_on(phase(Some(100.0)));
-    server.echo_for(0, MILLI, 2 * SECOND);
-    assert!(server.is_over());
-    server.assert_counts(&[(Fact::Sent, 100), (Fact::Requests, 100), (Fact::ConnectionsOpened, 1)]);
+    server.goes_on(Phase { extent: Extent::Duration(20 * SECOND), ..phase(Some(10.0)) });
+    server.echo_for(0, MILLI, 12 * SECOND);
+    // The next request, the next heartbeat, the next sweep and the end.
+    assert_eq!(server.engine.usage().timers, 4);
 }
 
 #[test]

@@ -1,0 +1,280 @@
+//! Two of the same: how many times the one is the other, and how sure that is.
+//!
+//! Ratios are made of logarithms: A to B is then as far as B to A, and nothing is ever below 0.
+
+use std::fmt;
+
+use super::sections::{Figure, Margin, SURE, Unsure, joined, margin};
+use super::student;
+use super::times::{Join, Tally, Times};
+
+/// How many times the first figure the second is, with its 95 % interval.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Ratio {
+    pub(crate) ratio: f64,
+    pub(crate) low: f64,
+    pub(crate) high: f64,
+    /// Blocks depended on each other: `~` in reports.
+    pub(crate) is_rough: bool,
+}
+
+/// `1.31 [1.22 .. 1.40]`
+impl fmt::Display for Ratio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mark = if self.is_rough { "~" } else { "" };
+        write!(f, "{:.2} {mark}[{:.2} .. {:.2}]", self.ratio, self.low, self.high)
+    }
+}
+
+/// What a ratio means.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Verdict {
+    /// None is seen; if there is one, it is not larger than this share.
+    NoDifference {
+        within: f64,
+    },
+    Less,
+    More,
+}
+
+impl Ratio {
+    fn of_logs(log: f64, half: f64, is_rough: bool) -> Self {
+        Self { ratio: log.exp(), low: (log - half).exp(), high: (log + half).exp(), is_rough }
+    }
+
+    pub(crate) fn verdict(&self) -> Verdict {
+        if self.low > 1.0 {
+            Verdict::More
+        } else if self.high < 1.0 {
+            Verdict::Less
+        } else {
+            Verdict::NoDifference { within: (self.high - 1.0).max(1.0 - self.low) }
+        }
+    }
+
+    /// Whether there is a difference, and the second is more than this share above the first.
+    pub(crate) fn is_more_by(&self, tolerance: f64) -> bool {
+        self.verdict() == Verdict::More && self.ratio > 1.0 + tolerance
+    }
+
+    /// Whether there is a difference, and the second is more than this share below the first.
+    pub(crate) fn is_less_by(&self, tolerance: f64) -> bool {
+        self.verdict() == Verdict::Less && self.ratio < 1.0 - tolerance
+    }
+
+    /// In words, where `second` and `first` name what is compared: `B's p99 is 1.31 [1.22 .. 1.40] of A's`.
+    pub(crate) fn told(&self, second: &str, first: &str) -> String {
+        match self.verdict() {
+            Verdict::NoDifference { within } => format!("no difference seen (within {})", per_cent(within)),
+            Verdict::Less | Verdict::More => format!("{second} is {self} of {first}"),
+        }
+    }
+}
+
+/// A share in per cent, rounded up: what is said to be within it has to be.
+fn per_cent(share: f64) -> String {
+    let percent = share * 100.0;
+    if percent < 1.0 { format!("{:.1} %", (percent * 10.0).ceil() / 10.0) } else { format!("{:.0} %", percent.ceil()) }
+}
+
+/// A percentile of two series of blocks that were measured in turn: each block of the one is a pair with that of the other.
+/// What both suffer at the same time is no difference.
+pub(crate) fn percentile_ratio_of_pairs(first: &[Times], second: &[Times], percent: f64) -> Result<Ratio, Unsure> {
+    ratio_of_pairs(first, second, percent)
+}
+
+/// The rate of two series of blocks that were measured in turn.
+pub(crate) fn rate_ratio_of_pairs(first: &[Tally], second: &[Tally]) -> Result<Ratio, Unsure> {
+    ratio_of_pairs(first, second, 0.0)
+}
+
+fn ratio_of_pairs<B: Figure>(first: &[B], second: &[B], percent: f64) -> Result<Ratio, Unsure> {
+    let pairs: Vec<Pair<B>> = first.iter().cloned().zip(second.iter().cloned()).map(Pair).collect();
+    let margin = margin(&pairs, percent)?;
+    Ok(Ratio::of_logs(margin.figure, margin.half(), margin.is_rough))
+}
+
+/// Two blocks, of which the second follows the first.
+#[derive(Clone)]
+struct Pair<B>((B, B));
+
+impl<B: Join> Join for Pair<B> {
+    fn join(&mut self, later: &Self) {
+        self.0.0.join(&later.0.0);
+        self.0.1.join(&later.0.1);
+    }
+}
+
+/// The logarithm of their ratio.
+impl<B: Figure> Figure for Pair<B> {
+    fn figure(&self, percent: f64) -> Option<f64> {
+        let log = |block: &B| block.figure(percent).filter(|figure| *figure > 0.0).map(f64::ln);
+        Some(log(&self.0.1)? - log(&self.0.0)?)
+    }
+
+    fn is_enough(&self, percent: f64) -> bool {
+        self.0.0.is_enough(percent) && self.0.1.is_enough(percent)
+    }
+
+    fn are_lumpy(blocks: &[Self], percent: f64, _ratio: f64) -> bool {
+        let is_lumpy = |blocks: Vec<B>| {
+            let figure = joined(&blocks).and_then(|whole| whole.figure(percent));
+            figure.is_some_and(|figure| B::are_lumpy(&blocks, percent, figure))
+        };
+        let (first, second) = blocks.iter().map(|pair| pair.0.clone()).unzip();
+        is_lumpy(first) || is_lumpy(second)
+    }
+}
+
+/// A percentile of two runs, each with blocks of its own (Welch). What differs from run to run is not in the interval.
+pub(crate) fn percentile_ratio_of_blocks(first: &[Times], second: &[Times], percent: f64) -> Result<Ratio, Unsure> {
+    ratio_of_blocks(first, second, percent)
+}
+
+/// The rate of two runs, each with blocks of its own (Welch). What differs from run to run is not in the interval.
+pub(crate) fn rate_ratio_of_blocks(first: &[Tally], second: &[Tally]) -> Result<Ratio, Unsure> {
+    ratio_of_blocks(first, second, 0.0)
+}
+
+fn ratio_of_blocks<B: Figure>(first: &[B], second: &[B], percent: f64) -> Result<Ratio, Unsure> {
+    let (a, b) = (margin(first, percent)?, margin(second, percent)?);
+    if !(a.figure > 0.0 && b.figure > 0.0) {
+        return Err(Unsure::TooFewAnswers);
+    }
+    // The error of a logarithm is that of its number, as a share of it.
+    let part = |margin: &Margin| ((margin.error / margin.figure).powi(2), margin.blocks as f64 - 1.0);
+    Ok(Ratio::of_logs((b.figure / a.figure).ln(), welch(part(&a), part(&b)), a.is_rough || b.is_rough))
+}
+
+/// A figure of two groups of runs, one number a run (Welch): what differs from run to run is in the interval. A single run
+/// on one side is taken to differ as those on the other do. `None` where both are single, or where a figure is 0.
+pub(crate) fn ratio_of_runs(first: &[f64], second: &[f64]) -> Option<Ratio> {
+    let (a, b) = (Group::of(first)?, Group::of(second)?);
+    let part = |own: &Group, other: &Group| {
+        let spread = own.spread.or(other.spread)?;
+        Some((spread / own.count, own.spread.map_or(other.count, |_| own.count) - 1.0))
+    };
+    let half = match (a.spread, b.spread) {
+        (Some(_), Some(_)) => welch(part(&a, &b)?, part(&b, &a)?),
+        // One spread for both has its degrees of freedom once.
+        _ => {
+            let ((one, degrees), (other, _)) = (part(&a, &b)?, part(&b, &a)?);
+            student::quantile(degrees as usize, SURE) * (one + other).sqrt()
+        }
+    };
+    Some(Ratio::of_logs(b.mean - a.mean, half, false))
+}
+
+/// The logarithms of the figures of some runs.
+struct Group {
+    count: f64,
+    mean: f64,
+    /// Their variance; `None` of one.
+    spread: Option<f64>,
+}
+
+impl Group {
+    fn of(runs: &[f64]) -> Option<Self> {
+        let logs: Vec<f64> = runs.iter().filter(|figure| **figure > 0.0).map(|figure| figure.ln()).collect();
+        let count = logs.len() as f64;
+        if logs.is_empty() || logs.len() < runs.len() {
+            return None;
+        }
+        let mean = logs.iter().sum::<f64>() / count;
+        let squares: f64 = logs.iter().map(|log| (log - mean).powi(2)).sum();
+        Some(Self { count, mean, spread: (logs.len() > 1).then(|| squares / (count - 1.0)) })
+    }
+}
+
+/// Half of the interval of a difference of two means, each with its squared error and its degrees of freedom.
+fn welch((a, of_a): (f64, f64), (b, of_b): (f64, f64)) -> f64 {
+    let error = a + b;
+    if error == 0.0 {
+        return 0.0;
+    }
+    let degrees = error.powi(2) / (a.powi(2) / of_a + b.powi(2) / of_b);
+    student::quantile(degrees as usize, SURE) * error.sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ratio(ratio: f64, low: f64, high: f64) -> Ratio {
+        Ratio { ratio, low, high, is_rough: false }
+    }
+
+    fn tallies<const N: usize>(events: [u64; N]) -> Vec<Tally> {
+        events.map(|events| Tally { events, seconds: 1.0 }).to_vec()
+    }
+
+    #[track_caller]
+    fn are_near(ratio: Ratio, expected: [f64; 3]) {
+        for (number, expected) in [ratio.ratio, ratio.low, ratio.high].into_iter().zip(expected) {
+            assert!((number - expected).abs() < 1e-3, "{ratio:?}");
+        }
+    }
+
+    #[test]
+    fn a_verdict_is_in_words() {
+        let told = |ratio: Ratio| ratio.told("B's p99", "A's");
+        assert_eq!(told(ratio(1.31, 1.22, 1.4)), "B's p99 is 1.31 [1.22 .. 1.40] of A's");
+        assert_eq!(told(ratio(0.5, 0.4, 0.6)), "B's p99 is 0.50 [0.40 .. 0.60] of A's");
+        assert_eq!(told(ratio(1.01, 0.98, 1.029)), "no difference seen (within 3 %)");
+        assert_eq!(told(ratio(1.0, 0.9985, 1.001)), "no difference seen (within 0.2 %)");
+        let rough = Ratio { is_rough: true, ..ratio(2.0, 1.5, 2.5) };
+        assert_eq!(told(rough), "B's p99 is 2.00 ~[1.50 .. 2.50] of A's");
+    }
+
+    #[test]
+    fn a_difference_counts_where_it_is_seen_and_beyond_what_is_tolerated() {
+        assert!(ratio(1.2, 1.01, 1.4).is_more_by(0.05));
+        assert!(!ratio(1.2, 0.99, 1.4).is_more_by(0.05));
+        assert!(!ratio(1.04, 1.03, 1.05).is_more_by(0.05));
+        assert!(ratio(0.9, 0.85, 0.94).is_less_by(0.05) && !ratio(0.9, 0.85, 0.94).is_more_by(0.05));
+    }
+
+    #[test]
+    fn pairs_forgive_what_both_suffer() {
+        // Both are slowed to a half now and then; the second is always a tenth faster.
+        let first = tallies([100, 50, 100, 100, 50, 50, 100, 50]);
+        let second = tallies([110, 55, 110, 110, 55, 55, 110, 55]);
+        are_near(rate_ratio_of_pairs(&first, &second).unwrap(), [1.1, 1.1, 1.1]);
+        are_near(rate_ratio_of_pairs(&second, &first).unwrap(), [1.0 / 1.1, 1.0 / 1.1, 1.0 / 1.1]);
+        let apart = rate_ratio_of_blocks(&first, &second).unwrap();
+        assert!(apart.low < 0.9 && apart.high > 1.3, "{apart:?}");
+    }
+
+    #[test]
+    fn percentiles_of_blocks_are_compared() {
+        let blocks = |nanos: u64| -> Vec<Times> {
+            (0..32).map(|block| Times::of_values([(nanos + block * 37 % 5, 2_000)])).collect()
+        };
+        let ratio = percentile_ratio_of_blocks(&blocks(100), &blocks(150), 99.0).unwrap();
+        assert!(ratio.verdict() == Verdict::More && ratio.low > 1.4 && ratio.high < 1.55, "{ratio:?}");
+        assert_eq!(percentile_ratio_of_pairs(&blocks(100), &blocks(150), 99.9), Err(Unsure::TooFewAnswers));
+        assert_eq!(percentile_ratio_of_pairs(&blocks(100)[..7], &blocks(150), 50.0), Err(Unsure::TooFewBlocks));
+    }
+
+    #[test]
+    fn groups_of_runs_are_compared_as_welch_does() {
+        // Of logarithms 0, 1, 2 and 1, 3: means 1 and 2, variances 1 and 2, degrees 1.78, taken as 1.
+        let e = |power: i32| std::f64::consts::E.powi(power);
+        let ratio = ratio_of_runs(&[e(0), e(1), e(2)], &[e(1), e(3)]).unwrap();
+        let half: f64 = 12.706 * (1.0f64 / 3.0 + 1.0).sqrt();
+        are_near(ratio, [e(1), (1.0 - half).exp(), ratio.high]);
+        assert!((ratio.high.ln() - 1.0 - half).abs() < 1e-3);
+    }
+
+    #[test]
+    fn a_single_run_differs_as_the_others_do() {
+        let ratio = ratio_of_runs(&[100.0, 110.0, 90.0], &[200.0]).unwrap();
+        let backwards = ratio_of_runs(&[200.0], &[100.0, 110.0, 90.0]).unwrap();
+        assert!(ratio.low > 1.0 && (ratio.ratio * backwards.ratio - 1.0).abs() < 1e-9);
+        assert!((ratio.low * backwards.high - 1.0).abs() < 1e-9);
+        assert_eq!(ratio_of_runs(&[100.0], &[200.0]), None);
+        assert_eq!(ratio_of_runs(&[100.0, 0.0], &[200.0, 201.0]), None);
+        assert_eq!(ratio_of_runs(&[], &[1.0, 2.0]), None);
+        are_near(ratio_of_runs(&[2.0, 2.0], &[3.0, 3.0]).unwrap(), [1.5, 1.5, 1.5]);
+    }
+}
