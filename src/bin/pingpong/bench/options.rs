@@ -99,6 +99,16 @@ pub(crate) struct Phase {
     pub(crate) extent: Extent,
 }
 
+impl Phase {
+    /// How long its measured time is, or may be where a number of requests has a rate.
+    pub(crate) fn expected(&self) -> Option<Duration> {
+        match self.extent {
+            Extent::Duration(duration) => Some(duration),
+            Extent::Requests(requests) => Duration::try_from_secs_f64(requests as f64 / self.rate?.mean()).ok(),
+        }
+    }
+}
+
 /// The options of `pingpong bench merge`.
 #[derive(Clone, Debug)]
 pub(crate) struct MergeOptions {

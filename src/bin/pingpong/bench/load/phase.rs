@@ -51,7 +51,7 @@ impl Load {
             Extent::Requests(requests) => requests,
         };
         self.until = until.unwrap_or(NEVER);
-        self.ledger.measure(self.phase.rate.is_some(), now, from, until);
+        self.ledger.measure(self.phase.rate.is_some(), now, from, until, self.phase.expected());
         self.pace = self.pace_from(out);
         self.is_settling = true;
         out.wake_at(from, self.wake(Due::Measure));

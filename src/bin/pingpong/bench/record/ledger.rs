@@ -15,6 +15,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use pingpong::{Moment, describe};
 
+use super::blocks::{Blocks, Outcomes};
 use super::counts::{Counts, Fact};
 use super::mistakes::Mistakes;
 use super::times::{Latency, histogram};
@@ -74,6 +75,8 @@ pub(crate) struct Ledger {
     pub(crate) response: Option<Latency>,
     /// Open loop: from when a request was due to when it was sent.
     pub(crate) lag: Option<Latency>,
+    /// The measured time in blocks.
+    pub(crate) blocks: Blocks,
     /// For how long at most the load stood still in the measured time, or when it waited for answers after it.
     pub(crate) longest_pause: Duration,
     /// The service times since the progress line was last drawn, warm-up included.
@@ -140,6 +143,7 @@ impl Ledger {
             service: Latency::new(keeps_parts),
             response: None,
             lag: None,
+            blocks: Blocks::new(Moment::default(), None, false),
             longest_pause: Duration::ZERO,
             recent: shows_progress.then(histogram),
             timeout: options.timeout,
@@ -164,9 +168,16 @@ impl Ledger {
         self.unmade = self.refusals.clone();
     }
 
-    /// Requests are sent from now on, on a schedule or not; those due from `from` until `until` count. What an earlier phase
-    /// has come to is forgotten.
-    pub(crate) fn measure(&mut self, is_open: bool, now: Moment, from: Moment, until: Option<Moment>) {
+    /// Requests are sent from now on, on a schedule or not; those due from `from` until `until` count, for about as
+    /// long as `expected`. What an earlier phase has come to is forgotten.
+    pub(crate) fn measure(
+        &mut self,
+        is_open: bool,
+        now: Moment,
+        from: Moment,
+        until: Option<Moment>,
+        expected: Option<Duration>,
+    ) {
         if self.measuring.is_some() {
             self.forget();
         }
@@ -184,6 +195,7 @@ impl Ledger {
             failed_since: 0,
             carried_answered: 0,
         });
+        self.blocks = Blocks::new(from, expected, until.is_some());
         self.part_began = from;
     }
 
@@ -226,8 +238,11 @@ impl Ledger {
         };
         measuring.last_sent = request.sent;
         self.counts[Fact::Sent] += 1;
-        if let Some(lag) = &mut self.lag {
-            lag.record(request.sent.since(request.due));
+        if self.lag.is_some() {
+            let block = self.block_of(request);
+            if let Some(lag) = &mut self.lag {
+                lag.record(request.sent.since(request.due), block);
+            }
         }
         true
     }
@@ -238,6 +253,7 @@ impl Ledger {
         self.counts[Fact::CarriedOver] += awaited + overdue;
         self.counts[Fact::Sent] += awaited + overdue;
         self.counts[Fact::Lost] += overdue;
+        self.blocks.outcomes(0).failed += overdue;
     }
 
     pub(crate) fn answered(&mut self, answered: &Answered, is_right: bool, now: Moment) {
@@ -252,7 +268,13 @@ impl Ledger {
         }
         let Some(measuring) = self.measuring_if_counts(request, now) else { return };
         // Only a request that was carried over was sent before it was due.
-        measuring.carried_answered += u64::from(is_right && is_in_time && request.sent < request.due);
+        let is_carried = request.sent < request.due;
+        measuring.carried_answered += u64::from(is_right && is_in_time && is_carried);
+        let block = self.block_of(request);
+        let outcomes = self.blocks.outcomes(block);
+        outcomes.answered += u64::from(is_right && is_in_time && !is_carried);
+        outcomes.failed += u64::from(!(is_right && is_in_time));
+        outcomes.failed -= u64::from(*was_overdue);
         self.counts[Fact::Lost] -= u64::from(*was_overdue);
         self.counts[Fact::Reordered] += u64::from(*is_overtaken && self.is_datagram);
         if !is_right {
@@ -260,9 +282,9 @@ impl Ledger {
             return;
         }
         self.counts[if is_in_time { Fact::Requests } else { Fact::Late }] += 1;
-        self.service.record(took);
+        self.service.record(took, block);
         if let Some(response) = &mut self.response {
-            response.record(now.since(request.due));
+            response.record(now.since(request.due), block);
         }
     }
 
@@ -276,6 +298,8 @@ impl Ledger {
         if let Some(measuring) = self.measuring_if_counts(request, now) {
             measuring.failed_since += 1;
             self.counts[fact] += 1;
+            let block = self.block_of(request);
+            self.blocks.outcomes(block).failed += u64::from(Fact::ERRORS.contains(&fact));
         }
     }
 
@@ -326,6 +350,17 @@ impl Ledger {
             response.end_part(self.part_began, now);
         }
         self.part_began = now;
+    }
+
+    /// The block that a request belongs to.
+    #[inline]
+    fn block_of(&mut self, request: &Request) -> usize {
+        while !self.blocks.reach(request.due) {
+            self.blocks.double();
+            let kinds = [Some(&mut self.service), self.response.as_mut(), self.lag.as_mut()];
+            kinds.into_iter().flatten().for_each(|times| times.blocks.double());
+        }
+        self.blocks.of(request.due)
     }
 
     /// Where a request counts that has its outcome now.
@@ -384,6 +419,15 @@ impl Ledger {
             None => now,
         };
         end.since(measuring.from)
+    }
+
+    /// How the requests of each full block ended. Where the end is not known beforehand, blocks end with the last request.
+    pub(crate) fn full_blocks(&self, now: Moment) -> &[Outcomes] {
+        let measured = match self.measuring {
+            Some(Measuring { until: None, from, last_sent, .. }) => last_sent.since(from),
+            _ => self.measured(now),
+        };
+        self.blocks.full(measured)
     }
 
     /// Right answers a second, to the requests that were sent in the measured time: those carried over were not.

@@ -7,14 +7,17 @@
 //! - `counts`: how often each fact came about
 //! - `mistakes`: the first answers that were not right
 //! - `times`: histograms of durations
+//! - `blocks`: the measured time in blocks of equal length
 //! - `cost`: what the load generator itself used
 
+mod blocks;
 mod cost;
 mod counts;
 mod ledger;
 mod mistakes;
 mod times;
 
+pub(super) use blocks::Outcomes;
 pub(super) use cost::{Cost, CostMeter, Polling, Shares};
 pub(super) use counts::Counts;
 pub(crate) use counts::Fact;

@@ -1,14 +1,17 @@
-//! Histograms of durations: of a whole run, and of its parts.
+//! Histograms of durations: of a whole run, of its blocks, and of its parts.
 
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use pingpong::Moment;
 
-/// Durations of one kind, of the whole run and of its parts.
+use super::blocks::Rows;
+
+/// Durations of one kind, of the whole run, of its blocks, and of its parts: those are by when answers came, for the log.
 #[derive(Debug)]
 pub(crate) struct Latency {
     pub(crate) total: Histogram<u64>,
+    pub(crate) blocks: Rows,
     /// Durations since the last part ended; `None` where no parts are kept.
     part: Option<Histogram<u64>>,
     pub(crate) parts: Vec<Part>,
@@ -25,13 +28,14 @@ pub(crate) struct Part {
 
 impl Latency {
     pub(crate) fn new(keeps_parts: bool) -> Self {
-        Self { total: histogram(), part: keeps_parts.then(histogram), parts: Vec::new() }
+        Self { total: histogram(), blocks: Rows::new(), part: keeps_parts.then(histogram), parts: Vec::new() }
     }
 
     #[inline]
-    pub(crate) fn record(&mut self, duration: Duration) {
+    pub(crate) fn record(&mut self, duration: Duration, block: usize) {
         let nanos = duration.as_nanos() as u64;
         self.total.record(nanos).expect("it grows");
+        self.blocks.record(block, nanos);
         if let Some(part) = &mut self.part {
             part.record(nanos).expect("it grows");
         }
@@ -116,11 +120,12 @@ mod tests {
     fn nothing_is_clamped() {
         let mut times = Latency::new(true);
         for duration in [Duration::ZERO, Duration::from_nanos(1), Duration::from_secs(7_200)] {
-            times.record(duration);
+            times.record(duration, 0);
         }
         let hours = times.total.max() as f64 / 3.6e12;
         assert!((hours - 2.0).abs() < 0.002, "{hours}");
         assert_eq!(values_of(&times.total)[..2], [(0, 1), (1, 1)]);
+        assert_eq!(times.blocks.times(0).len(), 3);
         times.end_part(Moment::default(), Moment::from_nanos(1));
         assert_eq!(times.parts[0].values, values_of(&times.total));
     }

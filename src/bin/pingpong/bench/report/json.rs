@@ -7,6 +7,7 @@ use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
 
 use super::alike::Span;
+use super::blocks::Blocks;
 use super::{Judged, Report, figures, micros};
 use crate::bench::record::{Cost, Counts, Fact, Mistakes, Shares, Wrong, histogram, values_of};
 
@@ -24,6 +25,7 @@ impl Report {
             ("measured_from_unix_seconds", self.measured.map(|span| span.from).into()),
             ("measured_until_unix_seconds", self.measured.map(|span| span.until).into()),
             ("metrics", self.metrics()),
+            ("intervals", self.interval_notes()),
             ("warnings", self.warnings().into()),
             ("requirements", self.requirements.iter().map(Judged::to_json).collect()),
             ("connect_errors", json!(self.refusals)),
@@ -46,10 +48,13 @@ impl Report {
             "response": self.response.as_ref().map(values_of),
             "lag": self.lag.as_ref().map(values_of),
         });
-        let lines = parts.into_iter().chain(about).chain([("histograms", histograms)]).map(|(key, value)| match key {
-            "metrics" => format!("\"{key}\": {value:#}").replace('\n', "\n  "),
-            _ => format!("\"{key}\": {value}"),
-        });
+        let lines =
+            parts.into_iter().chain(about).chain([("histograms", histograms), ("blocks", self.blocks.to_json())]).map(
+                |(key, value)| match key {
+                    "metrics" => format!("\"{key}\": {value:#}").replace('\n', "\n  "),
+                    _ => format!("\"{key}\": {value}"),
+                },
+            );
         format!("{{\n  {}\n}}\n", lines.collect::<Vec<_>>().join(",\n  "))
     }
 
@@ -82,6 +87,7 @@ impl Report {
                 put(&format!("{kind}_{name}_us"), nanos.map(|nanos| micros(nanos).into()));
             }
         }
+        metrics.extend(self.interval_metrics());
         Value::Object(metrics)
     }
 
@@ -137,6 +143,7 @@ impl Report {
             service: times("service")?,
             response: is_open.then(|| times("response")).transpose()?,
             lag: is_open.then(|| times("lag")).transpose()?,
+            blocks: Blocks::from_json(&whole["blocks"]).unwrap_or_default(),
             cost: cost(metrics),
             requirements: Vec::new(),
             about: ABOUT.into_iter().filter_map(|key| Some((key, whole.get(key)?.clone()))).collect(),

@@ -102,7 +102,7 @@ impl Report {
         Judged {
             requirement: requirement.clone(),
             measured,
-            interval: measured.and_then(|_| self.interval(quantity)),
+            interval: measured.and_then(|_| self.interval_of(quantity)),
             unmet: self.is_no_whole().map(Unmet::Because).or(unmet),
         }
     }
@@ -198,8 +198,22 @@ impl Report {
     }
 
     /// The ends of a figure's interval.
-    fn interval(&self, _: Quantity) -> Option<[f64; 2]> {
-        None
+    fn interval_of(&self, quantity: Quantity) -> Option<[f64; 2]> {
+        let (interval, unit) = match quantity {
+            // A request without an answer is in no block.
+            Quantity::Percentile { kind, percent } if self.missing(kind) == 0 => {
+                let kind = match kind {
+                    Kind::Main => self.main_times().0,
+                    Kind::Service => "service",
+                    Kind::Response => "response",
+                    Kind::Lag => "lag",
+                };
+                (self.interval(kind, percent), 1e-3)
+            }
+            Quantity::Figure("requests_per_second", _) => (self.rate_interval(), 1.0),
+            _ => return None,
+        };
+        interval.ok().map(|interval| [interval.low * unit, interval.high * unit])
     }
 }
 

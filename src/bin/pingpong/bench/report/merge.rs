@@ -8,6 +8,7 @@ use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
 use super::alike::{self, Span};
+use super::blocks::Blocks;
 use super::{Mismatch, Report, Results, program, settings};
 use crate::bench::record::Cost;
 use crate::bench::requirement::Requirement;
@@ -108,7 +109,7 @@ impl Sum {
         let runs: Vec<Value> = parts.into_iter().map(|part| part.run).collect();
         if let Some(time) = time {
             sum.title = settings::title_of_sum(&runs, forced.is_empty());
-            (sum.measured, sum.seconds) = (time.span, time.seconds);
+            (sum.measured, sum.seconds, sum.blocks) = (time.span, time.seconds, time.blocks);
             (sum.per_second, sum.asked_per_second) = (time.per_second, time.asked_per_second);
         }
         let about = if forced.is_empty() {
@@ -123,6 +124,8 @@ impl Sum {
 /// The time of a sum, and the rates in it.
 struct Time {
     span: Option<Span>,
+    /// None where they ran at other times.
+    blocks: Blocks,
     seconds: f64,
     per_second: f64,
     asked_per_second: Option<f64>,
@@ -142,8 +145,10 @@ impl Time {
         };
         let weight =
             |report: &Report| if apart.is_some() { report.seconds / seconds.max(f64::MIN_POSITIVE) } else { 1.0 };
+        let runs: Vec<Blocks> = reports.iter().map(|report| report.blocks.clone()).collect();
         Self {
             span,
+            blocks: span.filter(|_| apart.is_none()).map(|common| Blocks::sum(&runs, common)).unwrap_or_default(),
             seconds,
             per_second: reports.iter().map(|report| report.per_second * weight(report)).sum(),
             // Of some of the loads it would be taken for that of all.

@@ -6,13 +6,16 @@
 //! - `results`: several reports of one run, step by step
 //! - `judged`: whether a report comes to what is required of it
 //! - `warnings`: which figures cannot be trusted, and why; `settings`: what was asked for
+//! - `blocks`: the run in blocks; `intervals`: how sure figures are, by these
 //! - `merge`: adds up several reports; `alike`: those that are parts of one load
 //! - `files`: where results go
 //! - `progress`: what a terminal shows while a load runs
 
 mod alike;
+mod blocks;
 pub(super) mod files;
 pub(super) mod hdr;
+mod intervals;
 mod json;
 mod judged;
 mod merge;
@@ -38,6 +41,7 @@ use super::record::{Cost, Counts, Fact, Mistakes, percentile};
 use crate::budget::may_be_budgeted;
 pub(crate) use alike::Mismatch;
 use alike::Span;
+use blocks::Blocks;
 use judged::Judged;
 pub(super) use merge::Sums;
 pub(crate) use results::Results;
@@ -96,6 +100,8 @@ pub(crate) struct Report {
     response: Option<Histogram<u64>>,
     /// Open loop: from when a request was due to when it was sent, in nanoseconds.
     lag: Option<Histogram<u64>>,
+    /// The measured time in blocks.
+    blocks: Blocks,
     /// What the load generator itself used; unknown for a very short run.
     cost: Option<Cost>,
     /// What is required of it.
@@ -123,16 +129,14 @@ impl Report {
         let gone_after = load.gone_after().or_else(|| ledger.silent_after(ended));
         let started = started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let effective = settings::effective(options, &load.phase, load.address());
+        let from = (started + ledger.elapsed(ledger.from())).as_secs_f64();
         let mut report = Self {
             title: settings::title(&effective),
             is_partial: load.stage != Stage::Resting || gone_after.is_some(),
             gone_after_seconds: gone_after.map(|gone_after| gone_after.as_secs_f64()),
             longest_pause_seconds: ledger.longest_pause.as_secs_f64(),
             seconds,
-            measured: (seconds > 0.0).then(|| {
-                let from = (started + ledger.elapsed(ledger.from())).as_secs_f64();
-                Span { from, until: from + seconds }
-            }),
+            measured: (seconds > 0.0).then(|| Span { from, until: from + seconds }),
             per_second: ledger.per_second(ended),
             asked_per_second: load.phase.rate.map(Rate::mean),
             connect_seconds: ledger.connecting().as_secs_f64(),
@@ -150,6 +154,7 @@ impl Report {
             service: ledger.service.total.clone(),
             response: ledger.response.as_ref().map(|times| times.total.clone()),
             lag: ledger.lag.as_ref().map(|times| times.total.clone()),
+            blocks: Blocks::of(ledger, from, ended),
             cost,
             requirements: Vec::new(),
             about: json!({

@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use hdrhistogram::Histogram;
 
-use super::{Report, figures, judged, micros};
+use super::{PERCENTILES, Report, figures, judged, micros};
 use crate::bench::record::{Fact, Shares, values_of};
 
 /// Characters of the longest bar.
@@ -35,9 +35,10 @@ impl Report {
         let count = |fact: Fact| grouped(self.counts[fact]);
         writeln!(
             f,
-            "requests     {} answered right and in time, {} a second over {:.2} s{}",
+            "requests     {} answered right and in time, {} a second{} over {:.2} s{}",
             count(Fact::Requests),
             if self.per_second < 100.0 { rate(self.per_second) } else { grouped(self.per_second.round() as u64) },
+            self.rate_interval().map_or(String::new(), |interval| format!(" {}", interval.told(self.per_second))),
             self.seconds,
             if self.is_sum() && self.forced().next().is_none() { " in common" } else { "" }
         )?;
@@ -92,7 +93,9 @@ impl Report {
             }
             let values = figures(times).map(|(_, nanos)| format!("{:>10}", nanos.map_or("-".to_owned(), shown)));
             writeln!(f, "{name:<9}{}", values.concat())?;
+            writeln!(f, "{}", format!("{:9}{}", "", self.margins(name)).trim_end())?;
         }
+        self.explain_margins(f)?;
         if self.is_open() {
             writeln!(f, "service: from when a request was sent; response: from when it was due; lag: between the two")
         } else {
@@ -102,6 +105,37 @@ impl Report {
                  and its worst times are under-represented; --rate asks on schedule"
             )
         }
+    }
+
+    /// The intervals of the percentiles of a kind of times, in their columns.
+    fn margins(&self, kind: &str) -> String {
+        let figures = figures(self.times().into_iter().find_map(|(name, times)| times.filter(|_| name == kind)));
+        let margin = |(percent, nanos): (f64, u64)| match self.interval(kind, percent) {
+            Ok(interval) => interval.told(nanos as f64),
+            Err(_) => "–".to_owned(),
+        };
+        let known = PERCENTILES.iter().zip(figures).map(|((percent, _), (_, nanos))| Some((*percent, nanos?)));
+        known.map(|figure| format!("{:>10}", figure.map_or(String::new(), margin))).collect()
+    }
+
+    /// What stands below the percentiles.
+    fn explain_margins(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kinds: String =
+            self.times().iter().filter(|(_, times)| times.is_some()).map(|(kind, _)| self.margins(kind)).collect();
+        if kinds.contains('±') {
+            writeln!(f, "±: 95 % intervals, from the blocks of the run")?;
+        }
+        if kinds.contains('~') {
+            writeln!(f, "~: blocks depended on each other and were joined: what lasts for long may be missing")?;
+        }
+        if kinds.contains('–') {
+            let reason = |kind: &str| PERCENTILES.iter().find_map(|(percent, _)| self.interval(kind, *percent).err());
+            let (kind, _) = self.main_times();
+            if let Some(why) = reason(kind) {
+                writeln!(f, "–: {why}")?;
+            }
+        }
+        Ok(())
     }
 
     /// One line with the figures that matter, to be found by grep.

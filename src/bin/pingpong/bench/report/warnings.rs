@@ -26,6 +26,7 @@ impl Report {
         self.warn_of_connections(&mut warnings);
         self.warn_of_heartbeats(&mut warnings);
         self.warn_of_sending(&mut warnings);
+        warnings.extend(self.trends());
         let answers = self.service.len() as f64;
         let vague = PERCENTILES.into_iter().find(|(percent, _)| answers * (100.0 - percent) / 100.0 < BEYOND);
         if let Some((percent, _)) = vague {
