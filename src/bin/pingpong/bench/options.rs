@@ -57,6 +57,8 @@ pub(crate) struct BenchOptions {
     pub(crate) requirements: Vec<Requirement>,
     /// Where the results go as JSON.
     pub(crate) json: Option<Output>,
+    /// Where the results go as a page.
+    pub(crate) html: Option<PathBuf>,
     /// Where the histograms go as an HdrHistogram log.
     pub(crate) hdr: Option<PathBuf>,
     /// Only the last line of the report is printed.
@@ -116,6 +118,8 @@ pub(crate) struct MergeOptions {
     pub(crate) files: Vec<PathBuf>,
     /// Where the sum goes as JSON.
     pub(crate) json: Option<Output>,
+    /// Where the sum goes as a page.
+    pub(crate) html: Option<PathBuf>,
     /// What is not one load is added up all the same.
     pub(crate) force: bool,
     /// What the sum is to come to.

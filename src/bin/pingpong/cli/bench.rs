@@ -90,6 +90,7 @@ pub(super) fn command() -> Command {
         .arg(required_of_it())
         .arg(flag("allow-failures", "Exit with 0 though connections failed, were lost or got no answer"))
         .arg(json())
+        .arg(html())
         .arg(
             option("hdr", "FILE", "Write the histograms there, as an HdrHistogram log")
                 .value_parser(value_parser!(PathBuf)),
@@ -110,7 +111,8 @@ pub(super) fn command() -> Command {
                 )
                 .arg(flag("force", "Add up also what was not one load: other settings, another time, a run twice"))
                 .arg(required_of_it())
-                .arg(json()),
+                .arg(json())
+                .arg(html()),
         )
 }
 
@@ -121,6 +123,7 @@ Examples:
   pingpong bench udp://localhost --echo -s 512 -r 50k --json=result.json
   pingpong bench tcp://localhost:6379 --send 'PING\\r\\n' --expect '+PONG\\r\\n'
   pingpong bench localhost -r 10k,20k,40k --require 'p99<5ms' --require errors=0
+  pingpong bench localhost -r 20k --html result.html
   pingpong bench merge a.json b.json
 
 Exits with 0 when requests were answered, 1 when none was, or connections failed, were lost or got no answer, 3 when
@@ -142,6 +145,11 @@ fn json() -> Arg {
             clap::builder::PathBufValueParser::new()
                 .map(|path: PathBuf| if path.as_os_str() == "-" { Output::Stdout } else { Output::File(path) }),
         )
+}
+
+fn html() -> Arg {
+    option("html", "FILE", "Write the results there as a page with pictures, which loads nothing from elsewhere")
+        .value_parser(value_parser!(PathBuf))
 }
 
 /// `--json FILE` with a space: FILE would be taken for a subcommand, or for one more result to add up. Bare `--json` may
@@ -217,6 +225,7 @@ impl BenchOptions {
             allow_failures: options.get_flag("allow-failures"),
             requirements: requirements(options),
             json: options.get_one("json").cloned(),
+            html: options.get_one("html").cloned(),
             hdr: options.get_one("hdr").cloned(),
             quiet: options.get_flag("quiet"),
             progress: !options.get_flag("no-progress"),
@@ -289,6 +298,7 @@ impl MergeOptions {
         Self {
             files,
             json: options.get_one("json").cloned(),
+            html: options.get_one("html").cloned(),
             force: options.get_flag("force"),
             requirements: requirements(options),
         }

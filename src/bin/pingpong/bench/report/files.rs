@@ -11,7 +11,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::error::Error;
 
-use super::Results;
+use super::page::Page;
+use super::{Report, Results};
 use crate::bench::Output;
 
 /// Reads results that `--json` wrote.
@@ -43,10 +44,12 @@ impl<'a> ResultFile<'a> {
     }
 }
 
-/// Where a report goes: as text to standard output, as JSON there instead or into a file.
+/// Where a report goes: as text to standard output, as JSON there instead or into a file, as a page into a
+/// file.
 #[derive(Debug)]
 pub(crate) struct Publisher<'a> {
     json: Option<ResultFile<'a>>,
+    html: Option<ResultFile<'a>>,
     prints: Printed,
 }
 
@@ -58,7 +61,7 @@ enum Printed {
 }
 
 impl<'a> Publisher<'a> {
-    pub(crate) fn open(json: Option<&'a Output>, is_quiet: bool) -> Result<Self, Error> {
+    pub(crate) fn open(json: Option<&'a Output>, html: Option<&'a Path>, is_quiet: bool) -> Result<Self, Error> {
         let prints = match json {
             Some(Output::Stdout) => Printed::Json,
             _ if is_quiet => Printed::LastLine,
@@ -68,11 +71,16 @@ impl<'a> Publisher<'a> {
             Some(Output::File(path)) => Some(ResultFile::create(path)?),
             _ => None,
         };
-        Ok(Self { json, prints })
+        let html = html.map(ResultFile::create).transpose()?;
+        Ok(Self { json, html, prints })
     }
 
-    /// Where one of the two outputs fails, the other is still written.
-    pub(crate) fn publish(self, results: &Results) -> Result<(), Error> {
+    /// The page has also the runs that the results are the sum of, each with its name. Where one of the outputs fails,
+    /// the others are still written.
+    pub(crate) fn publish(self, results: &Results, parts: &[(String, Report)]) -> Result<(), Error> {
+        let drawn = self
+            .html
+            .map_or(Ok(()), |file| file.write(|file| file.write_all(Page::of(results, parts).to_html()?.as_bytes())));
         let saved = self.json.map_or(Ok(()), |file| file.write(|file| file.write_all(results.to_json().as_bytes())));
         if self.prints != Printed::Report {
             for warning in results.warnings().into_iter().chain(results.complaints()) {
@@ -87,9 +95,9 @@ impl<'a> Publisher<'a> {
         match print(text.as_bytes()) {
             // When the reader has gone, no report is missed.
             Err(source) if source.kind() != io::ErrorKind::BrokenPipe => {
-                saved.and(Err(pingpong::Error::Output { source }.into()))
+                saved.and(drawn).and(Err(pingpong::Error::Output { source }.into()))
             }
-            _ => saved,
+            _ => saved.and(drawn),
         }
     }
 }

@@ -8,6 +8,7 @@
 //! - `warnings`: which figures cannot be trusted, and why; `settings`: what was asked for
 //! - `blocks`: the run in blocks; `intervals`: how sure figures are, by these
 //! - `merge`: adds up several reports; `alike`: those that are parts of one load
+//! - `page`: a page for a browser, with pictures
 //! - `files`: where results go
 //! - `progress`: what a terminal shows while a load runs
 
@@ -19,6 +20,7 @@ mod intervals;
 mod json;
 mod judged;
 mod merge;
+mod page;
 pub(super) mod progress;
 mod results;
 mod settings;

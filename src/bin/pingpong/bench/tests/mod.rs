@@ -57,6 +57,7 @@ pub(super) fn options(set: impl FnOnce(&mut BenchOptions)) -> BenchOptions {
         allow_failures: false,
         requirements: Vec::new(),
         json: None,
+        html: None,
         hdr: None,
         quiet: false,
         progress: false,

@@ -143,7 +143,9 @@ fn every_name_of_the_metrics_can_be_required() {
     let (mut server, options) = required(|options| options.rates = rates(100.0));
     server.echo_for(0, MILLI, 2 * SECOND);
     let whole = report(&mut server, &options);
-    let names: Vec<&String> = whole["metrics"].as_object().unwrap().keys().collect();
+    let mut names: Vec<&String> = whole["metrics"].as_object().unwrap().keys().collect();
+    // The ends of intervals are no figures themselves.
+    names.retain(|name| !name.ends_with("_low") && !name.ends_with("_high"));
     assert!(names.len() > 50 && names.iter().all(|name| Quantity::named(name).is_some()), "{names:?}");
     assert!(FIGURES.iter().all(|(name, _)| names.iter().any(|other| other == name)), "{names:?}");
 }
