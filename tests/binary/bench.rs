@@ -13,6 +13,7 @@
 //! - `shown`: what is printed where, and signals
 //! - `shares`: what the load generator says of its own time
 //! - `files`: HdrHistogram logs, and the arithmetic of `bench merge`; `merging`: what it adds up
+//! - `page`: what a browser shows
 //! - `results`: what cannot be written
 
 mod datagrams;
@@ -21,6 +22,7 @@ mod heartbeats;
 mod loads;
 mod merging;
 mod misbehaving;
+mod page;
 mod peers;
 mod preflight;
 mod rate;
