@@ -149,7 +149,12 @@ fn json() -> Arg {
 
 fn html() -> Arg {
     option("html", "FILE", "Write the results there as a page with pictures, which loads nothing from elsewhere")
-        .value_parser(value_parser!(PathBuf))
+        .value_parser(clap::builder::PathBufValueParser::new().try_map(page_of))
+}
+
+/// A file for a page. Standard output has the report, or JSON.
+fn page_of(path: PathBuf) -> Result<PathBuf, &'static str> {
+    if path.as_os_str() == "-" { Err("a page goes to a file: name one, like result.html") } else { Ok(path) }
 }
 
 /// `--json FILE` with a space: FILE would be taken for a subcommand, or for one more result to add up. Bare `--json` may
@@ -265,6 +270,10 @@ impl BenchOptions {
         if self.heartbeat.is_some() && self.idle == 0 {
             return Some("--heartbeat is for idle connections: say how many with --idle".to_owned());
         }
+        let files = [self.hdr.as_ref(), self.json.as_ref().and_then(Output::file)];
+        if self.html.is_some() && files.contains(&self.html.as_ref()) {
+            return Some("--html needs a file of its own, beside that of --json or --hdr".to_owned());
+        }
         if self.connections.checked_add(self.idle).is_none() {
             return Some("--connections and --idle together are too many".to_owned());
         }
@@ -359,6 +368,7 @@ mod tests {
             panic!("no merge");
         };
         assert_eq!((options.files.len(), options.json), (2, Some(Output::File("c.json".into()))));
+        assert!(options.html.is_none());
         assert!(!options.force);
     }
 
@@ -393,6 +403,9 @@ mod tests {
             ("udp://localhost -s 64KiB", "65507"),
             ("unix:///x --source 127.0.0.1", "--source is for tcp"),
             ("localhost --heartbeat 1s", "--idle"),
+            ("localhost --html -", "result.html"),
+            ("localhost --html a --json=a", "a file of its own"),
+            ("localhost --html a --hdr a", "a file of its own"),
             ("localhost --send x", "--expect"),
             ("localhost -d 1s -n 5", "--requests"),
             ("localhost -r 5 -p 2", "--pipeline"),

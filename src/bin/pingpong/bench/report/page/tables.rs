@@ -219,7 +219,7 @@ impl Table {
     }
 
     fn begin(&mut self) {
-        let _ = writeln!(self.html, "<div class=\"table\"><table id=\"{}\">", self.id);
+        let _ = writeln!(self.html, "<div class=\"table\" tabindex=\"0\"><table id=\"{}\">", self.id);
         self.has_begun = true;
     }
 
