@@ -7,6 +7,7 @@
 //! - `heartbeats`: idle connections that ask now and then
 //! - `rate`: the open loop, and what a stall does to both loops
 //! - `required`: requirements, steps, ramps, random arrivals
+//! - `intervals`: how sure figures are
 //! - `streams`, `datagrams`: servers that misbehave over TCP and UDP (`peers` has them)
 //! - `misbehaving`: runs that go wrong as a whole, and what an honest report says of them
 //! - `preflight`: loads that are refused before anything is dialled
@@ -19,6 +20,7 @@
 mod datagrams;
 mod files;
 mod heartbeats;
+mod intervals;
 mod loads;
 mod merging;
 mod misbehaving;

@@ -102,7 +102,7 @@ pub(crate) struct Phase {
 }
 
 impl Phase {
-    /// How long its measured time is, or may be where a number of requests has a rate.
+    /// How long the measured time is, or may be where a number of requests has a rate.
     pub(crate) fn expected(&self) -> Option<Duration> {
         match self.extent {
             Extent::Duration(duration) => Some(duration),

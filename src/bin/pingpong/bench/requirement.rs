@@ -33,6 +33,12 @@ pub(crate) enum Quantity {
         kind: Kind,
         percent: f64,
     },
+    /// An end of the interval of such a time.
+    End {
+        kind: Kind,
+        percent: f64,
+        is_high: bool,
+    },
     /// A figure of this name in `metrics`.
     Figure(&'static str, Unit),
 }
@@ -89,8 +95,10 @@ impl Comparison {
 }
 
 /// The figures of `metrics` that are neither counts nor times of requests.
-pub(crate) const FIGURES: [(&str, Unit); 12] = [
+pub(crate) const FIGURES: [(&str, Unit); 14] = [
     ("requests_per_second", Unit::PerSecond),
+    ("requests_per_second_low", Unit::PerSecond),
+    ("requests_per_second_high", Unit::PerSecond),
     ("asked_per_second", Unit::PerSecond),
     ("seconds", Unit::Seconds),
     ("gone_after_seconds", Unit::Seconds),
@@ -117,8 +125,15 @@ impl Quantity {
         fact.or_else(figure).or_else(|| Self::time_named(name))
     }
 
-    /// `p99`, `service_p99`, `lag_max_us`; `p999` is 99.9 %.
+    /// `p99`, `service_p99`, `lag_max_us`, `p99_high`; `p999` is 99.9 %.
     fn time_named(name: &str) -> Option<Self> {
+        let end = [("_low", false), ("_high", true)]
+            .into_iter()
+            .find_map(|(end, is_high)| Some((name.strip_suffix(end)?, is_high)));
+        if let Some((name, is_high)) = end {
+            let Self::Percentile { kind, percent } = Self::time_named(name)? else { return None };
+            return (percent < 100.0).then_some(Self::End { kind, percent, is_high });
+        }
         let (kind, share) = match Kind::ALL.into_iter().find_map(|(of, kind)| Some((kind, after(name, of)?))) {
             Some((kind, share)) => (kind, share.strip_suffix("_us").unwrap_or(share)),
             None => (Kind::Main, name),
@@ -146,14 +161,19 @@ impl Quantity {
         match self {
             Self::Count(_) | Self::Errors => Unit::Times,
             Self::ShareOf(_) | Self::ShareOfErrors => Unit::Share,
-            Self::Percentile { .. } => Unit::Micros,
+            Self::Percentile { .. } | Self::End { .. } => Unit::Micros,
             Self::Figure(_, unit) => unit,
         }
     }
 
     /// Whether there is no such figure without a schedule.
     pub(crate) fn is_of_the_open_loop(self) -> bool {
-        matches!(self, Self::Percentile { kind: Kind::Response | Kind::Lag, .. } | Self::Figure("asked_per_second", _))
+        matches!(
+            self,
+            Self::Percentile { kind: Kind::Response | Kind::Lag, .. }
+                | Self::End { kind: Kind::Response | Kind::Lag, .. }
+                | Self::Figure("asked_per_second", _)
+        )
     }
 
     /// Whether there is no such figure without heartbeats.
@@ -205,6 +225,10 @@ mod tests {
             ("lag_p999", time(Kind::Lag, 99.9)),
             ("service_p95_us", time(Kind::Service, 95.0)),
             ("response_max_us", time(Kind::Response, 100.0)),
+            ("p99_high", Some(Quantity::End { kind: Kind::Main, percent: 99.0, is_high: true })),
+            ("lag_p50_us_low", Some(Quantity::End { kind: Kind::Lag, percent: 50.0, is_high: false })),
+            ("max_high", None),
+            ("p99_high_low", None),
             ("p9", None),
             ("p00", None),
             ("p99_us", None),

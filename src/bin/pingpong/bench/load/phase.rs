@@ -51,7 +51,7 @@ impl Load {
             Extent::Requests(requests) => requests,
         };
         self.until = until.unwrap_or(NEVER);
-        self.ledger.measure(self.phase.rate.is_some(), now, from, until, self.phase.expected());
+        self.ledger.measure(&self.phase, now, from, until);
         self.pace = self.pace_from(out);
         self.is_settling = true;
         out.wake_at(from, self.wake(Due::Measure));
@@ -69,7 +69,7 @@ impl Load {
 
     /// What makes connections ask from now on.
     fn pace_from(&mut self, out: &Outbox<'_>) -> Pace {
-        let Phase { rate, arrivals, warmup, extent } = self.phase;
+        let Phase { rate, arrivals, warmup, .. } = self.phase;
         let Some(rate) = rate else {
             let depth = if self.lifetime == Lifetime::OneRequest { 1 } else { self.options.pipeline };
             return Pace::Closed { depth, begun: 0 };
@@ -80,11 +80,7 @@ impl Load {
             }
             Lifetime::OneRequest => (1, false),
         };
-        let seconds = match extent {
-            Extent::Duration(duration) => duration.as_secs_f64(),
-            // A ramp needs a duration, says the command line.
-            Extent::Requests(requests) => requests as f64 / rate.mean(),
-        };
+        let seconds = self.phase.expected().unwrap_or_default().as_secs_f64();
         let schedule = Schedule::of(rate, arrivals, out.now(), out.now() + warmup, seconds);
         let mut turns = Turns::new(schedule, window, is_by_order);
         turns.queue_up(&mut self.connections);

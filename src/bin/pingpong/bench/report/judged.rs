@@ -5,7 +5,8 @@ use std::fmt;
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
-use super::text::{grouped, rate, shown};
+use super::intervals::Interval;
+use super::text::{grouped, rate as rate_told, shown};
 use super::warnings::BEYOND;
 use super::{Report, micros};
 use crate::bench::record::{Fact, values_of};
@@ -18,7 +19,7 @@ pub(crate) struct Judged {
     /// In the unit of its quantity; `None` where it is not known, or without a bound.
     measured: Option<f64>,
     /// The ends of its interval, where it has one.
-    interval: Option<[f64; 2]>,
+    interval: Option<Interval>,
     /// Why it is not met.
     unmet: Option<Unmet>,
 }
@@ -69,8 +70,8 @@ impl Judged {
         json!({
             "expr": self.requirement.text,
             "measured": self.measured,
-            "low": self.interval.map(|[low, _]| low),
-            "high": self.interval.map(|[_, high]| high),
+            "low": self.interval.map(|interval| interval.low),
+            "high": self.interval.map(|interval| interval.high),
             "unit": self.requirement.quantity.unit().name(),
             "met": self.is_met(),
             "reason": self.reason(),
@@ -131,6 +132,10 @@ impl Report {
             Quantity::ShareOf(fact) => share(count(fact), fact),
             Quantity::ShareOfErrors => share(self.counts.errors() as f64, Fact::Requests),
             Quantity::Percentile { kind, percent } => self.known_time(kind, percent),
+            Quantity::End { kind, percent, is_high } => match self.interval_of_time(kind, percent) {
+                Some(interval) => Known::Value(if is_high { interval.high } else { interval.low }),
+                None => Known::Not("not enough answers to tell: there is no interval".to_owned()),
+            },
             Quantity::Figure(name, _) => self.metrics()[name].as_f64().map_or_else(not_known, Known::Value),
         }
     }
@@ -154,8 +159,8 @@ impl Report {
         if answered == 0 {
             return Known::Not("nothing was answered".to_owned());
         }
-        let rank = (percent * all as f64 / 100.0 + 0.5) as u64;
-        if rank.min(all) > answered {
+        let rank = rank(percent, all);
+        if rank > answered {
             let what = if kind == Kind::Lag { "were never sent" } else { "got no right answer" };
             return Known::Endless(format!("{} of {} requests {what}", grouped(missing), grouped(all)));
         }
@@ -197,24 +202,33 @@ impl Report {
         }
     }
 
-    /// The ends of a figure's interval.
-    fn interval_of(&self, quantity: Quantity) -> Option<[f64; 2]> {
-        let (interval, unit) = match quantity {
-            // A request without an answer is in no block.
-            Quantity::Percentile { kind, percent } if self.missing(kind) == 0 => {
-                let kind = match kind {
-                    Kind::Main => self.main_times().0,
-                    Kind::Service => "service",
-                    Kind::Response => "response",
-                    Kind::Lag => "lag",
-                };
-                (self.interval(kind, percent), 1e-3)
-            }
-            Quantity::Figure("requests_per_second", _) => (self.rate_interval(), 1.0),
-            _ => return None,
-        };
-        interval.ok().map(|interval| [interval.low * unit, interval.high * unit])
+    /// A figure's interval.
+    fn interval_of(&self, quantity: Quantity) -> Option<Interval> {
+        match quantity {
+            Quantity::Percentile { kind, percent } if percent < 100.0 => self.interval_of_time(kind, percent),
+            Quantity::Figure("requests_per_second", _) => self.rate_interval().ok(),
+            _ => None,
+        }
     }
+
+    /// In microseconds, of a percentile over all requests that were due: a higher one of those that were answered.
+    fn interval_of_time(&self, kind: Kind, percent: f64) -> Option<Interval> {
+        let answered = self.times_of(kind)?.len();
+        let missing = self.missing(kind);
+        let percent = match missing {
+            0 => percent,
+            _ => rank(percent, answered + missing) as f64 / answered as f64 * 100.0,
+        };
+        let name = Kind::ALL.into_iter().find(|(_, other)| *other == kind).map(|(name, _)| name);
+        let name = name.unwrap_or(self.main_times().0);
+        let interval = (percent < 100.0).then(|| self.interval(name, percent).ok()).flatten()?;
+        Some(Interval { low: interval.low / 1e3, high: interval.high / 1e3, ..interval })
+    }
+}
+
+/// Which of so many times is the percentile, from the shortest one on.
+fn rank(percent: f64, count: u64) -> u64 {
+    ((percent * count as f64 / 100.0 + 0.5) as u64).clamp(1, count.max(1))
 }
 
 fn not_known() -> Known {
@@ -236,18 +250,22 @@ fn at_rank(times: &Histogram<u64>, rank: u64) -> u64 {
 fn told(value: f64, unit: Unit) -> String {
     match unit {
         Unit::Times => grouped(value as u64),
-        Unit::PerSecond if value < 100.0 => format!("{} a second", rate(value)),
+        Unit::PerSecond if value < 100.0 => format!("{} a second", rate_told(value)),
         Unit::PerSecond => format!("{} a second", grouped(value.round() as u64)),
         Unit::Micros => shown((value * 1e3).round() as u64),
         Unit::Seconds => shown((value * 1e9).round() as u64),
-        Unit::Share => format!("{} %", rate(value * 100.0)),
+        Unit::Share => format!("{} %", rate_told(value * 100.0)),
     }
 }
 
 /// What a row of the table has: step, requirement, what was measured with its interval, outcome.
 pub(super) fn row(step: String, judged: &Judged) -> [String; 4] {
     let unit = judged.requirement.quantity.unit();
-    let interval = judged.interval.map(|[low, high]| format!(" [{} .. {}]", told(low, unit), told(high, unit)));
+    let interval = judged.interval.map(|Interval { low, high, is_rough }| {
+        let mark = if is_rough { "~" } else { "" };
+        let [low, high] = [low, high].map(|end| told(end, unit).replace(" a second", ""));
+        format!(" {mark}[{low} .. {high}]")
+    });
     let measured = judged.measured.map_or("-".to_owned(), |value| told(value, unit));
     let outcome = match &judged.unmet {
         None => "met".to_owned(),

@@ -77,6 +77,23 @@ fn a_run_that_keeps_to_its_limits_meets_them() {
 }
 
 #[test]
+fn what_was_measured_has_its_interval_where_there_is_one() {
+    let (mut server, mut options) = required(|options| options.rates = rates(1000.0));
+    server.echo_for(0, 2 * MILLI, 3 * SECOND);
+    let wanted =
+        [("p50", "<", 9e9), ("rate", ">", 1.0), ("p50_high", "<", 9e9), ("p999_high", "<", 9e9), ("errors", "=", 0.0)];
+    options.requirements = wanted.map(requirement).to_vec();
+    let judged = report(&mut server, &options)["requirements"].clone();
+    for one in &judged.as_array().unwrap()[..2] {
+        let [low, measured, high] = ["low", "measured", "high"].map(|name| one[name].as_f64().unwrap());
+        assert!(low <= measured && measured <= high && low > 0.0, "{one}");
+    }
+    assert_eq!((&judged[2]["measured"], &judged[2]["met"]), (&judged[0]["high"], &Value::Bool(true)));
+    assert_eq!(judged[3]["reason"], "not enough answers to tell: there is no interval");
+    assert!(judged[4]["low"].is_null() && judged[4]["met"] == true, "{judged}");
+}
+
+#[test]
 fn nothing_is_met_where_nothing_was_answered() {
     let anything = [("p99", "<", 1e9), ("errors", ">=", 0.0), ("connections_lost", "=", 0.0), ("lag_max", "<", 1e9)];
     let (mut silent, options) = required(|options| options.rates = rates(100.0));
@@ -143,9 +160,7 @@ fn every_name_of_the_metrics_can_be_required() {
     let (mut server, options) = required(|options| options.rates = rates(100.0));
     server.echo_for(0, MILLI, 2 * SECOND);
     let whole = report(&mut server, &options);
-    let mut names: Vec<&String> = whole["metrics"].as_object().unwrap().keys().collect();
-    // The ends of intervals are no figures themselves.
-    names.retain(|name| !name.ends_with("_low") && !name.ends_with("_high"));
+    let names: Vec<&String> = whole["metrics"].as_object().unwrap().keys().collect();
     assert!(names.len() > 50 && names.iter().all(|name| Quantity::named(name).is_some()), "{names:?}");
     assert!(FIGURES.iter().all(|(name, _)| names.iter().any(|other| other == name)), "{names:?}");
 }
