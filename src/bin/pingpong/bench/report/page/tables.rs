@@ -36,9 +36,9 @@ pub(super) fn figures(exhibits: &[Exhibit<'_>]) -> String {
     if let [only] = exhibits {
         let report = only.report;
         let rate_of = answered(report);
-        let _ = write!(
+        let _ = writeln!(
             table.html,
-            "<p>{} requests answered right and in time, {rate_of} a second over {:.2} s; {} errors</p>\n",
+            "<p>{} requests answered right and in time, {rate_of} a second over {:.2} s; {} errors</p>",
             grouped(report.counts[Fact::Requests]),
             report.seconds,
             grouped(report.counts.errors())
