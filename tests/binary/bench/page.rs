@@ -13,11 +13,11 @@ const OF_ONE: [(&str, usize); 5] = [("percentiles", 3), ("histogram", 1), ("rate
 /// The charts of several: a line for each.
 const OF_SEVERAL: [&str; 7] = ["percentiles", "histogram", "rate", "p50", "p99", "max", "errors"];
 
-/// A run with a page. Returns its text.
+/// A run with a page. Returns its text. What a busy machine does not send is no failure of the page.
 #[track_caller]
 fn page(file: &Path, endpoint: &str, options: &str) -> String {
-    let ended = Launch::new(&words(endpoint, &format!("{options} --html {}", file.display()))).run();
-    assert!(ended.code == Some(0) || ended.code == Some(7), "{ended:?}");
+    let ended = Launch::new(&words(endpoint, &format!("{options} --allow-failures --html {}", file.display()))).run();
+    assert!(ended.code == Some(0) || ended.code == Some(7), "{}", ended.stderr);
     fs::read_to_string(file).unwrap()
 }
 
@@ -34,7 +34,9 @@ fn shown(file: &Path, folder: &Folder, network: &Namespace) -> (String, Vec<Stri
     let output = network.within(browse);
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{told}");
-    let console = told.lines().filter(|line| line.contains("CONSOLE")).map(str::to_owned).collect();
+    // Pages of the browser's own speak there too.
+    let said = told.lines().filter(|line| line.contains("CONSOLE") && !line.contains("source: chrome:"));
+    let console = said.map(str::to_owned).collect();
     (String::from_utf8(output.stdout).unwrap(), console)
 }
 
@@ -69,14 +71,22 @@ fn a_page_has_every_line_and_loads_nothing() {
     let folder = Folder::new();
     let server = Server::start("ping=127.0.0.1:0");
     let file = folder.file("a.html");
-    let html = page(&file, server.endpoint("ping", "tcp"), "-c 2 -r 2k -n 1000 --require errors=0 --require p50<1us");
+    let html = page(
+        &file,
+        server.endpoint("ping", "tcp"),
+        "-c 2 -r 2k -n 1000 --require connections_lost=0 --require p50<1us",
+    );
     assert_loads_nothing(&html);
     for (chart, lines) in OF_ONE {
         assert_has_lines(&html, chart, lines);
     }
-    for part in
-        ["<h2>Warnings</h2>", "too few answers", "1,000 requests answered", "<td class=\"met\">met</td>", "not met"]
-    {
+    for part in [
+        "<h2>Warnings</h2>",
+        "too few answers",
+        " requests answered right and in time",
+        "<td class=\"met\">met</td>",
+        "not met",
+    ] {
         assert!(html.contains(part), "{part}");
     }
     for table in ["requirements", "figures", "counters", "settings", "machine"] {
