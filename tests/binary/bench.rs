@@ -17,6 +17,7 @@
 //! - `shares`: what the load generator says of its own time
 //! - `against`: several servers by turns; `comparing`: earlier results and later ones
 //! - `files`: HdrHistogram logs, and the arithmetic of `bench merge`; `merging`: what it adds up
+//! - `page`: what a browser shows
 //! - `results`: what cannot be written
 
 mod against;
@@ -29,6 +30,7 @@ mod intervals;
 mod loads;
 mod merging;
 mod misbehaving;
+mod page;
 mod peers;
 mod preflight;
 mod probing;

@@ -66,6 +66,8 @@ pub(crate) struct BenchOptions {
     pub(crate) until: Option<Until>,
     /// Where the results go as JSON.
     pub(crate) json: Option<Output>,
+    /// Where the results go as a page.
+    pub(crate) html: Option<PathBuf>,
     /// Where the histograms go as an HdrHistogram log.
     pub(crate) hdr: Option<PathBuf>,
     /// Only the last line of the report is printed.
@@ -144,6 +146,8 @@ pub(crate) struct MergeOptions {
     pub(crate) files: Vec<PathBuf>,
     /// Where the sum goes as JSON.
     pub(crate) json: Option<Output>,
+    /// Where the sum goes as a page.
+    pub(crate) html: Option<PathBuf>,
     /// What is not one load is added up all the same.
     pub(crate) force: bool,
     /// What the sum is to come to.
@@ -183,4 +187,13 @@ pub(crate) enum Output {
     Stdout,
     /// Into a file.
     File(PathBuf),
+}
+
+impl Output {
+    pub(crate) fn file(&self) -> Option<&PathBuf> {
+        match self {
+            Self::Stdout => None,
+            Self::File(file) => Some(file),
+        }
+    }
 }

@@ -32,7 +32,7 @@ pub(super) fn command() -> Command {
             option("against", "ENDPOINT", "Load this server as well, by turns, and compare (repeats)")
                 .action(ArgAction::Append)
                 .value_parser(arguments::another_endpoint())
-                .conflicts_with_all(["requests", "hdr", "heartbeat"]),
+                .conflicts_with_all(["requests", "hdr", "heartbeat", "html", "probe", "find", "until"]),
         )
         .arg(option("connections", "N", "Sockets that ask").short('c').default_value("50").value_parser(count_of))
         .arg(timeout("duration", "How long it measures [default: 10s]").short('d'))
@@ -113,6 +113,7 @@ pub(super) fn command() -> Command {
         .group(ArgGroup::new("schedule").args(["rate", "find"]))
         .arg(flag("allow-failures", "Exit with 0 though connections failed, were lost or got no answer"))
         .arg(json())
+        .arg(html())
         .arg(
             option("hdr", "FILE", "Write the histograms there, as an HdrHistogram log")
                 .value_parser(value_parser!(PathBuf)),
@@ -134,7 +135,8 @@ pub(super) fn command() -> Command {
                 )
                 .arg(flag("force", "Add up also what was not one load: other settings, another time, a run twice"))
                 .arg(required_of_it())
-                .arg(json()),
+                .arg(json())
+                .arg(html()),
         )
 }
 
@@ -147,6 +149,7 @@ Examples:
   pingpong bench localhost -r 10k,20k,40k --require 'p99<5ms' --require errors=0
   pingpong bench localhost --find 'p99<5ms' --find errors=0 -d 10s
   pingpong bench localhost:7001 --against localhost:7002
+  pingpong bench localhost -r 20k --html result.html
   pingpong bench merge a.json b.json
   pingpong bench compare old1.json old2.json --to new1.json new2.json
 
@@ -187,6 +190,16 @@ pub(super) fn json() -> Arg {
             clap::builder::PathBufValueParser::new()
                 .map(|path: PathBuf| if path.as_os_str() == "-" { Output::Stdout } else { Output::File(path) }),
         )
+}
+
+fn html() -> Arg {
+    option("html", "FILE", "Write the results there as a page with pictures, which loads nothing from elsewhere")
+        .value_parser(clap::builder::PathBufValueParser::new().try_map(page_of))
+}
+
+/// A file for a page. Standard output has the report, or JSON.
+fn page_of(path: PathBuf) -> Result<PathBuf, &'static str> {
+    if path.as_os_str() == "-" { Err("a page goes to a file: name one, like result.html") } else { Ok(path) }
 }
 
 /// `--json FILE` with a space: FILE would be taken for a subcommand, or for one more result to add up. Bare `--json` may
@@ -277,6 +290,7 @@ impl BenchOptions {
             find: find(options),
             until: options.get_one("until").cloned(),
             json: options.get_one("json").cloned(),
+            html: options.get_one("html").cloned(),
             hdr: options.get_one("hdr").cloned(),
             quiet: options.get_flag("quiet"),
             progress: !options.get_flag("no-progress"),
@@ -316,6 +330,10 @@ impl BenchOptions {
         }
         if self.heartbeat.is_some() && self.idle == 0 {
             return Some("--heartbeat is for idle connections: say how many with --idle".to_owned());
+        }
+        let files = [self.hdr.as_ref(), self.json.as_ref().and_then(Output::file)];
+        if self.html.is_some() && files.contains(&self.html.as_ref()) {
+            return Some("--html needs a file of its own, beside that of --json or --hdr".to_owned());
         }
         if self.connections.checked_add(self.idle).is_none() {
             return Some("--connections and --idle together are too many".to_owned());
@@ -383,6 +401,7 @@ impl MergeOptions {
         Self {
             files,
             json: options.get_one("json").cloned(),
+            html: options.get_one("html").cloned(),
             force: options.get_flag("force"),
             requirements: requirements(options),
         }
@@ -443,6 +462,7 @@ mod tests {
             panic!("no merge");
         };
         assert_eq!((options.files.len(), options.json), (2, Some(Output::File("c.json".into()))));
+        assert!(options.html.is_none());
         assert!(!options.force);
     }
 
@@ -477,6 +497,9 @@ mod tests {
             ("udp://localhost -s 64KiB", "65507"),
             ("unix:///x --source 127.0.0.1", "--source is for tcp"),
             ("localhost --heartbeat 1s", "--idle"),
+            ("localhost --html -", "result.html"),
+            ("localhost --html a --json=a", "a file of its own"),
+            ("localhost --html a --hdr a", "a file of its own"),
             ("localhost --send x", "--expect"),
             ("localhost -d 1s -n 5", "--requests"),
             ("localhost -r 5 -p 2", "--pipeline"),

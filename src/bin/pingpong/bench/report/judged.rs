@@ -286,25 +286,26 @@ fn told(value: f64, unit: Unit) -> String {
     }
 }
 
+/// What a row of the table has: step, requirement, what was measured with its interval, outcome.
+pub(super) fn row(step: String, judged: &Judged) -> [String; 4] {
+    let unit = judged.requirement.quantity.unit();
+    let interval = judged.interval.map(|Interval { low, high, is_rough }| {
+        let mark = if is_rough { "~" } else { "" };
+        let [low, high] = [low, high].map(|end| told(end, unit).replace(" a second", ""));
+        format!(" {mark}[{low} .. {high}]")
+    });
+    let measured = judged.measured.map_or("-".to_owned(), |value| told(value, unit));
+    let outcome = match &judged.unmet {
+        None => "met".to_owned(),
+        Some(Unmet::Measured) => "not met".to_owned(),
+        Some(Unmet::Because(why)) => format!("not met: {why}"),
+    };
+    [step, judged.text().to_owned(), measured + &interval.unwrap_or_default(), outcome]
+}
+
 /// The table of requirements, each with the step that it is about, if there are several.
 pub(super) fn table<'a>(f: &mut fmt::Formatter<'_>, rows: impl Iterator<Item = (String, &'a Judged)>) -> fmt::Result {
-    let rows: Vec<[String; 4]> = rows
-        .map(|(step, judged)| {
-            let unit = judged.requirement.quantity.unit();
-            let interval = judged.interval.map(|Interval { low, high, is_rough }| {
-                let mark = if is_rough { "~" } else { "" };
-                let [low, high] = [low, high].map(|end| told(end, unit).replace(" a second", ""));
-                format!(" {mark}[{low} .. {high}]")
-            });
-            let measured = judged.measured.map_or("-".to_owned(), |value| told(value, unit));
-            let outcome = match &judged.unmet {
-                None => "met".to_owned(),
-                Some(Unmet::Measured) => "not met".to_owned(),
-                Some(Unmet::Because(why)) => format!("not met: {why}"),
-            };
-            [step, judged.text().to_owned(), measured + &interval.unwrap_or_default(), outcome]
-        })
-        .collect();
+    let rows: Vec<[String; 4]> = rows.map(|(step, judged)| row(step, judged)).collect();
     if rows.is_empty() {
         return Ok(());
     }

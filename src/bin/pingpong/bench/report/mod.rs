@@ -12,6 +12,7 @@
 //! - `change`: earlier runs and later ones; `ratios`: the figures of two beside each other
 //! - `merge`: adds up several reports; `alike`: those that are parts of one load
 //! - `probe`: the probe's block, and its part of the JSON
+//! - `page`: a page for a browser, with pictures
 //! - `files`: where results go
 //! - `progress`: what a terminal shows while a load runs
 
@@ -26,6 +27,7 @@ mod json;
 mod judged;
 mod merge;
 mod probe;
+mod page;
 pub(super) mod progress;
 mod ratios;
 mod results;

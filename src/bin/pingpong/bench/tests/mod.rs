@@ -69,6 +69,7 @@ pub(super) fn options(set: impl FnOnce(&mut BenchOptions)) -> BenchOptions {
         find: None,
         until: None,
         json: None,
+        html: None,
         hdr: None,
         quiet: false,
         progress: false,
