@@ -31,7 +31,7 @@ fn a_stall_is_in_the_blocks_of_the_requests_that_waited_for_it() {
     server.echo_for(0, MILLI, 640 * MILLI);
     server.pass(160 * MILLI);
     server.echo_for(0, MILLI, Duration::from_secs(2));
-    assert!(server.engine.is_stopped());
+    assert!(server.is_over());
     let blocks = blocks(&mut server);
     assert_eq!(blocks.len(), 64);
     for (place, (ended, times)) in blocks.iter().enumerate() {
@@ -75,7 +75,7 @@ fn every_request_that_was_sent_ends_in_one_block() {
 fn a_number_of_requests_has_32_blocks_at_least_however_long_it_takes() {
     let mut server = asking(|options| options.extent = Extent::Requests(500));
     server.echo_for(0, 10 * MILLI, Duration::from_secs(9));
-    assert!(server.engine.is_stopped());
+    assert!(server.is_over());
     // 5 s, less the last request.
     let blocks = blocks(&mut server);
     assert_eq!(server.load(|load| load.ledger.blocks.length()), 80 * MILLI);
