@@ -168,6 +168,7 @@ fn options_that_do_not_go_together_with_it_are_usage_errors() {
         ("-n 50", "--requests"),
         ("--hdr x", "--hdr"),
         ("--idle 3 --heartbeat 1s", "--heartbeat"),
+        ("--find p99<5ms", "--find"),
         ("--against ::1:7", "brackets"),
     ] {
         let ended = Launch::new(&format!("bench localhost --against localhost {options}")).run();

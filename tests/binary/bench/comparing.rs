@@ -80,7 +80,7 @@ fn what_is_worse_by_more_than_is_tolerated_is_exit_7() {
     assert_eq!((ended.code, &whole["verdict"]), (Some(0), &"better".into()), "{ended:?}");
     assert_eq!((&whole["better"], &whole["worse"]), (&json!(["p50", "p90", "p99"]), &json!([])));
     let p99 = &whole["compared"][0]["figures"][3];
-    assert!(p99["figure"] == "p99" && (p99["ratio"].as_f64().unwrap() * 1.08 - 1.0).abs() < 1e-3, "{p99}");
+    assert!(p99["figure"] == "p99" && (p99["ratio"].as_f64().unwrap() * 1.08 - 1.0).abs() < 1e-2, "{p99}");
 }
 
 #[test]

@@ -11,6 +11,7 @@ use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command, value_parser};
 use pingpong::Endpoint;
 use pingpong::service::Framing;
 
+use super::against;
 use super::arguments::{self, duration, flag, option, required, timeout};
 use super::rate::{per_second, random_seed, rates_of, seed_of};
 use super::requirement::{requirement_of, until_of, wanted_of};
@@ -28,12 +29,7 @@ pub(super) fn command() -> Command {
         .disable_help_subcommand(true)
         .subcommand_negates_reqs(true)
         .arg(arguments::endpoint_or_range())
-        .arg(
-            option("against", "ENDPOINT", "Load this server as well, by turns, and compare (repeats)")
-                .action(ArgAction::Append)
-                .value_parser(arguments::another_endpoint())
-                .conflicts_with_all(["requests", "hdr", "heartbeat", "html", "probe", "find", "until"]),
-        )
+        .arg(against::argument())
         .arg(option("connections", "N", "Sockets that ask").short('c').default_value("50").value_parser(count_of))
         .arg(timeout("duration", "How long it measures [default: 10s]").short('d'))
         .arg(
@@ -233,9 +229,6 @@ const MOST_AT_RANDOM: f64 = 1e7;
 
 /// A higher rate than one load generator comes to.
 const HIGHEST: f64 = 1e6;
-/// Servers have letters.
-const MOST_SERVERS: usize = 26;
-
 /// A parser that takes 0 too.
 fn or_none<T: Default>(parse: fn(&str) -> Result<T, String>) -> impl Fn(&str) -> Result<T, String> + Clone {
     move |text| if text == "0" || text == "0s" { Ok(T::default()) } else { parse(text) }
@@ -339,17 +332,6 @@ impl BenchOptions {
             return Some("--connections and --idle together are too many".to_owned());
         }
         None
-    }
-
-    /// The same of several servers.
-    fn mistake_of_turns(&self) -> Option<String> {
-        if self.against.is_empty() {
-            return None;
-        }
-        if self.rates.len() > 1 || self.rates.iter().any(|rate| rate.is_ramp()) {
-            return Some("--against takes one --rate that stays the same: servers take turns at it".to_owned());
-        }
-        (self.against.len() >= MOST_SERVERS).then(|| format!("--against is for {MOST_SERVERS} servers at the most"))
     }
 
     /// The same of rates, and of what is required of them.

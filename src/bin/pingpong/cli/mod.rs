@@ -5,6 +5,8 @@
 //!
 //! It names the commands' options; no command names it. Only `main` calls it.
 
+#[cfg(feature = "bench")]
+mod against;
 mod arguments;
 #[cfg(feature = "bench")]
 mod bench;

@@ -287,7 +287,9 @@ mod tests {
         assert!((at_most(0, 8) - 1.0 / 256.0).abs() < 1e-12 && (at_most(3, 7) - 0.5).abs() < 1e-12);
         assert_eq!((at_most(0, 0), at_most(9, 9)), (1.0, 1.0));
         // A tenth slower; every fifth turn of either is slower by many times, for another reason.
-        let slow = |factor: u64, off: u64| (0..32).map(move |turn| factor * if (turn + off).is_multiple_of(5) { 20 } else { 1 });
+        let slow = |factor: u64, off: u64| {
+            (0..32).map(move |turn| factor * if (turn + off).is_multiple_of(5) { 20 } else { 1 })
+        };
         let times = |factor: u64, off: u64| -> Vec<Times> {
             slow(factor, off).map(|nanos| Times::of_values([(nanos * 100, 100)])).collect()
         };
