@@ -1,32 +1,30 @@
 //! The probe (`--probe`): one connection more that asks on a schedule of its own, what a client feels while others load.
 //!
+//! - `calls`: what the load has it do
+//!
 //! Its socket is no connection of the engine's, because its messages are stamped by the kernel ([`Line`]); the runner
 //! opens it when the scout has found a server. It asks in the measured time alone. A late answer holds up no other
 //! message: as many may be under way as a connection of the open loop may have.
+
+mod calls;
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use pingpong::service::Outbox;
-use pingpong::{Address, Moment, describe};
+use pingpong::{Address, Moment};
 
 use super::connection::{Connection, Verdict};
 use super::message::Messages;
 use super::open;
 use super::schedule::Schedule;
-use super::wake::Due;
-use super::{Load, Stage};
 use crate::bench::BenchOptions;
 use crate::bench::record::{Answered, Counts, Fact, Ledger, Passage, Passages, Request};
 use crate::bench::stamped::{Departure, Line, Place, Received};
 
 /// Messages that one call sends at most.
 const SENT_AT_ONCE: usize = 8;
-
-/// Answers that one call reads at most, before others have their turn.
-const READ_AT_ONCE: usize = 64;
 
 /// Bytes beyond a right answer that a line may have.
 const ENDLESS: usize = 64 << 10;
@@ -103,7 +101,7 @@ struct Outcomes {
 
 impl Probing {
     /// `None` where none is asked for.
-    pub(super) fn new(options: &BenchOptions) -> Option<Self> {
+    pub(in crate::bench::load) fn new(options: &BenchOptions) -> Option<Self> {
         let per_second = options.probe_rate?;
         let is_datagram = options.endpoint.is_datagram();
         let messages = Messages::new(&options.probe, options.framing, is_datagram);
@@ -128,12 +126,12 @@ impl Probing {
     }
 
     /// Whether it is not known yet whether there is a connection.
-    pub(super) fn is_undecided(&self) -> bool {
+    pub(in crate::bench::load) fn is_undecided(&self) -> bool {
         matches!(self.state, State::Wanted(_) | State::Dialling(..))
     }
 
     /// Whether each message has its outcome.
-    pub(super) fn is_complete(&self) -> bool {
+    pub(in crate::bench::load) fn is_complete(&self) -> bool {
         self.counts.waiting == 0
     }
 
@@ -354,7 +352,7 @@ impl Probing {
     }
 
     /// Counts what is left at the end of a phase, and what has become of the connection.
-    pub(super) fn conclude(&self, counts: &mut Counts) {
+    pub(in crate::bench::load) fn conclude(&self, counts: &mut Counts) {
         counts[Fact::ProbesUnfinished] = self.counts.waiting;
         let State::Open(_) = self.state else { return };
         let fact = match self.counts {
@@ -363,136 +361,6 @@ impl Probing {
             _ => Fact::ConnectionsHeld,
         };
         counts[fact] += 1;
-    }
-}
-
-impl Load {
-    /// The probe's socket, while it is to be opened.
-    pub(in crate::bench) fn wanted_line(&self) -> Option<Wanted> {
-        let probing = self.probing.as_ref().filter(|probing| matches!(probing.state, State::Wanted(_)))?;
-        if self.stage != Stage::Connecting {
-            return None;
-        }
-        let from = self.options.sources.map(|sources| sources.nth(0));
-        Some(Wanted { to: self.address()?.clone(), from, is_stream: probing.is_stream })
-    }
-
-    /// The probe's socket is there, but may not be connected yet.
-    pub(in crate::bench) fn line_dialled(&mut self, line: Box<dyn Line>, out: &mut Outbox<'_>) {
-        if let Some(probing) = &mut self.probing {
-            probing.state = State::Dialling(line, out.now());
-        }
-        self.probe_ready(out);
-    }
-
-    /// The probe's socket cannot be opened, or not be connected.
-    pub(in crate::bench) fn line_refused(&mut self, error: &io::Error, out: &mut Outbox<'_>) {
-        let Some(probing) = &mut self.probing else { return };
-        if is_for_now(error) {
-            // A full backlog of a Unix socket.
-            if let State::Wanted(since) = &mut probing.state {
-                since.get_or_insert(out.now());
-            }
-            return;
-        }
-        probing.state = State::Failed;
-        self.ledger.connections_failed(describe(error), 1);
-        self.rest_if_made(out);
-    }
-
-    /// Something has come of the probe's socket.
-    pub(super) fn probe_ready(&mut self, out: &mut Outbox<'_>) {
-        let Some(probing) = &mut self.probing else { return };
-        if let State::Dialling(line, _) = &mut probing.state {
-            match line.is_made() {
-                Ok(false) => {}
-                Ok(true) => self.line_made(out),
-                Err(error) => self.line_refused(&error, out),
-            }
-            return;
-        }
-        self.read_probes(out);
-        if self.probing.as_ref().is_some_and(|probing| probing.is_held_up) {
-            self.send_probes(out);
-        }
-        self.end_if_complete(out);
-    }
-
-    fn line_made(&mut self, out: &mut Outbox<'_>) {
-        if let Some(probing) = &mut self.probing
-            && let State::Dialling(line, _) = std::mem::replace(&mut probing.state, State::Lost)
-        {
-            probing.state = State::Open(line);
-            self.ledger.counts[Fact::ConnectionsOpened] += 1;
-        }
-        self.rest_if_made(out);
-    }
-
-    fn read_probes(&mut self, out: &mut Outbox<'_>) {
-        let Some(probing) = &mut self.probing else { return };
-        probing.note_departures();
-        for _ in 0..READ_AT_ONCE {
-            match probing.read(&mut self.ledger) {
-                Ok(true) => {}
-                Ok(false) => return,
-                Err(_) => probing.broken(&mut self.ledger.counts),
-            }
-        }
-        // No event will tell of the rest.
-        out.wake_at(out.now(), self.wake(Due::ProbeReady));
-    }
-
-    /// Has the probe begin at `from`.
-    pub(super) fn start_probing(&mut self, from: Moment, out: &mut Outbox<'_>) {
-        if let Some(probing) = &mut self.probing {
-            probing.start(from);
-            out.wake_at(from, self.wake(Due::Probe));
-        }
-    }
-
-    /// Sends the probe's messages that are due, and sets the timer for the next one.
-    pub(super) fn send_probes(&mut self, out: &mut Outbox<'_>) {
-        let Some(probing) = self.probing.as_mut().filter(|_| self.stage == Stage::Asking) else { return };
-        match probing.send_due(out.now(), self.until, &mut self.ledger.counts) {
-            Ok(Some(next)) => out.wake_at(next, self.wake(Due::Probe)),
-            Ok(None) => {}
-            Err(_) => probing.broken(&mut self.ledger.counts),
-        }
-    }
-
-    /// Sends all messages of the probe that were due before now, however many.
-    pub(super) fn send_last_probes(&mut self, out: &mut Outbox<'_>) {
-        let (now, until) = (out.now(), self.until.min(out.now()));
-        let Some(probing) = &mut self.probing else { return };
-        loop {
-            match probing.send_due(now, until, &mut self.ledger.counts) {
-                Ok(Some(_)) => {}
-                Ok(None) => return,
-                Err(_) => return probing.broken(&mut self.ledger.counts),
-            }
-        }
-    }
-
-    /// Sends no message of the probe any more. Those that were due before `until` and have not been sent are counted.
-    pub(super) fn stop_probing(&mut self, until: Moment) {
-        if let Some(probing) = &mut self.probing {
-            let unsent = probing.schedule.skip(self.ledger.from(), until);
-            self.ledger.counts[Fact::Probes] += unsent;
-            self.ledger.counts[Fact::ProbesUnsent] += unsent;
-        }
-    }
-
-    /// Gives up the probe's messages, and its dial, whose time is up.
-    pub(super) fn give_up_overdue_probes(&mut self, out: &mut Outbox<'_>) {
-        let Some(probing) = &mut self.probing else { return };
-        probing.give_up_overdue(out.now(), &mut self.ledger.counts);
-        let waited = self.options.connect_timeout;
-        if let State::Dialling(_, since) | State::Wanted(Some(since)) = &probing.state
-            && out.now().since(*since) > waited
-        {
-            let error = io::Error::new(ErrorKind::TimedOut, format!("timed out after {waited:?}"));
-            self.line_refused(&error, out);
-        }
     }
 }
 
