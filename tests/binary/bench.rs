@@ -8,6 +8,7 @@
 //! - `rate`: the open loop, and what a stall does to both loops
 //! - `found`: the search for a rate
 //! - `required`: requirements, steps, ramps, random arrivals
+//! - `intervals`: how sure figures are
 //! - `streams`, `datagrams`: servers that misbehave over TCP and UDP (`peers` has them)
 //! - `misbehaving`: runs that go wrong as a whole, and what an honest report says of them
 //! - `preflight`: loads that are refused before anything is dialled
@@ -20,6 +21,7 @@ mod datagrams;
 mod files;
 mod found;
 mod heartbeats;
+mod intervals;
 mod loads;
 mod merging;
 mod misbehaving;

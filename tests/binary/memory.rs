@@ -106,8 +106,9 @@ fn a_request_of_a_load_allocates_nothing() {
             heap_usage(load.stderr.lines())
         };
         let (fewer, more) = (allocations(few), allocations(many));
-        // The margin: at its start the load reads /proc/net/tcp, which may be of any length.
-        assert!(more.abs_diff(fewer) < 40, "{scheme}: {fewer} allocations for {few} requests, {more} for {many}");
+        // The margin: at its start the load reads /proc/net/tcp, which may be of any length, and at its end it makes a
+        // report of as many blocks as the run had, 32 at the most.
+        assert!(more.abs_diff(fewer) < 200, "{scheme}: {fewer} allocations for {few} requests, {more} for {many}");
     }
 }
 

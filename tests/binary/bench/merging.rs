@@ -83,7 +83,7 @@ fn a_sum_says_what_it_is_a_sum_of() {
         assert!(title.contains(part), "{title}");
     }
     assert!(title.contains("; 80 requests without warm-up"), "{title}");
-    assert!(ended.stdout.contains(" a second over 2.00 s in common\n"), "{ended:?}");
+    assert!(ended.stdout.contains(" a second over 2.00 s in common"), "{ended:?}");
 
     let figures = Figures::of(&pair.merge("--json"));
     assert_eq!(figures.whole["metrics"]["asked_per_second"], 150.5);

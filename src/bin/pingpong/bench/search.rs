@@ -330,7 +330,7 @@ mod tests {
             let from = 0.5 + dice.below(3000) as f64;
             let to = from * (1.0 + dice.below(2000) as f64);
             let seconds = |rate: f64| 1.0 + 100.0 / rate;
-            let (_, steps) = search(from, to, |_| outcomes[dice.below(3) as usize]);
+            let (_, steps) = search(from, to, |_| outcomes[dice.below(3)]);
             let took: f64 = steps.iter().map(|step| seconds(rate_of(*step))).sum();
             let most = Bounds { from, to }.most_seconds(seconds, seconds);
             assert!(took <= most * 1.001 + 1.0, "{took} s and {most} at the most: {steps:?}");

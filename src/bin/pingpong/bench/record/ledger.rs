@@ -18,49 +18,13 @@ use pingpong::{Moment, describe};
 use super::blocks::{Blocks, Outcomes};
 use super::counts::{Counts, Fact};
 use super::mistakes::Mistakes;
+use super::request::{Answered, Hindrance, Request};
 use super::times::{Latency, histogram};
 use crate::bench::BenchOptions;
 use crate::bench::options::Phase;
 
 /// The length of the parts that an HdrHistogram log consists of.
 const PART: Duration = Duration::from_secs(1);
-
-/// One request that has been sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Request {
-    pub(crate) number: u64,
-    pub(crate) due: Moment,
-    pub(crate) sent: Moment,
-}
-
-/// A request that has been answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Answered {
-    pub(crate) request: Request,
-    /// Its time was up, and it had been counted as lost.
-    pub(crate) was_overdue: bool,
-    /// A later request of the same connection was answered before it.
-    pub(crate) is_overtaken: bool,
-}
-
-/// Why requests that were due were not sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Hindrance {
-    TooManyUnanswered,
-    NoConnection,
-    TooSlow,
-}
-
-impl Hindrance {
-    /// As reports tell it.
-    pub(crate) fn text(self) -> &'static str {
-        match self {
-            Self::TooManyUnanswered => "too many were unanswered, or the server took no more",
-            Self::NoConnection => "no connection was left",
-            Self::TooSlow => "the load generator was too slow",
-        }
-    }
-}
 
 #[derive(Debug)]
 pub(crate) struct Ledger {

@@ -4,6 +4,7 @@
 //! connection or a report.
 //!
 //! - `ledger`: which requests count, and what came of each
+//! - `request`: what it is told
 //! - `counts`: how often each fact came about
 //! - `mistakes`: the first answers that were not right
 //! - `times`: histograms of durations
@@ -15,12 +16,14 @@ mod cost;
 mod counts;
 mod ledger;
 mod mistakes;
+mod request;
 mod times;
 
 pub(super) use blocks::Outcomes;
 pub(super) use cost::{Cost, CostMeter, Polling, Shares};
 pub(super) use counts::Counts;
 pub(crate) use counts::Fact;
-pub(super) use ledger::{Answered, Hindrance, Ledger, Request};
+pub(super) use ledger::Ledger;
 pub(super) use mistakes::{Mistakes, Wrong};
+pub(super) use request::{Answered, Hindrance, Request};
 pub(super) use times::{Latency, Part, histogram, percentile, values_of};

@@ -284,7 +284,8 @@ pub(super) fn table<'a>(f: &mut fmt::Formatter<'_>, rows: impl Iterator<Item = (
             let unit = judged.requirement.quantity.unit();
             let interval = judged.interval.map(|Interval { low, high, is_rough }| {
                 let mark = if is_rough { "~" } else { "" };
-                format!(" {mark}[{} .. {}]", told(low, unit), told(high, unit))
+                let [low, high] = [low, high].map(|end| told(end, unit).replace(" a second", ""));
+                format!(" {mark}[{low} .. {high}]")
             });
             let measured = judged.measured.map_or("-".to_owned(), |value| told(value, unit));
             let outcome = match &judged.unmet {

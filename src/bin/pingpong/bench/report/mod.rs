@@ -141,7 +141,7 @@ impl Report {
             gone_after_seconds: gone_after.map(|gone_after| gone_after.as_secs_f64()),
             longest_pause_seconds: ledger.longest_pause.as_secs_f64(),
             seconds,
-            measured: (seconds > 0.0).then(|| Span { from, until: from + seconds }),
+            measured: (seconds > 0.0).then_some(Span { from, until: from + seconds }),
             per_second: ledger.per_second(ended),
             asked_per_second: load.phase.rate.map(Rate::mean),
             connect_seconds: ledger.connecting().as_secs_f64(),

@@ -40,12 +40,12 @@ impl Report {
         let count = |fact: Fact| grouped(self.counts[fact]);
         writeln!(
             f,
-            "requests     {} answered right and in time, {} a second{} over {:.2} s{}",
+            "requests     {} answered right and in time, {} a second over {:.2} s{}{}",
             count(Fact::Requests),
             if self.per_second < 100.0 { rate(self.per_second) } else { grouped(self.per_second.round() as u64) },
-            self.rate_interval().map_or(String::new(), |interval| format!(" {}", interval.told(self.per_second))),
             self.seconds,
-            if self.is_sum() && self.forced().next().is_none() { " in common" } else { "" }
+            if self.is_sum() && self.forced().next().is_none() { " in common" } else { "" },
+            self.rate_interval().map_or(String::new(), |interval| format!(" ({})", interval.told(self.per_second)))
         )?;
         let classes = Fact::ERRORS.map(|fact| format!("{} {}", count(fact), fact.name()));
         writeln!(f, "errors       {}: {}", grouped(self.counts.errors()), classes.join(", "))?;
@@ -134,7 +134,7 @@ impl Report {
             writeln!(f, "±: 95 % intervals, from the blocks of the run")?;
         }
         if kinds.contains('~') {
-            writeln!(f, "~: blocks depended on each other and were joined: what lasts for long may be missing")?;
+            writeln!(f, "~: blocks were alike and were joined; what lasts for long may not be in it")?;
         }
         if kinds.contains('–') {
             let reason = |kind: &str| PERCENTILES.iter().find_map(|(percent, _)| self.interval(kind, *percent).err());

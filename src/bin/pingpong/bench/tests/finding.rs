@@ -88,7 +88,7 @@ impl Queue {
 
     /// Looks for the highest rate that meets these, from and to this one.
     fn finds(&mut self, wanted: &[(&str, f64)], from: f64, to: f64) -> (Report, Searched) {
-        let find = Find { requirements: wanted.iter().map(|one| below(one)).collect(), from: Some(from), to };
+        let find = Find { requirements: wanted.iter().map(below).collect(), from: Some(from), to };
         finding::find(&self.options.clone(), &find, self).unwrap()
     }
 

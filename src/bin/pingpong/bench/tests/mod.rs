@@ -1,6 +1,7 @@
 //! The load over the fake kernel with a virtual clock.
 //!
 //! - `figures`: every figure is known to the nanosecond
+//! - `blocks`: which block of the measured time a request belongs to
 //! - `endings`: how a run ends
 //! - `arrivals`: connections, made or not
 //! - `heartbeat`: idle connections that ask now and then
@@ -12,6 +13,7 @@
 //! - `storm`: far sides that do what they like
 
 mod arrivals;
+mod blocks;
 mod characters;
 mod endings;
 mod figures;

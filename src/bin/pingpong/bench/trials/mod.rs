@@ -12,8 +12,7 @@
 //! A percentile is given in per cent, a time in nanoseconds. Every interval is meant to hold the truth in 95 of 100 runs;
 //! `tests` shows that it does, where the answers are independent of each other, and that the others are marked.
 
-#![allow(dead_code, unused_imports, reason = "what compares, seeks and stops by it is to come")]
-
+#[allow(dead_code, reason = "`bench compare` and `--against` are to come")]
 mod compare;
 mod sections;
 mod student;
@@ -22,10 +21,11 @@ mod tests;
 mod times;
 mod trend;
 
+#[allow(unused_imports, reason = "`bench compare` and `--against` are to come")]
 pub(crate) use compare::{
     Ratio, Verdict, percentile_ratio_of_blocks, percentile_ratio_of_pairs, rate_ratio_of_blocks, rate_ratio_of_pairs,
     ratio_of_runs,
 };
-pub(crate) use sections::{LEAST_BLOCKS, Margin, Unsure, percentile_margin, rate_margin};
+pub(crate) use sections::{Margin, Unsure, percentile_margin, rate_margin};
 pub(crate) use times::{BINS, Join, Tally, Times, bin_of};
 pub(crate) use trend::{Trend, percentile_trend, rate_trend};

@@ -7,9 +7,9 @@ use super::*;
 
 const RUNS: u64 = 1_000;
 
-/// Blocks and the answers in each: as many as a run has, and half of them with answers enough for p99.
+/// Blocks and the answers in each: as many as a run has, and fewer of them with answers enough for p99.
 const MANY: (usize, usize) = (32, 100);
-const LARGE: (usize, usize) = (16, 1_000);
+const LARGE: (usize, usize) = (10, 1_000);
 
 /// A distribution: times that are equally probable, in order.
 struct Shape(Vec<f64>);
@@ -168,8 +168,8 @@ fn remembering(shape: &Shape, memory: f64, seed: u64, normal: &[f64]) -> Vec<Tim
 #[test]
 fn intervals_of_times_that_remember_hold_the_truth_or_are_marked() {
     let (shape, normal) = (Shape::log_normal(20.0, 0.5), normal_quantiles());
-    // A fortieth of a block, half of one, five, and most of the run.
-    for memory in [2.5, 50.0, 500.0, 2_500.0] {
+    // A fortieth of a block, half of one, and five.
+    for memory in [2.5, 50.0, 500.0] {
         is_covered_or_marked(&shape, |seed| remembering(&shape, memory, seed, &normal));
     }
 }
@@ -180,7 +180,7 @@ fn intervals_of_times_that_remember_hold_the_truth_or_are_marked() {
 fn intervals_of_times_with_bursts_hold_the_truth_or_are_marked() {
     let (quiet, loud) = (Shape::exponential(20.0), Shape::exponential(80.0));
     let shape = quiet.mixed(&loud, 0.1);
-    for burst in [5, 10, 25] {
+    for burst in [5, 25] {
         is_covered_or_marked(&shape, |seed| {
             let mut dice = Dice::new(seed);
             let mut is_loud = dice.one_in(10);
@@ -212,7 +212,7 @@ fn a_drift_is_flagged_and_a_steady_run_is_not() {
     let two_modes = Shape::log_normal(20.0, 0.2).mixed(&Shape::log_normal(200.0, 0.1), 0.05);
     for shape in [Shape::exponential(20.0), Shape::log_normal(20.0, 0.5), two_modes] {
         for growth in [0.2, -0.2] {
-            let flagged = with_trend(&shape, (32, 1_000), growth);
+            let flagged = with_trend(&shape, (32, 800), growth);
             assert!(flagged >= 95, "{flagged} of 100 at {growth}");
         }
         for size in [MANY, (32, 300)] {

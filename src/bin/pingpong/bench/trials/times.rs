@@ -43,9 +43,13 @@ pub(crate) struct Times {
 impl Times {
     /// Of the counts of all bins, in order.
     pub(crate) fn of_bins(counts: &[u64]) -> Self {
-        let filled = counts.iter().enumerate().filter(|(_, count)| **count > 0);
-        let bins: Vec<(u16, u64)> = filled.map(|(bin, count)| (bin as u16, *count)).collect();
-        Self { count: bins.iter().map(|(_, count)| count).sum(), bins }
+        let filled = counts.iter().filter(|count| **count > 0).count();
+        let mut times = Self { bins: Vec::with_capacity(filled), count: 0 };
+        for (bin, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+            times.bins.push((bin as u16, *count));
+            times.count += count;
+        }
+        times
     }
 
     /// Of times and how often each was measured.

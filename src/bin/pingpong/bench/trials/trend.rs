@@ -76,7 +76,7 @@ fn chance_of_order(values: &[f64], direction: f64) -> f64 {
     let in_order = (count.powi(3) - count) / 12.0;
     let product: f64 = ranks.iter().zip(1..).map(|(rank, place)| (rank - mean) * (f64::from(place) - mean)).sum();
     let order = product / (spread * in_order).sqrt() * direction;
-    if values.len() < 3 || !(order > 0.0) {
+    if values.len() < 3 || spread == 0.0 || order <= 0.0 {
         return 1.0;
     }
     let t = order * ((count - 2.0) / (1.0 - order * order).max(f64::MIN_POSITIVE)).sqrt();
