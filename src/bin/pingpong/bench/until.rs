@@ -37,6 +37,8 @@ pub(super) struct Looks {
     taken: usize,
     /// Half of the interval at the last one, where there was any, as a share.
     pub(super) share: Option<f64>,
+    /// It was marked as rough.
+    pub(super) is_rough: bool,
     pub(super) is_reached: bool,
 }
 
@@ -62,7 +64,8 @@ impl Looks {
         let blocks: Vec<Times> = (0..*due).map(|block| times.blocks.times(block)).collect();
         let margin = percentile_margin(&blocks, until.percent).ok();
         self.share = margin.map(|margin| margin.half_of(SURE) / margin.figure.max(f64::MIN_POSITIVE));
-        self.is_reached = margin.is_some_and(|margin| !margin.is_rough) && self.share <= Some(until.share);
+        self.is_rough = margin.is_some_and(|margin| margin.is_rough);
+        self.is_reached = margin.is_some() && !self.is_rough && self.share <= Some(until.share);
         self.is_reached
     }
 

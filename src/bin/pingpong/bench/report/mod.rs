@@ -225,6 +225,7 @@ impl Report {
             "expr": until.text,
             "reached": looks.is_reached,
             "half_interval_share": looks.share,
+            "rough": looks.is_rough,
             "confidence": 0.99,
         });
     }
@@ -234,8 +235,9 @@ impl Report {
         let until = &self.about["until"];
         let reached = if until["reached"].as_bool()? { "reached" } else { "not reached" };
         let share = until["half_interval_share"].as_f64();
-        let share =
-            share.map_or_else(|| "too few answers to tell".to_owned(), |share| format!("±{:.1} %", share * 100.0));
+        let rough = if until["rough"] == true { "~" } else { "" };
+        let share = share
+            .map_or_else(|| "too few answers to tell".to_owned(), |share| format!("{rough}±{:.1} %", share * 100.0));
         let expr = until["expr"].as_str().unwrap_or_default();
         Some(format!("{expr} {reached} in {:.1} s: {share} with 99 % certainty", self.seconds))
     }
