@@ -14,12 +14,10 @@ use pingpong::service::Framing;
 use super::against;
 use super::arguments::{self, duration, flag, option, required, timeout};
 use super::rate::{per_second, random_seed, rates_of, seed_of};
-use super::requirement::{requirement_of, until_of, wanted_of};
 use super::units::{count_of, duration_of, number_of, size_of};
+use super::wanted;
 
-use crate::bench::{
-    Arrivals, BenchOptions, Extent, Find, Kind, MergeOptions, Output, Rate, Requirement, Sources, Until,
-};
+use crate::bench::{Arrivals, BenchOptions, Extent, MergeOptions, Output, Rate, Sources};
 use crate::probe::Probe;
 
 pub(super) fn command() -> Command {
@@ -99,13 +97,9 @@ pub(super) fn command() -> Command {
         .arg(arguments::framing("line: messages end with LF; raw: they do not"))
         .arg(timeout("timeout", "An answer after this long is lost, or late if it still comes").default_value("5s"))
         .arg(timeout("connect-timeout", "Connections without an outcome for this long have failed").default_value("5s"))
-        .arg(required_of_it())
-        .args(looked_for())
-        .arg(
-            option("until", "P±N%", "End when a percentile is known so well, after --duration at the latest: p99±5%")
-                .value_parser(until_of)
-                .conflicts_with_all(["requests", "find"]),
-        )
+        .arg(wanted::require())
+        .args(wanted::find_and_bounds())
+        .arg(wanted::until())
         .group(ArgGroup::new("schedule").args(["rate", "find"]))
         .arg(flag("allow-failures", "Exit with 0 though connections failed, were lost or got no answer"))
         .arg(json())
@@ -130,7 +124,7 @@ pub(super) fn command() -> Command {
                         .help("Results written with --json"),
                 )
                 .arg(flag("force", "Add up also what was not one load: other settings, another time, a run twice"))
-                .arg(required_of_it())
+                .arg(wanted::require())
                 .arg(json())
                 .arg(html()),
         )
@@ -152,30 +146,6 @@ Examples:
 Exits with 0 when requests were answered, 1 when none was, or connections failed, were lost or got no answer, 3 when
 nobody was there, 4 when nobody took the connection in time, 5 when an answer was wrong, 6 when this machine has too few
 descriptors, ports or bytes for it, 7 when a requirement was not met.";
-
-fn required_of_it() -> Arg {
-    option("require", "EXPR", "What must be so: p99<5ms, errors=0, rate>=19900 … (repeats); else exit 7")
-        .action(ArgAction::Append)
-        .value_parser(requirement_of)
-}
-
-/// `--find` and its bounds.
-fn looked_for() -> [Arg; 3] {
-    [
-        option("find", "EXPR", "Look for the highest rate that meets this, in short trials: p99<5ms (repeats)")
-            .action(ArgAction::Append)
-            .value_parser(wanted_of)
-            .conflicts_with_all(["requests", "pipeline", "churn"]),
-        option(
-            "from",
-            "R",
-            "The first and lowest rate that --find tries [default: 100, or what leaves enough answers]",
-        )
-        .value_parser(per_second)
-        .requires("find"),
-        option("to", "R", "The highest one [default: 1m]").value_parser(per_second).requires("find"),
-    ]
-}
 
 pub(super) fn json() -> Arg {
     option("json", "FILE", "Write the results as JSON, to standard output in place of the report or into a file")
@@ -227,8 +197,6 @@ pub(super) fn mistake_of_json(arguments: &[OsString]) -> Option<clap::Error> {
 /// A higher rate is no rate of requests, and passing over those that were not sent would take long.
 const MOST_AT_RANDOM: f64 = 1e7;
 
-/// A higher rate than one load generator comes to.
-const HIGHEST: f64 = 1e6;
 /// A parser that takes 0 too.
 fn or_none<T: Default>(parse: fn(&str) -> Result<T, String>) -> impl Fn(&str) -> Result<T, String> + Clone {
     move |text| if text == "0" || text == "0s" { Ok(T::default()) } else { parse(text) }
@@ -239,16 +207,6 @@ fn arrivals(options: &ArgMatches) -> Arrivals {
         Some("poisson") => Arrivals::Poisson { seed: options.get_one("seed").copied().unwrap_or_else(random_seed) },
         _ => Arrivals::Even,
     }
-}
-
-fn requirements(options: &ArgMatches) -> Vec<Requirement> {
-    options.get_many("require").into_iter().flatten().cloned().collect()
-}
-
-fn find(options: &ArgMatches) -> Option<Find> {
-    let requirements: Vec<Requirement> = options.get_many("find")?.cloned().collect();
-    let rate = |name: &str| options.get_one::<f64>(name).copied();
-    Some(Find { requirements, from: rate("from"), to: rate("to").unwrap_or(HIGHEST) })
 }
 
 impl BenchOptions {
@@ -279,8 +237,8 @@ impl BenchOptions {
             timeout: required(options, "timeout"),
             connect_timeout: required(options, "connect-timeout"),
             allow_failures: options.get_flag("allow-failures"),
-            requirements: requirements(options),
-            find: find(options),
+            requirements: wanted::requirements(options),
+            find: wanted::find(options),
             until: options.get_one("until").cloned(),
             json: options.get_one("json").cloned(),
             html: options.get_one("html").cloned(),
@@ -347,33 +305,7 @@ impl BenchOptions {
         if matches!(self.extent, Extent::Requests(_)) && self.rates.iter().any(|rate| rate.is_ramp()) {
             return Some("a --rate that rises takes a --duration, not --requests".to_owned());
         }
-        if self.until.is_some() && (self.rates.len() > 1 || self.rates.iter().any(|rate| rate.is_ramp())) {
-            return Some("--until is for one --rate that stays, or none".to_owned());
-        }
-        if let Some(Until { text, kind: Kind::Response | Kind::Lag, .. }) = &self.until
-            && self.rates.is_empty()
-        {
-            return Some(format!("--until {text}: there is such a figure only with --rate"));
-        }
-        if let Some(Find { from: Some(from), to, .. }) = self.find
-            && from > to
-        {
-            return Some(format!("--from {from} is above --to {to}"));
-        }
-        let is_unknown = |requirement: &&Requirement| {
-            self.rates.is_empty() && self.find.is_none() && requirement.quantity.is_of_the_open_loop()
-                || self.heartbeat.is_none() && requirement.quantity.is_of_heartbeats()
-                || self.probe_rate.is_none() && requirement.quantity.is_of_the_probe()
-        };
-        let wanted = self.find.iter().flat_map(|find| &find.requirements).map(|one| ("--find", one));
-        let mut all = self.requirements.iter().map(|one| ("--require", one)).chain(wanted);
-        let (by, Requirement { text, quantity, .. }) = all.find(|(_, one)| is_unknown(one))?;
-        let option = match quantity {
-            _ if quantity.is_of_heartbeats() => "--heartbeat",
-            _ if quantity.is_of_the_probe() => "--probe",
-            _ => "--rate",
-        };
-        Some(format!("{by} {text}: there is such a figure only with {option}"))
+        self.mistake_of_figures()
     }
 }
 
@@ -385,7 +317,7 @@ impl MergeOptions {
             json: options.get_one("json").cloned(),
             html: options.get_one("html").cloned(),
             force: options.get_flag("force"),
-            requirements: requirements(options),
+            requirements: wanted::requirements(options),
         }
     }
 }

@@ -22,6 +22,8 @@ mod rate;
 mod requirement;
 mod serve;
 mod units;
+#[cfg(feature = "bench")]
+mod wanted;
 
 use std::ffi::OsString;
 
