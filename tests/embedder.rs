@@ -221,3 +221,37 @@ fn datagram_counter() -> io::Result<()> {
     server.end();
     Ok(())
 }
+
+/// Reads a socket of its own, and counts what came.
+struct Listening {
+    socket: UdpSocket,
+    heard: usize,
+}
+
+impl Service for Listening {
+    fn received(&mut self, _: Peer, _: &mut Input<'_>, _: &mut Outbox<'_>) {}
+
+    fn ready(&mut self, out: &mut Outbox<'_>) {
+        while self.socket.recv(&mut [0; 9]).is_ok() {
+            self.heard += 1;
+        }
+        if self.heard >= 2 {
+            out.stop();
+        }
+    }
+}
+
+#[test]
+fn descriptor_of_the_programs_own_is_watched() -> io::Result<()> {
+    let socket = UdpSocket::bind("127.0.0.1:0")?;
+    socket.set_nonblocking(true)?;
+    let address = socket.local_addr()?;
+    let mut reactor = Reactor::new(Limits::default()).unwrap();
+    let service = reactor.add("listening", Listening { socket: socket.try_clone()?, heard: 0 });
+    reactor.watch(service, &socket)?;
+    let client = UdpSocket::bind("127.0.0.1:0")?;
+    client.send_to(b"1", address)?;
+    client.send_to(b"2", address)?;
+    assert_eq!(reactor.run().unwrap(), Ending::Drained);
+    Ok(())
+}

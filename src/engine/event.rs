@@ -24,6 +24,8 @@ pub enum Event {
     Line(ServiceId, Vec<u8>),
     /// No more lines will come for a service.
     LinesEnded(ServiceId),
+    /// A descriptor that is watched for a service has become ready.
+    Ready(ServiceId),
     /// The server is to drain: [`Outbox::drain`](crate::service::Outbox::drain). A second time changes nothing.
     Drain,
 }

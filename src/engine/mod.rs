@@ -225,6 +225,10 @@ impl<S: Service, N: Net> Engine<S, N> {
             Event::Datagram { number, readable, writable } => self.datagram_ready(number, readable, writable),
             Event::Line(service, text) => self.with(service, self.turn.now, |service, out| service.line(&text, out)),
             Event::LinesEnded(service) => self.with(service, self.turn.now, |service, out| service.lines_ended(out)),
+            Event::Ready(service) => {
+                let now = if self.exact { clock() } else { self.turn.now };
+                self.with(service, now, |service, out| service.ready(out));
+            }
             Event::Drain => self.drain(),
         }
     }

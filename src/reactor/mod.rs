@@ -31,6 +31,7 @@ mod turn;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
@@ -192,6 +193,18 @@ impl<S: Service> Reactor<S> {
         let failed = |source| Error::Loop { part: "standard input", source };
         self.console.open_input(registry, service, kind, prompt).map_err(failed)?;
         self.print_turn()
+    }
+
+    /// Watches a descriptor of the program's own for a service: [`Service::ready`] is called when it has become ready.
+    /// Fails if the kernel refuses to watch it (epoll_ctl(2)): files cannot be watched.
+    ///
+    /// For sockets that are to be read and written in a way of their own. They are non-blocking, and events are edges
+    /// (EPOLLET, epoll(7)): the service reads, and the error queue too, until `WouldBlock`. With the closing of the
+    /// descriptor the watch ends.
+    pub fn watch(&mut self, service: ServiceId, descriptor: &impl AsFd) -> io::Result<()> {
+        let raw = descriptor.as_fd().as_raw_fd();
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        self.engine.net().poll.registry().register(&mut SourceFd(&raw), Token::Watched(service).into(), interest)
     }
 
     /// Takes over SIGINT, SIGTERM, SIGUSR1 and SIGUSR2 (signalfd(2)): the first SIGINT or SIGTERM shuts down, the second

@@ -4,7 +4,7 @@
 //! finds nothing, whatever sits in its slot by now. No connection has serial number 0; it marks all other sources,
 //! whose numbers are not used again.
 
-use crate::service::ConnId;
+use crate::service::{ConnId, ServiceId};
 
 // mio's token is a `usize`: with 32 bits it could not hold a serial number.
 const _: () = assert!(usize::BITS == 64, "pingpong needs a 64-bit platform");
@@ -19,6 +19,8 @@ pub(super) enum Token {
     ConsoleInput,
     ConsoleOutput,
     Alarm,
+    /// A descriptor that is watched for this service.
+    Watched(ServiceId),
 }
 
 /// The kinds of sources other than connections, in the upper four bits of what would be a slot; a number in the rest.
@@ -29,6 +31,7 @@ const WAKER: u32 = 3 << 28;
 const CONSOLE_INPUT: u32 = 4 << 28;
 const CONSOLE_OUTPUT: u32 = 5 << 28;
 const ALARM: u32 = 6 << 28;
+const WATCHED: u32 = 7 << 28;
 const NUMBER: u32 = (1 << 28) - 1;
 
 impl From<Token> for mio::Token {
@@ -43,6 +46,7 @@ impl From<Token> for mio::Token {
             Token::ConsoleInput => other(CONSOLE_INPUT),
             Token::ConsoleOutput => other(CONSOLE_OUTPUT),
             Token::Alarm => other(ALARM),
+            Token::Watched(service) => other(WATCHED | service.index() as u32),
         };
         Self(u64::from(id) as usize)
     }
@@ -60,6 +64,7 @@ impl From<mio::Token> for Token {
             (0, CONSOLE_INPUT) => Self::ConsoleInput,
             (0, CONSOLE_OUTPUT) => Self::ConsoleOutput,
             (0, ALARM) => Self::Alarm,
+            (0, WATCHED) => Self::Watched(ServiceId::new((bits & NUMBER) as usize)),
             // WAKER: no others are ever registered.
             (0, _) => Self::Waker,
         }
@@ -84,6 +89,8 @@ mod tests {
             Token::ConsoleInput,
             Token::ConsoleOutput,
             Token::Alarm,
+            Token::Watched(ServiceId::new(0)),
+            Token::Watched(ServiceId::new(u16::MAX.into())),
         ] {
             assert_eq!(Token::from(mio::Token::from(token)), token);
         }

@@ -295,6 +295,7 @@ impl OwnSources {
                 let readable = event.is_readable() || event.is_error();
                 return Some(Event::Datagram { number, readable, writable: event.is_writable() });
             }
+            Token::Watched(service) => return Some(Event::Ready(service)),
             Token::Signals => self.signals = true,
             Token::Waker => self.requests = true,
             Token::ConsoleInput => self.console_input = true,

@@ -127,6 +127,12 @@ pub trait Service {
         let _ = out;
     }
 
+    /// A descriptor that is watched for this service ([`Reactor::watch`](crate::Reactor::watch)) has become ready. No peer
+    /// is at hand.
+    fn ready(&mut self, out: &mut Outbox<'_>) {
+        let _ = out;
+    }
+
     /// A timer has run out that was set with `key`, by [`Outbox::after`] or [`Outbox::wake_at`]. If a connection owns
     /// it, that connection is at hand.
     ///
@@ -172,6 +178,10 @@ impl<S: Service + ?Sized> Service for Box<S> {
         (**self).lines_ended(out);
     }
 
+    fn ready(&mut self, out: &mut Outbox<'_>) {
+        (**self).ready(out);
+    }
+
     fn expired(&mut self, key: u64, out: &mut Outbox<'_>) {
         (**self).expired(key, out);
     }
@@ -206,6 +216,10 @@ impl<S: Service> Service for Rc<RefCell<S>> {
 
     fn lines_ended(&mut self, out: &mut Outbox<'_>) {
         self.borrow_mut().lines_ended(out);
+    }
+
+    fn ready(&mut self, out: &mut Outbox<'_>) {
+        self.borrow_mut().ready(out);
     }
 
     fn expired(&mut self, key: u64, out: &mut Outbox<'_>) {

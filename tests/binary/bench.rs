@@ -5,26 +5,35 @@
 //!
 //! - `loads`: every kind of load against servers that behave
 //! - `heartbeats`: idle connections that ask now and then
+//! - `probing`: one more connection whose messages are stamped by the kernel
 //! - `rate`: the open loop, and what a stall does to both loops
-//! - `intervals`: how sure figures are
+//! - `found`: the search for a rate
 //! - `required`: requirements, steps, ramps, random arrivals
+//! - `intervals`: how sure figures are
 //! - `streams`, `datagrams`: servers that misbehave over TCP and UDP (`peers` has them)
 //! - `misbehaving`: runs that go wrong as a whole, and what an honest report says of them
 //! - `preflight`: loads that are refused before anything is dialled
 //! - `shown`: what is printed where, and signals
 //! - `shares`: what the load generator says of its own time
+//! - `against`: several servers by turns; `comparing`: earlier results and later ones
 //! - `files`: HdrHistogram logs, and the arithmetic of `bench merge`; `merging`: what it adds up
+//! - `page`: what a browser shows
 //! - `results`: what cannot be written
 
+mod against;
+mod comparing;
 mod datagrams;
 mod files;
+mod found;
 mod heartbeats;
 mod intervals;
 mod loads;
 mod merging;
 mod misbehaving;
+mod page;
 mod peers;
 mod preflight;
+mod probing;
 mod rate;
 mod required;
 mod results;

@@ -174,7 +174,7 @@ impl From<&crate::bench::Report> for Exit {
     fn from(report: &crate::bench::Report) -> Self {
         use crate::bench::Fact;
         let count = |fact| report.counts[fact];
-        if count(Fact::Wrong) + count(Fact::HeartbeatsWrong) > 0 {
+        if count(Fact::Wrong) + count(Fact::HeartbeatsWrong) + count(Fact::ProbesWrong) > 0 {
             Self::WrongAnswer
         } else if count(Fact::Requests) + count(Fact::Late) > 0 {
             if report.has_failed() { Self::Failed } else { Self::Fine }

@@ -49,6 +49,8 @@ fn results_that_a_full_disk_does_not_take_are_an_error() {
         ("--json=/dev/full", false, at_file),
         ("--json=/dev/full -q", false, at_file),
         ("--json=/dev/full", true, at_file),
+        ("--html /dev/full", false, at_file),
+        ("--html /dev/full --json", false, at_file),
         ("--hdr /dev/full", false, at_file),
         ("--hdr /dev/full --json", false, at_file),
     ] {
@@ -87,7 +89,9 @@ fn a_sum_that_a_full_disk_does_not_take_is_an_error() {
     let folder = Folder::new();
     let file = folder.file("a.json");
     assert_eq!(run(&format!("--json={}", file.display()), false).code, Some(0));
-    for (options, error) in [("", "standard output"), ("--json", "standard output"), ("--json=/dev/full", FULL)] {
+    for (options, error) in
+        [("", "standard output"), ("--json", "standard output"), ("--json=/dev/full", FULL), ("--html /dev/full", FULL)]
+    {
         let ended = at_full_disk(Launch::new(&format!("bench merge {} {options}", file.display())));
         assert_eq!(ended.code, Some(1), "{options}: {ended:?}");
         assert!(ended.stderr.lines().last().unwrap().contains(error), "{options}: {ended:?}");

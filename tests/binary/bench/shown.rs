@@ -102,7 +102,7 @@ fn json_goes_into_a_file_beside_the_report_or_in_its_place() {
 
 #[test]
 fn file_that_cannot_be_written_is_known_before_the_load() {
-    for option in ["--json=/nowhere/a.json", "--hdr /nowhere/a.hlog"] {
+    for option in ["--json=/nowhere/a.json", "--html /nowhere/a.html", "--hdr /nowhere/a.hlog"] {
         let (server, words) = ready(&format!("-n 100 {option}"));
         let path = option.rsplit(['=', ' ']).next().unwrap();
         fails(&Launch::new(&words).run(), 1, &[path, "no such file"]);

@@ -18,7 +18,7 @@ pub(crate) fn compare(options: &CompareOptions) -> Result<Change, Error> {
         forced.push(format!("{} and {}: {why}", first.display(), second.display()));
     }
     let change = Change::new(old, new, options.tolerance, forced);
-    Publisher::open(options.json.as_ref(), options.quiet)?.publish(&change)?;
+    Publisher::open(options.json.as_ref(), None, options.quiet)?.publish(&change)?;
     Ok(change)
 }
 

@@ -8,9 +8,11 @@
 //! - `search`: which rate is tried next, where one is looked for; `finding`: the trials of that
 //! - `against`: several of them by turns
 //! - `compare`: earlier results against later ones
+//! - `until`: when a percentile is known well enough
 //! - `load`: the service, from the first dial to the last answer
 //! - `record`: what came of it
 //! - `report`: what is shown of that; `requirement`: whether it is what was asked for
+//! - `stamped`: the socket of `--probe`, whose messages carry the kernel's stamps
 //! - `trials`: what its figures are worth
 //! - `machine`: where it ran
 
@@ -28,7 +30,9 @@ mod requirement;
 mod runner;
 mod search;
 mod sources;
+mod stamped;
 mod trials;
+mod until;
 
 use crate::descriptors;
 use crate::error::Error;
@@ -40,9 +44,10 @@ pub(crate) use record::Fact;
 use report::Sums;
 use report::files::{self, Publisher, ResultFile};
 pub(crate) use report::{Change, Mismatch, Report, Results, Versus};
-pub(crate) use requirement::{Comparison, FIGURES, Quantity, Requirement, Unit};
+pub(crate) use requirement::{Comparison, FIGURES, Kind, Quantity, Requirement, Unit};
 use runner::Runner;
 pub(crate) use sources::Sources;
+pub(crate) use until::Until;
 
 /// How a load ended.
 #[derive(Debug)]
@@ -64,7 +69,7 @@ pub(crate) fn run(mut options: BenchOptions) -> Result<Outcome, Error> {
     let ground = preflight::check(&options, &addresses, descriptors::raise_limit())?;
     options.spread = ground.spread;
     // A file that cannot be written is better known before the run than after it.
-    let mut publisher = Publisher::open(options.json.as_ref(), options.quiet)?;
+    let mut publisher = Publisher::open(options.json.as_ref(), options.html.as_deref(), options.quiet)?;
     let hdr = options.hdr.as_deref().map(ResultFile::create).transpose()?;
 
     let phases = options.phases();
@@ -80,19 +85,24 @@ pub(crate) fn run(mut options: BenchOptions) -> Result<Outcome, Error> {
     let results = measured?;
     // A log that could not be written is no reason to lose the report.
     let logged = hdr.zip(log).map_or(Ok(()), |(hdr, log)| hdr.write(|file| log.write(file)));
-    publisher.publish(&results).and(logged)?;
+    publisher.publish_with_page(&results, &[]).and(logged)?;
     Ok(Outcome::Reported(results))
 }
 
 /// Adds up the results of several loads, and reports.
 pub(crate) fn merge(options: MergeOptions) -> Result<Results, Error> {
     let mut sums = Sums::new(options.force);
+    let mut parts = Vec::new();
     for path in &options.files {
-        sums.add(path, files::read(path)?)?;
+        let results = files::read(path)?;
+        if options.html.is_some() {
+            parts.extend(results.reports().iter().map(|report| (path.display().to_string(), report.clone())));
+        }
+        sums.add(path, results)?;
     }
     let results = sums.into_results(&options.requirements).expect("the command line asks for one file at least");
     // Opened only now: it may replace one of the files that have been read.
-    Publisher::open(options.json.as_ref(), false)?.publish(&results)?;
+    Publisher::open(options.json.as_ref(), options.html.as_deref(), false)?.publish_with_page(&results, &parts)?;
     Ok(results)
 }
 

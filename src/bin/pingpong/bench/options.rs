@@ -9,6 +9,7 @@ use pingpong::service::Framing;
 use super::rate::{Arrivals, Rate};
 use super::requirement::Requirement;
 use super::sources::Sources;
+use super::until::Until;
 use crate::probe::Probe;
 
 /// The options of `pingpong bench`.
@@ -24,6 +25,8 @@ pub(crate) struct BenchOptions {
     pub(crate) idle: u32,
     /// How often each of these asks, if they do.
     pub(crate) heartbeat: Option<Duration>,
+    /// How often a connection beside the load asks, whose messages are stamped by the kernel, if there is one.
+    pub(crate) probe_rate: Option<f64>,
     /// When the load ends, or each step of it.
     pub(crate) extent: Extent,
     /// At which rates requests are sent on schedule (open loop), one after another. None: each connection waits for its
@@ -59,8 +62,12 @@ pub(crate) struct BenchOptions {
     pub(crate) requirements: Vec<Requirement>,
     /// The highest rate that meets this is looked for.
     pub(crate) find: Option<Find>,
+    /// The run ends when a percentile is known so well.
+    pub(crate) until: Option<Until>,
     /// Where the results go as JSON.
     pub(crate) json: Option<Output>,
+    /// Where the results go as a page.
+    pub(crate) html: Option<PathBuf>,
     /// Where the histograms go as an HdrHistogram log.
     pub(crate) hdr: Option<PathBuf>,
     /// Only the last line of the report is printed.
@@ -139,6 +146,8 @@ pub(crate) struct MergeOptions {
     pub(crate) files: Vec<PathBuf>,
     /// Where the sum goes as JSON.
     pub(crate) json: Option<Output>,
+    /// Where the sum goes as a page.
+    pub(crate) html: Option<PathBuf>,
     /// What is not one load is added up all the same.
     pub(crate) force: bool,
     /// What the sum is to come to.
@@ -178,4 +187,13 @@ pub(crate) enum Output {
     Stdout,
     /// Into a file.
     File(PathBuf),
+}
+
+impl Output {
+    pub(crate) fn file(&self) -> Option<&PathBuf> {
+        match self {
+            Self::Stdout => None,
+            Self::File(file) => Some(file),
+        }
+    }
 }

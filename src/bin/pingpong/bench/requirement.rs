@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use super::record::Fact;
+use super::record::{Fact, ProbePart};
 
 /// A limit for a figure.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,6 +51,8 @@ pub(crate) enum Kind {
     Service,
     Response,
     Lag,
+    /// Of the probe's messages.
+    Probe(ProbePart),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,9 +134,13 @@ impl Quantity {
             .find_map(|(end, is_high)| Some((name.strip_suffix(end)?, is_high)));
         if let Some((name, is_high)) = end {
             let Self::Percentile { kind, percent } = Self::time_named(name)? else { return None };
-            return (percent < 100.0).then_some(Self::End { kind, percent, is_high });
+            // The probe's figures have no intervals.
+            let has_ends = percent < 100.0 && !matches!(kind, Kind::Probe(_));
+            return has_ends.then_some(Self::End { kind, percent, is_high });
         }
-        let (kind, share) = match Kind::ALL.into_iter().find_map(|(of, kind)| Some((kind, after(name, of)?))) {
+        let of_the_probe = ProbePart::ALL.map(|(name, part)| (name, Kind::Probe(part)));
+        let mut kinds = Kind::ALL.into_iter().chain(of_the_probe);
+        let (kind, share) = match kinds.find_map(|(of, kind)| Some((kind, after(name, of)?))) {
             Some((kind, share)) => (kind, share.strip_suffix("_us").unwrap_or(share)),
             None => (Kind::Main, name),
         };
@@ -174,6 +180,15 @@ impl Quantity {
                 | Self::End { kind: Kind::Response | Kind::Lag, .. }
                 | Self::Figure("asked_per_second", _)
         )
+    }
+
+    /// Whether there is no such figure without a probe.
+    pub(crate) fn is_of_the_probe(self) -> bool {
+        match self {
+            Self::Percentile { kind: Kind::Probe(_), .. } => true,
+            Self::Count(fact) | Self::ShareOf(fact) => fact.is_of_the_probe(),
+            _ => false,
+        }
     }
 
     /// Whether there is no such figure without heartbeats.
@@ -226,6 +241,9 @@ mod tests {
             ("service_p95_us", time(Kind::Service, 95.0)),
             ("response_max_us", time(Kind::Response, 100.0)),
             ("p99_high", Some(Quantity::End { kind: Kind::Main, percent: 99.0, is_high: true })),
+            ("probe_p99_high", None),
+            ("probe_p99", time(Kind::Probe(ProbePart::Whole), 99.0)),
+            ("probe_away_p50_us", time(Kind::Probe(ProbePart::Away), 50.0)),
             ("lag_p50_us_low", Some(Quantity::End { kind: Kind::Lag, percent: 50.0, is_high: false })),
             ("max_high", None),
             ("p99_high_low", None),

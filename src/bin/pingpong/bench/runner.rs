@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use pingpong::{Address, Ending, Limits, Reactor, ServiceId, Status};
 
 use super::finding::{self, Stand};
-use super::load::{Load, Stage};
+use super::load::{Load, Stage, Wanted};
 use super::options::{BenchOptions, Find, Phase};
 use super::preflight::Ground;
 use super::record::{CostMeter, Fact, Polling};
@@ -14,6 +14,8 @@ use super::report::files::Publisher;
 use super::report::hdr::Log;
 use super::report::progress::ProgressLine;
 use super::report::{Report, Run, Searched};
+use super::stamped::{Clock, StampedSocket};
+use super::until::Looks;
 use crate::error::Error;
 use crate::probe::Probe;
 
@@ -73,16 +75,24 @@ impl<'a> Runner<'a> {
     pub(super) fn measure(&mut self, phase: Phase) -> Result<Report, Error> {
         let load = self.begin(phase);
         let mut meter = CostMeter::new();
-        self.turn_until_over(load, &mut meter)?;
+        let mut looks = Looks::default();
+        self.turn_until_over(load, &mut meter, &mut looks)?;
         let Self { options, reactor, ground, started, log, .. } = self;
         let (ended, kernel_drops) = (reactor.now(), reactor.stats().dropped);
         reactor.with(load, |load, _| {
             load.conclude(ended, kernel_drops)?;
+            if let Some(until) = &options.until {
+                looks.end(until, &load.ledger, ended);
+            }
             if let Some(log) = log {
                 log.add(&mut load.ledger, *started);
             }
             let cost = meter.cost(load.ledger.counts[Fact::Sent]);
-            Ok(Report::of(&Run { options, load, started: *started, ended, ground: *ground, cost }))
+            let mut report = Report::of(&Run { options, load, started: *started, ended, ground: *ground, cost });
+            if let Some(until) = &options.until {
+                report.tell_of_looks(until, &looks);
+            }
+            Ok(report)
         })
     }
 
@@ -134,16 +144,24 @@ impl<'a> Runner<'a> {
         *self.load.insert(load)
     }
 
-    fn turn_until_over(&mut self, load: ServiceId, meter: &mut CostMeter) -> Result<(), Error> {
+    fn turn_until_over(&mut self, load: ServiceId, meter: &mut CostMeter, looks: &mut Looks) -> Result<(), Error> {
         let reactor = &mut self.reactor;
+        let mut until = self.options.until.as_ref();
         loop {
             if let Status::Ended(_) = reactor.turn(Some(CostMeter::INTERVAL))? {
                 self.is_over = true;
                 return Ok(());
             }
-            let (stage, now) = reactor.with(load, |load, out| (load.stage, out.now()));
+            let (stage, now, probe) = reactor.with(load, |load, out| (load.stage, out.now(), load.wanted_line()));
+            if let Some(wanted) = probe {
+                dial_probe(reactor, load, &wanted);
+            }
             if stage == Stage::Resting {
                 return Ok(());
+            }
+            if until.is_some_and(|until| reactor.with(load, |load, _| looks.look(until, &load.ledger, now))) {
+                until = None;
+                reactor.with(load, |load, out| load.end_early(out));
             }
             if now >= meter.due() {
                 let polling = Polling { all: reactor.time_polled(), spun: reactor.time_spun() };
@@ -177,6 +195,18 @@ impl Stand for Seeking<'_, '_, '_> {
             Some(progress) => progress.aside(|| publisher.tell(text)),
             None => publisher.tell(text),
         }
+    }
+}
+
+/// Opens the probe's socket. One that is refused for now is dialled again after the next turn.
+fn dial_probe(reactor: &mut Reactor<Load>, load: ServiceId, wanted: &Wanted) {
+    let clock = Clock::of(|| reactor.now());
+    let Wanted { to, from, is_stream } = wanted;
+    let dialled = StampedSocket::connect(to, *from, *is_stream, clock)
+        .and_then(|socket| reactor.watch(load, &socket).map(|()| socket));
+    match dialled {
+        Ok(socket) => reactor.with(load, |load, out| load.line_dialled(Box::new(socket), out)),
+        Err(error) => reactor.with(load, |load, out| load.line_refused(&error, out)),
     }
 }
 

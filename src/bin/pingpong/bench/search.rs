@@ -2,7 +2,7 @@
 //! the trials so far. It knows no socket, no clock and no figure.
 //!
 //! The rate doubles until it is too high; then the bracket between the highest rate that was met and the lowest that was
-//! not is halved, until it is narrow; then a full run at the lower end confirms it, or one a step below.
+//! not is halved, until it is narrow; then a full run at the lower end confirms it, or one that is a little slower.
 //!
 //! A trial is short, and a machine stumbles: a rate that is not met in one is tried again, and so is one that is met
 //! barely. Two equal outcomes of at most three decide. So the number of trials is bounded, by construction.
@@ -17,8 +17,9 @@ const HALVINGS: u32 = 7;
 const DECIDING: u32 = 2;
 const TRIALS_OF_A_RATE: u32 = 2 * DECIDING - 1;
 
-/// Full runs at the most: each is a little slower than the one before, which was not met.
-const FULL_RUNS: u32 = 3;
+/// Where a full run is not met, the next one is so many steps of that width slower; after the last one it is over.
+const SLOWER: [i32; 3] = [1, 2, 8];
+const FULL_RUNS: u32 = SLOWER.len() as u32 + 1;
 
 /// The rates between which is searched.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -158,18 +159,18 @@ impl Search {
     }
 
     fn tell_full_run(&mut self, verdict: Verdict) {
-        self.full_runs += 1;
         if verdict != Verdict::Unmet {
             self.highest = Some(self.rate);
             self.stage = Stage::Found;
             return;
         }
         (self.highest, self.lowest) = (None, Some(self.rate));
-        let slower = rounded(self.rate / WIDTH);
-        if self.full_runs == FULL_RUNS || slower < self.bounds.from {
-            self.stage = Stage::Unconfirmed;
-        } else {
-            self.rate = slower;
+        let steps = SLOWER.get(self.full_runs as usize);
+        let slower = steps.map(|steps| rounded(self.rate / WIDTH.powi(*steps)));
+        self.full_runs += 1;
+        match slower.filter(|slower| *slower >= self.bounds.from) {
+            Some(slower) => self.rate = slower,
+            None => self.stage = Stage::Unconfirmed,
         }
     }
 }
@@ -313,7 +314,7 @@ mod tests {
         };
         let (lower, _) = search(1000.0, 1e6, long(9.7e3));
         let (Some(found), Some(above)) = lower.bracket() else { panic!("{lower:?}") };
-        assert!(lower.stage() == Stage::Found && found <= 9.7e3 && above > 9.7e3 && above / found < 1.021, "{lower:?}");
+        assert!(lower.stage() == Stage::Found && found <= 9.7e3 && above > 9.7e3 && above / found < 1.05, "{lower:?}");
         let (never, steps) = search(1000.0, 1e6, long(5e3));
         assert_eq!((never.stage(), never.bracket().0), (Stage::Unconfirmed, None));
         assert_eq!(steps.iter().filter(|step| matches!(step, Step::Full(_))).count(), FULL_RUNS as usize);
@@ -329,7 +330,7 @@ mod tests {
             let from = 0.5 + dice.below(3000) as f64;
             let to = from * (1.0 + dice.below(2000) as f64);
             let seconds = |rate: f64| 1.0 + 100.0 / rate;
-            let (_, steps) = search(from, to, |_| outcomes[dice.below(3) as usize]);
+            let (_, steps) = search(from, to, |_| outcomes[dice.below(3)]);
             let took: f64 = steps.iter().map(|step| seconds(rate_of(*step))).sum();
             let most = Bounds { from, to }.most_seconds(seconds, seconds);
             assert!(took <= most * 1.001 + 1.0, "{took} s and {most} at the most: {steps:?}");

@@ -11,12 +11,13 @@ use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command, value_parser};
 use pingpong::Endpoint;
 use pingpong::service::Framing;
 
+use super::against;
 use super::arguments::{self, duration, flag, option, required, timeout};
 use super::rate::{per_second, random_seed, rates_of, seed_of};
-use super::requirement::{requirement_of, wanted_of};
 use super::units::{count_of, duration_of, number_of, size_of};
+use super::wanted;
 
-use crate::bench::{Arrivals, BenchOptions, Extent, Find, MergeOptions, Output, Rate, Requirement, Sources};
+use crate::bench::{Arrivals, BenchOptions, Extent, MergeOptions, Output, Rate, Sources};
 use crate::probe::Probe;
 
 pub(super) fn command() -> Command {
@@ -26,12 +27,7 @@ pub(super) fn command() -> Command {
         .disable_help_subcommand(true)
         .subcommand_negates_reqs(true)
         .arg(arguments::endpoint_or_range())
-        .arg(
-            option("against", "ENDPOINT", "Load this server as well, by turns, and compare (repeats)")
-                .action(ArgAction::Append)
-                .value_parser(arguments::another_endpoint())
-                .conflicts_with_all(["requests", "hdr", "heartbeat"]),
-        )
+        .arg(against::argument())
         .arg(option("connections", "N", "Sockets that ask").short('c').default_value("50").value_parser(count_of))
         .arg(timeout("duration", "How long it measures [default: 10s]").short('d'))
         .arg(
@@ -71,6 +67,14 @@ pub(super) fn command() -> Command {
         .arg(flag("echo", "Expect the same bytes back, instead of pong with the same tail"))
         .arg(option("idle", "N", "Connections beside them that only stay open").value_parser(or_none(count_of)))
         .arg(timeout("heartbeat", "Each idle connection asks once in that time, and its answer is checked"))
+        .arg(
+            option(
+                "probe",
+                "R",
+                "One connection more asks this often, reported apart and part by part: what a client feels meanwhile",
+            )
+            .value_parser(per_second),
+        )
         .arg(flag("churn", "A new connection for each request"))
         .arg(
             option(
@@ -93,11 +97,13 @@ pub(super) fn command() -> Command {
         .arg(arguments::framing("line: messages end with LF; raw: they do not"))
         .arg(timeout("timeout", "An answer after this long is lost, or late if it still comes").default_value("5s"))
         .arg(timeout("connect-timeout", "Connections without an outcome for this long have failed").default_value("5s"))
-        .arg(required_of_it())
-        .args(looked_for())
+        .arg(wanted::require())
+        .args(wanted::find_and_bounds())
+        .arg(wanted::until())
         .group(ArgGroup::new("schedule").args(["rate", "find"]))
         .arg(flag("allow-failures", "Exit with 0 though connections failed, were lost or got no answer"))
         .arg(json())
+        .arg(html())
         .arg(
             option("hdr", "FILE", "Write the histograms there, as an HdrHistogram log")
                 .value_parser(value_parser!(PathBuf)),
@@ -118,8 +124,9 @@ pub(super) fn command() -> Command {
                         .help("Results written with --json"),
                 )
                 .arg(flag("force", "Add up also what was not one load: other settings, another time, a run twice"))
-                .arg(required_of_it())
-                .arg(json()),
+                .arg(wanted::require())
+                .arg(json())
+                .arg(html()),
         )
 }
 
@@ -132,36 +139,13 @@ Examples:
   pingpong bench localhost -r 10k,20k,40k --require 'p99<5ms' --require errors=0
   pingpong bench localhost --find 'p99<5ms' --find errors=0 -d 10s
   pingpong bench localhost:7001 --against localhost:7002
+  pingpong bench localhost -r 20k --html result.html
   pingpong bench merge a.json b.json
   pingpong bench compare old1.json old2.json --to new1.json new2.json
 
 Exits with 0 when requests were answered, 1 when none was, or connections failed, were lost or got no answer, 3 when
 nobody was there, 4 when nobody took the connection in time, 5 when an answer was wrong, 6 when this machine has too few
 descriptors, ports or bytes for it, 7 when a requirement was not met.";
-
-fn required_of_it() -> Arg {
-    option("require", "EXPR", "What must be so: p99<5ms, errors=0, rate>=19900 … (repeats); else exit 7")
-        .action(ArgAction::Append)
-        .value_parser(requirement_of)
-}
-
-/// `--find` and its bounds.
-fn looked_for() -> [Arg; 3] {
-    [
-        option("find", "EXPR", "Look for the highest rate that meets this, in short trials: p99<5ms (repeats)")
-            .action(ArgAction::Append)
-            .value_parser(wanted_of)
-            .conflicts_with_all(["requests", "pipeline", "churn"]),
-        option(
-            "from",
-            "R",
-            "The first and lowest rate that --find tries [default: 100, or what leaves enough answers]",
-        )
-        .value_parser(per_second)
-        .requires("find"),
-        option("to", "R", "The highest one [default: 1m]").value_parser(per_second).requires("find"),
-    ]
-}
 
 pub(super) fn json() -> Arg {
     option("json", "FILE", "Write the results as JSON, to standard output in place of the report or into a file")
@@ -172,6 +156,16 @@ pub(super) fn json() -> Arg {
             clap::builder::PathBufValueParser::new()
                 .map(|path: PathBuf| if path.as_os_str() == "-" { Output::Stdout } else { Output::File(path) }),
         )
+}
+
+fn html() -> Arg {
+    option("html", "FILE", "Write the results there as a page with pictures, which loads nothing from elsewhere")
+        .value_parser(clap::builder::PathBufValueParser::new().try_map(page_of))
+}
+
+/// A file for a page. Standard output has the report, or JSON.
+fn page_of(path: PathBuf) -> Result<PathBuf, &'static str> {
+    if path.as_os_str() == "-" { Err("a page goes to a file: name one, like result.html") } else { Ok(path) }
 }
 
 /// `--json FILE` with a space: FILE would be taken for a subcommand, or for one more result to add up. Bare `--json` may
@@ -203,11 +197,6 @@ pub(super) fn mistake_of_json(arguments: &[OsString]) -> Option<clap::Error> {
 /// A higher rate is no rate of requests, and passing over those that were not sent would take long.
 const MOST_AT_RANDOM: f64 = 1e7;
 
-/// A higher rate than one load generator comes to.
-const HIGHEST: f64 = 1e6;
-/// Servers have letters.
-const MOST_SERVERS: usize = 26;
-
 /// A parser that takes 0 too.
 fn or_none<T: Default>(parse: fn(&str) -> Result<T, String>) -> impl Fn(&str) -> Result<T, String> + Clone {
     move |text| if text == "0" || text == "0s" { Ok(T::default()) } else { parse(text) }
@@ -218,16 +207,6 @@ fn arrivals(options: &ArgMatches) -> Arrivals {
         Some("poisson") => Arrivals::Poisson { seed: options.get_one("seed").copied().unwrap_or_else(random_seed) },
         _ => Arrivals::Even,
     }
-}
-
-fn requirements(options: &ArgMatches) -> Vec<Requirement> {
-    options.get_many("require").into_iter().flatten().cloned().collect()
-}
-
-fn find(options: &ArgMatches) -> Option<Find> {
-    let requirements: Vec<Requirement> = options.get_many("find")?.cloned().collect();
-    let rate = |name: &str| options.get_one::<f64>(name).copied();
-    Some(Find { requirements, from: rate("from"), to: rate("to").unwrap_or(HIGHEST) })
 }
 
 impl BenchOptions {
@@ -242,6 +221,7 @@ impl BenchOptions {
             connections: required(options, "connections"),
             idle: options.get_one("idle").copied().unwrap_or(0),
             heartbeat: options.get_one("heartbeat").copied(),
+            probe_rate: options.get_one("probe").copied(),
             extent: requests.map_or(Extent::Duration(duration), Extent::Requests),
             rates: options.get_one::<Vec<Rate>>("rate").cloned().unwrap_or_default(),
             arrivals: arrivals(options),
@@ -257,9 +237,11 @@ impl BenchOptions {
             timeout: required(options, "timeout"),
             connect_timeout: required(options, "connect-timeout"),
             allow_failures: options.get_flag("allow-failures"),
-            requirements: requirements(options),
-            find: find(options),
+            requirements: wanted::requirements(options),
+            find: wanted::find(options),
+            until: options.get_one("until").cloned(),
             json: options.get_one("json").cloned(),
+            html: options.get_one("html").cloned(),
             hdr: options.get_one("hdr").cloned(),
             quiet: options.get_flag("quiet"),
             progress: !options.get_flag("no-progress"),
@@ -300,21 +282,14 @@ impl BenchOptions {
         if self.heartbeat.is_some() && self.idle == 0 {
             return Some("--heartbeat is for idle connections: say how many with --idle".to_owned());
         }
+        let files = [self.hdr.as_ref(), self.json.as_ref().and_then(Output::file)];
+        if self.html.is_some() && files.contains(&self.html.as_ref()) {
+            return Some("--html needs a file of its own, beside that of --json or --hdr".to_owned());
+        }
         if self.connections.checked_add(self.idle).is_none() {
             return Some("--connections and --idle together are too many".to_owned());
         }
         None
-    }
-
-    /// The same of several servers.
-    fn mistake_of_turns(&self) -> Option<String> {
-        if self.against.is_empty() {
-            return None;
-        }
-        if self.rates.len() > 1 || self.rates.iter().any(|rate| rate.is_ramp()) {
-            return Some("--against takes one --rate that stays the same: servers take turns at it".to_owned());
-        }
-        (self.against.len() >= MOST_SERVERS).then(|| format!("--against is for {MOST_SERVERS} servers at the most"))
     }
 
     /// The same of rates, and of what is required of them.
@@ -330,20 +305,7 @@ impl BenchOptions {
         if matches!(self.extent, Extent::Requests(_)) && self.rates.iter().any(|rate| rate.is_ramp()) {
             return Some("a --rate that rises takes a --duration, not --requests".to_owned());
         }
-        if let Some(Find { from: Some(from), to, .. }) = self.find
-            && from > to
-        {
-            return Some(format!("--from {from} is above --to {to}"));
-        }
-        let is_unknown = |requirement: &&Requirement| {
-            self.rates.is_empty() && self.find.is_none() && requirement.quantity.is_of_the_open_loop()
-                || self.heartbeat.is_none() && requirement.quantity.is_of_heartbeats()
-        };
-        let wanted = self.find.iter().flat_map(|find| &find.requirements).map(|one| ("--find", one));
-        let mut all = self.requirements.iter().map(|one| ("--require", one)).chain(wanted);
-        let (by, Requirement { text, quantity, .. }) = all.find(|(_, one)| is_unknown(one))?;
-        let option = if quantity.is_of_heartbeats() { "--heartbeat" } else { "--rate" };
-        Some(format!("{by} {text}: there is such a figure only with {option}"))
+        self.mistake_of_figures()
     }
 }
 
@@ -353,8 +315,9 @@ impl MergeOptions {
         Self {
             files,
             json: options.get_one("json").cloned(),
+            html: options.get_one("html").cloned(),
             force: options.get_flag("force"),
-            requirements: requirements(options),
+            requirements: wanted::requirements(options),
         }
     }
 }
@@ -413,6 +376,7 @@ mod tests {
             panic!("no merge");
         };
         assert_eq!((options.files.len(), options.json), (2, Some(Output::File("c.json".into()))));
+        assert!(options.html.is_none());
         assert!(!options.force);
     }
 
@@ -447,6 +411,9 @@ mod tests {
             ("udp://localhost -s 64KiB", "65507"),
             ("unix:///x --source 127.0.0.1", "--source is for tcp"),
             ("localhost --heartbeat 1s", "--idle"),
+            ("localhost --html -", "result.html"),
+            ("localhost --html a --json=a", "a file of its own"),
+            ("localhost --html a --hdr a", "a file of its own"),
             ("localhost --send x", "--expect"),
             ("localhost -d 1s -n 5", "--requests"),
             ("localhost -r 5 -p 2", "--pipeline"),

@@ -5,6 +5,8 @@
 //!
 //! It names the commands' options; no command names it. Only `main` calls it.
 
+#[cfg(feature = "bench")]
+mod against;
 mod arguments;
 #[cfg(feature = "bench")]
 mod bench;
@@ -20,6 +22,8 @@ mod rate;
 mod requirement;
 mod serve;
 mod units;
+#[cfg(feature = "bench")]
+mod wanted;
 
 use std::ffi::OsString;
 

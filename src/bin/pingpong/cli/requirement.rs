@@ -1,7 +1,7 @@
 //! `--require EXPR`: a figure, a comparison, and a limit with its unit. A mistake is answered with what would be right.
 
 use super::units::{amount_of, duration_of};
-use crate::bench::{Comparison, FIGURES, Fact, Quantity, Requirement, Unit};
+use crate::bench::{Comparison, FIGURES, Fact, Kind, Quantity, Requirement, Unit, Until};
 
 /// `p99<5ms`, `errors=0`, `errors<0.1%`, `rate>=19900`.
 pub(super) fn requirement_of(text: &str) -> Result<Requirement, String> {
@@ -24,6 +24,22 @@ pub(super) fn wanted_of(text: &str) -> Result<Requirement, String> {
             Err("the rate is what is looked for: --from and --to bound it".to_owned())
         }
         _ => Ok(wanted),
+    }
+}
+
+/// `p99±5%`, `p99+-5%`.
+pub(super) fn until_of(text: &str) -> Result<Until, String> {
+    let mistake = || "write it like p99±5% (or p99+-5%), service_p50±1%".to_owned();
+    let words: String = text.split_whitespace().collect();
+    let (name, share) = words.split_once('±').or_else(|| words.split_once("+-")).ok_or_else(mistake)?;
+    let share = share.strip_suffix('%').and_then(amount_of).filter(|share| (0.01..=100.0).contains(share));
+    let share = share.ok_or_else(mistake)?;
+    match Quantity::named(name).ok_or_else(|| unknown(name))? {
+        Quantity::Percentile { kind: Kind::Probe(_), .. } => Err("it is not for figures of the probe".to_owned()),
+        Quantity::Percentile { kind, percent } if percent < 100.0 => {
+            Ok(Until { kind, percent, share: share / 100.0, text: format!("{name}±{share}%") })
+        }
+        _ => Err(mistake()),
     }
 }
 
@@ -62,7 +78,7 @@ fn example(quantity: Quantity) -> &'static str {
 fn unknown(name: &str) -> String {
     let times = ["p50", "p90", "p99", "p999", "p9999", "max"];
     let of_kinds =
-        ["service", "response", "lag"].into_iter().flat_map(|kind| times.map(|time| format!("{kind}_{time}")));
+        ["service", "response", "lag", "probe"].into_iter().flat_map(|kind| times.map(|time| format!("{kind}_{time}")));
     let own = times.into_iter().chain(["errors", "rate"]).map(str::to_owned);
     let others = Fact::ALL.into_iter().map(|(_, name)| name).chain(FIGURES.into_iter().map(|(name, _)| name));
     let names = own.chain(of_kinds).chain(others.map(str::to_owned));
@@ -127,6 +143,17 @@ mod tests {
             assert!((value - limit).abs() < 1e-9 * limit.max(1.0), "{text}: {value}");
         }
         assert_eq!(requirement_of(" p99 < 5ms ").unwrap().text, "p99<5ms");
+    }
+
+    #[test]
+    fn how_well_a_percentile_is_to_be_known() {
+        let parsed = |text: &str| until_of(text).map(|until| (until.percent, until.share, until.text));
+        for text in ["p99±5%", "p99+-5%", " p99 ± 5 % "] {
+            assert_eq!(parsed(text), Ok((99.0, 0.05, "p99±5%".to_owned())), "{text}");
+        }
+        for wrong in ["p99", "p99±5", "p99±0%", "p99±101%", "max±5%", "errors±5%", "p99-5%", "±5%", ""] {
+            assert!(until_of(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -65,6 +65,11 @@ impl Load {
     /// Dials as many connections as may be dialled now. When every dial has its outcome, the asking begins.
     pub(super) fn dial_more(&mut self, out: &mut Outbox<'_>) {
         self.dialer.dial_more(out);
+        self.rest_if_made(out);
+    }
+
+    /// Goes on when every dial has its outcome.
+    pub(super) fn rest_if_made(&mut self, out: &mut Outbox<'_>) {
         if self.dialer.is_complete() {
             self.rest(out);
         }
@@ -104,7 +109,9 @@ impl Load {
             Stage::Connecting => {
                 let counts = &self.ledger.counts;
                 let outcomes = counts[Fact::ConnectionsOpened] + counts[Fact::ConnectionsFailed];
-                let missing = counts[Fact::ConnectionsRequested].saturating_sub(outcomes);
+                // The probe's has a limit of its own.
+                let undecided = u64::from(self.probing.as_ref().is_some_and(|probing| probing.is_undecided()));
+                let missing = counts[Fact::ConnectionsRequested].saturating_sub(outcomes + undecided);
                 let dialled = u64::from(self.dialer.under_way()).min(missing);
                 self.ledger.connections_failed(format!("timed out after {waited:?}"), dialled);
                 self.ledger.connections_failed("not dialled after that".to_owned(), missing - dialled);

@@ -39,8 +39,11 @@ impl Load {
         if self.stage != Stage::Asking {
             return;
         }
+        // What was due just now is sent a little late.
+        self.send_last_probes(out);
         self.enter(Stage::Awaiting);
         self.count_unsent(self.ledger.until().unwrap_or(out.now()));
+        self.stop_probing(self.ledger.until().unwrap_or(out.now()));
         self.stop_heartbeats(self.ledger.until().unwrap_or(out.now()));
         self.ledger.close();
         self.end_if_complete(out);
@@ -59,6 +62,7 @@ impl Load {
     fn end_if_answered(&mut self, out: &mut Outbox<'_>) {
         if self.ledger.is_complete()
             && self.heartbeats.as_ref().is_none_or(Heartbeats::are_complete)
+            && self.probing.as_ref().is_none_or(|probing| probing.is_complete())
             && !self.may_lose_idle(out.now())
         {
             self.enter(Stage::Resting);
@@ -92,6 +96,15 @@ impl Load {
         }
     }
 
+    /// The measured time ends now, though it was to last longer.
+    pub(in crate::bench) fn end_early(&mut self, out: &mut Outbox<'_>) {
+        if self.stage == Stage::Asking && self.ledger.covers(out.now()) {
+            self.until = out.now();
+            self.ledger.shorten(out.now());
+            self.end_of_time(out);
+        }
+    }
+
     /// Counts the requests as unsent that were due before `until` and have not been sent: there are none where the
     /// answers decide when requests are due. Where a number was asked for, all that are missing count, once the run ends.
     fn count_unsent(&mut self, until: Moment) {
@@ -120,6 +133,7 @@ impl Load {
                 self.count_unsent(self.ledger.until().map_or(now, |until| until.min(now)));
             }
             self.stop_heartbeats(self.ledger.until().map_or(now, |until| until.min(now)));
+            self.stop_probing(self.ledger.until().map_or(now, |until| until.min(now)));
             self.ledger.interrupt(now);
         }
         self.ledger.end(now);
@@ -144,6 +158,9 @@ impl Load {
             counts[Fact::ConnectionsUnserved] = unserved;
             counts[Fact::ConnectionsStalled] = stalled;
             counts[Fact::ConnectionsHeld] = self.present as u64 - unserved - stalled;
+        }
+        if let Some(probing) = &self.probing {
+            probing.conclude(counts);
         }
         let unmade =
             counts[Fact::ConnectionsRequested] - counts[Fact::ConnectionsOpened] - counts[Fact::ConnectionsFailed];

@@ -13,7 +13,7 @@
 //! - `record/ledger`: it is counted
 //!
 //! Beside that way: `connect` makes the connections before the start, by the `dialer`; `churn` makes one for each
-//! request; `phase` begins to ask and to measure; `heartbeat` has the idle ones ask now and then; `overdue` finds the answers that did not come, and `lapsed` remembers their requests; `ending` ends the run;
+//! request; `phase` begins to ask and to measure; `heartbeat` has the idle ones ask now and then; `probing` asks on a stamped socket; `overdue` finds the answers that did not come, and `lapsed` remembers their requests; `ending` ends the run;
 //! `schedule` says when event k is due, with `dice` where it is random; `wake` packs timers and tags into the engine's numbers.
 
 mod ask;
@@ -31,6 +31,7 @@ mod open;
 mod overdue;
 mod pending;
 mod phase;
+mod probing;
 mod schedule;
 mod wake;
 
@@ -49,6 +50,8 @@ use dialer::{Dialer, Route};
 use heartbeat::Heartbeats;
 use message::Messages;
 use open::Turns;
+use probing::Probing;
+pub(super) use probing::Wanted;
 use wake::{Due, Tag, Wake};
 
 /// A moment that does not come.
@@ -110,6 +113,7 @@ pub(super) struct Load {
     /// Idle connections that are there.
     idle: u64,
     heartbeats: Option<Heartbeats>,
+    pub(super) probing: Option<Box<Probing>>,
     /// The connection at which the next sweep begins.
     swept: usize,
     /// When that is due.
@@ -142,6 +146,8 @@ impl Load {
         let route = Route::new(&options, &addresses);
         let mut ledger = Ledger::new(&options, shows_progress);
         ledger.counts[Fact::ConnectionsRequested] = u64::from(asked_for) + u64::from(options.idle);
+        let probing = Probing::new(&options).map(Box::new);
+        ledger.counts[Fact::ConnectionsRequested] += u64::from(probing.is_some());
         Self {
             stage: Stage::Scouting,
             phase,
@@ -156,6 +162,7 @@ impl Load {
             present: 0,
             idle: 0,
             heartbeats: Heartbeats::new(&options),
+            probing,
             swept: 0,
             sweep_due: NEVER,
             stood_still: false,
@@ -290,6 +297,10 @@ impl Service for Load {
         }
     }
 
+    fn ready(&mut self, out: &mut Outbox<'_>) {
+        self.probe_ready(out);
+    }
+
     fn expired(&mut self, key: u64, out: &mut Outbox<'_>) {
         match Wake::from(key) {
             Wake::Phase(phase, _) if phase != self.phases => {}
@@ -298,6 +309,8 @@ impl Service for Load {
             Wake::Phase(_, Due::Measure) => self.begin_measuring_if_due(out.now()),
             Wake::Phase(_, Due::End) => self.end_of_time(out),
             Wake::Phase(_, Due::Heartbeat) => self.send_heartbeats(out),
+            Wake::Phase(_, Due::Probe) => self.send_probes(out),
+            Wake::Phase(_, Due::ProbeReady) => self.probe_ready(out),
             Wake::Sweep => self.sweep(out),
             Wake::Dial => {
                 self.dialer.woke();

@@ -39,6 +39,7 @@ impl Load {
         if let Some(heartbeats) = &mut self.heartbeats {
             heartbeats.give_up_overdue(out.now(), &mut self.ledger.counts);
         }
+        self.give_up_overdue_probes(out);
         self.ledger.end_part_if_due(out.now());
         self.give_up_stuck_dials(out);
         self.end_if_complete(out);

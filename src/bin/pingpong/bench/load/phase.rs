@@ -26,7 +26,7 @@ impl Load {
 
     /// Every dial has had its outcome.
     pub(super) fn rest(&mut self, out: &mut Outbox<'_>) {
-        if self.stage != Stage::Connecting {
+        if self.stage != Stage::Connecting || self.probing.as_ref().is_some_and(|probing| probing.is_undecided()) {
             return;
         }
         // The answer to the scout's request is not waited for.
@@ -57,6 +57,7 @@ impl Load {
         out.wake_at(from, self.wake(Due::Measure));
         self.begin_measuring_if_due(now);
         self.start_heartbeats(from, out);
+        self.start_probing(from, out);
         if let Some(until) = until {
             out.wake_at(until, self.wake(Due::End));
         }

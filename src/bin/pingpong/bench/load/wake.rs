@@ -6,7 +6,7 @@
 //!           63      62 … 32          31 … 0
 //! tag       0       visit's number   connection      one that asks
 //!           1       0                idle connection
-//! timer     0       phase            0 … 7           what the timer is for
+//! timer     0       phase            0 … 9           what the timer is for
 //!           1       visit's number   connection      dial this one once more
 //! ```
 //!
@@ -40,6 +40,10 @@ pub(super) enum Due {
     End,
     /// The next heartbeat.
     Heartbeat,
+    /// The next message of the probe.
+    Probe,
+    /// The rest of the answers to the probe are to be read.
+    ProbeReady,
 }
 
 /// What a connection carries for the load, from its dial on ([`Dial::tag`](pingpong::service::Dial::tag)).
@@ -74,6 +78,8 @@ const DIAL: u64 = 4;
 const SCOUT: u64 = 5;
 const MEASURE: u64 = 6;
 const HEARTBEAT: u64 = 7;
+const PROBE: u64 = 8;
+const PROBE_READY: u64 = 9;
 const REDIAL: u64 = 1 << 63;
 const IDLE: u64 = 1 << 63;
 
@@ -102,6 +108,8 @@ impl From<Wake> for u64 {
                     Due::Measure => MEASURE,
                     Due::End => END,
                     Due::Heartbeat => HEARTBEAT,
+                    Due::Probe => PROBE,
+                    Due::ProbeReady => PROBE_READY,
                 };
                 Self::from(phase % NUMBERS) << 32 | due
             }
@@ -125,6 +133,8 @@ impl From<u64> for Wake {
             MEASURE => of_phase(Due::Measure),
             END => of_phase(Due::End),
             HEARTBEAT => of_phase(Due::Heartbeat),
+            PROBE => of_phase(Due::Probe),
+            PROBE_READY => of_phase(Due::ProbeReady),
             DIAL => Self::Dial,
             SCOUT => Self::Scout,
             _ => Self::Sweep,
@@ -161,7 +171,7 @@ mod tests {
     #[test]
     fn timers_and_tags_survive_packing() {
         let redials = VISITS.map(Wake::Redial);
-        let of_phases = [Due::Send, Due::Begin, Due::Measure, Due::End, Due::Heartbeat]
+        let of_phases = [Due::Send, Due::Begin, Due::Measure, Due::End, Due::Heartbeat, Due::Probe, Due::ProbeReady]
             .into_iter()
             .flat_map(|due| [0, 1, NUMBERS - 1].map(|phase| Wake::Phase(phase, due)));
         for wake in [Wake::Sweep, Wake::Dial, Wake::Scout].into_iter().chain(redials).chain(of_phases) {

@@ -112,7 +112,8 @@ impl<'a> Wanted<'a> {
         };
         // A Unix socket, or loopback.
         let is_near = target.is_none_or(|(target, _)| target.ip().to_canonical().is_loopback());
-        let connections = u64::from(options.connections) + u64::from(options.idle);
+        let probe = u64::from(options.probe_rate.is_some());
+        let connections = u64::from(options.connections) + u64::from(options.idle) + probe;
         let mut wanted = Self {
             options,
             connections,

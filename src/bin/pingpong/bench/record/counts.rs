@@ -4,8 +4,9 @@
 //! [`Requests`](Fact::Requests) to [`Unfinished`](Fact::Unfinished), or it is [`Unsent`](Fact::Unsent). So is every
 //! connection that was asked for: it failed, was lost, was left unserved, stalled, was held, was held idle, or was idle
 //! and silent. So is every heartbeat that was due: it is in one of the seven from
-//! [`HeartbeatsAnswered`](Fact::HeartbeatsAnswered) to [`HeartbeatsUnsent`](Fact::HeartbeatsUnsent). Heartbeats are not
-//! among the requests.
+//! [`HeartbeatsAnswered`](Fact::HeartbeatsAnswered) to [`HeartbeatsUnsent`](Fact::HeartbeatsUnsent), and every message of
+//! the probe that was due, from [`ProbesAnswered`](Fact::ProbesAnswered) to [`ProbesUnsent`](Fact::ProbesUnsent). Neither
+//! are among the requests.
 
 use std::ops::{Index, IndexMut};
 
@@ -76,11 +77,29 @@ pub(crate) enum Fact {
     HeartbeatsUnsent,
     /// Idle connections that were open at the end, but had left a heartbeat without a right answer in time.
     IdleSilent,
+    /// Messages of the probe that were due.
+    Probes,
+    /// Those answered right and in time.
+    ProbesAnswered,
+    /// Those answered right, but after the timeout.
+    ProbesLate,
+    /// Those answered with other bytes.
+    ProbesWrong,
+    /// Those not answered, neither in time nor late.
+    ProbesLost,
+    /// Those whose connection ended before the answer, or that were refused.
+    ProbesBroken,
+    /// Those not answered when the run was interrupted.
+    ProbesUnfinished,
+    /// Those not sent: the connection was not there or took no more, or the run ended early.
+    ProbesUnsent,
+    /// Answers to them whose way is not known, for want of the kernel's stamps.
+    ProbesUnstamped,
 }
 
 impl Fact {
     /// All facts in the order of their declaration, with their names in reports.
-    pub(crate) const ALL: [(Self, &str); 31] = [
+    pub(crate) const ALL: [(Self, &str); 40] = [
         (Self::Sent, "sent"),
         (Self::Requests, "requests"),
         (Self::Wrong, "wrong"),
@@ -112,6 +131,15 @@ impl Fact {
         (Self::HeartbeatsUnfinished, "heartbeats_unfinished"),
         (Self::HeartbeatsUnsent, "heartbeats_unsent"),
         (Self::IdleSilent, "idle_silent"),
+        (Self::Probes, "probe_due"),
+        (Self::ProbesAnswered, "probe_answered"),
+        (Self::ProbesLate, "probe_late"),
+        (Self::ProbesWrong, "probe_wrong"),
+        (Self::ProbesLost, "probe_lost"),
+        (Self::ProbesBroken, "probe_broken"),
+        (Self::ProbesUnfinished, "probe_unfinished"),
+        (Self::ProbesUnsent, "probe_unsent"),
+        (Self::ProbesUnstamped, "probe_unstamped"),
     ];
 
     /// The ways in which a request fails.
@@ -133,6 +161,22 @@ impl Fact {
         Self::HeartbeatsUnsent,
     ];
 
+    /// What may have become of a message of the probe.
+    pub(crate) const PROBES: [Self; 7] = [
+        Self::ProbesAnswered,
+        Self::ProbesLate,
+        Self::ProbesWrong,
+        Self::ProbesLost,
+        Self::ProbesBroken,
+        Self::ProbesUnfinished,
+        Self::ProbesUnsent,
+    ];
+
+    /// Whether it can come about only where there is a probe.
+    pub(crate) fn is_of_the_probe(self) -> bool {
+        matches!(self, Self::Probes | Self::ProbesUnstamped) || Self::PROBES.contains(&self)
+    }
+
     /// Whether it can come about only where idle connections have heartbeats.
     pub(crate) fn is_of_heartbeats(self) -> bool {
         matches!(self, Self::Heartbeats | Self::IdleSilent) || Self::HEARTBEATS.contains(&self)
@@ -145,8 +189,14 @@ impl Fact {
 }
 
 /// How often each [`Fact`] came about.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Counts([u64; Fact::ALL.len()]);
+
+impl Default for Counts {
+    fn default() -> Self {
+        Self([0; Fact::ALL.len()])
+    }
+}
 
 impl Counts {
     /// Requests that failed.

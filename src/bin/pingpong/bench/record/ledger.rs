@@ -17,32 +17,14 @@ use pingpong::{Moment, describe};
 
 use super::blocks::{Blocks, Outcomes};
 use super::counts::{Counts, Fact};
-use super::hindrance::Hindrance;
 use super::mistakes::Mistakes;
+use super::request::{Answered, Hindrance, Request};
 use super::times::{Latency, histogram};
 use crate::bench::BenchOptions;
 use crate::bench::options::Phase;
 
 /// The length of the parts that an HdrHistogram log consists of.
 const PART: Duration = Duration::from_secs(1);
-
-/// One request that has been sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Request {
-    pub(crate) number: u64,
-    pub(crate) due: Moment,
-    pub(crate) sent: Moment,
-}
-
-/// A request that has been answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Answered {
-    pub(crate) request: Request,
-    /// Its time was up, and it had been counted as lost.
-    pub(crate) was_overdue: bool,
-    /// A later request of the same connection was answered before it.
-    pub(crate) is_overtaken: bool,
-}
 
 #[derive(Debug)]
 pub(crate) struct Ledger {
@@ -193,6 +175,13 @@ impl Ledger {
     pub(crate) fn close(&mut self) {
         if let Some(measuring) = &mut self.measuring {
             measuring.is_over = true;
+        }
+    }
+
+    /// The measured time ends at this moment, and not later.
+    pub(crate) fn shorten(&mut self, until: Moment) {
+        if let Some(measuring) = &mut self.measuring {
+            measuring.until = Some(until);
         }
     }
 

@@ -4,26 +4,28 @@
 //! connection or a report.
 //!
 //! - `ledger`: which requests count, and what came of each
-//! - `hindrance`: why requests were not sent
+//! - `request`: what it is told
 //! - `counts`: how often each fact came about
 //! - `mistakes`: the first answers that were not right
-//! - `times`: histograms of durations
+//! - `times`: histograms of durations; `passage`: of the probe's messages, part by part
 //! - `blocks`: the measured time in blocks of equal length
 //! - `cost`: what the load generator itself used
 
 mod blocks;
 mod cost;
 mod counts;
-mod hindrance;
 mod ledger;
 mod mistakes;
+mod passage;
+mod request;
 mod times;
 
 pub(super) use blocks::Outcomes;
 pub(super) use cost::{Cost, CostMeter, Polling, Shares};
 pub(super) use counts::Counts;
 pub(crate) use counts::Fact;
-pub(super) use hindrance::Hindrance;
-pub(super) use ledger::{Answered, Ledger, Request};
+pub(super) use ledger::Ledger;
 pub(super) use mistakes::{Mistakes, Wrong};
+pub(super) use passage::{Part as ProbePart, Passage, Passages, Row, Slowest};
+pub(super) use request::{Answered, Hindrance, Request};
 pub(super) use times::{Latency, Part, histogram, percentile, values_of};

@@ -13,7 +13,8 @@ use pingpong::outlet::{Room, open_without_waiting, room};
 
 use crate::error::Error;
 
-use super::Results;
+use super::page::Page;
+use super::{Report, Results};
 use crate::bench::Output;
 
 /// What is reported: as text, that is its `Display`, as JSON, and in short.
@@ -70,10 +71,12 @@ impl<'a> ResultFile<'a> {
     }
 }
 
-/// Where a report goes: as text to standard output, as JSON there instead or into a file.
+/// Where a report goes: as text to standard output, as JSON there instead or into a file, as a page into a
+/// file.
 #[derive(Debug)]
 pub(crate) struct Publisher<'a> {
     json: Option<ResultFile<'a>>,
+    html: Option<ResultFile<'a>>,
     prints: Printed,
     feed: Feed,
 }
@@ -86,7 +89,7 @@ enum Printed {
 }
 
 impl<'a> Publisher<'a> {
-    pub(crate) fn open(json: Option<&'a Output>, is_quiet: bool) -> Result<Self, Error> {
+    pub(crate) fn open(json: Option<&'a Output>, html: Option<&'a Path>, is_quiet: bool) -> Result<Self, Error> {
         let prints = match json {
             Some(Output::Stdout) => Printed::Json,
             _ if is_quiet => Printed::LastLine,
@@ -96,7 +99,8 @@ impl<'a> Publisher<'a> {
             Some(Output::File(path)) => Some(ResultFile::create(path)?),
             _ => None,
         };
-        Ok(Self { json, prints, feed: Feed::default() })
+        let html = html.map(ResultFile::create).transpose()?;
+        Ok(Self { json, html, prints, feed: Feed::default() })
     }
 
     /// Prints a part of the report while the run goes on, as far as standard output takes it now.
@@ -104,6 +108,16 @@ impl<'a> Publisher<'a> {
         if self.prints == Printed::Report {
             self.feed.tell(text);
         }
+    }
+
+    /// The same as [`publish`](Self::publish), and the page, which has also the runs that the results are the sum of, each
+    /// with its name.
+    pub(crate) fn publish_with_page(mut self, results: &Results, parts: &[(String, Report)]) -> Result<(), Error> {
+        let drawn = self
+            .html
+            .take()
+            .map_or(Ok(()), |file| file.write(|file| file.write_all(Page::of(results, parts).to_html()?.as_bytes())));
+        self.publish(results).and(drawn)
     }
 
     /// Where one of the two outputs fails, the other is still written.

@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 
 use super::alike::Span;
 use super::blocks::Blocks;
-use super::{Judged, Report, figures, micros};
-use crate::bench::record::{Cost, Counts, Fact, Mistakes, Shares, Wrong, histogram, values_of};
+use super::{Judged, Report, figures, micros, probe};
+use crate::bench::record::{Cost, Counts, Fact, Mistakes, ProbePart, Shares, Wrong, histogram, values_of};
 
 /// The version of this layout.
 pub(super) const SCHEMA: u64 = 2;
@@ -47,6 +47,7 @@ impl Report {
             "service": values_of(&self.service),
             "response": self.response.as_ref().map(values_of),
             "lag": self.lag.as_ref().map(values_of),
+            "probe": self.probe.as_ref().map(probe::to_json),
         });
         let lines =
             parts.into_iter().chain(about).chain([("histograms", histograms), ("blocks", self.blocks.to_json())]).map(
@@ -65,7 +66,9 @@ impl Report {
             metrics.insert(name.to_owned(), value.unwrap_or(Value::Null));
         };
         for (fact, name) in Fact::ALL {
-            put(name, (self.has_heartbeats || !fact.is_of_heartbeats()).then(|| self.counts[fact].into()));
+            let is_known =
+                (self.has_heartbeats || !fact.is_of_heartbeats()) && (self.probe.is_some() || !fact.is_of_the_probe());
+            put(name, is_known.then(|| self.counts[fact].into()));
         }
         put("errors", Some(self.counts.errors().into()));
         put("requests_per_second", Some(rounded(self.per_second)));
@@ -82,7 +85,8 @@ impl Report {
         put("load_taken_away", shares.and_then(|shares| shares.taken_away).map(rounded));
         // What earlier versions call the working share.
         put("load_busy", shares.map(|shares| rounded(shares.working)));
-        for (kind, times) in self.times() {
+        let of_the_probe = ProbePart::ALL.map(|(name, part)| (name, self.probe.as_ref().map(|probe| probe.of(part))));
+        for (kind, times) in self.times().into_iter().chain(of_the_probe) {
             for (name, nanos) in figures(times) {
                 put(&format!("{kind}_{name}_us"), nanos.map(|nanos| micros(nanos).into()));
             }
@@ -112,7 +116,7 @@ impl Report {
         let is_open = whole["open_loop"].as_bool().unwrap_or_default();
         let mut counts = Counts::default();
         for (fact, name) in Fact::ALL {
-            let count = metrics[name].as_u64().or(fact.is_of_heartbeats().then_some(0));
+            let count = metrics[name].as_u64().or((fact.is_of_heartbeats() || fact.is_of_the_probe()).then_some(0));
             counts[fact] = count.ok_or_else(|| foreign(&format!("no metrics.{name} in it")))?;
         }
         let reasons = |name: &str| {
@@ -143,6 +147,7 @@ impl Report {
             service: times("service")?,
             response: is_open.then(|| times("response")).transpose()?,
             lag: is_open.then(|| times("lag")).transpose()?,
+            probe: probe::from_json(&whole["histograms"]["probe"]),
             blocks: Blocks::from_json(&whole["blocks"]).unwrap_or_default(),
             cost: cost(metrics),
             requirements: Vec::new(),
@@ -163,7 +168,8 @@ fn mistakes(whole: &Value) -> Mistakes {
 }
 
 /// What is written and read back as it is: of one run, and of a sum.
-const ABOUT: [&str; 7] = ["program", "started_unix_seconds", "settings", "machine", "runs", "forced", "search"];
+const ABOUT: [&str; 8] =
+    ["until", "program", "started_unix_seconds", "settings", "machine", "runs", "forced", "search"];
 
 fn measured(whole: &Value) -> Option<Span> {
     let [from, until] = ["measured_from_unix_seconds", "measured_until_unix_seconds"].map(|key| whole[key].as_f64());
@@ -180,7 +186,7 @@ fn rounded(number: f64) -> Value {
     ((number * 1e6).round() / 1e6).into()
 }
 
-fn times_of(values: &Value) -> Option<Histogram<u64>> {
+pub(super) fn times_of(values: &Value) -> Option<Histogram<u64>> {
     let mut times = histogram();
     for pair in values.as_array()? {
         times.record_n(pair[0].as_u64()?, pair[1].as_u64()?).ok()?;

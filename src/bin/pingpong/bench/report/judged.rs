@@ -9,7 +9,7 @@ use super::intervals::Interval;
 use super::text::{grouped, rate as rate_told, shown};
 use super::warnings::BEYOND;
 use super::{Report, micros};
-use crate::bench::record::{Fact, values_of};
+use crate::bench::record::{Fact, ProbePart, values_of};
 use crate::bench::requirement::{Comparison, Kind, Quantity, Requirement, Unit};
 
 /// A requirement, and what a run has come to.
@@ -146,6 +146,7 @@ impl Report {
         };
         match quantity {
             Quantity::Count(fact) if fact.is_of_heartbeats() && !self.has_heartbeats => not_known(),
+            Quantity::Count(fact) if fact.is_of_the_probe() && self.probe.is_none() => not_known(),
             Quantity::Count(fact) => Known::Value(count(fact)),
             Quantity::Errors => Known::Value(self.counts.errors() as f64),
             Quantity::ShareOf(fact) => share(count(fact), fact),
@@ -166,6 +167,7 @@ impl Report {
             Fact::IdleHeld | Fact::IdleSilent => count(Fact::ConnectionsRequested),
             _ if fact.name().starts_with("connections_") => count(Fact::ConnectionsRequested),
             _ if fact.is_of_heartbeats() => count(Fact::Heartbeats),
+            _ if fact.is_of_the_probe() => count(Fact::Probes),
             _ => count(Fact::Sent) + count(Fact::Unsent),
         }
     }
@@ -205,6 +207,7 @@ impl Report {
             Kind::Service => Some(&self.service),
             Kind::Response => self.response.as_ref(),
             Kind::Lag => self.lag.as_ref(),
+            Kind::Probe(part) => self.probe.as_ref().map(|probe| probe.of(part)),
         }
     }
 
@@ -212,12 +215,18 @@ impl Report {
     fn missing(&self, kind: Kind) -> u64 {
         let sum = |facts: &[Fact]| facts.iter().map(|fact| self.counts[*fact]).sum::<u64>();
         let unanswered = [Fact::Wrong, Fact::Lost, Fact::Refused, Fact::Broken, Fact::Unfinished];
+        let of_the_probe = [Fact::ProbesWrong, Fact::ProbesLost, Fact::ProbesBroken, Fact::ProbesUnfinished];
         match kind {
             Kind::Lag => sum(&[Fact::Unsent]),
             // What was never sent took no time to serve.
             Kind::Service => sum(&unanswered),
             Kind::Main if !self.is_open() => sum(&unanswered),
             Kind::Main | Kind::Response => sum(&unanswered) + sum(&[Fact::Unsent]),
+            Kind::Probe(ProbePart::Lag) => sum(&[Fact::ProbesUnsent]),
+            Kind::Probe(ProbePart::Whole) => sum(&of_the_probe) + sum(&[Fact::ProbesUnsent]),
+            Kind::Probe(ProbePart::Service | ProbePart::Away) => sum(&of_the_probe),
+            // Only the way of an answer tells of them.
+            Kind::Probe(ProbePart::Sending | ProbePart::Reading) => 0,
         }
     }
 
@@ -277,25 +286,26 @@ fn told(value: f64, unit: Unit) -> String {
     }
 }
 
+/// What a row of the table has: step, requirement, what was measured with its interval, outcome.
+pub(super) fn row(step: String, judged: &Judged) -> [String; 4] {
+    let unit = judged.requirement.quantity.unit();
+    let interval = judged.interval.map(|Interval { low, high, is_rough }| {
+        let mark = if is_rough { "~" } else { "" };
+        let [low, high] = [low, high].map(|end| told(end, unit).replace(" a second", ""));
+        format!(" {mark}[{low} .. {high}]")
+    });
+    let measured = judged.measured.map_or("-".to_owned(), |value| told(value, unit));
+    let outcome = match &judged.unmet {
+        None => "met".to_owned(),
+        Some(Unmet::Measured) => "not met".to_owned(),
+        Some(Unmet::Because(why)) => format!("not met: {why}"),
+    };
+    [step, judged.text().to_owned(), measured + &interval.unwrap_or_default(), outcome]
+}
+
 /// The table of requirements, each with the step that it is about, if there are several.
 pub(super) fn table<'a>(f: &mut fmt::Formatter<'_>, rows: impl Iterator<Item = (String, &'a Judged)>) -> fmt::Result {
-    let rows: Vec<[String; 4]> = rows
-        .map(|(step, judged)| {
-            let unit = judged.requirement.quantity.unit();
-            let interval = judged.interval.map(|Interval { low, high, is_rough }| {
-                let mark = if is_rough { "~" } else { "" };
-                let [low, high] = [low, high].map(|end| told(end, unit).replace(" a second", ""));
-                format!(" {mark}[{low} .. {high}]")
-            });
-            let measured = judged.measured.map_or("-".to_owned(), |value| told(value, unit));
-            let outcome = match &judged.unmet {
-                None => "met".to_owned(),
-                Some(Unmet::Measured) => "not met".to_owned(),
-                Some(Unmet::Because(why)) => format!("not met: {why}"),
-            };
-            [step, judged.text().to_owned(), measured + &interval.unwrap_or_default(), outcome]
-        })
-        .collect();
+    let rows: Vec<[String; 4]> = rows.map(|(step, judged)| row(step, judged)).collect();
     if rows.is_empty() {
         return Ok(());
     }

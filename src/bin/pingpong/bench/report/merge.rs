@@ -194,6 +194,14 @@ impl Report {
         // The response times of one load would be taken for those of both.
         self.response = both(self.response.take(), other.response, added);
         self.lag = both(self.lag.take(), other.lag, added);
+        // A probe beside several loads belongs to all of them.
+        self.probe = match (self.probe.take(), other.probe) {
+            (Some(mut probe), Some(other)) => {
+                probe.add(&other);
+                Some(probe)
+            }
+            (one, other) => one.or(other),
+        };
         self.cost = both(self.cost, other.cost, Cost::plus);
     }
 }

@@ -11,6 +11,8 @@
 //! - `versus`: several servers by turns; `turns`: those of each, added up
 //! - `change`: earlier runs and later ones; `ratios`: the figures of two beside each other
 //! - `merge`: adds up several reports; `alike`: those that are parts of one load
+//! - `probe`: the probe's block, and its part of the JSON
+//! - `page`: a page for a browser, with pictures
 //! - `files`: where results go
 //! - `progress`: what a terminal shows while a load runs
 
@@ -24,6 +26,8 @@ mod intervals;
 mod json;
 mod judged;
 mod merge;
+mod page;
+mod probe;
 pub(super) mod progress;
 mod ratios;
 mod results;
@@ -46,7 +50,8 @@ use super::machine;
 use super::options::BenchOptions;
 use super::preflight::Ground;
 use super::rate::Rate;
-use super::record::{Cost, Counts, Fact, Mistakes, percentile};
+use super::record::{Cost, Counts, Fact, Mistakes, Passages, percentile};
+use super::until::{Looks, Until};
 use crate::budget::may_be_budgeted;
 pub(crate) use alike::Mismatch;
 use alike::Span;
@@ -113,6 +118,8 @@ pub(crate) struct Report {
     response: Option<Histogram<u64>>,
     /// Open loop: from when a request was due to when it was sent, in nanoseconds.
     lag: Option<Histogram<u64>>,
+    /// What the probe has measured.
+    probe: Option<Passages>,
     /// The measured time in blocks.
     blocks: Blocks,
     /// What the load generator itself used; unknown for a very short run.
@@ -167,6 +174,7 @@ impl Report {
             service: ledger.service.total.clone(),
             response: ledger.response.as_ref().map(|times| times.total.clone()),
             lag: ledger.lag.as_ref().map(|times| times.total.clone()),
+            probe: load.probing.as_ref().map(|probing| probing.passages.clone()),
             blocks: Blocks::of(ledger, from, ended),
             cost,
             requirements: Vec::new(),
@@ -194,18 +202,44 @@ impl Report {
             Fact::Refused,
             Fact::Broken,
             Fact::Unsent,
+            Fact::ProbesBroken,
+            Fact::ProbesUnsent,
         ];
         let has_failed = self.tells_of_an_end()
             || self.counts[Fact::Requests] == 0
             || failures.iter().any(|fact| self.counts[*fact] > 0)
-            || self.counts[Fact::Lost] > self.tolerated_loss()
+            || self.counts[Fact::Lost] > self.tolerated_loss(Fact::Sent)
+            || self.counts[Fact::ProbesLost] > self.tolerated_loss(Fact::Probes)
             || self.is_stream && self.counts[Fact::IdleSilent] > 0;
         has_failed && !self.allows_failures
     }
 
-    /// How many requests may be lost that are no failure: none over a stream, a tenth of them as datagrams.
-    fn tolerated_loss(&self) -> u64 {
-        if self.is_stream { 0 } else { self.counts[Fact::Sent] / 10 }
+    /// How many of these may be lost that are no failure: none over a stream, a tenth of them as datagrams.
+    fn tolerated_loss(&self, of: Fact) -> u64 {
+        if self.is_stream { 0 } else { self.counts[of] / 10 }
+    }
+
+    /// Keeps whether a percentile came to be known so well as was asked for.
+    pub(super) fn tell_of_looks(&mut self, until: &Until, looks: &Looks) {
+        self.about["until"] = json!({
+            "expr": until.text,
+            "reached": looks.is_reached,
+            "half_interval_share": looks.share,
+            "rough": looks.is_rough,
+            "confidence": 0.99,
+        });
+    }
+
+    /// What came of that, in a line.
+    fn told_of_looks(&self) -> Option<String> {
+        let until = &self.about["until"];
+        let reached = if until["reached"].as_bool()? { "reached" } else { "not reached" };
+        let share = until["half_interval_share"].as_f64();
+        let rough = if until["rough"] == true { "~" } else { "" };
+        let share = share
+            .map_or_else(|| "too few answers to tell".to_owned(), |share| format!("{rough}±{:.1} %", share * 100.0));
+        let expr = until["expr"].as_str().unwrap_or_default();
+        Some(format!("{expr} {reached} in {:.1} s: {share} with 99 % certainty", self.seconds))
     }
 
     /// Whether the run was interrupted, or the server was gone before its end.

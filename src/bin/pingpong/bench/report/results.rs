@@ -62,7 +62,7 @@ impl Results {
     }
 
     /// The report, where there is one step only.
-    fn single(&self) -> Option<&Report> {
+    pub(super) fn single(&self) -> Option<&Report> {
         self.reports.first().filter(|_| self.planned == 1)
     }
 
@@ -97,7 +97,10 @@ impl Results {
     }
 
     /// What was done, in a line.
-    fn title(&self) -> String {
+    pub(super) fn title(&self) -> String {
+        if let Some(report) = self.single() {
+            return report.title.clone();
+        }
         let Some(first) = self.reports.first() else { return String::new() };
         settings::title_of_steps(&first.about, self.planned)
     }
@@ -114,6 +117,15 @@ impl Results {
         let left = self.planned - self.reports.len();
         let cut = (left > 0).then(|| format!("interrupted: {left} of {} steps were not measured", self.planned));
         of_steps.chain(cut).collect()
+    }
+
+    /// All that is required, each with the step that it is about, if there are several.
+    pub(super) fn judged(&self) -> impl Iterator<Item = (String, &Judged)> {
+        let of_step = |report: &'_ Report| if self.planned > 1 { report.step() } else { String::new() };
+        self.reports.iter().flat_map(move |report| {
+            let step = of_step(report);
+            report.requirements.iter().map(move |judged| (step.clone(), judged))
+        })
     }
 
     /// What is required and not so.
@@ -161,15 +173,14 @@ impl fmt::Display for Results {
         for warning in warnings {
             writeln!(f, "warning: {warning}")?;
         }
-        let judged = self.reports.iter().zip(&steps);
-        judged::table(f, judged.flat_map(|(report, step)| report.requirements.iter().map(|one| (step.clone(), one))))?;
+        judged::table(f, self.judged())?;
         write!(f, "\n{}", self.last_lines())
     }
 }
 
 impl Report {
     /// The rate of a step, as its row shows it.
-    fn step(&self) -> String {
+    pub(super) fn step(&self) -> String {
         let ramp = &settings::effective_of_first(&self.about)["ramp_per_second"];
         let shown = |per_second: f64| {
             if per_second < 100.0 { rate(per_second) } else { grouped(per_second.round() as u64) }

@@ -28,6 +28,8 @@ pub(super) fn title(settings: &Value) -> String {
         0 => String::new(),
         idle => format!(" beside {idle} idle{}", heartbeat.unwrap_or_default()),
     };
+    let probe = settings["probe_per_second"].as_f64().map(|rate| format!(" and a probe at {rate} a second"));
+    let probe = probe.unwrap_or_default();
     let from = match settings["sources_chosen"] == true {
         true => format!(" from {}", text("sources")),
         false => String::new(),
@@ -58,7 +60,7 @@ pub(super) fn title(settings: &Value) -> String {
         None | Some(Duration::ZERO) => "without warm-up".to_owned(),
         Some(warmup) => format!("after {warmup:?} of warm-up"),
     };
-    format!("{}: {connections}{idle}{from}, {how}, {each}{churn}; {extent}{steps} {warmup}", text("endpoint"))
+    format!("{}: {connections}{idle}{probe}{from}, {how}, {each}{churn}; {extent}{steps} {warmup}", text("endpoint"))
 }
 
 /// At which rate requests were due: on average at this one.
@@ -108,6 +110,8 @@ pub(super) fn title_of_sum(runs: &[Value], is_one_load: bool) -> String {
     for name in ["connections", "idle", "requests"] {
         sum[name] = all(name).filter_map(Value::as_u64).sum::<u64>().into();
     }
+    let probes: Vec<f64> = all("probe_per_second").filter_map(Value::as_f64).collect();
+    sum["probe_per_second"] = (!probes.is_empty()).then(|| probes.iter().sum::<f64>()).into();
     // None of the runs has a rate, or each. So it is with ramps.
     sum["rate_per_second"] = all("rate_per_second").map(Value::as_f64).sum::<Option<f64>>().into();
     if runs.len() > 1 {
@@ -163,6 +167,7 @@ pub(super) fn effective(options: &BenchOptions, phase: &Phase, address: Option<&
         "connections": options.connections,
         "idle": options.idle,
         "heartbeat_seconds": options.heartbeat.map(|interval| interval.as_secs_f64()),
+        "probe_per_second": options.probe_rate,
         "duration_seconds": duration,
         "requests": requests,
         "warmup_seconds": phase.warmup.as_secs_f64(),

@@ -4,8 +4,8 @@ use std::fmt::{self, Write};
 
 use hdrhistogram::Histogram;
 
-use super::{PERCENTILES, Report, figures, judged, micros};
-use crate::bench::record::{Fact, Shares, values_of};
+use super::{PERCENTILES, Report, figures, judged, micros, probe};
+use crate::bench::record::{Fact, ProbePart, Shares, values_of};
 
 /// Characters of the longest bar.
 const BAR: f64 = 40.0;
@@ -26,6 +26,7 @@ impl Report {
         let (name, times) = self.main_times();
         writeln!(f, "\n{name} time")?;
         bars(f, times)?;
+        probe::block(f, self)?;
         let warnings = self.warnings();
         if !warnings.is_empty() {
             writeln!(f)?;
@@ -76,6 +77,9 @@ impl Report {
                 outcomes.join(", "),
                 count(Fact::IdleSilent)
             )?;
+        }
+        if let Some(told) = self.told_of_looks() {
+            writeln!(f, "until        {told}")?;
         }
         let Some((cost, cpu_per_request)) = self.cost.zip(self.cpu_per_request()) else { return Ok(()) };
         writeln!(
@@ -173,6 +177,16 @@ impl Report {
         for (name, nanos) in figures(Some(times)) {
             let value = nanos.map_or("-".to_owned(), |nanos| format!("{:.1}", micros(nanos)));
             let _ = write!(line, " {kind}_{name}_us={value}");
+        }
+        if let Some(probe) = &self.probe {
+            for fact in [Fact::Probes, Fact::ProbesAnswered] {
+                let _ = write!(line, " {}={}", fact.name(), self.counts[fact]);
+            }
+            let [p50, _, p99, _, _, max] = figures(Some(probe.of(ProbePart::Whole)));
+            for (name, nanos) in [p50, p99, max] {
+                let value = nanos.map_or("-".to_owned(), |nanos| format!("{:.1}", micros(nanos)));
+                let _ = write!(line, " probe_{name}_us={value}");
+            }
         }
         if !self.requirements.is_empty() {
             let met = self.requirements.iter().filter(|judged| judged.is_met()).count();

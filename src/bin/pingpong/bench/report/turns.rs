@@ -95,7 +95,7 @@ impl Side {
     /// Why its figures cannot be compared.
     pub(super) fn fault(&self) -> Option<String> {
         let Self { name, endpoint, report, .. } = self;
-        let Some(report) = report else { return Some(format!("{name} ({endpoint}) had no turn")) };
+        let report = report.as_ref()?;
         let count = |fact: Fact| report.counts[fact];
         let missing = count(Fact::ConnectionsFailed) + count(Fact::ConnectionsLost);
         if let Some(gone_after) = report.gone_after_seconds {

@@ -28,8 +28,8 @@ impl Versus {
     pub(crate) fn new(mut sides: Vec<Side>, turns: Option<(Turns, bool)>, is_interrupted: bool) -> Self {
         sides.iter_mut().for_each(Side::judge);
         let rows = match sides.iter().find_map(Side::fault) {
-            _ if is_interrupted && turns.is_none() => Err("interrupted before the first turn".to_owned()),
             Some(fault) => Err(fault),
+            None if sides.iter().any(|side| side.turns == 0) => Err("not every server had its turn".to_owned()),
             None => {
                 let reports: Vec<&Report> = sides.iter().filter_map(|side| side.report.as_ref()).collect();
                 Ok(reports.iter().skip(1).map(|second| ratios::of_turns(reports[0], second)).collect())
@@ -142,7 +142,10 @@ impl fmt::Display for Versus {
             ratios::table(f, rows, [self.sides[0].name(), second.name()])?;
         }
         if self.rows.is_ok() {
-            writeln!(f, "in brackets: 95 % intervals, from turns side by side; ~: turns depended on each other")?;
+            writeln!(
+                f,
+                "ratios: in the middle of all turns side by side, with 95 % intervals; ~: turns depended on each other"
+            )?;
         }
         let warnings = self.warnings();
         if !warnings.is_empty() {

@@ -25,6 +25,7 @@ impl Report {
         self.warn_of_answers(&mut warnings);
         self.warn_of_connections(&mut warnings);
         self.warn_of_heartbeats(&mut warnings);
+        self.warn_of_probe(&mut warnings);
         self.warn_of_sending(&mut warnings);
         warnings.extend(self.trends());
         let answers = self.service.len() as f64;
@@ -33,6 +34,18 @@ impl Report {
             warnings.push(format!("too few answers for p{percent} and beyond: {answers}"));
         }
         warnings
+    }
+
+    /// Messages of the probe without a right answer in time.
+    fn warn_of_probe(&self, warnings: &mut Vec<String>) {
+        let failures = Fact::PROBES.into_iter().filter(|fact| *fact != Fact::ProbesAnswered && self.counts[*fact] > 0);
+        let told = |fact: Fact| format!("{} {}", self.counts[fact], fact.name().trim_start_matches("probe_"));
+        let failures: Vec<String> = failures.map(told).collect();
+        if !failures.is_empty() {
+            let due = self.counts[Fact::Probes];
+            warnings
+                .push(format!("of the probe's {due} messages not all were answered in time: {}", failures.join(", ")));
+        }
     }
 
     /// Answers that are missing or wrong.

@@ -6,8 +6,11 @@
 //! - `arrivals`: connections, made or not
 //! - `heartbeat`: idle connections that ask now and then
 //! - `characters`: servers that die, stall, drop, refuse; the books balance
+//! - `probing`: one more connection, whose messages are stamped
 //! - `phases`: one after another; rates that change, requests at random
+//! - `finding`: the search for a rate
 //! - `requirements`: what meets them, and what does not
+//! - `until`: ends when a percentile is known well enough
 //! - `storm`: far sides that do what they like
 
 mod arrivals;
@@ -15,10 +18,13 @@ mod blocks;
 mod characters;
 mod endings;
 mod figures;
+mod finding;
 mod heartbeat;
 mod phases;
+mod probing;
 mod requirements;
 mod storm;
+mod until;
 
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
@@ -43,6 +49,7 @@ pub(super) fn options(set: impl FnOnce(&mut BenchOptions)) -> BenchOptions {
         connections: 1,
         idle: 0,
         heartbeat: None,
+        probe_rate: None,
         extent: Extent::Duration(Duration::from_secs(1)),
         rates: Vec::new(),
         arrivals: Arrivals::Even,
@@ -60,7 +67,9 @@ pub(super) fn options(set: impl FnOnce(&mut BenchOptions)) -> BenchOptions {
         allow_failures: false,
         requirements: Vec::new(),
         find: None,
+        until: None,
         json: None,
+        html: None,
         hdr: None,
         quiet: false,
         progress: false,

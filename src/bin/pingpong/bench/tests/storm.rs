@@ -127,7 +127,7 @@ fn whatever_far_sides_do_it_ends_and_every_request_has_one_outcome() {
         Fact::HeartbeatsUnfinished,
         Fact::IdleSilent,
     ];
-    for (fact, name) in Fact::ALL {
+    for (fact, name) in Fact::ALL.into_iter().filter(|(fact, _)| !fact.is_of_the_probe()) {
         assert!(all[fact] > 0 || elsewhere.contains(&fact), "never {name}");
     }
 }

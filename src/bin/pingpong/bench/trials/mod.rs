@@ -12,6 +12,8 @@
 //! A percentile is given in per cent, a time in nanoseconds. Every interval is meant to hold the truth in 95 of 100 runs;
 //! `tests` shows that it does, where the answers are independent of each other, and that the others are marked.
 
+#[cfg(test)]
+mod alarms;
 mod compare;
 mod sections;
 mod student;

@@ -47,7 +47,12 @@ pub(crate) struct Margin {
 impl Margin {
     /// Half of the 95 % interval.
     pub(crate) fn half(&self) -> f64 {
-        student::quantile(self.blocks - 1, SURE) * self.error
+        self.half_of(SURE)
+    }
+
+    /// Half of the interval that holds the truth in this share of the runs.
+    pub(crate) fn half_of(&self, sure: f64) -> f64 {
+        student::quantile(self.blocks - 1, sure) * self.error
     }
 }
 
@@ -137,7 +142,7 @@ pub(super) struct Sections {
     /// Of all of them together.
     figure: f64,
     pub(super) values: Vec<f64>,
-    is_rough: bool,
+    pub(super) is_rough: bool,
 }
 
 impl Sections {
