@@ -309,7 +309,7 @@ impl Service for Load {
             Wake::Phase(_, Due::Measure) => self.begin_measuring_if_due(out.now()),
             Wake::Phase(_, Due::End) => self.end_of_time(out),
             Wake::Phase(_, Due::Heartbeat) => self.send_heartbeats(out),
-            Wake::Phase(_, Due::Probe) => self.send_probes(out),
+            Wake::Phase(_, Due::Probe) => self.probe_due(out),
             Wake::Phase(_, Due::ProbeReady) => self.probe_ready(out),
             Wake::Sweep => self.sweep(out),
             Wake::Dial => {

@@ -117,7 +117,8 @@ impl<'a> Publisher<'a> {
             .html
             .take()
             .map_or(Ok(()), |file| file.write(|file| file.write_all(Page::of(results, parts).to_html()?.as_bytes())));
-        self.publish(results).and(drawn)
+        let published = self.publish(results);
+        drawn.and(published)
     }
 
     /// Where one of the two outputs fails, the other is still written.

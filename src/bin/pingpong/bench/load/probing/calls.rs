@@ -100,8 +100,15 @@ impl Load {
         }
     }
 
+    /// It is time for the probe's next message. What came meanwhile is read first: after a load that stood still, the
+    /// answer to a message sent now would be merged with the one that waits (tcp(7)), and have its stamp.
+    pub(in crate::bench::load) fn probe_due(&mut self, out: &mut Outbox<'_>) {
+        self.read_probes(out);
+        self.send_probes(out);
+    }
+
     /// Sends the probe's messages that are due, and sets the timer for the next one.
-    pub(in crate::bench::load) fn send_probes(&mut self, out: &mut Outbox<'_>) {
+    fn send_probes(&mut self, out: &mut Outbox<'_>) {
         let Some(probing) = self.probing.as_mut().filter(|_| self.stage == Stage::Asking) else { return };
         match probing.send_due(out.now(), self.until, &mut self.ledger.counts) {
             Ok(Some(next)) => out.wake_at(next, self.wake(Due::Probe)),
