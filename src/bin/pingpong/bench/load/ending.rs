@@ -127,6 +127,7 @@ impl Load {
         if let Some(error) = self.unreachable.take() {
             return Err(error);
         }
+        let now = self.interrupted.unwrap_or(now);
         if self.stage == Stage::Asking {
             // What was due just now would have been sent.
             if matches!(&self.pace, Pace::Open(turns) if turns.is_held_up() || turns.is_behind(now)) {

@@ -130,6 +130,8 @@ pub(super) struct Load {
     unreachable: Option<Error>,
     /// When the last connection was lost that could ask.
     gone: Option<Moment>,
+    /// When a signal began to end the run. Closing many thousand connections takes a while, which is none of it.
+    interrupted: Option<Moment>,
 }
 
 impl Load {
@@ -171,6 +173,7 @@ impl Load {
             drops_before: 0,
             unreachable: None,
             gone: None,
+            interrupted: None,
             options,
         }
     }
@@ -283,6 +286,9 @@ impl Service for Load {
 
     fn closed(&mut self, peer: Peer, why: CloseReason, out: &mut Outbox<'_>) {
         // Closed by the load itself, or interrupted: nothing is lost that way.
+        if why == CloseReason::Shutdown {
+            self.interrupted.get_or_insert(out.now());
+        }
         if matches!(why, CloseReason::Service | CloseReason::Shutdown) {
             return;
         }

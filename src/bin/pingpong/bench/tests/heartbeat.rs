@@ -214,6 +214,17 @@ fn interrupted_heartbeats_are_unfinished() {
 }
 
 #[test]
+fn time_that_an_interrupted_run_takes_to_close_is_none_of_it() {
+    let mut server = beating(|_| {});
+    server.tenth(|_| true);
+    server.shut_down();
+    // So long it takes to close many thousand connections: two more heartbeats are due by then.
+    server.leap(2 * TENTH);
+    let counts = server.conclude();
+    assert_eq!((counts[Fact::Heartbeats], counts[Fact::HeartbeatsUnsent]), (2, 0));
+}
+
+#[test]
 fn end_of_the_run_waits_for_heartbeats_as_for_answers() {
     let mut server = beating(|_| {});
     for _ in 0..9 {
