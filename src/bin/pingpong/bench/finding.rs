@@ -149,10 +149,11 @@ fn short(time: Duration) -> String {
 /// A long time for people.
 fn told(seconds: f64) -> String {
     let seconds = seconds.ceil() as u64;
-    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
-        (0, 0, seconds) => format!("{seconds} s"),
-        (0, minutes, seconds) => format!("{minutes} min {seconds} s"),
-        (hours, minutes, _) => format!("{hours} h {} min", minutes + 1),
+    let minutes = seconds.div_ceil(60);
+    match (seconds, minutes) {
+        (..60, _) => format!("{seconds} s"),
+        (..3600, _) => format!("{} min {} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {} min", minutes / 60, minutes % 60),
     }
 }
 
@@ -171,7 +172,9 @@ mod tests {
 
     #[test]
     fn long_times_have_minutes_and_hours() {
-        for (seconds, text) in [(0.2, "1 s"), (59.1, "1 min 0 s"), (168.0, "2 min 48 s"), (7199.0, "1 h 60 min")] {
+        for (seconds, text) in
+            [(0.2, "1 s"), (59.1, "1 min 0 s"), (168.0, "2 min 48 s"), (7199.0, "2 h 0 min"), (3601.0, "1 h 1 min")]
+        {
             assert_eq!(told(seconds), text);
         }
     }

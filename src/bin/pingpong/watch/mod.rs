@@ -5,8 +5,6 @@
 //!
 //! Whoever wants to know a state asks here and does not guess. It knows no command and no reactor.
 
-#![allow(dead_code, unused_imports, reason = "dumps and some figures are for bench and --explain")]
-
 mod sock_diag;
 mod socket;
 mod table;
@@ -14,6 +12,6 @@ mod table;
 mod tests;
 mod text;
 
-pub(crate) use sock_diag::{Question, SockDiag};
-pub(crate) use socket::{Figures, InetSocket, KernelState, Protocol, UnixSocket};
+pub(crate) use sock_diag::SockDiag;
+pub(crate) use socket::{Figures, InetSocket, KernelState, Protocol};
 pub(crate) use table::sockets;

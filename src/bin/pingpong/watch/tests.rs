@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use nix::sys::stat::fstat;
 use socket2::{Domain, Socket, Type};
 
+use super::sock_diag::Question;
 use super::*;
 use KernelState::{CloseWait, Established, FinWait1, FinWait2, LastAck, Listen, SynSent, TimeWait, Unconnected};
 

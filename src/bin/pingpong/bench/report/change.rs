@@ -10,7 +10,7 @@ use super::alike::{self, Mismatch};
 use super::files::Published;
 use super::json::{SCHEMA, foreign};
 use super::ratios::{self, Row, name_of};
-use super::text::grouped;
+use super::text::{self, grouped};
 use super::warnings::BEYOND;
 use super::{PERCENTILES, Report, Results, settings};
 use crate::bench::record::{Fact, percentile};
@@ -258,13 +258,7 @@ impl fmt::Display for Change {
         writeln!(f, "{}\n", self.title())?;
         ratios::table(f, &self.rows, ["old", "new"])?;
         writeln!(f, "in brackets: 95 % intervals; ~: blocks depended on each other")?;
-        let warnings = self.warnings();
-        if !warnings.is_empty() {
-            writeln!(f)?;
-        }
-        for warning in warnings {
-            writeln!(f, "warning: {warning}")?;
-        }
+        text::warn(f, &self.warnings())?;
         write!(f, "\n{}", self.last_lines())
     }
 }

@@ -6,7 +6,7 @@ use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
 use super::intervals::Interval;
-use super::text::{grouped, rate as rate_told, shown};
+use super::text::{grouped, per_second, rate as rate_told, shown};
 use super::warnings::BEYOND;
 use super::{Report, micros};
 use crate::bench::record::{Fact, ProbePart, values_of};
@@ -278,8 +278,7 @@ fn at_rank(times: &Histogram<u64>, rank: u64) -> u64 {
 fn told(value: f64, unit: Unit) -> String {
     match unit {
         Unit::Times => grouped(value as u64),
-        Unit::PerSecond if value < 100.0 => format!("{} a second", rate_told(value)),
-        Unit::PerSecond => format!("{} a second", grouped(value.round() as u64)),
+        Unit::PerSecond => format!("{} a second", per_second(value)),
         Unit::Micros => shown((value * 1e3).round() as u64),
         Unit::Seconds => shown((value * 1e9).round() as u64),
         Unit::Share => format!("{} %", rate_told(value * 100.0)),

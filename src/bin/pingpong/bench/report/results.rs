@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::json::{SCHEMA, foreign};
 use super::judged::{self, Judged};
-use super::text::{grouped, rate, shown};
+use super::text::{self, grouped, per_second, shown};
 use super::{Report, Searched, figures, settings};
 use crate::bench::record::percentile;
 
@@ -166,13 +166,7 @@ impl fmt::Display for Results {
             f,
             "asked and answered right and in time: a second; percentiles: response time, from when a request was due"
         )?;
-        let warnings = self.warnings();
-        if !warnings.is_empty() {
-            writeln!(f)?;
-        }
-        for warning in warnings {
-            writeln!(f, "warning: {warning}")?;
-        }
+        text::warn(f, &self.warnings())?;
         judged::table(f, self.judged())?;
         write!(f, "\n{}", self.last_lines())
     }
@@ -182,12 +176,9 @@ impl Report {
     /// The rate of a step, as its row shows it.
     pub(super) fn step(&self) -> String {
         let ramp = &settings::effective_of_first(&self.about)["ramp_per_second"];
-        let shown = |per_second: f64| {
-            if per_second < 100.0 { rate(per_second) } else { grouped(per_second.round() as u64) }
-        };
         match ramp["first"].as_f64().zip(ramp["last"].as_f64()) {
-            Some((first, last)) => format!("{}..{}", shown(first), shown(last)),
-            None => shown(self.asked_per_second.unwrap_or_default()),
+            Some((first, last)) => format!("{}..{}", per_second(first), per_second(last)),
+            None => per_second(self.asked_per_second.unwrap_or_default()),
         }
     }
 
@@ -197,9 +188,7 @@ impl Report {
         let [p50, _, p99, p999, _, max] = figures(Some(times)).map(|(_, nanos)| nanos.map_or("-".to_owned(), shown));
         let lag = self.lag.as_ref().filter(|lag| !lag.is_empty());
         let lag = lag.map_or("-".to_owned(), |lag| shown(percentile(lag, 99.0)));
-        let answered =
-            if self.per_second < 100.0 { rate(self.per_second) } else { grouped(self.per_second.round() as u64) };
-        let cells = [answered, p50, p99, p999, max, lag, grouped(self.counts.errors())];
+        let cells = [per_second(self.per_second), p50, p99, p999, max, lag, grouped(self.counts.errors())];
         let unmet: Vec<&str> = self.requirements.iter().filter(|judged| !judged.is_met()).map(Judged::text).collect();
         let verdict = match (self.requirements.is_empty(), unmet.is_empty()) {
             (true, _) => String::new(),

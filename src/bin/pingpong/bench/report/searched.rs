@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::chart::{Mark, chart};
 use super::judged::Judged;
-use super::text::{grouped, rate, shown};
+use super::text::{grouped, per_second, shown};
 use super::warnings::SATURATED;
 use super::{Report, figures, micros};
 use crate::bench::options::Find;
@@ -360,9 +360,4 @@ impl Report {
     pub(in crate::bench) fn tell_of_search(&mut self, searched: &Searched) {
         self.about["search"] = searched.to_json();
     }
-}
-
-/// A rate for people.
-fn per_second(per_second: f64) -> String {
-    if per_second < 100.0 { rate(per_second) } else { grouped(per_second.round() as u64) }
 }

@@ -27,13 +27,7 @@ impl Report {
         writeln!(f, "\n{name} time")?;
         bars(f, times)?;
         probe::block(f, self)?;
-        let warnings = self.warnings();
-        if !warnings.is_empty() {
-            writeln!(f)?;
-        }
-        for warning in warnings {
-            writeln!(f, "warning: {warning}")?;
-        }
+        warn(f, &self.warnings())?;
         judged::table(f, self.requirements.iter().map(|judged| (String::new(), judged)))
     }
 
@@ -277,6 +271,14 @@ pub(super) fn rate(per_second: f64) -> String {
 /// Answers a second, for people.
 pub(super) fn per_second(rate_of_them: f64) -> String {
     if rate_of_them < 100.0 { rate(rate_of_them) } else { grouped(rate_of_them.round() as u64) }
+}
+
+/// Warnings in a block of their own, where there are any.
+pub(super) fn warn(f: &mut fmt::Formatter<'_>, warnings: &[String]) -> fmt::Result {
+    if !warnings.is_empty() {
+        writeln!(f)?;
+    }
+    warnings.iter().try_for_each(|warning| writeln!(f, "warning: {warning}"))
 }
 
 /// A number with commas between its thousands.

@@ -8,7 +8,7 @@ use super::files::Published;
 use super::json::SCHEMA;
 use super::judged::{self, Judged};
 use super::ratios::{self, Row};
-use super::text::{grouped, per_second, shown};
+use super::text::{self, grouped, per_second, shown};
 use super::turns::Side;
 use super::{Report, figures, settings};
 use crate::bench::against::Turns;
@@ -147,13 +147,7 @@ impl fmt::Display for Versus {
                 "ratios: in the middle of all turns side by side, with 95 % intervals; ~: turns depended on each other"
             )?;
         }
-        let warnings = self.warnings();
-        if !warnings.is_empty() {
-            writeln!(f)?;
-        }
-        for warning in warnings {
-            writeln!(f, "warning: {warning}")?;
-        }
+        text::warn(f, &self.warnings())?;
         let judged = self.each();
         judged::table(
             f,

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::super::text::{grouped, rate, shown};
+use super::super::text::{grouped, per_second, shown};
 use super::super::{PERCENTILES, Report, Results, figures as figures_of, judged};
 use super::pictures::class_of;
 use super::{Exhibit, escaped};
@@ -94,10 +94,6 @@ fn answered(report: &Report) -> String {
     let margin =
         report.rate_interval().map_or(String::new(), |interval| format!(" {}", interval.told(report.per_second)));
     per_second(report.per_second) + &margin
-}
-
-fn per_second(number: f64) -> String {
-    if number < 100.0 { rate(number) } else { grouped(number.round() as u64) }
 }
 
 /// The cells of the times of a kind, each with its interval.
