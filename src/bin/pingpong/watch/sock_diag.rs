@@ -20,9 +20,7 @@ use netlink_packet_sock_diag::inet::{self, ExtensionFlags, InetRequest, InetResp
 use netlink_packet_sock_diag::inet::{SocketId, Timer};
 use netlink_packet_sock_diag::unix::nlas::Nla as UnixAttribute;
 use netlink_packet_sock_diag::unix::{self, ShowFlags, UnixRequest, UnixResponse};
-use netlink_packet_sock_diag::{
-    AF_INET, AF_INET6, INET_DIAG_INFO, SOCK_DIAG_BY_FAMILY, SockDiagMessage, TCP_TIME_WAIT,
-};
+use netlink_packet_sock_diag::{AF_INET, AF_INET6, INET_DIAG_INFO, SOCK_DIAG_BY_FAMILY, SockDiagMessage};
 use nix::libc;
 use socket2::{Domain, Socket, Type};
 
@@ -55,15 +53,13 @@ pub(crate) struct Question {
     is_v6: bool,
     local: RangeInclusive<u16>,
     remote: RangeInclusive<u16>,
-    /// A bit for each state's number.
-    states: u32,
     with_figures: bool,
 }
 
 impl Question {
     /// All sockets of this protocol, over IPv4 or IPv6. (A socket for both is one of IPv6.)
     pub(crate) fn all(protocol: Protocol, is_v6: bool) -> Self {
-        Self { protocol, is_v6, local: ALL_PORTS, remote: ALL_PORTS, states: u32::MAX, with_figures: false }
+        Self { protocol, is_v6, local: ALL_PORTS, remote: ALL_PORTS, with_figures: false }
     }
 
     /// Only those at these local ports.
@@ -76,11 +72,6 @@ impl Question {
         Self { remote, ..self }
     }
 
-    /// Only those that a process may have a descriptor of: no memories of connections (TIME-WAIT).
-    pub(crate) fn with_owner(self) -> Self {
-        Self { states: self.states & !(1 << TCP_TIME_WAIT), ..self }
-    }
-
     /// With [`Figures`], which make the answer several times as long.
     pub(crate) fn with_figures(self) -> Self {
         Self { with_figures: true, ..self }
@@ -91,7 +82,7 @@ impl Question {
             family: if self.is_v6 { AF_INET6 } else { AF_INET },
             protocol: self.protocol.number(),
             extensions: if self.with_figures { ExtensionFlags::INFO } else { ExtensionFlags::empty() },
-            states: inet::StateFlags::from_bits_retain(self.states),
+            states: inet::StateFlags::from_bits_retain(u32::MAX),
             socket_id: id,
         })
     }
