@@ -17,8 +17,8 @@ const HALVINGS: u32 = 7;
 const DECIDING: u32 = 2;
 const TRIALS_OF_A_RATE: u32 = 2 * DECIDING - 1;
 
-/// Where a full run is not met, the next one is so many steps of that width slower; after the last one it is over.
-const SLOWER: [i32; 3] = [1, 2, 8];
+/// Where a full run is not met, the next one is so many steps of that width slower, the last one half as fast as the first.
+const SLOWER: [i32; 4] = [1, 2, 8, 24];
 const FULL_RUNS: u32 = SLOWER.len() as u32 + 1;
 
 /// The rates between which is searched.
@@ -315,7 +315,9 @@ mod tests {
         let (lower, _) = search(1000.0, 1e6, long(9.7e3));
         let (Some(found), Some(above)) = lower.bracket() else { panic!("{lower:?}") };
         assert!(lower.stage() == Stage::Found && found <= 9.7e3 && above > 9.7e3 && above / found < 1.05, "{lower:?}");
-        let (never, steps) = search(1000.0, 1e6, long(5e3));
+        let (halved, _) = search(1000.0, 1e6, long(5e3));
+        assert_eq!((halved.stage(), halved.bracket().0), (Stage::Found, Some(4968.0)), "half of what trials met");
+        let (never, steps) = search(1000.0, 1e6, long(4.9e3));
         assert_eq!((never.stage(), never.bracket().0), (Stage::Unconfirmed, None));
         assert_eq!(steps.iter().filter(|step| matches!(step, Step::Full(_))).count(), FULL_RUNS as usize);
         let (at_the_lowest, _) = search(1000.0, 1000.0, long(5e2));
