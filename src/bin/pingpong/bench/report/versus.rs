@@ -61,6 +61,12 @@ impl Versus {
         let Some(effective) = self.sides.iter().find_map(Side::settings) else { return endpoints };
         let mut effective = effective.clone();
         effective["endpoint"] = endpoints.into();
+        let mut asked: Vec<&str> =
+            self.sides.iter().filter_map(Side::settings).filter_map(|own| own["send"].as_str()).collect();
+        asked.dedup();
+        if asked.len() > 1 {
+            effective["send"] = asked.join("\" and \"").into();
+        }
         settings::title(&effective)
     }
 
