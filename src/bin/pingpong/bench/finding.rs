@@ -83,8 +83,10 @@ impl<'a> Plan<'a> {
             _ => 1.0,
         };
         let answers = find.requirements.iter().map(|one| answers(one.quantity)).fold(1.0, f64::max);
-        let enough = round_above(answers / (full / TRIAL).as_secs_f64()).max(LEAST_FROM).min(find.to);
-        let bounds = Bounds { from: find.from.unwrap_or(enough), to: find.to };
+        let enough = |time: Duration| round_above(answers / time.as_secs_f64()).min(find.to);
+        // What leaves too few answers in a trial may leave enough in a full run: as low as that it goes by itself.
+        let first = find.from.unwrap_or_else(|| enough(full / TRIAL).max(LEAST_FROM).min(find.to));
+        let bounds = Bounds { from: find.from.unwrap_or_else(|| enough(full).min(first)), first, to: find.to };
         Self { options, bounds, full, answers }
     }
 

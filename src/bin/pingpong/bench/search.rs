@@ -1,8 +1,9 @@
 //! The search for the highest rate that meets what is asked for (`--find`): which rate is tried next, from the outcomes of
 //! the trials so far. It knows no socket, no clock and no figure.
 //!
-//! The rate doubles until it is too high; then the bracket between the highest rate that was met and the lowest that was
-//! not is halved, until it is narrow; then a full run at the lower end confirms it, or one that is a little slower.
+//! The rate doubles until it is too high, or is halved until it is not; then the bracket between the highest rate that was
+//! met and the lowest that was not is halved, until it is narrow; then a full run at the lower end confirms it, or one that
+//! is a little slower.
 //!
 //! A trial is short, and a machine stumbles: a rate that is not met in one is tried again, and so is one that is met
 //! barely. Two equal outcomes of at most three decide. So the number of trials is bounded, by construction.
@@ -24,8 +25,9 @@ const FULL_RUNS: u32 = SLOWER.len() as u32 + 1;
 /// The rates between which is searched.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Bounds {
-    /// The first one that is tried.
     pub(crate) from: f64,
+    /// The one that is tried first.
+    pub(crate) first: f64,
     pub(crate) to: f64,
 }
 
@@ -84,7 +86,7 @@ impl Search {
         Self {
             bounds,
             stage: Stage::Doubling,
-            rate: bounds.from,
+            rate: bounds.first,
             met: 0,
             unmet: 0,
             highest: None,
@@ -140,6 +142,7 @@ impl Search {
     /// Chooses the next rate, now that this one is decided.
     fn move_on(&mut self) {
         match (self.highest, self.lowest) {
+            (None, Some(lowest)) if lowest > self.bounds.from => self.rate = (lowest / 2.0).max(self.bounds.from),
             (None, _) => self.stage = Stage::TooHigh,
             (Some(highest), None) if highest >= self.bounds.to => self.confirm(highest),
             (Some(highest), None) => self.rate = (2.0 * highest).min(self.bounds.to),
@@ -176,21 +179,22 @@ impl Search {
 }
 
 impl Bounds {
-    /// The rates of the doubling, from the lowest on.
+    /// The rates of the doubling, from the first one on.
     fn doublings(self) -> impl Iterator<Item = f64> {
-        let mut next = Some(self.from);
-        std::iter::from_fn(move || {
-            let rate = next?;
-            next = (rate < self.to).then(|| (2.0 * rate).min(self.to));
-            Some(rate)
-        })
+        std::iter::successors(Some(self.first), move |rate| (*rate < self.to).then(|| (2.0 * rate).min(self.to)))
+    }
+
+    /// The rates below, where the first one is too high.
+    fn descent(self) -> impl Iterator<Item = f64> {
+        let below = move |rate: &f64| (*rate > self.from).then(|| (rate / 2.0).max(self.from));
+        std::iter::successors(Some(self.first), below).skip(1)
     }
 
     /// How many trials and full runs a search takes at the most.
     pub(crate) fn most_trials(self) -> (u32, u32) {
-        let doublings = self.doublings().count() as u32;
-        let halvings = if doublings > 1 { HALVINGS } else { 0 };
-        ((doublings + halvings) * TRIALS_OF_A_RATE, FULL_RUNS)
+        let rates = self.doublings().count().max(1 + self.descent().count()) as u32;
+        let halvings = if rates > 1 { HALVINGS } else { 0 };
+        ((rates + halvings) * TRIALS_OF_A_RATE, FULL_RUNS)
     }
 
     /// How many seconds a search takes at the most, where a trial at some rate takes so many, and a full run.
@@ -201,12 +205,14 @@ impl Bounds {
             f64::from(TRIALS_OF_A_RATE) * (doubled + halved) + f64::from(FULL_RUNS) * full(lower)
         };
         // A low rate may take longer: the bracket may be at any of them.
-        let mut lower = self.from;
-        let totals = self.doublings().map(|rate| {
+        let mut lower = self.first;
+        let ascents = self.doublings().map(|rate| {
             doubled += trial(rate);
             worst(std::mem::replace(&mut lower, rate), doubled)
         });
-        totals.fold(0.0, f64::max)
+        let highest = ascents.fold(0.0, f64::max);
+        let descended = self.descent().map(&trial).sum::<f64>() + trial(self.first);
+        highest.max(worst(self.from, descended))
     }
 }
 
@@ -222,8 +228,11 @@ mod tests {
     use super::*;
 
     /// Searches with this oracle. Returns the end, what was found, and the trials.
-    fn search(from: f64, to: f64, mut outcome: impl FnMut(Step) -> Verdict) -> (Search, Vec<Step>) {
-        let bounds = Bounds { from, to };
+    fn search(from: f64, to: f64, outcome: impl FnMut(Step) -> Verdict) -> (Search, Vec<Step>) {
+        search_within(Bounds { from, first: from, to }, outcome)
+    }
+
+    fn search_within(bounds: Bounds, mut outcome: impl FnMut(Step) -> Verdict) -> (Search, Vec<Step>) {
         let (mut search, mut steps) = (Search::new(bounds), Vec::new());
         let (trials, full_runs) = bounds.most_trials();
         while let Some(step) = search.next() {
@@ -281,6 +290,19 @@ mod tests {
     }
 
     #[test]
+    fn where_the_first_rate_is_too_high_lower_ones_are_tried() {
+        let bounds = Bounds { from: 150.0, first: 1000.0, to: 1e6 };
+        let (found, steps) = search_within(bounds, sharp(300.0));
+        let (Some(below), Some(above)) = found.bracket() else { panic!("{found:?}") };
+        assert!(below <= 300.0 && above > 300.0 && above / below <= WIDTH, "{found:?}");
+        let rates: Vec<f64> = steps.iter().map(|step| rate_of(*step)).collect();
+        assert_eq!(rates[..6], [1000.0, 1000.0, 500.0, 500.0, 250.0, 354.0]);
+        let (too_low, steps) = search_within(bounds, sharp(149.0));
+        assert_eq!((too_low.stage(), too_low.bracket()), (Stage::TooHigh, (None, Some(150.0))));
+        assert_eq!(steps.last(), Some(&Step::Trial(150.0)));
+    }
+
+    #[test]
     fn one_bad_trial_decides_nothing() {
         // Every fourth trial is bad, whatever its rate.
         for phase in 0..4 {
@@ -331,10 +353,12 @@ mod tests {
             let outcomes = [Verdict::Met, Verdict::Barely, Verdict::Unmet];
             let from = 0.5 + dice.below(3000) as f64;
             let to = from * (1.0 + dice.below(2000) as f64);
+            let first = (from * (1.0 + dice.below(20) as f64)).min(to);
+            let bounds = Bounds { from, first, to };
             let seconds = |rate: f64| 1.0 + 100.0 / rate;
-            let (_, steps) = search(from, to, |_| outcomes[dice.below(3)]);
+            let (_, steps) = search_within(bounds, |_| outcomes[dice.below(3)]);
             let took: f64 = steps.iter().map(|step| seconds(rate_of(*step))).sum();
-            let most = Bounds { from, to }.most_seconds(seconds, seconds);
+            let most = bounds.most_seconds(seconds, seconds);
             assert!(took <= most * 1.001 + 1.0, "{took} s and {most} at the most: {steps:?}");
         }
     }

@@ -218,12 +218,14 @@ impl Searched {
     pub(in crate::bench) fn head(&self) -> String {
         let titles = ["reached", "50 %", "99 %", "max", "errors"];
         let [reached, p50, p99, max, errors] = titles;
+        let Bounds { from, first, to } = self.bounds;
+        let begin = if first > from { format!(", {} first", per_second(first)) } else { String::new() };
         format!(
-            "looking for the highest rate that meets {}, from {} to {} a second\n{}\n\n{:>10}{reached:>11}{p50:>10}{p99:>10}\
+            "looking for the highest rate that meets {}, from {} to {} a second{begin}\n{}\n\n{:>10}{reached:>11}{p50:>10}{p99:>10}\
              {max:>10}{errors:>9}\n",
             self.wanted.join(" and "),
-            per_second(self.bounds.from),
-            per_second(self.bounds.to),
+            per_second(from),
+            per_second(to),
             self.announcement,
             "asked"
         )
@@ -332,6 +334,7 @@ impl Searched {
         json!({
             "requirements": self.wanted,
             "from_per_second": self.bounds.from,
+            "first_per_second": self.bounds.first,
             "to_per_second": self.bounds.to,
             "most_trials": self.bounds.most_trials().0,
             "end": end,
