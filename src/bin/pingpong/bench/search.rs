@@ -6,7 +6,9 @@
 //! is a little slower.
 //!
 //! A trial is short, and a machine stumbles: a rate that is not met in one is tried again, and so is one that is met
-//! barely. Two equal outcomes of at most three decide. So the number of trials is bounded, by construction.
+//! barely. Two equal outcomes of at most three decide. It may also stumble for seconds: so the rate at which the doubling
+//! ended is tried once more in the end, and where it is met then, the doubling goes on from there. The number of trials is
+//! bounded, by construction.
 
 /// The bracket is halved until its ends are this far apart.
 const WIDTH: f64 = 1.02;
@@ -17,6 +19,10 @@ const HALVINGS: u32 = 7;
 /// Outcomes that decide about a rate, and the trials that they take at the most.
 const DECIDING: u32 = 2;
 const TRIALS_OF_A_RATE: u32 = 2 * DECIDING - 1;
+
+/// How many times the end of a doubling is tried once more. One trial that is not met leaves it as it was.
+const DOUBTS: u32 = 1;
+const TRIALS_OF_A_DOUBT: u32 = DECIDING;
 
 /// Where a full run is not met, the next one is so many steps of that width slower, the last one half as fast as the first.
 const SLOWER: [i32; 4] = [1, 2, 8, 24];
@@ -78,6 +84,10 @@ pub(crate) struct Search {
     highest: Option<f64>,
     lowest: Option<f64>,
     halvings: u32,
+    /// The rate at which the doubling ended, until it has been tried once more.
+    doubtful: Option<f64>,
+    /// How many times that may be done.
+    doubts: u32,
     full_runs: u32,
 }
 
@@ -92,6 +102,8 @@ impl Search {
             highest: None,
             lowest: None,
             halvings: 0,
+            doubtful: None,
+            doubts: DOUBTS,
             full_runs: 0,
         }
     }
@@ -130,8 +142,9 @@ impl Search {
         }
         if self.met == DECIDING || verdict == Verdict::Met && self.unmet == 0 {
             self.highest = Some(self.rate);
+            self.lowest = self.lowest.filter(|lowest| *lowest > self.rate);
         } else if self.unmet == DECIDING {
-            self.lowest = Some(self.rate);
+            self.lowest = Some(self.lowest.map_or(self.rate, |lowest| lowest.min(self.rate)));
         } else {
             return;
         }
@@ -145,11 +158,20 @@ impl Search {
             (None, Some(lowest)) if lowest > self.bounds.from => self.rate = (lowest / 2.0).max(self.bounds.from),
             (None, _) => self.stage = Stage::TooHigh,
             (Some(highest), None) if highest >= self.bounds.to => self.confirm(highest),
-            (Some(highest), None) => self.rate = (2.0 * highest).min(self.bounds.to),
+            (Some(highest), None) => {
+                (self.stage, self.halvings) = (Stage::Doubling, 0);
+                self.rate = (2.0 * highest).min(self.bounds.to);
+            }
             (Some(highest), Some(lowest)) if lowest / highest <= WIDTH || self.halvings == HALVINGS => {
-                self.confirm(highest);
+                match self.doubtful.take() {
+                    Some(doubtful) => (self.rate, self.unmet) = (doubtful, DECIDING - 1),
+                    None => self.confirm(highest),
+                }
             }
             (Some(highest), Some(lowest)) => {
+                if self.stage == Stage::Doubling && self.doubts > 0 {
+                    (self.doubtful, self.doubts) = (Some(lowest), self.doubts - 1);
+                }
                 self.stage = Stage::Halving;
                 self.halvings += 1;
                 self.rate = rounded((highest * lowest).sqrt());
@@ -193,16 +215,19 @@ impl Bounds {
     /// How many trials and full runs a search takes at the most.
     pub(crate) fn most_trials(self) -> (u32, u32) {
         let rates = self.doublings().count().max(1 + self.descent().count()) as u32;
-        let halvings = if rates > 1 { HALVINGS } else { 0 };
-        ((rates + halvings) * TRIALS_OF_A_RATE, FULL_RUNS)
+        if rates == 1 {
+            return (TRIALS_OF_A_RATE, FULL_RUNS);
+        }
+        ((rates + (1 + DOUBTS) * HALVINGS) * TRIALS_OF_A_RATE + DOUBTS * TRIALS_OF_A_DOUBT, FULL_RUNS)
     }
 
     /// How many seconds a search takes at the most, where a trial at some rate takes so many, and a full run.
     pub(crate) fn most_seconds(self, trial: impl Fn(f64) -> f64, full: impl Fn(f64) -> f64) -> f64 {
         let mut doubled = 0.0;
         let worst = |lower: f64, doubled: f64| {
-            let halved = f64::from(HALVINGS) * trial(lower);
-            f64::from(TRIALS_OF_A_RATE) * (doubled + halved) + f64::from(FULL_RUNS) * full(lower)
+            let halved = f64::from((1 + DOUBTS) * HALVINGS) * trial(lower);
+            let doubted = f64::from(DOUBTS * TRIALS_OF_A_DOUBT) * trial(lower);
+            f64::from(TRIALS_OF_A_RATE) * (doubled + halved) + doubted + f64::from(FULL_RUNS) * full(lower)
         };
         // A low rate may take longer: the bracket may be at any of them.
         let mut lower = self.first;
@@ -271,7 +296,7 @@ mod tests {
     #[test]
     fn the_rate_doubles_then_the_bracket_is_halved_then_a_full_run_confirms_it() {
         let (_, steps) = search(1000.0, 1e6, sharp(3000.0));
-        let trials = [1000, 2000, 4000, 4000, 2828, 3363, 3363, 3084, 3084, 2953, 3018, 3018, 2985];
+        let trials = [1000, 2000, 4000, 4000, 2828, 3363, 3363, 3084, 3084, 2953, 3018, 3018, 2985, 4000];
         let trials = trials.map(|rate| Step::Trial(f64::from(rate)));
         let expected: Vec<Step> = trials.into_iter().chain([Step::Full(2985.0)]).collect();
         assert_eq!(steps, expected);
@@ -317,6 +342,20 @@ mod tests {
                 "{search:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_machine_that_stumbles_for_seconds_is_no_limit() {
+        // From the fourth trial on six are bad, whatever their rate.
+        let mut count = 0;
+        let (search, steps) = search(1000.0, 1e6, |step| {
+            count += 1;
+            if (4..10).contains(&count) { Verdict::Unmet } else { sharp(50e3)(step) }
+        });
+        let (found, above) = search.bracket();
+        assert!(found <= Some(50e3) && above > Some(50e3) && above.unwrap() / found.unwrap() <= WIDTH, "{search:?}");
+        let at_the_end = steps.iter().filter(|step| **step == Step::Trial(8000.0)).count();
+        assert_eq!(at_the_end, 4, "twice not met, twice met: {steps:?}");
     }
 
     #[test]
