@@ -169,6 +169,8 @@ pub(crate) struct CompareOptions {
     pub(crate) force: bool,
     /// Where the comparison goes as JSON.
     pub(crate) json: Option<Output>,
+    /// Where it goes as a page.
+    pub(crate) html: Option<PathBuf>,
     /// Only the verdict is printed.
     pub(crate) quiet: bool,
 }

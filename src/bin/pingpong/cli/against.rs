@@ -15,7 +15,7 @@ pub(super) fn argument() -> Arg {
     option("against", "ENDPOINT", "Load this server as well, by turns, and compare (repeats)")
         .action(ArgAction::Append)
         .value_parser(another_endpoint())
-        .conflicts_with_all(["requests", "hdr", "heartbeat", "find", "html", "probe", "until"])
+        .conflicts_with_all(["requests", "hdr", "heartbeat", "find", "probe", "until"])
 }
 
 /// `--send` and `--expect`: once, or once for each server.

@@ -158,7 +158,7 @@ pub(super) fn json() -> Arg {
         )
 }
 
-fn html() -> Arg {
+pub(super) fn html() -> Arg {
     option("html", "FILE", "Write the results there as a page with pictures, which loads nothing from elsewhere")
         .value_parser(clap::builder::PathBufValueParser::new().try_map(page_of))
 }
