@@ -18,7 +18,7 @@
 //! - `against`: several servers by turns; `comparing`: earlier results and later ones
 //! - `files`: HdrHistogram logs, and the arithmetic of `bench merge`; `merging`: what it adds up
 //! - `page`: what a browser shows
-//! - `results`: what cannot be written
+//! - `results`: what cannot be written; `transport`: what TCP did beneath
 
 mod against;
 mod comparing;
@@ -40,6 +40,7 @@ mod results;
 mod shares;
 mod shown;
 mod streams;
+mod transport;
 
 use serde_json::Value;
 

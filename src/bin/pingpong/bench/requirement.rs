@@ -97,7 +97,7 @@ impl Comparison {
 }
 
 /// The figures of `metrics` that are neither counts nor times of requests.
-pub(crate) const FIGURES: [(&str, Unit); 14] = [
+pub(crate) const FIGURES: [(&str, Unit); 17] = [
     ("requests_per_second", Unit::PerSecond),
     ("requests_per_second_low", Unit::PerSecond),
     ("requests_per_second_high", Unit::PerSecond),
@@ -112,6 +112,9 @@ pub(crate) const FIGURES: [(&str, Unit); 14] = [
     ("load_waiting", Unit::Share),
     ("load_taken_away", Unit::Share),
     ("load_busy", Unit::Share),
+    ("tcp_retransmits", Unit::Times),
+    ("tcp_rtt_min_us", Unit::Micros),
+    ("tcp_rtt_p50_us", Unit::Micros),
 ];
 
 impl Quantity {

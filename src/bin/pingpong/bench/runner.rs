@@ -9,7 +9,7 @@ use super::finding::{self, Stand};
 use super::load::{Load, Stage, Wanted};
 use super::options::{BenchOptions, Find, Phase};
 use super::preflight::Ground;
-use super::record::{CostMeter, Fact, Polling};
+use super::record::{CostMeter, Fact, Polling, Transport};
 use super::report::files::Publisher;
 use super::report::hdr::Log;
 use super::report::progress::ProgressLine;
@@ -32,6 +32,8 @@ pub(super) struct Runner<'a> {
     started: SystemTime,
     progress: Option<ProgressLine>,
     log: Option<Log>,
+    /// Segments that its connections had sent again when the phase before was over.
+    retransmits_before: u64,
     /// A signal has ended it, or no server was there: no further phase can be measured.
     is_over: bool,
 }
@@ -54,6 +56,7 @@ impl<'a> Runner<'a> {
             started: SystemTime::now(),
             progress: ProgressLine::open(options),
             log: options.hdr.is_some().then(Log::default),
+            retransmits_before: 0,
             is_over: false,
         })
     }
@@ -77,6 +80,7 @@ impl<'a> Runner<'a> {
         let mut meter = CostMeter::new();
         let mut looks = Looks::default();
         self.turn_until_over(load, &mut meter, &mut looks)?;
+        let transport = self.transport();
         let Self { options, reactor, ground, started, log, .. } = self;
         let (ended, kernel_drops) = (reactor.now(), reactor.stats().dropped);
         reactor.with(load, |load, _| {
@@ -88,12 +92,31 @@ impl<'a> Runner<'a> {
                 log.add(&mut load.ledger, *started);
             }
             let cost = meter.cost(load.ledger.counts[Fact::Sent]);
-            let mut report = Report::of(&Run { options, load, started: *started, ended, ground: *ground, cost });
+            let run = Run { options, load, started: *started, ended, ground: *ground, cost, transport };
+            let mut report = Report::of(run);
             if let Some(until) = &options.until {
                 report.tell_of_looks(until, &looks);
             }
             Ok(report)
         })
+    }
+
+    /// What TCP did for its connections, as far as they are still there; `None` over other sockets.
+    #[cfg(feature = "watch")]
+    fn transport(&mut self) -> Option<Transport> {
+        use crate::watch::TcpInfo;
+
+        let connections = self.reactor.sockets().filter_map(|socket| TcpInfo::of(&socket.descriptor));
+        let mut transport = Transport::of(connections.map(|info| info.figures()))?;
+        let before = std::mem::replace(&mut self.retransmits_before, transport.retransmits);
+        transport.retransmits = transport.retransmits.saturating_sub(before);
+        Some(transport)
+    }
+
+    /// A build without `watch` does not ask.
+    #[cfg(not(feature = "watch"))]
+    fn transport(&mut self) -> Option<Transport> {
+        None
     }
 
     /// Looks for the highest rate that meets what is asked for.

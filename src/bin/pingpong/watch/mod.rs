@@ -1,6 +1,7 @@
 //! Watching sockets work, with the kernel's own word for each: the feature `watch`.
 //!
 //! - `sock_diag`: asks the kernel which sockets there are, and how each stands; `socket`: what it answers
+//! - `tcp_info`: the same of one socket of ours, by its descriptor
 //! - `table`: all sockets of a reactor (SIGUSR2); `text`: its numbers and times
 //!
 //! Whoever wants to know a state asks here and does not guess. It knows no command and no reactor.
@@ -8,6 +9,7 @@
 mod sock_diag;
 mod socket;
 mod table;
+mod tcp_info;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -15,3 +17,4 @@ mod text;
 pub(crate) use sock_diag::SockDiag;
 pub(crate) use socket::{Figures, InetSocket, KernelState, Protocol};
 pub(crate) use table::sockets;
+pub(crate) use tcp_info::TcpInfo;

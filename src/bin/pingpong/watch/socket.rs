@@ -8,6 +8,8 @@ use std::time::Duration;
 use nix::libc;
 use nix::libc::tcp_info;
 
+use super::tcp_info::field;
+
 /// The kinds of internet sockets that are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Protocol {
@@ -157,25 +159,6 @@ impl Figures {
             bytes_received: u64_at(offset_of!(tcp_info, tcpi_bytes_received)),
         }
     }
-}
-
-impl From<&tcp_info> for Figures {
-    fn from(info: &tcp_info) -> Self {
-        let time = |micros: u32| Duration::from_micros(if micros == u32::MAX { 0 } else { micros.into() });
-        Self {
-            rtt: time(info.tcpi_rtt),
-            min_rtt: time(info.tcpi_min_rtt),
-            retransmits: info.tcpi_total_retrans,
-            window: info.tcpi_snd_cwnd,
-            peer_room: Some(info.tcpi_snd_wnd),
-            bytes_acked: info.tcpi_bytes_acked,
-            bytes_received: info.tcpi_bytes_received,
-        }
-    }
-}
-
-fn field<const N: usize>(info: &[u8], at: usize) -> Option<[u8; N]> {
-    info.get(at..at + N)?.try_into().ok()
 }
 
 impl Protocol {

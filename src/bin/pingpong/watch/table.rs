@@ -12,16 +12,13 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
-use nix::libc;
-use nix::sys::socket::getsockopt;
-use nix::sys::socket::sockopt::GetStruct;
 use nix::sys::stat::fstat;
 use pingpong::service::Service;
 use pingpong::{Activity, Address, Reactor, SocketStatus};
 use socket2::SockRef;
 
 use super::text::{bytes, grouped, padded, time};
-use super::{Figures, KernelState, Protocol, SockDiag};
+use super::{Figures, KernelState, Protocol, SockDiag, TcpInfo};
 
 /// Lines of the table, its heading included.
 const LINES: usize = 100;
@@ -90,14 +87,12 @@ type Trouble = (u8, u8, bool, (u32, u32), bool, Option<Duration>);
 impl<'a> Row<'a> {
     fn of(status: SocketStatus<'a>) -> Self {
         let is_listening = status.activity == Activity::Listening;
-        // Of a datagram or Unix socket this fails.
-        let info = getsockopt(&status.descriptor, TcpInfo).ok();
-        let kernel = info.map(|info| Told {
-            state: KernelState::of(info.tcpi_state),
-            retrying: info.tcpi_retransmits,
+        let kernel = TcpInfo::of(&status.descriptor).map(|info| Told {
+            state: info.state(),
+            retrying: info.retrying(),
             // Of a listener these are its queue and its bound.
-            unsent: if is_listening { (0, 0) } else { (info.tcpi_unacked, info.tcpi_notsent_bytes) },
-            figures: (!is_listening).then(|| Figures::from(&info)),
+            unsent: if is_listening { (0, 0) } else { info.unsent() },
+            figures: (!is_listening).then(|| info.figures()),
             queues: None,
         });
         Self { status, kernel }
@@ -259,9 +254,3 @@ fn sum(rows: &[Row<'_>], refused: Option<io::Error>) -> String {
     }
     text + "\n"
 }
-
-/// TCP_INFO of tcp(7), for which nix has no option of its own; its macro makes a safe one.
-#[derive(Clone, Copy, Debug)]
-struct TcpInfo;
-
-nix::getsockopt_impl!(TcpInfo, libc::IPPROTO_TCP, libc::TCP_INFO, libc::tcp_info, GetStruct<libc::tcp_info>);

@@ -9,7 +9,7 @@
 //! - `mistakes`: the first answers that were not right
 //! - `times`: histograms of durations; `passage`: of the probe's messages, part by part
 //! - `blocks`: the measured time in blocks of equal length
-//! - `cost`: what the load generator itself used
+//! - `cost`: what the load generator itself used; `transport`: what TCP did beneath it
 
 mod blocks;
 mod cost;
@@ -19,6 +19,7 @@ mod mistakes;
 mod passage;
 mod request;
 mod times;
+mod transport;
 
 pub(super) use blocks::Outcomes;
 pub(super) use cost::{Cost, CostMeter, Polling, Shares};
@@ -29,3 +30,4 @@ pub(super) use mistakes::{Mistakes, Wrong};
 pub(super) use passage::{Part as ProbePart, Passage, Passages, Row, Slowest};
 pub(super) use request::{Answered, Hindrance, Request};
 pub(super) use times::{Latency, Part, histogram, percentile, values_of};
+pub(super) use transport::Transport;

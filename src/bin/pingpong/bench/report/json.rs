@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::alike::Span;
 use super::blocks::Blocks;
 use super::{Judged, Report, figures, micros, probe};
-use crate::bench::record::{Cost, Counts, Fact, Mistakes, ProbePart, Shares, Wrong, histogram, values_of};
+use crate::bench::record::{Cost, Counts, Fact, Mistakes, ProbePart, Shares, Transport, Wrong, histogram, values_of};
 
 /// The version of this layout.
 pub(super) const SCHEMA: u64 = 2;
@@ -48,6 +48,7 @@ impl Report {
             "response": self.response.as_ref().map(values_of),
             "lag": self.lag.as_ref().map(values_of),
             "probe": self.probe.as_ref().map(probe::to_json),
+            "tcp_rtt": self.transport.as_ref().map(|transport| values_of(&transport.round_trips)),
         });
         let lines =
             parts.into_iter().chain(about).chain([("histograms", histograms), ("blocks", self.blocks.to_json())]).map(
@@ -85,6 +86,11 @@ impl Report {
         put("load_taken_away", shares.and_then(|shares| shares.taken_away).map(rounded));
         // What earlier versions call the working share.
         put("load_busy", shares.map(|shares| rounded(shares.working)));
+        let tcp = self.transport.as_ref();
+        let [rtt_p50, ..] = figures(tcp.map(|tcp| &tcp.round_trips));
+        put("tcp_retransmits", tcp.map(|tcp| tcp.retransmits.into()));
+        put("tcp_rtt_min_us", tcp.and_then(|tcp| tcp.shortest).map(|nanos| micros(nanos).into()));
+        put("tcp_rtt_p50_us", rtt_p50.1.map(|nanos| micros(nanos).into()));
         let of_the_probe = ProbePart::ALL.map(|(name, part)| (name, self.probe.as_ref().map(|probe| probe.of(part))));
         for (kind, times) in self.times().into_iter().chain(of_the_probe) {
             for (name, nanos) in figures(times) {
@@ -149,6 +155,7 @@ impl Report {
             lag: is_open.then(|| times("lag")).transpose()?,
             probe: probe::from_json(&whole["histograms"]["probe"]),
             blocks: Blocks::from_json(&whole["blocks"]).unwrap_or_default(),
+            transport: transport(whole),
             cost: cost(metrics),
             requirements: Vec::new(),
             about: ABOUT.into_iter().filter_map(|key| Some((key, whole.get(key)?.clone()))).collect(),
@@ -174,6 +181,16 @@ const ABOUT: [&str; 8] =
 fn measured(whole: &Value) -> Option<Span> {
     let [from, until] = ["measured_from_unix_seconds", "measured_until_unix_seconds"].map(|key| whole[key].as_f64());
     Some(Span { from: from?, until: until? })
+}
+
+/// `None` where TCP was not asked, as in results of earlier versions.
+fn transport(whole: &Value) -> Option<Transport> {
+    let metrics = &whole["metrics"];
+    Some(Transport {
+        retransmits: metrics["tcp_retransmits"].as_u64()?,
+        shortest: metrics["tcp_rtt_min_us"].as_f64().map(|micros| (micros * 1e3).round() as u64),
+        round_trips: times_of(&whole["histograms"]["tcp_rtt"])?,
+    })
 }
 
 fn cost(metrics: &Value) -> Option<Cost> {

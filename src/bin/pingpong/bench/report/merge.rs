@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::alike::{self, Span};
 use super::blocks::Blocks;
 use super::{Mismatch, Report, Results, program, settings};
-use crate::bench::record::Cost;
+use crate::bench::record::{Cost, Transport};
 use crate::bench::requirement::Requirement;
 use crate::error::Error;
 
@@ -202,6 +202,7 @@ impl Report {
             }
             (one, other) => one.or(other),
         };
+        self.transport = both(self.transport.take(), other.transport, Transport::plus);
         self.cost = both(self.cost, other.cost, Cost::plus);
     }
 }

@@ -50,7 +50,7 @@ use super::machine;
 use super::options::BenchOptions;
 use super::preflight::Ground;
 use super::rate::Rate;
-use super::record::{Cost, Counts, Fact, Mistakes, Passages, percentile};
+use super::record::{Cost, Counts, Fact, Mistakes, Passages, Transport, percentile};
 use super::until::{Looks, Until};
 use crate::budget::may_be_budgeted;
 pub(crate) use alike::Mismatch;
@@ -123,6 +123,8 @@ pub(crate) struct Report {
     probe: Option<Passages>,
     /// The measured time in blocks.
     blocks: Blocks,
+    /// What TCP did beneath it, where that is known.
+    transport: Option<Transport>,
     /// What the load generator itself used; unknown for a very short run.
     cost: Option<Cost>,
     /// What is required of it.
@@ -140,11 +142,12 @@ pub(super) struct Run<'a> {
     pub(super) ended: Moment,
     pub(super) ground: Ground,
     pub(super) cost: Option<Cost>,
+    pub(super) transport: Option<Transport>,
 }
 
 impl Report {
-    pub(super) fn of(run: &Run<'_>) -> Self {
-        let Run { options, load, started, ended, ground, cost } = *run;
+    pub(super) fn of(run: Run<'_>) -> Self {
+        let Run { options, load, started, ended, ground, cost, transport } = run;
         let ledger = &load.ledger;
         let seconds = ledger.measured(ended).as_secs_f64();
         let gone_after = load.gone_after().or_else(|| ledger.silent_after(ended));
@@ -177,6 +180,7 @@ impl Report {
             lag: ledger.lag.as_ref().map(|times| times.total.clone()),
             probe: load.probing.as_ref().map(|probing| probing.passages.clone()),
             blocks: Blocks::of(ledger, from, ended),
+            transport,
             cost,
             requirements: Vec::new(),
             about: json!({

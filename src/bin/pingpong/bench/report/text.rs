@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 use hdrhistogram::Histogram;
 
 use super::{PERCENTILES, Report, figures, judged, micros, probe};
-use crate::bench::record::{Fact, ProbePart, Shares, values_of};
+use crate::bench::record::{Fact, ProbePart, Shares, Transport, values_of};
 
 /// Characters of the longest bar.
 const BAR: f64 = 40.0;
@@ -61,6 +61,7 @@ impl Report {
                 count(Fact::IdleHeld)
             )?;
         }
+        self.transport(f)?;
         if self.has_heartbeats {
             let outcomes = Fact::HEARTBEATS
                 .map(|fact| format!("{} {}", count(fact), fact.name().strip_prefix("heartbeats_").unwrap_or_default()));
@@ -85,6 +86,22 @@ impl Report {
             if self.is_sum() { "the run with the least time left: " } else { "" },
             told(cost.shares)
         )
+    }
+
+    /// What TCP did: round trips are those that the kernel has smoothed, one of each connection.
+    fn transport(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(Transport { retransmits, shortest, round_trips }) = &self.transport else { return Ok(()) };
+        write!(f, "tcp          {} segments sent again", grouped(*retransmits))?;
+        match (shortest, figures(Some(round_trips))[0].1) {
+            (Some(shortest), Some(median)) => writeln!(
+                f,
+                "; round trip {} at the least, {} in the median of {} connections",
+                shown(*shortest),
+                shown(median),
+                grouped(round_trips.len())
+            ),
+            _ => writeln!(f),
+        }
     }
 
     fn percentiles(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -159,6 +159,12 @@ impl Report {
         add(&mut self.service, &later.service);
         self.response = both(self.response.take(), later.response, added);
         self.lag = both(self.lag.take(), later.lag, added);
+        // The round trips are those of the same connections, as they are now.
+        let retransmits = self.transport.as_ref().map_or(0, |transport| transport.retransmits);
+        self.transport = later.transport;
+        if let Some(transport) = &mut self.transport {
+            transport.retransmits += retransmits;
+        }
         self.cost = both(self.cost, later.cost, Cost::plus);
     }
 }

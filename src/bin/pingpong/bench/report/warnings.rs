@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::text::{rate, shown};
+use super::text::{grouped, rate, shown};
 use super::{PERCENTILES, Report};
-use crate::bench::record::{Cost, Fact, Wrong, percentile};
+use crate::bench::record::{Cost, Fact, Wrong, percentile, values_of};
 
 /// The answers that have to lie beyond a percentile for it to mean something.
 pub(super) const BEYOND: f64 = 10.0;
@@ -14,6 +14,10 @@ const LAG: u64 = 100_000;
 
 /// A share of time without waiting at which the load generator itself may be the limit.
 pub(super) const SATURATED: f64 = 0.95;
+
+/// How long Linux waits at the least before it sends a segment again that nothing tells the fate of (TCP_RTO_MIN), in
+/// nanoseconds.
+const SENT_AGAIN: u64 = 200_000_000;
 
 /// A share of time without a CPU that is worth naming.
 const TAKEN_AWAY: f64 = 0.1;
@@ -26,6 +30,7 @@ impl Report {
         self.warn_of_connections(&mut warnings);
         self.warn_of_heartbeats(&mut warnings);
         self.warn_of_probe(&mut warnings);
+        self.warn_of_retransmits(&mut warnings);
         self.warn_of_sending(&mut warnings);
         warnings.extend(self.trends());
         let answers = self.service.len() as f64;
@@ -183,6 +188,24 @@ impl Report {
         }
         if self.has_heartbeats && count(Fact::Heartbeats) < count(Fact::IdleHeld) + silent {
             warnings.push("not every idle connection was asked: the run is shorter than --heartbeat".to_owned());
+        }
+    }
+
+    /// Segments that were sent again, where some answers took as long as that takes.
+    fn warn_of_retransmits(&self, warnings: &mut Vec<String>) {
+        let retransmits = self.transport.as_ref().map_or(0, |transport| transport.retransmits);
+        let slow = values_of(&self.service)
+            .into_iter()
+            .filter(|(nanos, _)| *nanos >= SENT_AGAIN)
+            .map(|(_, count)| count)
+            .sum::<u64>();
+        if retransmits > 0 && slow > 0 {
+            warnings.push(format!(
+                "{} segments were sent again, for which TCP waits 200 ms or longer, and {} answers took that long: that tail \
+                 may be lost packets, and not the server (tcp_retransmits)",
+                grouped(retransmits),
+                grouped(slow)
+            ));
         }
     }
 

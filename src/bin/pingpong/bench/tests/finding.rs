@@ -142,7 +142,7 @@ impl Stand for Queue {
         self.rig.load(|load| {
             load.conclude(ended, 0)?;
             let (started, ground) = (SystemTime::UNIX_EPOCH, Ground::default());
-            Ok(Report::of(&Run { options, load, started, ended, ground, cost: None }))
+            Ok(Report::of(Run { options, load, started, ended, ground, cost: None, transport: None }))
         })
     }
 

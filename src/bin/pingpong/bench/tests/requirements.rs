@@ -40,7 +40,7 @@ fn report(rig: &mut Rig, options: &BenchOptions) -> Value {
     rig.load(|load| {
         load.conclude(ended, 0).unwrap();
         let (started, ground) = (SystemTime::UNIX_EPOCH, Ground::default());
-        let report = Report::of(&Run { options, load, started, ended, ground, cost: None });
+        let report = Report::of(Run { options, load, started, ended, ground, cost: None, transport: None });
         serde_json::from_str(&report.to_json()).unwrap()
     })
 }
