@@ -15,8 +15,8 @@ use pingpong::outlet::{Room, open_without_waiting, room};
 
 use crate::error::Error;
 
+use super::Results;
 use super::page::Page;
-use super::{Report, Results};
 use crate::bench::Output;
 
 /// What is reported: as text, that is its `Display`, as JSON, and in short.
@@ -112,19 +112,9 @@ impl<'a> Publisher<'a> {
         }
     }
 
-    /// The same as [`publish`](Self::publish), and the page, which has also the runs that the results are the sum of, each
-    /// with its name.
-    pub(crate) fn publish_with_page(mut self, results: &Results, parts: &[(String, Report)]) -> Result<(), Error> {
-        let drawn = self
-            .html
-            .take()
-            .map_or(Ok(()), |file| file.write(|file| file.write_all(Page::of(results, parts).to_html()?.as_bytes())));
-        let published = self.publish(results);
-        drawn.and(published)
-    }
-
-    /// Where one of the two outputs fails, the other is still written.
-    pub(crate) fn publish(self, results: &impl Published) -> Result<(), Error> {
+    /// Where one of the outputs fails, the others are still written.
+    pub(crate) fn publish(self, results: &impl Published, page: &Page<'_>) -> Result<(), Error> {
+        let drawn = self.html.map_or(Ok(()), |file| file.write(|file| file.write_all(page.to_html()?.as_bytes())));
         let saved = self.json.map_or(Ok(()), |file| file.write(|file| file.write_all(results.to_json().as_bytes())));
         if self.prints != Printed::Report {
             for warning in results.remarks() {
@@ -142,9 +132,9 @@ impl<'a> Publisher<'a> {
         match print(&[&self.feed.waiting, text.as_bytes()].concat()) {
             // When the reader has gone, no report is missed.
             Err(source) if source.kind() != io::ErrorKind::BrokenPipe => {
-                saved.and(Err(pingpong::Error::Output { source }.into()))
+                drawn.and(saved).and(Err(pingpong::Error::Output { source }.into()))
             }
-            _ => saved,
+            _ => drawn.and(saved),
         }
     }
 }

@@ -59,6 +59,7 @@ use blocks::Blocks;
 pub(crate) use change::{Change, Group};
 use judged::Judged;
 pub(super) use merge::Sums;
+pub(super) use page::Page;
 pub(crate) use results::Results;
 pub(super) use searched::{End, Searched, Trial};
 pub(crate) use turns::Side;
