@@ -7,8 +7,10 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc::{self, PIPE_BUF};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::fstat;
 use pingpong::outlet::{Room, open_without_waiting, room};
 
 use crate::error::Error;
@@ -119,10 +121,13 @@ impl<'a> Publisher<'a> {
                 log::warn!("{warning}");
             }
         }
+        if self.prints == Printed::Json {
+            take_turn();
+        }
         let text = match self.prints {
             Printed::Report => results.to_string(),
             Printed::LastLine => results.last_lines(),
-            Printed::Json => results.to_json(),
+            Printed::Json => in_one_line(&results.to_json()),
         };
         match print(&[&self.feed.waiting, text.as_bytes()].concat()) {
             // When the reader has gone, no report is missed.
@@ -176,6 +181,30 @@ fn print(mut text: &[u8]) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Waits until no other process writes its results to the same pipe, as parts of a load that a shell has started may do: a
+/// line is longer than what one write(2) puts there undivided. What cannot be locked is written to all the same. The lock
+/// ends with the process (fcntl_locking(2)).
+fn take_turn() {
+    if !fstat(io::stdout()).is_ok_and(|stdout| stdout.st_mode & libc::S_IFMT == libc::S_IFIFO) {
+        return;
+    }
+    let whole = libc::flock {
+        l_type: libc::F_WRLCK as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    };
+    let _ = fcntl(io::stdout(), FcntlArg::F_SETLKW(&whole));
+}
+
+/// JSON in one line, which collectors of many processes' output keep whole. Its line ends are all between its parts: in
+/// texts they are escaped.
+fn in_one_line(json: &str) -> String {
+    let line: String = json.lines().map(str::trim_start).collect();
+    line + "\n"
 }
 
 /// What fsync(2) says of a file that has been written. A pipe or a device need not know how to do it.
