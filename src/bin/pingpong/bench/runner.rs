@@ -37,6 +37,7 @@ pub(super) struct Runner<'a> {
     progress: Option<ProgressLine>,
     log: Option<Log>,
     /// Segments that its connections had sent again when the phase before was over.
+    #[cfg(feature = "watch")]
     retransmits_before: u64,
     /// A signal has ended it, or no server was there: no further phase can be measured.
     is_over: bool,
@@ -62,6 +63,7 @@ impl<'a> Runner<'a> {
             clock: clock::facts(options.clock_error),
             progress: ProgressLine::open(options),
             log: options.hdr.is_some().then(Log::default),
+            #[cfg(feature = "watch")]
             retransmits_before: 0,
             is_over: false,
         })

@@ -2,8 +2,6 @@
 
 use hdrhistogram::Histogram;
 
-use super::histogram;
-
 /// The connections of a load that were there at its end.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Transport {
@@ -22,7 +20,8 @@ impl Transport {
         let nanos = |time: std::time::Duration| time.as_nanos() as u64;
         let mut whole: Option<Self> = None;
         for figures in connections {
-            let whole = whole.get_or_insert_with(|| Self { retransmits: 0, shortest: None, round_trips: histogram() });
+            let whole =
+                whole.get_or_insert_with(|| Self { retransmits: 0, shortest: None, round_trips: super::histogram() });
             whole.retransmits += u64::from(figures.retransmits);
             let shortest = (!figures.min_rtt.is_zero()).then(|| nanos(figures.min_rtt));
             whole.shortest = [whole.shortest, shortest].into_iter().flatten().min();
