@@ -78,6 +78,8 @@ pub(crate) struct Publisher<'a> {
     json: Option<ResultFile<'a>>,
     html: Option<ResultFile<'a>>,
     prints: Printed,
+    /// Remarks go to standard error unless the report, or quiet JSON, is where they are read.
+    tells_remarks: bool,
     feed: Feed,
 }
 
@@ -100,7 +102,12 @@ impl<'a> Publisher<'a> {
             _ => None,
         };
         let html = html.map(ResultFile::create).transpose()?;
-        Ok(Self { json, html, prints, feed: Feed::default() })
+        let tells_remarks = match prints {
+            Printed::Report => false,
+            Printed::LastLine => true,
+            Printed::Json => !is_quiet,
+        };
+        Ok(Self { json, html, prints, tells_remarks, feed: Feed::default() })
     }
 
     /// Prints a part of the report while the run goes on, as far as standard output takes it now.
@@ -124,7 +131,7 @@ impl<'a> Publisher<'a> {
     /// Where one of the two outputs fails, the other is still written.
     pub(crate) fn publish(self, results: &impl Published) -> Result<(), Error> {
         let saved = self.json.map_or(Ok(()), |file| file.write(|file| file.write_all(results.to_json().as_bytes())));
-        if self.prints != Printed::Report {
+        if self.tells_remarks {
             for warning in results.remarks() {
                 log::warn!("{warning}");
             }
