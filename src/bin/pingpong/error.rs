@@ -59,6 +59,9 @@ pub(crate) enum Error {
     /// No connection came about in time: nobody says yes or no.
     #[cfg(feature = "bench")]
     Unreached { endpoint: Endpoint, waited: Duration },
+    /// The connections of a load, or the name of its server, were there only so long after the moment to begin at.
+    #[cfg(feature = "bench")]
+    Late { by: Duration },
     /// A local address that connections were to come from is not there (bind(2)).
     #[cfg(feature = "bench")]
     Source { address: IpAddr, source: io::Error },
@@ -202,6 +205,12 @@ impl fmt::Display for Error {
                 let cause = describe(source);
                 write!(f, "cannot connect from {address}: {cause} (see 'ip addr' for what this machine has)")
             }
+            #[cfg(feature = "bench")]
+            Self::Late { by } => write!(
+                f,
+                "cannot begin in time: all was ready {:.3} s after --start-at (give a later time)",
+                by.as_secs_f64()
+            ),
             #[cfg(feature = "bench")]
             Self::Unreached { endpoint, waited } => write!(
                 f,

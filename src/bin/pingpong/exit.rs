@@ -90,7 +90,7 @@ impl From<&Error> for Exit {
             #[cfg(feature = "bench")]
             Error::Shortage { .. } => Self::LocalLimit,
             #[cfg(feature = "bench")]
-            Error::Unreached { .. } => Self::TimedOut,
+            Error::Unreached { .. } | Error::Late { .. } => Self::TimedOut,
             #[cfg(feature = "bench")]
             Error::Source { .. } => Self::Unreachable,
             #[cfg(feature = "bench")]

@@ -2,7 +2,8 @@
 //!
 //! The load is a service on connections that it dials; engine and loop are those of the server.
 //!
-//! - `options`: what may be asked of it; `rate`: how fast; `sources`: local addresses to dial from
+//! - `options`: what may be asked of it; `rate`: how fast; `sources`: local addresses to dial from; `part`: what one
+//!   process has of a load that several share
 //! - `preflight`: what this machine has too little of, before anything is dialled
 //! - `runner`: the loop that turns it, one phase after another on the same connections
 //! - `search`: which rate is tried next, where one is looked for; `finding`: the trials of that
@@ -14,14 +15,16 @@
 //! - `report`: what is shown of that; `requirement`: whether it is what was asked for
 //! - `stamped`: the socket of `--probe`, whose messages carry the kernel's stamps
 //! - `trials`: what its figures are worth
-//! - `machine`: where it ran
+//! - `machine`: where it ran; `clock`: what its wall clock is worth
 
 mod against;
+mod clock;
 mod compare;
 mod finding;
 mod load;
 mod machine;
 mod options;
+mod part;
 mod preflight;
 mod rate;
 mod record;
@@ -39,6 +42,7 @@ use crate::error::Error;
 use crate::target;
 pub(crate) use compare::compare;
 pub(crate) use options::{BenchOptions, CompareOptions, Extent, Find, MergeOptions, Output};
+pub(crate) use part::Part;
 pub(crate) use rate::{Arrivals, Rate};
 pub(crate) use record::Fact;
 use report::Sums;

@@ -1,11 +1,12 @@
 //! What a user may ask of `pingpong bench`. The command line fills these in, and has checked that they go together.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use pingpong::Endpoint;
 use pingpong::service::Framing;
 
+use super::part::Part;
 use super::rate::{Arrivals, Rate};
 use super::requirement::Requirement;
 use super::sources::Sources;
@@ -48,6 +49,12 @@ pub(crate) struct BenchOptions {
     pub(crate) sources: Option<Sources>,
     /// Those that `preflight` has chosen for targets on loopback, where none are named.
     pub(crate) spread: Option<Sources>,
+    /// Which part of a load it is that several processes share: what is asked for is its share.
+    pub(crate) part: Option<Part>,
+    /// How many connections the parts before it have: ports and local addresses go on from there.
+    pub(crate) dealt_before: u64,
+    /// When to begin to ask, by the wall clock. `None`: as soon as the connections are made.
+    pub(crate) start_at: Option<SystemTime>,
     /// How long requests are sent before they count.
     pub(crate) warmup: Duration,
     /// Whether messages on a stream end with LF.

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::part::Part;
+
 /// Requests a second over all connections: as many all the time, or more and more (or fewer and fewer) of them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Rate {
@@ -59,6 +61,14 @@ impl Arrivals {
         match self {
             Self::Even => Self::Even,
             Self::Poisson { seed } => Self::Poisson { seed: seed.wrapping_add(steps) },
+        }
+    }
+
+    /// Those of one part of a load, whose random times tell nothing of those of the others.
+    pub(crate) fn of_part(self, part: Option<Part>) -> Self {
+        match (self, part) {
+            (Self::Poisson { seed }, Some(part)) => Self::Poisson { seed: part.seed(seed) },
+            (whole, _) => whole,
         }
     }
 }

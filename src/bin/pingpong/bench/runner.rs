@@ -3,8 +3,10 @@
 
 use std::time::{Duration, SystemTime};
 
-use pingpong::{Address, Ending, Limits, Reactor, ServiceId, Status};
+use pingpong::{Address, Ending, Limits, Moment, Reactor, ServiceId, Status};
+use serde_json::Value;
 
+use super::clock::{self, corrected, together};
 use super::finding::{self, Stand};
 use super::load::{Load, Stage, Wanted};
 use super::options::{BenchOptions, Find, Phase};
@@ -28,8 +30,10 @@ pub(super) struct Runner<'a> {
     reactor: Reactor<Load>,
     /// Once the first phase has begun.
     load: Option<ServiceId>,
-    /// When it was added, by the wall clock.
-    started: SystemTime,
+    /// When it was added, by the wall clock and by the loop's.
+    started: (SystemTime, Moment),
+    /// What the wall clock was worth then.
+    clock: Value,
     progress: Option<ProgressLine>,
     log: Option<Log>,
     /// A signal has ended it, or no server was there: no further phase can be measured.
@@ -45,13 +49,15 @@ impl<'a> Runner<'a> {
         if options.sends_in_runs() != Some(true) {
             reactor.send_datagrams_singly();
         }
+        let started = together(|| reactor.now());
         Ok(Self {
             options,
             ground,
             addresses,
             reactor,
             load: None,
-            started: SystemTime::now(),
+            started,
+            clock: clock::facts(),
             progress: ProgressLine::open(options),
             log: options.hdr.is_some().then(Log::default),
             is_over: false,
@@ -73,11 +79,13 @@ impl<'a> Runner<'a> {
     /// Goes through this phase, from its warm-up to its last answer. Before the first one the connections are made. Fails
     /// where no server can be reached.
     pub(super) fn measure(&mut self, phase: Phase) -> Result<Report, Error> {
-        let load = self.begin(phase);
+        let load = self.begin(phase)?;
         let mut meter = CostMeter::new();
         let mut looks = Looks::default();
         self.turn_until_over(load, &mut meter, &mut looks)?;
-        let Self { options, reactor, ground, started, log, .. } = self;
+        let (wall, now) = together(|| self.reactor.now());
+        let started = corrected(self.started.0, now.since(self.started.1), wall);
+        let Self { options, reactor, ground, log, clock, .. } = self;
         let (ended, kernel_drops) = (reactor.now(), reactor.stats().dropped);
         reactor.with(load, |load, _| {
             load.conclude(ended, kernel_drops)?;
@@ -85,10 +93,11 @@ impl<'a> Runner<'a> {
                 looks.end(until, &load.ledger, ended);
             }
             if let Some(log) = log {
-                log.add(&mut load.ledger, *started);
+                log.add(&mut load.ledger, started);
             }
             let cost = meter.cost(load.ledger.counts[Fact::Sent]);
-            let mut report = Report::of(&Run { options, load, started: *started, ended, ground: *ground, cost });
+            let mut report = Report::of(&Run { options, load, started, ended, ground: *ground, cost });
+            report.tell_of_clock(clock);
             if let Some(until) = &options.until {
                 report.tell_of_looks(until, &looks);
             }
@@ -132,16 +141,22 @@ impl<'a> Runner<'a> {
         }
     }
 
-    fn begin(&mut self, phase: Phase) -> ServiceId {
+    /// Fails where the moment to begin at is over before anything is dialled.
+    fn begin(&mut self, phase: Phase) -> Result<ServiceId, Error> {
         if let Some(load) = self.load {
             self.reactor.with(load, |load, out| load.go_on(phase, out));
-            return load;
+            return Ok(load);
         }
         let load = Load::new(self.options.clone(), phase, self.addresses.clone(), self.progress.is_some());
         let load = self.reactor.add("bench", load);
-        self.started = SystemTime::now();
-        self.reactor.with(load, |load, out| load.begin(out));
-        *self.load.insert(load)
+        let (wall, now) = together(|| self.reactor.now());
+        if let Some(start) = self.options.start_at {
+            let wait = start.duration_since(wall).map_err(|late| Error::Late { by: late.duration() })?;
+            self.reactor.with(load, |load, _| load.start_at(now + wait));
+        }
+        let began = self.reactor.with(load, |load, out| (load.begin(out), load.ledger.began()).1);
+        self.started = (wall + began.since(now), began);
+        Ok(*self.load.insert(load))
     }
 
     fn turn_until_over(&mut self, load: ServiceId, meter: &mut CostMeter, looks: &mut Looks) -> Result<(), Error> {

@@ -13,7 +13,9 @@ use pingpong::service::Framing;
 
 use super::against;
 use super::arguments::{self, duration, flag, option, required, timeout};
+use super::part;
 use super::rate::{per_second, random_seed, rates_of, seed_of};
+use super::start;
 use super::units::{count_of, duration_of, number_of, size_of};
 use super::wanted;
 
@@ -101,6 +103,8 @@ pub(super) fn command() -> Command {
         .args(wanted::find_and_bounds())
         .arg(wanted::until())
         .group(ArgGroup::new("schedule").args(["rate", "find"]))
+        .arg(part::argument())
+        .arg(start::argument())
         .arg(flag("allow-failures", "Exit with 0 though connections failed, were lost or got no answer"))
         .arg(json())
         .arg(html())
@@ -140,6 +144,7 @@ Examples:
   pingpong bench localhost --find 'p99<5ms' --find errors=0 -d 10s
   pingpong bench localhost:7001 --against localhost:7002
   pingpong bench localhost -r 20k --html result.html
+  pingpong bench localhost -c 1k -r 20k --part 1/2 --start-at 'next 30s' --json=a.json
   pingpong bench merge a.json b.json
   pingpong bench compare old1.json old2.json --to new1.json new2.json
 
@@ -232,6 +237,9 @@ impl BenchOptions {
             connect_rate: options.get_one("connect-rate").copied(),
             sources: options.get_one("source").copied(),
             spread: None,
+            part: options.get_one("part").copied(),
+            dealt_before: 0,
+            start_at: options.get_one("start-at").copied(),
             warmup: required(options, "warmup"),
             framing: required(options, "framing"),
             timeout: required(options, "timeout"),
@@ -248,10 +256,12 @@ impl BenchOptions {
         };
         let has_seed = options.contains_id("seed");
         let mistake = bench.each_server().find_map(|one| one.mistake());
-        match mistake.or_else(|| bench.mistake_of_rates(has_seed)).or_else(|| bench.mistake_of_turns()) {
-            None => Ok(bench),
-            Some(mistake) => Err(clap::Error::raw(ErrorKind::ValueValidation, mistake)),
+        let mistake = mistake.or_else(|| bench.mistake_of_rates(has_seed)).or_else(|| bench.mistake_of_turns());
+        match mistake.or_else(|| bench.mistake_of_part()) {
+            None => bench.divided(),
+            Some(mistake) => Err(mistake),
         }
+        .map_err(|mistake| clap::Error::raw(ErrorKind::ValueValidation, mistake))
     }
 
     /// What does not go together, and what to do about it.

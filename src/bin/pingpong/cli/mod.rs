@@ -15,12 +15,16 @@ mod client;
 mod compare;
 #[cfg(feature = "watch")]
 mod lesson;
+#[cfg(feature = "bench")]
+mod part;
 mod ping;
 #[cfg(feature = "bench")]
 mod rate;
 #[cfg(feature = "bench")]
 mod requirement;
 mod serve;
+#[cfg(feature = "bench")]
+mod start;
 mod units;
 #[cfg(feature = "bench")]
 mod wanted;

@@ -57,7 +57,7 @@ impl Load {
         }
         self.enter(Stage::Connecting);
         if let Some(rate) = self.options.connect_rate {
-            self.dialer.keep_rate(out.now(), rate);
+            self.dialer.keep_rate(out.now(), rate, self.options.lateness());
         }
         self.dial_more(out);
     }

@@ -51,8 +51,10 @@ pub(super) struct Route {
     sources: Option<Sources>,
     /// For hosts on loopback, where no sources are named.
     spread: Option<Sources>,
-    /// Dials so far.
+    /// Dials so far, and those of the parts of the load before this one: so they do not all begin with the same port.
     dials: u64,
+    /// The dials of those.
+    dealt_before: u64,
 }
 
 impl Route {
@@ -64,7 +66,8 @@ impl Route {
             is_datagram: options.endpoint.is_datagram(),
             sources: options.sources,
             spread: options.spread,
-            dials: 0,
+            dials: options.dealt_before,
+            dealt_before: options.dealt_before,
         }
     }
 
@@ -104,15 +107,15 @@ impl Dialer {
     /// Goes over to the next address, and begins anew. False when there is none.
     pub(super) fn try_next_address(&mut self) -> bool {
         self.route.hosts.pop_front();
-        self.route.dials = 0;
+        self.route.dials = self.route.dealt_before;
         self.begun = 0;
         self.under_way = 0;
         !self.route.hosts.is_empty()
     }
 
-    /// From now on this many connections a second are dialled.
-    pub(super) fn keep_rate(&mut self, from: Moment, per_second: f64) {
-        self.schedule = Some(Schedule::new(from, per_second));
+    /// From now on this many connections a second are dialled, each by this share of the gap between two of them later.
+    pub(super) fn keep_rate(&mut self, from: Moment, per_second: f64, lateness: f64) {
+        self.schedule = Some(Schedule::new(from, per_second).late_by(lateness));
     }
 
     /// Dials the first of all connections, alone, to see whether a server is there.

@@ -32,6 +32,8 @@ const PART: u32 = 16;
 #[derive(Debug)]
 pub(super) struct Heartbeats {
     per_second: f64,
+    /// By how much of the gap between two they are late.
+    lateness: f64,
     /// How far timers are apart, at least.
     together: Duration,
     schedule: Schedule,
@@ -94,6 +96,7 @@ impl Heartbeats {
         let full = Duration::from_secs_f64(SENT_AT_ONCE as f64 / per_second);
         Some(Self {
             per_second,
+            lateness: options.lateness(),
             together: TOGETHER.min(interval / PART).min(full),
             schedule: Schedule::new(Moment::default(), per_second),
             messages: Messages::new(&options.probe, options.framing, is_datagram),
@@ -109,7 +112,7 @@ impl Heartbeats {
 
     /// Begins with them at `from`. A connection that has left one of an earlier phase unanswered is silent till then.
     fn start(&mut self, from: Moment) {
-        self.schedule = Schedule::new(from, self.per_second);
+        self.schedule = Schedule::new(from, self.per_second).late_by(self.lateness);
         self.earlier = self.due;
         for heart in &mut self.hearts {
             heart.is_silent = heart.state == State::Lapsed;

@@ -64,6 +64,8 @@ pub(super) enum Stage {
     Scouting,
     /// The others are made.
     Connecting,
+    /// They are made, and the moment to begin at has not come.
+    Waiting,
     /// Requests are sent; they count from when the warm-up is over.
     Asking,
     /// No request is sent any more; answers are waited for.
@@ -126,7 +128,9 @@ pub(super) struct Load {
     left: u64,
     /// Datagrams that our kernel had dropped before this phase.
     drops_before: u64,
-    /// Why no server could be reached.
+    /// When to begin, where not at once.
+    start: Option<Moment>,
+    /// Why nothing could be asked: no server could be reached, or not in time.
     unreachable: Option<Error>,
     /// When the last connection was lost that could ask.
     gone: Option<Moment>,
@@ -171,6 +175,7 @@ impl Load {
             until: NEVER,
             left: 0,
             drops_before: 0,
+            start: None,
             unreachable: None,
             gone: None,
             interrupted: None,
@@ -191,6 +196,16 @@ impl Load {
     /// Whether answers carry a number.
     pub(super) fn is_numbered(&self) -> bool {
         self.messages.is_numbered()
+    }
+
+    /// Has the first phase begin at this moment.
+    pub(super) fn start_at(&mut self, start: Moment) {
+        self.start = Some(start);
+    }
+
+    /// For how long it waits for its start yet.
+    pub(super) fn waits_for(&self, now: Moment) -> Duration {
+        self.start.map_or(Duration::ZERO, |start| start.since(now))
     }
 
     /// Begins: sends the scout.
@@ -249,7 +264,7 @@ impl Service for Load {
     fn opened(&mut self, peer: Peer, out: &mut Outbox<'_>) {
         match self.stage {
             Stage::Scouting | Stage::Connecting => self.connected(peer, out),
-            Stage::Asking | Stage::Awaiting | Stage::Resting => self.arrived(peer, out),
+            Stage::Waiting | Stage::Asking | Stage::Awaiting | Stage::Resting => self.arrived(peer, out),
         }
     }
 
@@ -258,7 +273,7 @@ impl Service for Load {
             (Stage::Scouting, _) => self.scout_failed(error, out),
             (Stage::Connecting, None) => self.dial_failed(&error, out),
             (Stage::Asking | Stage::Awaiting, None) => self.visit_failed(&error, out),
-            (Stage::Resting, None) => {}
+            (Stage::Waiting | Stage::Resting, None) => {}
             (_, Some(_)) => self.datagrams_refused(out),
         }
     }
@@ -323,6 +338,7 @@ impl Service for Load {
                 self.dial_more(out);
             }
             Wake::Scout => self.connect_all(out),
+            Wake::Start => self.start_now(out),
             Wake::Redial(visit) => self.redial(visit, out),
         }
     }

@@ -11,6 +11,7 @@ use super::schedule::Schedule;
 use super::wake::{Due, Wake};
 use super::{Lifetime, Load, NEVER, Pace, Stage};
 use crate::bench::options::{Extent, Phase};
+use crate::error::Error;
 
 /// Phases are told apart by so many bits of their number.
 const NUMBERS: u32 = 1 << 31;
@@ -21,27 +22,44 @@ impl Load {
     pub(in crate::bench) fn go_on(&mut self, phase: Phase, out: &mut Outbox<'_>) {
         debug_assert!(self.stage == Stage::Resting, "a phase ends before the next one begins");
         self.phase = phase;
-        self.begin_phase(out);
+        self.begin_phase(out.now(), out);
     }
 
-    /// Every dial has had its outcome.
+    /// Every dial has had its outcome: the first phase begins, now or at the moment that is asked for. Where that is over, the
+    /// run is.
     pub(super) fn rest(&mut self, out: &mut Outbox<'_>) {
         if self.stage != Stage::Connecting || self.probing.as_ref().is_some_and(|probing| probing.is_undecided()) {
             return;
         }
         // The answer to the scout's request is not waited for.
         self.connections[0].pending.give_up(out.now(), Duration::ZERO, |_| {});
-        self.enter(Stage::Resting);
-        self.ledger.made(out.now());
-        self.begin_phase(out);
+        let now = out.now();
+        self.ledger.made(now);
+        match self.start {
+            None => self.begin_phase(now, out),
+            Some(start) if start < now => {
+                self.unreachable = Some(Error::Late { by: now.since(start) });
+                out.stop();
+            }
+            Some(start) => {
+                self.enter(Stage::Waiting);
+                out.wake_at(start, Wake::Start.into());
+            }
+        }
     }
 
-    /// Requests are sent from now on.
-    fn begin_phase(&mut self, out: &mut Outbox<'_>) {
+    /// The moment to begin at has come. The timer may be a little late; the schedule is not.
+    pub(super) fn start_now(&mut self, out: &mut Outbox<'_>) {
+        if let (Stage::Waiting, Some(start)) = (self.stage, self.start) {
+            self.begin_phase(start, out);
+        }
+    }
+
+    /// Requests are sent from this moment on, which is now.
+    fn begin_phase(&mut self, start: Moment, out: &mut Outbox<'_>) {
         self.enter(Stage::Asking);
         self.phases = (self.phases + 1) % NUMBERS;
-        let now = out.now();
-        let from = now + self.phase.warmup;
+        let from = start + self.phase.warmup;
         let until = match self.phase.extent {
             Extent::Duration(duration) => Some(from + duration),
             Extent::Requests(_) => None,
@@ -51,25 +69,25 @@ impl Load {
             Extent::Requests(requests) => requests,
         };
         self.until = until.unwrap_or(NEVER);
-        self.ledger.measure(&self.phase, now, from, until);
-        self.pace = self.pace_from(out);
+        self.ledger.measure(&self.phase, start, from, until);
+        self.pace = self.pace_from(start);
         self.is_settling = true;
         out.wake_at(from, self.wake(Due::Measure));
-        self.begin_measuring_if_due(now);
+        self.begin_measuring_if_due(start);
         self.start_heartbeats(from, out);
         self.start_probing(from, out);
         if let Some(until) = until {
             out.wake_at(until, self.wake(Due::End));
         }
         let first = if let Pace::Open(_) = self.pace { Due::Send } else { Due::Begin };
-        out.wake_at(now, self.wake(first));
+        out.wake_at(start, self.wake(first));
         if self.present == 0 && self.lifetime == Lifetime::WholeRun {
             self.server_gone(out);
         }
     }
 
     /// What makes connections ask from now on.
-    fn pace_from(&mut self, out: &Outbox<'_>) -> Pace {
+    fn pace_from(&mut self, start: Moment) -> Pace {
         let Phase { rate, arrivals, warmup, .. } = self.phase;
         let Some(rate) = rate else {
             let depth = if self.lifetime == Lifetime::OneRequest { 1 } else { self.options.pipeline };
@@ -82,7 +100,8 @@ impl Load {
             Lifetime::OneRequest => (1, false),
         };
         let seconds = self.phase.expected().unwrap_or_default().as_secs_f64();
-        let schedule = Schedule::of(rate, arrivals, out.now(), out.now() + warmup, seconds);
+        let arrivals = arrivals.of_part(self.options.part);
+        let schedule = Schedule::of(rate, arrivals, start, start + warmup, seconds).late_by(self.options.lateness());
         let mut turns = Turns::new(schedule, window, is_by_order);
         turns.queue_up(&mut self.connections);
         Pace::Open(turns)

@@ -2,6 +2,8 @@
 //!
 //! When event k is due depends on the rate alone, never on what came of the events before it.
 
+use std::time::Duration;
+
 use pingpong::Moment;
 
 use super::dice::Dice;
@@ -65,6 +67,16 @@ impl Schedule {
         Self::along(course, arrivals)
     }
 
+    /// The same events, each by this share of the gap to the next one later, where they are evenly spaced: so the parts of a
+    /// load ask in turn.
+    pub(super) fn late_by(mut self, gaps: f64) -> Self {
+        if let Spacing::Even = self.spacing {
+            self.course.shift(gaps);
+            self.due = self.moment_of_next();
+        }
+        self
+    }
+
     fn along(course: Course, arrivals: Arrivals) -> Self {
         let spacing = match arrivals {
             Arrivals::Even => Spacing::Even,
@@ -120,6 +132,15 @@ impl Schedule {
 }
 
 impl Course {
+    /// Has all events come by so much of a gap later, on the ramp by so much of the gaps there.
+    fn shift(&mut self, gaps: f64) {
+        self.start = self.start + Duration::from_secs_f64(gaps / self.rate.first);
+        if let Some(ramp) = self.ramp.take() {
+            let before = self.first_from(ramp.from) as f64 - gaps;
+            self.ramp = Some(Ramp { before, ..ramp });
+        }
+    }
+
     /// When this many events are due.
     fn moment_of(&self, events: f64) -> Moment {
         let (start, nanos) = match &self.ramp {
@@ -183,9 +204,8 @@ impl Ramp {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
+    use crate::bench::Part;
 
     #[test]
     fn due_times_do_not_drift() {
@@ -345,5 +365,81 @@ mod tests {
         let variance = counts.iter().map(|count| (count - mean).powi(2)).sum::<f64>() / 99.0;
         // Of a Poisson process both are 10,000; these bounds are four standard errors off.
         assert!((mean - 1e4).abs() < 40.0 && (variance / 1e4 - 1.0).abs() < 0.57, "{mean} {variance}");
+    }
+
+    /// When the events of a schedule are due that are due before `until`, in nanoseconds.
+    fn due_before(mut schedule: Schedule, until: Moment) -> Vec<u64> {
+        let mut next = || (schedule.due(), schedule.advance()).0;
+        std::iter::from_fn(|| Some(next()).filter(|due| *due < until)).map(Moment::as_nanos).collect()
+    }
+
+    /// The schedule of each part of a load with this rate.
+    fn parts(rate: Rate, arrivals: Arrivals, of: u32) -> impl Iterator<Item = Schedule> {
+        (1..=of).map(move |number| {
+            let part = Part::new(number, of).unwrap();
+            let [first, last] = [rate.first, rate.last].map(|all| all / f64::from(of));
+            let share = Rate { first, last };
+            Schedule::of(share, arrivals.of_part(Some(part)), at(0.5), at(1.5), 2.0).late_by(part.lateness())
+        })
+    }
+
+    #[test]
+    fn the_parts_of_a_load_ask_as_evenly_as_the_whole() {
+        let even = [0.7, 3.0, 100.0, 7_777.7].map(Rate::even);
+        let ramps = [(10.0, 3e3), (2e3, 1.5), (333.3, 333.4)].map(|(first, last)| Rate { first, last });
+        for (rate, of) in even.into_iter().chain(ramps).flat_map(|rate| [1, 2, 3, 4, 7, 100].map(|of| (rate, of))) {
+            let whole = due_before(Schedule::of(rate, Arrivals::Even, at(0.5), at(1.5), 2.0), at(3.4));
+            let mut union: Vec<(u64, usize)> = Vec::new();
+            for (index, part) in parts(rate, Arrivals::Even, of).enumerate() {
+                union.extend(due_before(part, at(3.4)).into_iter().map(|due| (due, index)));
+            }
+            union.sort_unstable();
+            assert!(whole.len().abs_diff(union.len()) <= 1, "{rate} in {of}: {} and {}", whole.len(), union.len());
+            for (place, (whole, (due, _))) in whole.iter().zip(&union).enumerate() {
+                assert!(whole.abs_diff(*due) <= 10, "{rate} in {of}: event {place} at {due} and not {whole}");
+            }
+            // Before the ramp, and on it, parts have their turns one after another.
+            let on_ramp = union.partition_point(|(due, _)| *due + 10 < at(1.5).as_nanos());
+            for part in [&union[..on_ramp], &union[on_ramp..]].into_iter().filter(|_| rate.is_ramp()) {
+                assert!(part.iter().zip((0..of as usize).cycle()).all(|((_, index), turn)| *index == turn), "{rate}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_part_passes_over_as_many_as_it_has() {
+        for rate in [Rate::even(333.3), Rate { first: 100.0, last: 5e3 }, Rate { first: 5e3, last: 7.0 }] {
+            for (number, schedule) in parts(rate, Arrivals::Even, 7).enumerate() {
+                for (from, until) in [(0.0, 0.6), (0.6, 1.4), (1.4, 1.6), (1.0, 3.0), (2.0, 4.0)] {
+                    let again = parts(rate, Arrivals::Even, 7).nth(number).unwrap();
+                    let counted = due_before(again, at(until)).iter().filter(|due| **due >= at(from).as_nanos()).count();
+                    let mut passed_over = parts(rate, Arrivals::Even, 7).nth(number).unwrap();
+                    assert_eq!(passed_over.skip(at(from), at(until)), counted as u64, "{rate} {from} {until} {schedule:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_parts_of_a_poisson_process_are_one_together() {
+        let gaps = |of: u32, seed: u64, is_mixed: bool| {
+            let mut due: Vec<u64> = (1..=of)
+                .flat_map(|number| {
+                    let part = Part::new(number, of).filter(|_| is_mixed);
+                    let arrivals = Arrivals::Poisson { seed }.of_part(part);
+                    let share = Rate::even(1e3 / f64::from(of));
+                    due_before(Schedule::of(share, arrivals, at(0.0), at(0.0), 2.0), at(2.0))
+                })
+                .collect();
+            due.sort_unstable();
+            due.windows(2).map(|pair| (pair[1] - pair[0]) as f64 / 1e6).collect::<Vec<f64>>()
+        };
+        for of in [2, 4, 16] {
+            let statistics: Vec<f64> = (1..=200).map(|seed| anderson_darling(gaps(of, seed, true))).collect();
+            let over = |bound: f64| statistics.iter().filter(|statistic| **statistic > bound).count();
+            assert!((3..=19).contains(&over(2.492)) && over(3.857) <= 6, "{of}: {} {}", over(2.492), over(3.857));
+        }
+        // With one seed for all they would ask at the same moments.
+        assert!(anderson_darling(gaps(2, 1, false).iter().map(|gap| gap + 1e-9).collect()) > 100.0);
     }
 }

@@ -367,6 +367,11 @@ impl Ledger {
         self.measuring.is_some_and(|measuring| moment >= measuring.from)
     }
 
+    /// When the first connection was dialled.
+    pub(crate) fn began(&self) -> Moment {
+        self.began
+    }
+
     /// The time since the first connection was dialled.
     pub(crate) fn elapsed(&self, now: Moment) -> Duration {
         now.since(self.began)

@@ -139,7 +139,7 @@ impl<'a> Publisher<'a> {
         let text = match self.prints {
             Printed::Report => results.to_string(),
             Printed::LastLine => results.last_lines(),
-            Printed::Json => results.to_json(),
+            Printed::Json => in_one_line(&results.to_json()),
         };
         match print(&[&self.feed.waiting, text.as_bytes()].concat()) {
             // When the reader has gone, no report is missed.
@@ -193,6 +193,13 @@ fn print(mut text: &[u8]) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// JSON in one line, which collectors of many processes' output keep whole. Its line ends are all between its parts: in
+/// texts they are escaped.
+fn in_one_line(json: &str) -> String {
+    let line: String = json.lines().map(str::trim_start).collect();
+    line + "\n"
 }
 
 /// What fsync(2) says of a file that has been written. A pipe or a device need not know how to do it.

@@ -168,8 +168,8 @@ fn mistakes(whole: &Value) -> Mistakes {
 }
 
 /// What is written and read back as it is: of one run, and of a sum.
-const ABOUT: [&str; 8] =
-    ["until", "program", "started_unix_seconds", "settings", "machine", "runs", "forced", "search"];
+const ABOUT: [&str; 9] =
+    ["until", "program", "started_unix_seconds", "settings", "machine", "clock", "runs", "forced", "search"];
 
 fn measured(whole: &Value) -> Option<Span> {
     let [from, until] = ["measured_from_unix_seconds", "measured_until_unix_seconds"].map(|key| whole[key].as_f64());

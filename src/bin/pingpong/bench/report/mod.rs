@@ -219,6 +219,11 @@ impl Report {
         if self.is_stream { 0 } else { self.counts[of] / 10 }
     }
 
+    /// Keeps what the wall clock of its machine is worth.
+    pub(super) fn tell_of_clock(&mut self, clock: &Value) {
+        self.about["clock"] = clock.clone();
+    }
+
     /// Keeps whether a percentile came to be known so well as was asked for.
     pub(super) fn tell_of_looks(&mut self, until: &Until, looks: &Looks) {
         self.about["until"] = json!({

@@ -61,9 +61,11 @@ impl ProgressLine {
     }
 
     pub(crate) fn draw(&mut self, load: &mut Load, now: Moment) {
+        let waits_for = load.waits_for(now);
         let (stage, ledger) = (load.stage, &mut load.ledger);
         let (time, doing) = match stage {
             Stage::Scouting | Stage::Connecting => (ledger.elapsed(now), "connecting"),
+            Stage::Waiting => (waits_for, "to wait for --start-at"),
             Stage::Asking if now < ledger.from() => (now.since(ledger.warm_up()), "warming up"),
             Stage::Asking => (ledger.measured(now), "measuring"),
             Stage::Awaiting | Stage::Resting => (ledger.measured(now), "waiting for answers"),

@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 
 use super::alike::effective as effective_of;
 use crate::bench::load::is_spreadable;
+use crate::bench::clock::unix_seconds;
 use crate::bench::options::Phase;
+use crate::bench::part::Part;
 use crate::bench::rate::{Arrivals, Rate};
 use crate::bench::{BenchOptions, Extent};
 use crate::probe::Probe;
@@ -52,6 +54,10 @@ pub(super) fn title(settings: &Value) -> String {
     };
     let churn = if settings["churn"] == true { ", each on a connection of its own" } else { "" };
     let steps = if settings["steps"].is_u64() { " each" } else { "" };
+    let part = match settings["part"].as_u64().zip(settings["parts"].as_u64()) {
+        Some((part, parts)) => format!("part {part} of {parts}, "),
+        None => String::new(),
+    };
     let extent = match seconds("duration_seconds") {
         Some(duration) => format!("{duration:?}"),
         None => format!("{} requests", number("requests")),
@@ -60,7 +66,7 @@ pub(super) fn title(settings: &Value) -> String {
         None | Some(Duration::ZERO) => "without warm-up".to_owned(),
         Some(warmup) => format!("after {warmup:?} of warm-up"),
     };
-    format!("{}: {connections}{idle}{probe}{from}, {how}, {each}{churn}; {extent}{steps} {warmup}", text("endpoint"))
+    format!("{part}{}: {connections}{idle}{probe}{from}, {how}, {each}{churn}; {extent}{steps} {warmup}", text("endpoint"))
 }
 
 /// At which rate requests were due: on average at this one.
@@ -107,6 +113,7 @@ pub(super) fn title_of_sum(runs: &[Value], is_one_load: bool) -> String {
     }
     let all = |name: &'static str| runs.iter().map(move |run| &effective_of(run)[name]);
     let mut sum = effective_of(&runs[0]).clone();
+    sum["part"] = Value::Null;
     for name in ["connections", "idle", "requests"] {
         sum[name] = all(name).filter_map(Value::as_u64).sum::<u64>().into();
     }
@@ -164,6 +171,9 @@ pub(super) fn effective(options: &BenchOptions, phase: &Phase, address: Option<&
     json!({
         "endpoint": options.endpoint.to_string(),
         "address": address.map(|address| shown(address, options.endpoint.ports())),
+        "part": options.part.map(Part::number),
+        "parts": options.part.map(Part::of),
+        "start_at_unix_seconds": options.start_at.map(unix_seconds),
         "connections": options.connections,
         "idle": options.idle,
         "heartbeat_seconds": options.heartbeat.map(|interval| interval.as_secs_f64()),

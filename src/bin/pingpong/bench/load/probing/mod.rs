@@ -45,6 +45,8 @@ pub(in crate::bench) struct Wanted {
 pub(in crate::bench) struct Probing {
     state: State,
     per_second: f64,
+    /// By how much of the gap between two its messages are late.
+    lateness: f64,
     schedule: Schedule,
     messages: Messages,
     /// Which messages are unanswered.
@@ -108,6 +110,7 @@ impl Probing {
         Some(Self {
             state: State::Wanted(None),
             per_second,
+            lateness: options.lateness(),
             schedule: Schedule::new(Moment::default(), per_second),
             window: open::window(1, messages.longest()),
             messages,
@@ -141,7 +144,7 @@ impl Probing {
 
     /// Begins at `from`. What is unanswered from an earlier phase is not counted any more.
     fn start(&mut self, from: Moment) {
-        self.schedule = Schedule::new(from, self.per_second);
+        self.schedule = Schedule::new(from, self.per_second).late_by(self.lateness);
         self.from = from;
         let is_stamped = self.line().is_some_and(|line| line.is_stamped());
         self.passages = Passages::new(is_stamped);
