@@ -212,8 +212,8 @@ fn pods_that_are_killed_or_late_are_missing_and_named() {
         cluster.pod(0, "", ""),
         cluster.pod(1, "", ""),
         cluster.pod(2, "", ""),
-        // Connects for ten seconds.
-        cluster.pod(3, "", "--connect-rate 4"),
+        // Connects for six seconds.
+        cluster.pod(3, "", "--connect-rate 6"),
     ];
     cluster.measures();
     pods[1].signal(Signal::SIGKILL);
