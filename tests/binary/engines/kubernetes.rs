@@ -233,11 +233,24 @@ fn pods_that_are_killed_or_late_are_missing_and_named() {
     let collected = cluster.manifests.collect(&logs, "--partial");
     let sum = cluster.manifests.workshop.sum(&collected);
     assert_eq!(runs(&sum).len(), 2);
-    // A log that was cut, and one of a pod that was stopped in the middle.
+    // A log that was cut is no missing part.
     let mut cut = logs.clone();
     cut[0].truncate(logs[0].len() / 2);
     let collected = cluster.manifests.collect(&cut, "--partial");
+    assert_eq!(collected.code, Some(1), "{collected:?}");
+    assert!(collected.stderr.contains("line 1 begins a result that is cut after"), "{collected:?}");
+}
+
+#[test]
+fn a_pod_that_is_stopped_in_the_middle_is_named() {
+    let Some(cluster) = Cluster::new() else { return };
+    let mut pods = cluster.pods();
+    cluster.measures();
+    pods[1].signal(Signal::SIGTERM);
+    let ended: Vec<Ended> = pods.iter_mut().map(Server::ends).collect();
+    let collected = cluster.manifests.collect(&ended.iter().map(log).collect::<Vec<_>>(), "");
     assert_eq!(collected.code, Some(2), "{collected:?}");
+    assert!(collected.stderr.contains("part 2 "), "{collected:?}");
 }
 
 #[test]
