@@ -17,6 +17,7 @@
 //! - `shares`: what the load generator says of its own time
 //! - `against`: several servers by turns; `comparing`: earlier results and later ones
 //! - `files`: HdrHistogram logs, and the arithmetic of `bench merge`; `merging`: what it adds up
+//! - `parts`: a load that several processes share, and the moment at which it begins
 //! - `page`: what a browser shows
 //! - `results`: what cannot be written
 
@@ -31,6 +32,7 @@ mod loads;
 mod merging;
 mod misbehaving;
 mod page;
+mod parts;
 mod peers;
 mod preflight;
 mod probing;

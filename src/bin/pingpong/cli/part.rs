@@ -102,7 +102,9 @@ impl BenchOptions {
             _ if !self.against.is_empty() => "--against",
             _ => return None,
         };
-        Some(format!("--part does not go with {option}: each part would decide alone (let the parts ask at one --rate)"))
+        Some(format!(
+            "--part does not go with {option}: each part would decide alone (let the parts ask at one --rate)"
+        ))
     }
 }
 

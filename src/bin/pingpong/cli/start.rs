@@ -23,8 +23,8 @@ pub(super) fn argument() -> Arg {
 /// The moment that is meant at this moment. Fails where it is over, or far ahead.
 fn start_of(text: &str, now: SystemTime) -> Result<SystemTime, String> {
     let since_1970 = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let moment = moment_of(text, since_1970)
-        .ok_or("write it like 2026-11-22T10:00:00Z, as Unix seconds, or like 'next 30s'")?;
+    let moment =
+        moment_of(text, since_1970).ok_or("write it like 2026-11-22T10:00:00Z, as Unix seconds, or like 'next 30s'")?;
     if let Some(late) = since_1970.checked_sub(moment).filter(|late| !late.is_zero()) {
         return Err(format!("that was {} ago", shown(late)));
     }

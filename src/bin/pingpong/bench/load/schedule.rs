@@ -412,9 +412,14 @@ mod tests {
             for (number, schedule) in parts(rate, Arrivals::Even, 7).enumerate() {
                 for (from, until) in [(0.0, 0.6), (0.6, 1.4), (1.4, 1.6), (1.0, 3.0), (2.0, 4.0)] {
                     let again = parts(rate, Arrivals::Even, 7).nth(number).unwrap();
-                    let counted = due_before(again, at(until)).iter().filter(|due| **due >= at(from).as_nanos()).count();
+                    let counted =
+                        due_before(again, at(until)).iter().filter(|due| **due >= at(from).as_nanos()).count();
                     let mut passed_over = parts(rate, Arrivals::Even, 7).nth(number).unwrap();
-                    assert_eq!(passed_over.skip(at(from), at(until)), counted as u64, "{rate} {from} {until} {schedule:?}");
+                    assert_eq!(
+                        passed_over.skip(at(from), at(until)),
+                        counted as u64,
+                        "{rate} {from} {until} {schedule:?}"
+                    );
                 }
             }
         }

@@ -8,8 +8,8 @@ use pingpong::{Address, HostPort, Ports};
 use serde_json::{Value, json};
 
 use super::alike::effective as effective_of;
-use crate::bench::load::is_spreadable;
 use crate::bench::clock::unix_seconds;
+use crate::bench::load::is_spreadable;
 use crate::bench::options::Phase;
 use crate::bench::part::Part;
 use crate::bench::rate::{Arrivals, Rate};
@@ -66,7 +66,10 @@ pub(super) fn title(settings: &Value) -> String {
         None | Some(Duration::ZERO) => "without warm-up".to_owned(),
         Some(warmup) => format!("after {warmup:?} of warm-up"),
     };
-    format!("{part}{}: {connections}{idle}{probe}{from}, {how}, {each}{churn}; {extent}{steps} {warmup}", text("endpoint"))
+    format!(
+        "{part}{}: {connections}{idle}{probe}{from}, {how}, {each}{churn}; {extent}{steps} {warmup}",
+        text("endpoint")
+    )
 }
 
 /// At which rate requests were due: on average at this one.

@@ -11,6 +11,7 @@
 //! - `finding`: the search for a rate
 //! - `requirements`: what meets them, and what does not
 //! - `until`: ends when a percentile is known well enough
+//! - `starting`: at a moment that is asked for; parts of a load
 //! - `storm`: far sides that do what they like
 
 mod arrivals;
@@ -23,6 +24,7 @@ mod heartbeat;
 mod phases;
 mod probing;
 mod requirements;
+mod starting;
 mod storm;
 mod until;
 
