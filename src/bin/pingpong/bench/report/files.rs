@@ -2,9 +2,9 @@
 
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::libc::{self, PIPE_BUF};
@@ -13,7 +13,9 @@ use pingpong::outlet::{Room, open_without_waiting, room};
 
 use crate::error::Error;
 
+use super::json::foreign;
 use super::page::Page;
+use super::scan::Scan;
 use super::{Report, Results};
 use crate::bench::Output;
 
@@ -46,6 +48,37 @@ impl Published for Results {
 pub(crate) fn read(path: &Path) -> Result<Results, Error> {
     let results = fs::read_to_string(path).and_then(|text| Results::from_json(&text));
     results.map_err(|source| Error::File { to: "read", path: path.into(), source })
+}
+
+/// Reads the results in a file, or in standard input (`-`), and gives each on with what it is called: a thousand of them
+/// need not be there at once.
+pub(crate) fn read_each(path: &Path, mut take: impl FnMut(String, Results) -> Result<(), Error>) -> Result<(), Error> {
+    let (name, input): (PathBuf, Box<dyn BufRead>) = match path.as_os_str() == "-" {
+        true => ("standard input".into(), Box::new(io::stdin().lock())),
+        false => {
+            let file = File::open(path).map_err(|source| Error::File { to: "read", path: path.into(), source })?;
+            (path.to_owned(), Box::new(BufReader::with_capacity(1 << 16, file)))
+        }
+    };
+    let wrong = |source| Error::File { to: "read", path: name.clone(), source };
+    let (mut scan, mut count) = (Scan::new(input), 0_u64);
+    loop {
+        match scan.next() {
+            Ok(Some((1, results))) if name == path => take(path.display().to_string(), results)?,
+            Ok(Some((line, results))) => take(format!("line {line} of {}", name.display()), results)?,
+            Ok(None) if count > 0 => break,
+            // A file that some other program has written anew, in its own way.
+            _ if count == 0 && path.is_file() => return take(path.display().to_string(), read(path)?),
+            Ok(None) => {
+                let lines = scan.passed_over;
+                return Err(wrong(foreign(&format!("no results of 'pingpong bench --json' in its {lines} lines"))));
+            }
+            Err(source) => return Err(wrong(source)),
+        }
+        count += 1;
+    }
+    log::info!("{}: {count} results, {} lines of other text", name.display(), scan.passed_over);
+    Ok(())
 }
 
 /// A file for results, made anew.

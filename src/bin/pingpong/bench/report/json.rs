@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 
 use hdrhistogram::Histogram;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::alike::Span;
@@ -13,6 +14,13 @@ use crate::bench::record::{Cost, Counts, Fact, Mistakes, ProbePart, Shares, Wron
 
 /// The version of this layout.
 pub(super) const SCHEMA: u64 = 2;
+
+/// What something is that has another layout, or none.
+pub(super) const STRANGE: &str = "no results of 'pingpong bench --json', or of another version of it";
+
+/// An object that is being read, each value still as text: most of it are the numbers of histograms and blocks, which are
+/// read without a [`Value`] for each.
+pub(super) type Sheet<'a> = BTreeMap<String, &'a RawValue>;
 
 impl Report {
     /// As JSON text: a line for each part, and one for each figure.
@@ -104,14 +112,19 @@ impl Report {
     }
 
     /// Reads a report back.
-    pub(super) fn from_json(whole: &Value) -> io::Result<Self> {
+    pub(super) fn from_json(mut sheet: Sheet<'_>) -> io::Result<Self> {
+        let mut long = |name: &str| sheet.remove(name).map_or("null", RawValue::get);
+        let histograms: Sheet<'_> = serde_json::from_str(long("histograms")).unwrap_or_default();
+        let blocks = long("blocks");
+        let whole = &Value::Object(sheet.into_iter().map(|(name, raw)| (name, value_of(raw))).collect());
         if whole["schema"] != SCHEMA {
-            return Err(foreign("no results of 'pingpong bench --json', or of another version of it"));
+            return Err(foreign(STRANGE));
         }
         let metrics = &whole["metrics"];
         let number = |name: &str| metrics[name].as_f64().ok_or_else(|| foreign(&format!("no metrics.{name} in it")));
         let times = |kind: &str| {
-            times_of(&whole["histograms"][kind]).ok_or_else(|| foreign(&format!("no histograms.{kind} in it")))
+            let times = histograms.get(kind).and_then(|raw| times_in(raw.get()));
+            times.ok_or_else(|| foreign(&format!("no histograms.{kind} in it")))
         };
         let is_open = whole["open_loop"].as_bool().unwrap_or_default();
         let mut counts = Counts::default();
@@ -147,10 +160,11 @@ impl Report {
             service: times("service")?,
             response: is_open.then(|| times("response")).transpose()?,
             lag: is_open.then(|| times("lag")).transpose()?,
-            probe: probe::from_json(&whole["histograms"]["probe"]),
-            blocks: Blocks::from_json(&whole["blocks"]).unwrap_or_default(),
+            probe: histograms.get("probe").and_then(|raw| probe::from_json(&value_of(raw))),
+            blocks: Blocks::from_json(blocks).unwrap_or_default(),
             cost: cost(metrics),
             requirements: Vec::new(),
+            written: metrics.clone(),
             about: ABOUT.into_iter().filter_map(|key| Some((key, whole.get(key)?.clone()))).collect(),
         })
     }
@@ -168,8 +182,18 @@ fn mistakes(whole: &Value) -> Mistakes {
 }
 
 /// What is written and read back as it is: of one run, and of a sum.
-const ABOUT: [&str; 9] =
-    ["until", "program", "started_unix_seconds", "settings", "machine", "clock", "runs", "forced", "search"];
+const ABOUT: [&str; 10] = [
+    "until",
+    "program",
+    "started_unix_seconds",
+    "settings",
+    "machine",
+    "clock",
+    "runs",
+    "forced",
+    "missing_parts",
+    "search",
+];
 
 fn measured(whole: &Value) -> Option<Span> {
     let [from, until] = ["measured_from_unix_seconds", "measured_until_unix_seconds"].map(|key| whole[key].as_f64());
@@ -184,6 +208,19 @@ fn cost(metrics: &Value) -> Option<Cost> {
 /// To the millionth: more digits say nothing.
 fn rounded(number: f64) -> Value {
     ((number * 1e6).round() / 1e6).into()
+}
+
+pub(super) fn value_of(raw: &RawValue) -> Value {
+    serde_json::from_str(raw.get()).unwrap_or_default()
+}
+
+/// Of the text of a list of pairs.
+fn times_in(pairs: &str) -> Option<Histogram<u64>> {
+    let mut times = histogram();
+    for (value, count) in serde_json::from_str::<Vec<(u64, u64)>>(pairs).ok()? {
+        times.record_n(value, count).ok()?;
+    }
+    Some(times)
 }
 
 pub(super) fn times_of(values: &Value) -> Option<Histogram<u64>> {

@@ -10,7 +10,9 @@
 //! - `blocks`: the run in blocks; `intervals`: how sure figures are, by these
 //! - `versus`: several servers by turns; `turns`: those of each, added up
 //! - `change`: earlier runs and later ones; `ratios`: the figures of two beside each other
-//! - `merge`: adds up several reports; `alike`: those that are parts of one load
+//! - `merge`: adds up several reports; `alike`: those that are parts of one load; `together`: those that measured at the
+//!   same time; `parts`: each of them beside the others
+//! - `scan`: finds results in other text
 //! - `probe`: the probe's block, and its part of the JSON
 //! - `page`: a page for a browser, with pictures
 //! - `files`: where results go
@@ -27,13 +29,16 @@ mod json;
 mod judged;
 mod merge;
 mod page;
+mod parts;
 mod probe;
 pub(super) mod progress;
 mod ratios;
 mod results;
+mod scan;
 mod searched;
 mod settings;
 mod text;
+mod together;
 mod turns;
 mod versus;
 mod warnings;
@@ -58,7 +63,9 @@ use alike::Span;
 use blocks::Blocks;
 pub(crate) use change::{Change, Group};
 use judged::Judged;
+pub(crate) use merge::Allowed;
 pub(super) use merge::Sums;
+pub(super) use parts::Shown;
 pub(crate) use results::Results;
 pub(super) use searched::{End, Searched, Trial};
 pub(crate) use turns::Side;
@@ -126,6 +133,8 @@ pub(crate) struct Report {
     cost: Option<Cost>,
     /// What is required of it.
     requirements: Vec<Judged>,
+    /// The figures as they stood in the JSON that it was read from.
+    written: Value,
     /// Settings, machine and start, as they stand in the JSON.
     about: Value,
 }
@@ -178,6 +187,7 @@ impl Report {
             blocks: Blocks::of(ledger, from, ended),
             cost,
             requirements: Vec::new(),
+            written: Value::Null,
             about: json!({
                 "program": program(),
                 "started_unix_seconds": started.as_secs_f64(),

@@ -5,10 +5,10 @@ use std::io;
 
 use serde_json::Value;
 
-use super::json::{SCHEMA, foreign};
+use super::json::{SCHEMA, STRANGE, Sheet, foreign, value_of};
 use super::judged::{self, Judged};
 use super::text::{self, grouped, per_second, shown};
-use super::{Report, Searched, figures, settings};
+use super::{Report, Searched, figures, parts, settings};
 use crate::bench::record::percentile;
 
 /// The reports of a run.
@@ -80,18 +80,26 @@ impl Results {
 
     /// Reads results back.
     pub(crate) fn from_json(text: &str) -> io::Result<Self> {
-        let whole: Value = serde_json::from_str(text).map_err(|error| foreign(&format!("not JSON: {error}")))?;
-        if whole["servers"].is_object() {
+        Self::of_sheet(serde_json::from_str(text).map_err(|error| match error.is_data() {
+            true => foreign(STRANGE),
+            false => foreign(&format!("not JSON: {error}")),
+        })?)
+    }
+
+    /// The same, of an object that was looked into.
+    pub(super) fn of_sheet(sheet: Sheet<'_>) -> io::Result<Self> {
+        if sheet.get("servers").is_some_and(|raw| raw.get().starts_with('{')) {
             return Err(foreign("results of several servers (--against), not of one"));
         }
-        let Some(steps) = whole["steps"].as_array() else {
-            return Ok(Self::new(vec![Report::from_json(&whole)?], 1));
+        let Some(steps) = sheet.get("steps").filter(|raw| raw.get().starts_with('[')) else {
+            return Ok(Self::new(vec![Report::from_json(sheet)?], 1));
         };
-        let reports: Vec<Report> = steps.iter().map(Report::from_json).collect::<io::Result<_>>()?;
+        let steps: Vec<Sheet<'_>> = serde_json::from_str(steps.get()).unwrap_or_default();
+        let reports: Vec<Report> = steps.into_iter().map(Report::from_json).collect::<io::Result<_>>()?;
         if reports.is_empty() {
             return Err(foreign("no step in it"));
         }
-        let planned = whole["planned_steps"].as_u64().unwrap_or_default() as usize;
+        let planned = sheet.get("planned_steps").and_then(|raw| value_of(raw).as_u64()).unwrap_or_default() as usize;
         let planned = planned.max(reports.len());
         Ok(Self::new(reports, planned))
     }
@@ -166,6 +174,10 @@ impl fmt::Display for Results {
             f,
             "asked and answered right and in time: a second; percentiles: response time, from when a request was due"
         )?;
+        for (step, report) in steps.iter().zip(&self.reports).filter(|(_, report)| report.is_sum()) {
+            writeln!(f, "\nat {step}:")?;
+            parts::table(f, report)?;
+        }
         text::warn(f, &self.warnings())?;
         judged::table(f, self.judged())?;
         write!(f, "\n{}", self.last_lines())

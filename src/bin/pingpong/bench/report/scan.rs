@@ -1,0 +1,191 @@
+//! Finds results of `--json` in text that has other things in it: logs of jobs, with or without a prefix on each line.
+//!
+//! A result is taken
+//!
+//! - from one line, as `--json` prints it: from `{"schema":` on, whatever stands before it (`0: ` by `srun --label`, `[pod/x] `
+//!   by `kubectl --prefix`, `host` and a tab by `parallel --tag`) and behind it
+//! - in the form of a file, as `--json=FILE` writes it: from a line `{` with `"schema":` in the next one, to its line `}`
+//!
+//! Everything else is passed over, and need not be UTF-8. What looks like a result or a piece of one and cannot be read is
+//! an error, with the number of its line: a sum without it would be one of fewer parts, and not say so.
+
+use std::io::{self, BufRead, Read};
+use std::mem;
+
+use memchr::memmem;
+
+use super::Results;
+use super::json::{Sheet, foreign};
+
+/// The longest line, and the longest result.
+const LONGEST: usize = 256 << 20;
+
+/// What only a result has in it.
+const PIECES: [&[u8]; 2] = [b"\"measured_from_unix_seconds\":", b"\"significant_digits\":"];
+
+/// A result within a string of other JSON, as in the log files of Docker.
+const QUOTED: &[u8] = br#"{\"schema\":"#;
+
+/// Looks for results from line to line.
+#[derive(Debug)]
+pub(super) struct Scan<R> {
+    input: R,
+    /// The line that is looked at, without its end, and its number, from 1.
+    line: Vec<u8>,
+    number: u64,
+    /// Where what was not looked at yet begins in it.
+    at: usize,
+    /// Lines in which nothing was found.
+    pub(super) passed_over: u64,
+}
+
+impl<R: BufRead> Scan<R> {
+    pub(super) fn new(input: R) -> Self {
+        Self { input, line: Vec::new(), number: 0, at: 0, passed_over: 0 }
+    }
+
+    /// The next result, and the number of the line in which it begins.
+    pub(super) fn next(&mut self) -> io::Result<Option<(u64, Results)>> {
+        loop {
+            if let Some(results) = self.in_line()? {
+                return Ok(Some((self.number, results)));
+            }
+            if !self.read_line()? {
+                return Ok(None);
+            }
+            let found = self.in_lines()?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// In the rest of the line.
+    fn in_line(&mut self) -> io::Result<Option<Results>> {
+        while let Some(Beginning { place, is_sure }) = beginning(&self.line[self.at..]) {
+            let text = &self.line[self.at + place..];
+            let mut objects = serde_json::Deserializer::from_slice(text).into_iter::<Sheet<'_>>();
+            match objects.next() {
+                Some(Ok(sheet)) => {
+                    let results = is_result(&sheet).then(|| Results::of_sheet(sheet)).transpose();
+                    let results = results.map_err(|error| within(self.number, &error.to_string()))?;
+                    self.at += place + objects.byte_offset();
+                    if results.is_some() {
+                        return Ok(results);
+                    }
+                }
+                Some(Err(error)) if is_sure => return Err(broken(self.number, text.len(), &error)),
+                _ => break,
+            }
+        }
+        let text = &self.line[self.at..];
+        if PIECES.iter().any(|piece| memmem::find(text, piece).is_some()) {
+            let why = "has a piece of a result, which has to be on one line (--json without a file writes it so)";
+            return Err(within(self.number, why));
+        }
+        if memmem::find(text, QUOTED).is_some() {
+            return Err(within(
+                self.number,
+                "has a result within a string of other JSON: unpack it first (jq -r .log)",
+            ));
+        }
+        self.passed_over += u64::from(self.at == 0 && !self.line.is_empty());
+        self.line.clear();
+        self.at = 0;
+        Ok(None)
+    }
+
+    /// In the form of a file, if that begins here.
+    fn in_lines(&mut self) -> io::Result<Option<(u64, Results)>> {
+        while self.line.trim_ascii() == b"{" {
+            let (first, mut text) = (self.number, mem::take(&mut self.line));
+            let goes_on = self.read_line()? && self.line.trim_ascii_start().starts_with(b"\"schema\":");
+            self.passed_over += u64::from(!goes_on);
+            while goes_on {
+                text.push(b'\n');
+                text.append(&mut self.line);
+                if text.len() > LONGEST {
+                    return Err(within(first, "begins a result without an end"));
+                }
+                let last = text.rsplit(|byte| *byte == b'\n').next();
+                if last.is_some_and(|last| last.trim_ascii_end() == b"}") {
+                    match serde_json::from_slice::<Sheet<'_>>(&text) {
+                        Ok(sheet) if is_result(&sheet) => {
+                            let results = Results::of_sheet(sheet).map_err(|error| within(first, &error.to_string()));
+                            return Ok(Some((first, results?)));
+                        }
+                        Ok(_) => {
+                            self.passed_over += self.number + 1 - first;
+                            break;
+                        }
+                        // The end of its last step.
+                        Err(error) if error.is_eof() => {}
+                        Err(error) => return Err(broken(first, text.len(), &error)),
+                    }
+                }
+                if !self.read_line()? {
+                    return Err(within(first, "begins a result whose end is missing"));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Returns whether there is one.
+    fn read_line(&mut self) -> io::Result<bool> {
+        self.line.clear();
+        self.at = 0;
+        let most = (&mut self.input).take(LONGEST as u64);
+        let length = { most }.read_until(b'\n', &mut self.line)?;
+        self.number += 1;
+        if length == LONGEST {
+            return Err(within(self.number, "is longer than 256 MiB, which no result is"));
+        }
+        if self.line.last() == Some(&b'\n') {
+            self.line.pop();
+        }
+        Ok(length > 0)
+    }
+}
+
+/// Where a result may begin.
+struct Beginning {
+    place: usize,
+    /// Not only may: what stands there looks like nothing else.
+    is_sure: bool,
+}
+
+fn beginning(text: &[u8]) -> Option<Beginning> {
+    const SCHEMA: &[u8] = b"\"schema\":";
+    memmem::find_iter(text, SCHEMA).find_map(|place| {
+        let is_numbered = text[place + SCHEMA.len()..].trim_ascii_start().first().is_some_and(u8::is_ascii_digit);
+        let before = text[..place].trim_ascii_end();
+        let beginning = if before.ends_with(b"{") {
+            Some(Beginning { place: before.len() - 1, is_sure: true })
+        } else {
+            // Other programs may have sorted the names in it.
+            memmem::find(before, b"{\"").map(|place| Beginning { place, is_sure: false })
+        };
+        beginning.filter(|_| is_numbered)
+    })
+}
+
+/// Whether it is one of ours, of whichever version.
+fn is_result(sheet: &Sheet<'_>) -> bool {
+    ["metrics", "steps", "servers"].iter().any(|name| sheet.contains_key(*name))
+}
+
+fn broken(line: u64, length: usize, error: &serde_json::Error) -> io::Error {
+    if error.is_eof() {
+        let why = format!(
+            "begins a result that is cut after {length} bytes (a collector of logs that cuts long lines? take it from \
+             'kubectl logs', or write --json=FILE)"
+        );
+        return within(line, &why);
+    }
+    within(line, &format!("begins a result that is broken (other text in it, as of kubectl's --timestamps?): {error}"))
+}
+
+fn within(line: u64, what: &str) -> io::Error {
+    foreign(&format!("line {line} {what}"))
+}
