@@ -143,7 +143,7 @@ impl Cluster {
         }
         let words = words(&container["args"]).join(" ");
         let words = env.iter().fold(words, |words, (name, value)| words.replace(&format!("$({name})"), value));
-        let words = with(&words, &[("-c 400 -r 40k -d 10s", "-c 40 -r 2k -d 2s --warmup 0s")]);
+        let words = with(&words, &[("-c 400 -r 40k -d 10s", "-c 40 -r 2k -d 2s --warmup 0s --allow-failures")]);
         let env: Vec<String> = env.iter().map(|(name, value)| format!("{name}={value}")).collect();
         self.nodes[index].within_tool(&format!("env {} {tool}", env.join(" ")), &format!("{words} {options}")).spawn()
     }
@@ -235,7 +235,7 @@ fn pods_that_are_killed_or_late_are_missing_and_named() {
     assert_eq!(runs(&sum).len(), 2);
     // A log that was cut is no missing part.
     let mut cut = logs.clone();
-    cut[0].truncate(logs[0].len() / 2);
+    cut[0].replace_range(logs[0].len() / 2.., "\n");
     let collected = cluster.manifests.collect(&cut, "--partial");
     assert_eq!(collected.code, Some(1), "{collected:?}");
     assert!(collected.stderr.contains("line 1 begins a result that is cut after"), "{collected:?}");

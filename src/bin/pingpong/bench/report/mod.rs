@@ -30,6 +30,7 @@ mod judged;
 mod merge;
 mod page;
 mod parts;
+mod pieces;
 mod probe;
 pub(super) mod progress;
 mod ratios;

@@ -4,6 +4,7 @@
 //!
 //! - from one line, as `--json` prints it: from `{"schema":` on, whatever stands before it (`0: ` by `srun --label`, `[pod/x] `
 //!   by `kubectl --prefix`, `host` and a tab by `parallel --tag`) and behind it
+//! - from several lines with the same text before them, into which `srun --label` cuts a long one (`pieces`)
 //! - in the form of a file, as `--json=FILE` writes it: from a line `{` with `"schema":` in the next one, to its line `}`
 //!
 //! Everything else is passed over, and need not be UTF-8. What looks like a result or a piece of one and cannot be read is
@@ -16,6 +17,7 @@ use memchr::memmem;
 
 use super::Results;
 use super::json::{Sheet, foreign};
+use super::pieces::{Line, Pieces};
 
 /// The longest line, and the longest result.
 const LONGEST: usize = 256 << 20;
@@ -35,13 +37,15 @@ pub(super) struct Scan<R> {
     number: u64,
     /// Where what was not looked at yet begins in it.
     at: usize,
+    /// What was cut, and goes on in later lines.
+    pieces: Pieces,
     /// Lines in which nothing was found.
     pub(super) passed_over: u64,
 }
 
 impl<R: BufRead> Scan<R> {
     pub(super) fn new(input: R) -> Self {
-        Self { input, line: Vec::new(), number: 0, at: 0, passed_over: 0 }
+        Self { input, line: Vec::new(), number: 0, at: 0, pieces: Pieces::default(), passed_over: 0 }
     }
 
     /// The next result, and the number of the line in which it begins.
@@ -51,9 +55,19 @@ impl<R: BufRead> Scan<R> {
                 return Ok(Some((self.number, results)));
             }
             if !self.read_line()? {
-                return Ok(None);
+                return self.pieces.first().map_or(Ok(None), |(line, length)| Err(cut(line, length)));
             }
-            let found = self.in_lines()?;
+            let found = match self.pieces.go_on(&self.line) {
+                Line::Foreign => self.in_lines()?,
+                Line::Piece => {
+                    self.line.clear();
+                    None
+                }
+                Line::Last(line, text) => {
+                    self.line.clear();
+                    Some((line, whole(line, &text)?))
+                }
+            };
             if found.is_some() {
                 return Ok(found);
             }
@@ -73,6 +87,15 @@ impl<R: BufRead> Scan<R> {
                     if results.is_some() {
                         return Ok(results);
                     }
+                }
+                // By what stands before it the rest of it is found.
+                Some(Err(error)) if is_sure && error.is_eof() && self.at == 0 && place > 0 => {
+                    let before = self.pieces.begin(&self.line[..place], self.number, text);
+                    if let Some((line, length)) = before {
+                        return Err(cut(line, length));
+                    }
+                    self.line.clear();
+                    return Ok(None);
                 }
                 Some(Err(error)) if is_sure => return Err(broken(self.number, text.len(), &error)),
                 _ => break,
@@ -175,13 +198,23 @@ fn is_result(sheet: &Sheet<'_>) -> bool {
     ["metrics", "steps", "servers"].iter().any(|name| sheet.contains_key(*name))
 }
 
+/// A result that was put together again, which began in this line.
+fn whole(line: u64, text: &[u8]) -> io::Result<Results> {
+    let sheet = serde_json::from_slice(text).map_err(|error| broken(line, text.len(), &error))?;
+    Results::of_sheet(sheet).map_err(|error| within(line, &error.to_string()))
+}
+
+fn cut(line: u64, length: usize) -> io::Error {
+    let why = format!(
+        "begins a result that is cut after {length} bytes (a collector of logs that cuts long lines? take it from \
+         'kubectl logs', or 'srun --label', or write --json=FILE)"
+    );
+    within(line, &why)
+}
+
 fn broken(line: u64, length: usize, error: &serde_json::Error) -> io::Error {
     if error.is_eof() {
-        let why = format!(
-            "begins a result that is cut after {length} bytes (a collector of logs that cuts long lines? take it from \
-             'kubectl logs', or write --json=FILE)"
-        );
-        return within(line, &why);
+        return cut(line, length);
     }
     within(line, &format!("begins a result that is broken (other text in it, as of kubectl's --timestamps?): {error}"))
 }
