@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn pieces_of_several_tasks_are_sorted_by_their_labels() {
-        for length in 1..40 {
+        for length in 1..OTHER.len() {
             let [one, other] = [("1: ", ONE), ("11: ", OTHER)].map(|(label, text)| cut(label, text, length));
             let mut pieces = Pieces::default();
             assert_eq!(pieces.begin(b"1: ", 7, &one[0][3..]), None);
