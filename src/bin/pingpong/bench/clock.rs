@@ -4,7 +4,7 @@
 //! both, read together; where the wall clock was set in between, the later reading is right.
 //!
 //! How large its error is, the kernel says by adjtimex(2) alone, for which there is no safe call: neither the standard
-//! library nor nix or rustix has one, and the crate that has brings eleven others. So that is left unknown.
+//! library nor nix or rustix has one, and the crate that has brings eleven others. So that is for the user to say.
 
 use std::fs;
 use std::time::{Duration, SystemTime};
@@ -41,12 +41,13 @@ pub(super) fn corrected(began: SystemTime, passed: Duration, now: SystemTime) ->
     if step < STEP { began } else { as_of_now }
 }
 
-/// What is known of the wall clock, as it goes into results.
-pub(super) fn facts() -> Value {
+/// What is known of the wall clock, as it goes into results. It may be off by so much, as the user says.
+pub(super) fn facts(error: Option<Duration>) -> Value {
+    let error = error.map(|error| error.as_secs_f64());
     json!({
-        "synchronised": null,
-        "estimated_error_seconds": null,
-        "maximum_error_seconds": null,
+        "synchronised": error.map(|_| true),
+        "estimated_error_seconds": error,
+        "maximum_error_seconds": error,
         "boot_id": fs::read_to_string("/proc/sys/kernel/random/boot_id").ok().map(|id| id.trim().to_owned()),
         "unix_minus_boot_seconds": since_boot().map(|boot| unix_seconds(SystemTime::now()) - boot),
     })
@@ -84,7 +85,9 @@ mod tests {
 
     #[test]
     fn processes_of_one_kernel_say_so() {
-        let (one, other) = (facts(), facts());
+        let (one, other) = (facts(None), facts(Some(Duration::from_millis(5))));
+        assert!(one["synchronised"].is_null() && one["maximum_error_seconds"].is_null());
+        assert!(other["synchronised"] == true && other["estimated_error_seconds"] == 0.005);
         assert!(one["boot_id"].as_str().is_some_and(|id| id.len() == 36) && one["boot_id"] == other["boot_id"]);
         let offset = |facts: &Value| facts["unix_minus_boot_seconds"].as_f64().unwrap();
         assert!((offset(&one) - offset(&other)).abs() < 5.0 && offset(&one) > 1.6e9);

@@ -56,6 +56,8 @@ pub(crate) struct BenchOptions {
     pub(crate) dealt_before: u64,
     /// When to begin to ask, by the wall clock. `None`: as soon as the connections are made.
     pub(crate) start_at: Option<SystemTime>,
+    /// By how much the wall clock may be off, as the user says.
+    pub(crate) clock_error: Option<Duration>,
     /// How long requests are sent before they count.
     pub(crate) warmup: Duration,
     /// Whether messages on a stream end with LF.

@@ -57,7 +57,7 @@ impl<'a> Runner<'a> {
             reactor,
             load: None,
             started,
-            clock: clock::facts(),
+            clock: clock::facts(options.clock_error),
             progress: ProgressLine::open(options),
             log: options.hdr.is_some().then(Log::default),
             is_over: false,

@@ -104,7 +104,7 @@ pub(super) fn command() -> Command {
         .arg(wanted::until())
         .group(ArgGroup::new("schedule").args(["rate", "find"]))
         .arg(part::argument())
-        .arg(start::argument())
+        .args(start::arguments())
         .arg(flag("allow-failures", "Exit with 0 though connections failed, were lost or got no answer"))
         .arg(json())
         .arg(html())
@@ -242,6 +242,7 @@ impl BenchOptions {
             part: options.get_one("part").copied(),
             dealt_before: 0,
             start_at: options.get_one("start-at").copied(),
+            clock_error: options.get_one("clock-error").copied(),
             warmup: required(options, "warmup"),
             framing: required(options, "framing"),
             timeout: required(options, "timeout"),

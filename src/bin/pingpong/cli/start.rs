@@ -1,23 +1,27 @@
-//! `--start-at` of `bench`: a moment of the wall clock.
+//! `--start-at` of `bench`, a moment of the wall clock, and `--clock-error`.
 
 use std::time::{Duration, SystemTime};
 
 use clap::Arg;
 
-use super::arguments::option;
+use super::arguments::{option, timeout};
 use super::units::duration_of;
 
 /// Connections would wait for longer than this: that is a mistake in the time, or in its unit.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
-pub(super) fn argument() -> Arg {
-    option(
+pub(super) fn arguments() -> [Arg; 2] {
+    let start = option(
         "start-at",
         "TIME",
         "Connect, and begin then: 2026-11-22T10:00:00Z, Unix seconds, or 'next 30s', the next multiple of that",
     )
     .value_parser(|text: &str| start_of(text, SystemTime::now()))
-    .conflicts_with("against")
+    .conflicts_with("against");
+    [
+        start,
+        timeout("clock-error", "By how much this machine's clock may be off, for bench merge (chronyc tracking tells)"),
+    ]
 }
 
 /// The moment that is meant at this moment. Fails where it is over, or far ahead.

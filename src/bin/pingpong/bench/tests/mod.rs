@@ -65,6 +65,7 @@ pub(super) fn options(set: impl FnOnce(&mut BenchOptions)) -> BenchOptions {
         part: None,
         dealt_before: 0,
         start_at: None,
+        clock_error: None,
         warmup: Duration::ZERO,
         framing: Framing::Line,
         timeout: 200 * MILLI,
