@@ -81,6 +81,19 @@ fn report_has_a_row_for_each_server_and_a_table_for_each_beside_the_first() {
 }
 
 #[test]
+fn servers_of_different_kinds_are_each_asked_what_they_know() {
+    let [ping, echo] = ["ping=tcp://127.0.0.1:0", "echo=tcp://127.0.0.1:0"].map(Server::start);
+    let against = format!("--against {} -c 1 -d 800ms", echo.endpoint("echo", "tcp"));
+    let asked = r"--send ping\n --expect pong\n --send PING\r\n --expect PING\r\n";
+    let ended = load(ping.endpoint("ping", "tcp"), &format!("{against} {asked}")).run();
+    let whole = whole(&ended);
+    assert_eq!((ended.code, &whole["not_compared_because"]), (Some(0), &Value::Null), "{ended:?}");
+    assert_eq!(["A", "B"].map(|name| server(&whole, name).mishaps()), ["", ""]);
+    let title = whole["title"].as_str().unwrap();
+    assert!(title.contains(r#""ping\n" and "PING\r\n""#), "{title}");
+}
+
+#[test]
 fn server_that_dies_is_told_and_nothing_is_compared() {
     let [one, two] = ["ping=tcp://127.0.0.1:0", "ping=tcp://127.0.0.1:0 --stats 10ms"].map(Server::start);
     let against = format!("--against {} -c 3 -d 60s", two.endpoint("ping", "tcp"));

@@ -61,7 +61,7 @@ fn rows_come_while_it_goes_and_then_a_picture_and_the_report() {
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let place = |text: &str| ended.stdout.find(text).unwrap_or_else(|| panic!("no {text:?} in {}", ended.stdout));
     let places = [
-        "looking for the highest rate that meets errors<50%, from 100 to 200 a second\nat most 27 trials of 100ms and 4 runs ",
+        "looking for the highest rate that meets errors<50%, from 100 to 200 a second\nat most 50 trials of 100ms and 5 runs ",
         "\n       100 ",
         "\n       200 ",
         "  full run: met",

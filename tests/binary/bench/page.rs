@@ -106,6 +106,44 @@ fn steps_are_lines_of_one_picture() {
 }
 
 #[test]
+fn servers_by_turns_and_runs_that_are_compared_are_lines_of_one_picture() {
+    let folder = Folder::new();
+    let [one, two] = ["ping=127.0.0.1:0"; 2].map(Server::start);
+    let against = format!("--against {} -c 2 -r 1k -d 800ms", two.endpoint("ping", "tcp"));
+    let html = page(&folder.file("a.html"), one.endpoint("ping", "tcp"), &against);
+    let files = ["a.json", "b.json"].map(|name| folder.file(name).display().to_string());
+    for file in &files {
+        let options = format!("bench {} -c 2 -d 400ms --warmup 0s --json={file} -q", one.endpoint("ping", "tcp"));
+        assert_eq!(Launch::new(&options).run().code, Some(0));
+    }
+    let compared = folder.file("c.html");
+    let ended =
+        Launch::new(&format!("bench compare {} --to {} --html {}", files[0], files[1], compared.display())).run();
+    assert!(matches!(ended.code, Some(0 | 7)), "{ended:?}");
+    let compared = fs::read_to_string(compared).unwrap();
+    for (html, line) in [(&html, "A is tcp://127.0.0.1:"), (&compared, "of more than 5 %"), (&compared, "old: ")] {
+        assert_loads_nothing(html);
+        OF_SEVERAL.iter().for_each(|chart| assert_has_lines(html, chart, 2));
+        assert!(html.contains("<table id=\"compared\">"));
+        assert!(html.contains(line) || ended.code == Some(7), "{line}: {html}");
+    }
+}
+
+#[test]
+fn a_search_has_its_trials_as_a_table_and_as_a_picture() {
+    let folder = Folder::new();
+    let server = Server::start("ping=127.0.0.1:0");
+    let options = "-c 2 -d 500ms --find p50<1h --find errors<50% --to 400";
+    let html = page(&folder.file("a.html"), server.endpoint("ping", "tcp"), options);
+    assert_loads_nothing(&html);
+    // p50, p99 and max.
+    for line in 0..3 {
+        assert!(html.contains(&format!("<g id=\"search-{line}-wide\"")), "{line}");
+    }
+    assert!(html.contains("<table id=\"trials\">") && html.contains("found: 400 a second meets p50&lt;1h"), "{html}");
+}
+
+#[test]
 fn a_sum_and_its_parts_are_lines_of_one_picture() {
     let folder = Folder::new();
     let server = Server::start("ping=127.0.0.1:0");

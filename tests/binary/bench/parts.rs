@@ -1,5 +1,6 @@
 //! A load that several processes share, and the moment at which it begins (`--part`, `--start-at`).
 
+use std::io::Read;
 use std::sync::mpsc::channel;
 use std::time::{Duration, SystemTime};
 
@@ -203,4 +204,25 @@ fn steps_follow_the_first_one_without_waiting() {
     assert_eq!((start % 2.0, &steps[1]["settings"]["effective"]["start_at_unix_seconds"]), (0.0, &start.into()));
     assert!(from(0) >= start - 1e-6 && from(1) >= from(0) + 0.2 && from(1) < start + 10.0);
     assert_eq!((&steps[0]["metrics"]["sent"], &steps[1]["metrics"]["sent"]), (&10.into(), &20.into()));
+}
+
+#[test]
+fn parts_that_share_a_pipe_write_whole_lines_there() {
+    let server = Server::start("ping=tcp://127.0.0.1:0 --stats 10ms");
+    let words = words(server.endpoint("ping", "tcp"), "-c 8 -r 8k --probe 200 -d 1s");
+    let script = "for part in 1 2 3 4; do \"$0\" \"$@\" --part $part/4 & done; wait";
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let mut parts = Launch::shell(script, &words).stdout(writer).spawn();
+    // None of them can write all it has before the others want to.
+    server.stats_once("all have asked", |stats| stats["accepted"] == 8 + 4 && stats["open"] == 0);
+    let mut text = String::new();
+    reader.read_to_string(&mut text).unwrap();
+    assert_eq!(parts.exit_code(), Some(0));
+    let results = text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|why| panic!("{why}")));
+    let mut numbers: Vec<Option<u64>> =
+        results.map(|whole: Value| whole["settings"]["effective"]["part"].as_u64()).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, [1, 2, 3, 4].map(Some));
+    let shortest = text.lines().map(str::len).min();
+    assert!(shortest > Some(1 << 16), "{shortest:?} bytes fit into a pipe: the test proves nothing");
 }

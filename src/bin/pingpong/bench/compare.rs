@@ -18,7 +18,8 @@ pub(crate) fn compare(options: &CompareOptions) -> Result<Change, Error> {
         forced.push(format!("{} and {}: {why}", first.display(), second.display()));
     }
     let change = Change::new(old, new, options.tolerance, forced);
-    Publisher::open(options.json.as_ref(), None, options.quiet)?.publish(&change)?;
+    let publisher = Publisher::open(options.json.as_ref(), options.html.as_deref(), options.quiet)?;
+    publisher.publish(&change, &change.page())?;
     Ok(change)
 }
 

@@ -83,8 +83,11 @@ impl<'a> Plan<'a> {
             _ => 1.0,
         };
         let answers = find.requirements.iter().map(|one| answers(one.quantity)).fold(1.0, f64::max);
-        let enough = round_above(answers / (full / TRIAL).as_secs_f64()).max(LEAST_FROM).min(find.to);
-        let bounds = Bounds { from: find.from.unwrap_or(enough), to: find.to };
+        let enough = |time: Duration| (answers / time.as_secs_f64()).min(find.to);
+        let first = find.from.unwrap_or_else(|| round_above(enough(full / TRIAL)).max(LEAST_FROM).min(find.to));
+        // A trial lasts longer at a lower rate; by itself the search goes down to where it lasts as long as a full run.
+        let from = find.from.unwrap_or_else(|| enough(full).ceil().min(first));
+        let bounds = Bounds { from, first, to: find.to };
         Self { options, bounds, full, answers }
     }
 

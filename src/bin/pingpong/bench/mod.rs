@@ -47,7 +47,7 @@ pub(crate) use rate::{Arrivals, Rate};
 pub(crate) use record::Fact;
 use report::files::{self, Publisher, ResultFile};
 pub(crate) use report::{Allowed, Change, Mismatch, Report, Results, Versus};
-use report::{Shown, Sums};
+use report::{Page, Shown, Sums};
 pub(crate) use requirement::{Comparison, FIGURES, Kind, Quantity, Requirement, Unit};
 use runner::Runner;
 pub(crate) use sources::Sources;
@@ -89,7 +89,7 @@ pub(crate) fn run(mut options: BenchOptions) -> Result<Outcome, Error> {
     let results = measured?;
     // A log that could not be written is no reason to lose the report.
     let logged = hdr.zip(log).map_or(Ok(()), |(hdr, log)| hdr.write(|file| log.write(file)));
-    publisher.publish_with_page(&results, &[]).and(logged)?;
+    publisher.publish(&results, &Page::of(&results, &[])).and(logged)?;
     Ok(Outcome::Reported(results))
 }
 
@@ -108,7 +108,8 @@ pub(crate) fn merge(options: MergeOptions) -> Result<Results, Error> {
     let results = sums.into_results(&options.requirements)?.expect("the command line asks for one file at least");
     let parts = shown.map(Shown::into_parts).unwrap_or_default();
     // Opened only now: it may replace one of the files that have been read.
-    Publisher::open(options.json.as_ref(), options.html.as_deref(), false)?.publish_with_page(&results, &parts)?;
+    let publisher = Publisher::open(options.json.as_ref(), options.html.as_deref(), false)?;
+    publisher.publish(&results, &Page::of(&results, &parts))?;
     Ok(results)
 }
 

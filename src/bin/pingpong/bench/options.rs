@@ -19,8 +19,8 @@ use crate::probe::Probe;
 pub(crate) struct BenchOptions {
     /// The server to load.
     pub(crate) endpoint: Endpoint,
-    /// Servers that take turns with it.
-    pub(crate) against: Vec<Endpoint>,
+    /// Servers that take turns with it, and what each of them is asked.
+    pub(crate) against: Vec<(Endpoint, Probe)>,
     /// Sockets that ask.
     pub(crate) connections: u32,
     /// Sockets that only stay open.
@@ -94,10 +94,12 @@ impl BenchOptions {
 
     /// Those of each server that takes turns, this one included.
     pub(crate) fn each_server(&self) -> impl Iterator<Item = Self> {
-        [&self.endpoint]
-            .into_iter()
-            .chain(&self.against)
-            .map(|endpoint| Self { endpoint: endpoint.clone(), ..self.clone() })
+        let others = self.against.iter().map(|(endpoint, probe)| (endpoint, probe));
+        [(&self.endpoint, &self.probe)].into_iter().chain(others).map(|(endpoint, probe)| Self {
+            endpoint: endpoint.clone(),
+            probe: probe.clone(),
+            ..self.clone()
+        })
     }
 
     /// What is to be done, one phase after another: one in the closed loop, and one at each rate.
@@ -177,6 +179,8 @@ pub(crate) struct CompareOptions {
     pub(crate) force: bool,
     /// Where the comparison goes as JSON.
     pub(crate) json: Option<Output>,
+    /// Where it goes as a page.
+    pub(crate) html: Option<PathBuf>,
     /// Only the verdict is printed.
     pub(crate) quiet: bool,
 }

@@ -95,7 +95,7 @@ pub(super) fn command() -> Command {
                 .default_value("1s")
                 .value_parser(or_none(duration_of)),
         )
-        .args(arguments::texts().map(|text| text.conflicts_with("size")))
+        .args(against::texts())
         .arg(arguments::framing("line: messages end with LF; raw: they do not"))
         .arg(timeout("timeout", "An answer after this long is lost, or late if it still comes").default_value("5s"))
         .arg(timeout("connect-timeout", "Connections without an outcome for this long have failed").default_value("5s"))
@@ -165,7 +165,7 @@ pub(super) fn json() -> Arg {
         )
 }
 
-fn html() -> Arg {
+pub(super) fn html() -> Arg {
     option("html", "FILE", "Write the results there as a page with pictures, which loads nothing from elsewhere")
         .value_parser(clap::builder::PathBufValueParser::new().try_map(page_of))
 }
@@ -222,9 +222,10 @@ impl BenchOptions {
         let size = options.get_one("size").copied().unwrap_or(64);
         let requests = options.get_one::<u64>("requests").copied();
         let duration = options.get_one("duration").copied().unwrap_or(Duration::from_secs(10));
+        let probe = Probe::of(options, size);
         let bench = Self {
             endpoint: required(options, "endpoint"),
-            against: options.get_many("against").into_iter().flatten().cloned().collect(),
+            against: against::servers(options, &probe)?,
             connections: required(options, "connections"),
             idle: options.get_one("idle").copied().unwrap_or(0),
             heartbeat: options.get_one("heartbeat").copied(),
@@ -234,7 +235,7 @@ impl BenchOptions {
             arrivals: arrivals(options),
             pipeline: options.get_one("pipeline").copied().unwrap_or(1),
             segments: !options.get_flag("no-segment"),
-            probe: Probe::of(options, size),
+            probe,
             churn: options.get_flag("churn"),
             connect_rate: options.get_one("connect-rate").copied(),
             sources: options.get_one("source").copied(),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use super::arguments::{flag, option, required};
-use super::bench::json;
+use super::bench::{html, json};
 use crate::bench::CompareOptions;
 
 pub(super) fn command() -> Command {
@@ -33,6 +33,7 @@ pub(super) fn command() -> Command {
         )
         .arg(flag("force", "Compare also what was not the same load"))
         .arg(json())
+        .arg(html())
         .arg(flag("quiet", "Only the verdict").short('q'))
         .after_help(
             "Of one run a side, intervals tell what differs within a run; of several, also from run to run.\n\
@@ -58,6 +59,7 @@ impl CompareOptions {
             tolerance: required(options, "tolerance"),
             force: options.get_flag("force"),
             json: options.get_one("json").cloned(),
+            html: options.get_one("html").cloned(),
             quiet: options.get_flag("quiet"),
         }
     }

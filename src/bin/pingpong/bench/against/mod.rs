@@ -29,7 +29,7 @@ const SOUNDING: Duration = Duration::from_millis(100);
 pub(super) fn run(options: &BenchOptions) -> Result<Outcome, Error> {
     let limit = descriptors::raise_limit();
     let targets = options.each_server().map(|own| Target::new(own, limit)).collect::<Result<Vec<_>, _>>()?;
-    let publisher = Publisher::open(options.json.as_ref(), None, options.quiet)?;
+    let publisher = Publisher::open(options.json.as_ref(), options.html.as_deref(), options.quiet)?;
     let runners = targets.iter().map(|target| Runner::new(&target.options, target.ground, target.addresses.clone()));
     let mut runners = runners.collect::<Result<Vec<_>, _>>()?;
     let versus = alternate(&mut runners, &targets, options);
@@ -39,7 +39,7 @@ pub(super) fn run(options: &BenchOptions) -> Result<Outcome, Error> {
         }
     }
     let versus = versus?;
-    publisher.publish(&versus)?;
+    publisher.publish(&versus, &versus.page())?;
     Ok(Outcome::Compared(versus))
 }
 

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::alike::{self, Mismatch};
 use super::files::Published;
 use super::json::{SCHEMA, foreign};
+use super::page::Page;
 use super::ratios::{self, Row, name_of};
 use super::text::{self, grouped};
 use super::warnings::BEYOND;
@@ -189,6 +190,14 @@ impl Change {
             ));
         }
         warnings
+    }
+
+    pub(in crate::bench) fn page(&self) -> Page<'_> {
+        let runs = [("old", &self.old), ("new", &self.new)].into_iter().flat_map(|(side, group)| {
+            group.runs.iter().map(move |(file, report)| (format!("{side}: {}", file.display()), report))
+        });
+        let page = Page::beside(self.title(), self.warnings(), runs);
+        page.with_compared(["old", "new"], &self.rows, &self.verdict())
     }
 
     fn title(&self) -> String {

@@ -7,16 +7,18 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc::{self, PIPE_BUF};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::fstat;
 use pingpong::outlet::{Room, open_without_waiting, room};
 
 use crate::error::Error;
 
+use super::Results;
 use super::json::foreign;
 use super::page::Page;
 use super::scan::Scan;
-use super::{Report, Results};
 use crate::bench::Output;
 
 /// What is reported: as text, that is its `Display`, as JSON, and in short.
@@ -150,24 +152,17 @@ impl<'a> Publisher<'a> {
         }
     }
 
-    /// The same as [`publish`](Self::publish), and the page, which has also the runs that the results are the sum of, each
-    /// with its name.
-    pub(crate) fn publish_with_page(mut self, results: &Results, parts: &[(String, Report)]) -> Result<(), Error> {
-        let drawn = self
-            .html
-            .take()
-            .map_or(Ok(()), |file| file.write(|file| file.write_all(Page::of(results, parts).to_html()?.as_bytes())));
-        let published = self.publish(results);
-        drawn.and(published)
-    }
-
-    /// Where one of the two outputs fails, the other is still written.
-    pub(crate) fn publish(self, results: &impl Published) -> Result<(), Error> {
+    /// Where one of the outputs fails, the others are still written.
+    pub(crate) fn publish(self, results: &impl Published, page: &Page<'_>) -> Result<(), Error> {
+        let drawn = self.html.map_or(Ok(()), |file| file.write(|file| file.write_all(page.to_html()?.as_bytes())));
         let saved = self.json.map_or(Ok(()), |file| file.write(|file| file.write_all(results.to_json().as_bytes())));
         if self.tells_remarks {
             for warning in results.remarks() {
                 log::warn!("{warning}");
             }
+        }
+        if self.prints == Printed::Json {
+            take_turn();
         }
         let text = match self.prints {
             Printed::Report => results.to_string(),
@@ -177,9 +172,9 @@ impl<'a> Publisher<'a> {
         match print(&[&self.feed.waiting, text.as_bytes()].concat()) {
             // When the reader has gone, no report is missed.
             Err(source) if source.kind() != io::ErrorKind::BrokenPipe => {
-                saved.and(Err(pingpong::Error::Output { source }.into()))
+                drawn.and(saved).and(Err(pingpong::Error::Output { source }.into()))
             }
-            _ => saved,
+            _ => drawn.and(saved),
         }
     }
 }
@@ -226,6 +221,23 @@ fn print(mut text: &[u8]) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Waits until no other process writes its results to the same pipe, as parts of a load that a shell has started may do: a
+/// line is longer than what one write(2) puts there undivided. What cannot be locked is written to all the same. The lock
+/// ends with the process (fcntl_locking(2)).
+fn take_turn() {
+    if !fstat(io::stdout()).is_ok_and(|stdout| stdout.st_mode & libc::S_IFMT == libc::S_IFIFO) {
+        return;
+    }
+    let whole = libc::flock {
+        l_type: libc::F_WRLCK as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    };
+    let _ = fcntl(io::stdout(), FcntlArg::F_SETLKW(&whole));
 }
 
 /// JSON in one line, which collectors of many processes' output keep whole. Its line ends are all between its parts: in

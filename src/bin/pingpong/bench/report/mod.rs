@@ -66,6 +66,7 @@ pub(crate) use change::{Change, Group};
 use judged::Judged;
 pub(crate) use merge::Allowed;
 pub(super) use merge::Sums;
+pub(super) use page::Page;
 pub(super) use parts::Shown;
 pub(crate) use results::Results;
 pub(super) use searched::{End, Searched, Trial};

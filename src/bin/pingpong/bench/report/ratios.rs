@@ -29,8 +29,17 @@ impl Row {
         self.figure == "rate"
     }
 
+    /// Both values.
+    pub(super) fn shown(&self) -> [String; 2] {
+        self.values.map(|value| match value {
+            None => "-".to_owned(),
+            Some(value) if self.is_rate() => super::text::per_second(value),
+            Some(nanos) => super::text::shown(nanos.round() as u64),
+        })
+    }
+
     /// In words, where these names are those of the two: `B's p99 is 1.31 [1.22 .. 1.40] of A's`.
-    fn told(&self, [first, second]: [&str; 2]) -> String {
+    pub(super) fn told(&self, [first, second]: [&str; 2]) -> String {
         match &self.ratio {
             Ok(ratio) => ratio.told(&format!("{second}'s {}", self.figure), &format!("{first}'s")),
             Err(why) => format!("–: {why}"),
@@ -92,15 +101,10 @@ fn whole<B: Join + Default>(blocks: &[B]) -> B {
 
 /// A line for each.
 pub(super) fn table(f: &mut fmt::Formatter<'_>, rows: &[Row], names: [&str; 2]) -> fmt::Result {
-    let shown = |row: &Row, value: Option<f64>| match value {
-        None => "-".to_owned(),
-        Some(value) if row.is_rate() => super::text::per_second(value),
-        Some(nanos) => super::text::shown(nanos.round() as u64),
-    };
     let width = names.iter().map(|name| name.len()).max().unwrap_or_default().max(10) + 1;
     writeln!(f, "{:<7}{:>width$}{:>width$}", "", names[0], names[1])?;
     for row in rows {
-        let [first, second] = row.values.map(|value| shown(row, value));
+        let [first, second] = row.shown();
         writeln!(f, "{:<7}{first:>width$}{second:>width$}   {}", row.figure, row.told(names))?;
     }
     Ok(())

@@ -45,6 +45,10 @@ impl Results {
         self.reports
     }
 
+    pub(super) fn searched(&self) -> Option<&Searched> {
+        self.searched.as_ref()
+    }
+
     pub(super) fn planned(&self) -> usize {
         self.planned
     }

@@ -19,6 +19,9 @@ use crate::bench::trials::{Trend, percentile_trend};
 /// The typical time grows by at least this part of the time that passes where answers fall behind the requests.
 const BEHIND: f64 = 0.01;
 
+/// What is told of each trial.
+pub(super) const TRIAL_TITLES: [&str; 7] = ["asked", "reached", "50 %", "99 %", "max", "errors", ""];
+
 /// A trial: what was asked, and what came of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Trial {
@@ -27,9 +30,9 @@ pub(crate) struct Trial {
     /// Right answers a second, without those that only came because the asking had ended.
     reached: f64,
     /// Nanoseconds.
-    p50: Option<u64>,
-    p99: Option<u64>,
-    max: Option<u64>,
+    pub(super) p50: Option<u64>,
+    pub(super) p99: Option<u64>,
+    pub(super) max: Option<u64>,
     errors: u64,
     has_lost: bool,
     verdict: Verdict,
@@ -123,7 +126,7 @@ impl Trial {
         self.has_lost
     }
 
-    fn rate(&self) -> f64 {
+    pub(super) fn rate(&self) -> f64 {
         let (Step::Trial(rate) | Step::Full(rate)) = self.step;
         rate
     }
@@ -132,28 +135,33 @@ impl Trial {
         matches!(self.step, Step::Full(_))
     }
 
-    fn is_met(&self) -> bool {
+    pub(super) fn is_met(&self) -> bool {
         self.verdict != Verdict::Unmet
     }
 
     /// In a line.
     pub(in crate::bench) fn row(&self) -> String {
+        let [asked, reached, p50, p99, max, errors, verdict] = self.cells();
+        format!("{asked:>10}{reached:>11}{p50:>10}{p99:>10}{max:>10}{errors:>9}  {verdict}\n")
+    }
+
+    /// What stands below [`TRIAL_TITLES`].
+    fn cells(&self) -> [String; 7] {
         let time = |nanos: Option<u64>| nanos.map_or("-".to_owned(), shown);
         let verdict = match &self.reason {
             None => "met".to_owned(),
             Some(why) if self.is_generators => format!("not met: {why} (the load generator's doing)"),
             Some(why) => format!("not met: {why}"),
         };
-        format!(
-            "{:>10}{:>11}{:>10}{:>10}{:>10}{:>9}  {}{verdict}\n",
+        [
             per_second(self.rate()),
             per_second(self.reached),
             time(self.p50),
             time(self.p99),
             time(self.max),
             grouped(self.errors),
-            if self.is_full() { "full run: " } else { "" },
-        )
+            format!("{}{verdict}", if self.is_full() { "full run: " } else { "" }),
+        ]
     }
 
     fn to_json(&self) -> Value {
@@ -192,6 +200,28 @@ impl Searched {
         &self.trials
     }
 
+    /// What stands below [`TRIAL_TITLES`], trial by trial.
+    pub(super) fn rows(&self) -> impl Iterator<Item = [String; 7]> {
+        self.trials.iter().map(Trial::cells)
+    }
+
+    /// The trials by their rates, the last one where a rate had several.
+    pub(super) fn curve(&self) -> Vec<&Trial> {
+        let mut curve: Vec<&Trial> = Vec::new();
+        for trial in &self.trials {
+            match curve.binary_search_by(|other| other.rate().total_cmp(&trial.rate())) {
+                Ok(place) => curve[place] = trial,
+                Err(place) => curve.insert(place, trial),
+            }
+        }
+        curve
+    }
+
+    /// In nanoseconds: the limit of p99, where there is one.
+    pub(super) fn limit(&self) -> Option<f64> {
+        self.limit.map(|micros| micros * 1e3)
+    }
+
     pub(in crate::bench) fn add(&mut self, trial: Trial) {
         self.trials.push(trial);
     }
@@ -216,16 +246,16 @@ impl Searched {
 
     /// What stands above the rows: how long it takes at the most, and what the columns are.
     pub(in crate::bench) fn head(&self) -> String {
-        let titles = ["reached", "50 %", "99 %", "max", "errors"];
-        let [reached, p50, p99, max, errors] = titles;
+        let [asked, reached, p50, p99, max, errors, _] = TRIAL_TITLES;
+        let Bounds { from, first, to } = self.bounds;
+        let begin = if first > from { format!(", {} first", per_second(first)) } else { String::new() };
         format!(
-            "looking for the highest rate that meets {}, from {} to {} a second\n{}\n\n{:>10}{reached:>11}{p50:>10}{p99:>10}\
+            "looking for the highest rate that meets {}, from {} to {} a second{begin}\n{}\n\n{asked:>10}{reached:>11}{p50:>10}{p99:>10}\
              {max:>10}{errors:>9}\n",
             self.wanted.join(" and "),
-            per_second(self.bounds.from),
-            per_second(self.bounds.to),
+            per_second(from),
+            per_second(to),
             self.announcement,
-            "asked"
         )
     }
 
@@ -332,6 +362,7 @@ impl Searched {
         json!({
             "requirements": self.wanted,
             "from_per_second": self.bounds.from,
+            "first_per_second": self.bounds.first,
             "to_per_second": self.bounds.to,
             "most_trials": self.bounds.most_trials().0,
             "end": end,

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::files::Published;
 use super::json::SCHEMA;
 use super::judged::{self, Judged};
+use super::page::Page;
 use super::ratios::{self, Row};
 use super::text::{self, grouped, per_second, shown};
 use super::turns::Side;
@@ -53,6 +54,22 @@ impl Versus {
         self.sides.iter().filter_map(|side| Some((side.name(), side.report.as_ref()?)))
     }
 
+    pub(in crate::bench) fn page(&self) -> Page<'_> {
+        let runs = self.each().map(|(name, report)| (name.to_owned(), report));
+        let page = Page::beside(self.title(), self.warnings(), runs).with_required(self.judged());
+        let pairs = self.sides.iter().skip(1).zip(self.rows.iter().flatten());
+        pairs.fold(page, |page, (second, rows)| {
+            let [one, two] = [&self.sides[0], second];
+            let who = format!("{} is {}, {} is {}", one.name(), one.endpoint, two.name(), two.endpoint);
+            page.with_compared([one.name(), two.name()], rows, &who)
+        })
+    }
+
+    /// What is required of each.
+    fn judged(&self) -> impl Iterator<Item = (String, &Judged)> {
+        self.each().flat_map(|(name, report)| report.requirements.iter().map(move |one| (name.to_owned(), one)))
+    }
+
     /// What was done, in a line.
     fn title(&self) -> String {
         let endpoints: Vec<String> =
@@ -61,6 +78,12 @@ impl Versus {
         let Some(effective) = self.sides.iter().find_map(Side::settings) else { return endpoints };
         let mut effective = effective.clone();
         effective["endpoint"] = endpoints.into();
+        let mut asked: Vec<&str> =
+            self.sides.iter().filter_map(Side::settings).filter_map(|own| own["send"].as_str()).collect();
+        asked.dedup();
+        if asked.len() > 1 {
+            effective["send"] = asked.join("\" and \"").into();
+        }
         settings::title(&effective)
     }
 
@@ -148,11 +171,7 @@ impl fmt::Display for Versus {
             )?;
         }
         text::warn(f, &self.warnings())?;
-        let judged = self.each();
-        judged::table(
-            f,
-            judged.flat_map(|(name, report)| report.requirements.iter().map(move |one| (name.to_owned(), one))),
-        )?;
+        judged::table(f, self.judged())?;
         write!(f, "\n{}", self.last_lines())
     }
 }

@@ -106,7 +106,11 @@ fn at_most(heads: usize, coins: usize) -> f64 {
 /// A share in per cent, rounded up: what is said to be within it has to be.
 fn per_cent(share: f64) -> String {
     let percent = share * 100.0;
-    if percent < 1.0 { format!("{:.1} %", (percent * 10.0).ceil() / 10.0) } else { format!("{:.0} %", percent.ceil()) }
+    match percent {
+        ..1.0 => format!("{:.1} %", (percent * 10.0).ceil() / 10.0),
+        1.0..100.0 => format!("{:.0} %", percent.ceil()),
+        _ => format!("a factor of {:.0}", (1.0 + share).ceil()),
+    }
 }
 
 /// A percentile of two series of blocks that were measured in turn: each block of the one is a pair with that of the other.
@@ -184,43 +188,36 @@ fn ratio_of_blocks<B: Figure>(first: &[B], second: &[B], percent: f64) -> Result
     Ok(Ratio::of_logs((b.figure / a.figure).ln(), error, degrees, a.is_rough || b.is_rough))
 }
 
-/// A figure of two groups of runs, one number a run (Welch): what differs from run to run is in the interval. A single run
-/// on one side is taken to differ as those on the other do. `None` where both are single, or where a figure is 0.
+/// A figure of two groups of runs, one number a run (Student's t test): what differs from run to run is in the interval. The
+/// runs of both groups are taken to differ alike, as those of one server do, so that one of the two may be a single run.
+/// `None` where both are, or where a figure is 0.
 pub(crate) fn ratio_of_runs(first: &[f64], second: &[f64]) -> Option<Ratio> {
     let (a, b) = (Group::of(first)?, Group::of(second)?);
-    let part = |own: &Group, other: &Group| {
-        let spread = own.spread.or(other.spread)?;
-        Some((spread / own.count, own.spread.map_or(other.count, |_| own.count) - 1.0))
-    };
-    let (error, degrees) = match (a.spread, b.spread) {
-        (Some(_), Some(_)) => welch(part(&a, &b)?, part(&b, &a)?),
-        // One spread for both has its degrees of freedom once.
-        _ => {
-            let ((one, degrees), (other, _)) = (part(&a, &b)?, part(&b, &a)?);
-            ((one + other).sqrt(), degrees as usize)
-        }
-    };
+    let degrees = first.len() + second.len() - 2;
+    if degrees == 0 {
+        return None;
+    }
+    let variance = (a.squares + b.squares) / degrees as f64;
+    let error = (variance * (1.0 / first.len() as f64 + 1.0 / second.len() as f64)).sqrt();
     Some(Ratio::of_logs(b.mean - a.mean, error, degrees, false))
 }
 
 /// The logarithms of the figures of some runs.
 struct Group {
-    count: f64,
     mean: f64,
-    /// Their variance; `None` of one.
-    spread: Option<f64>,
+    /// The sum of their squared distances from it.
+    squares: f64,
 }
 
 impl Group {
+    /// `None` where one is not above 0, or where there is none.
     fn of(runs: &[f64]) -> Option<Self> {
         let logs: Vec<f64> = runs.iter().filter(|figure| **figure > 0.0).map(|figure| figure.ln()).collect();
-        let count = logs.len() as f64;
         if logs.is_empty() || logs.len() < runs.len() {
             return None;
         }
-        let mean = logs.iter().sum::<f64>() / count;
-        let squares: f64 = logs.iter().map(|log| (log - mean).powi(2)).sum();
-        Some(Self { count, mean, spread: (logs.len() > 1).then(|| squares / (count - 1.0)) })
+        let mean = logs.iter().sum::<f64>() / logs.len() as f64;
+        Some(Self { mean, squares: logs.iter().map(|log| (log - mean).powi(2)).sum() })
     }
 }
 
@@ -259,6 +256,7 @@ mod tests {
         assert_eq!(told(ratio(0.5, 0.4, 0.6)), "B's p99 is 0.50 [0.40 .. 0.60] of A's");
         assert_eq!(told(ratio(1.01, 0.98, 1.029)), "no difference seen (within 3 %)");
         assert_eq!(told(ratio(1.0, 0.9985, 1.001)), "no difference seen (within 0.2 %)");
+        assert_eq!(told(ratio(1.5, 0.9, 4.23)), "no difference seen (within a factor of 5)");
         let rough = Ratio { is_rough: true, ..ratio(2.0, 1.5, 2.5) };
         assert_eq!(told(rough), "B's p99 is 2.00 ~[1.50 .. 2.50] of A's");
     }
@@ -314,13 +312,16 @@ mod tests {
     }
 
     #[test]
-    fn groups_of_runs_are_compared_as_welch_does() {
-        // Of logarithms 0, 1, 2 and 1, 3: means 1 and 2, variances 1 and 2, degrees 1.78, taken as 1.
+    fn groups_of_runs_are_compared_as_student_does() {
+        // Of logarithms 0, 1, 2 and 1, 3: means 1 and 2, squares 2 and 2, three degrees of freedom.
         let e = |power: i32| std::f64::consts::E.powi(power);
         let ratio = ratio_of_runs(&[e(0), e(1), e(2)], &[e(1), e(3)]).unwrap();
-        let half: f64 = 12.706 * (1.0f64 / 3.0 + 1.0).sqrt();
+        let half: f64 = 3.182 * (4.0f64 / 3.0 * (1.0 / 3.0 + 1.0 / 2.0)).sqrt();
         are_near(ratio, [e(1), (1.0 - half).exp(), ratio.high]);
         assert!((ratio.high.ln() - 1.0 - half).abs() < 1e-3);
+        // Three runs a side that differ by a tenth are enough to see a third.
+        let ratio = ratio_of_runs(&[47_868.0, 42_581.0, 41_428.0], &[29_348.0, 31_186.0, 29_172.0]).unwrap();
+        assert!(ratio.is_less_by(0.05) && ratio.high < 0.8, "{ratio:?}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Axes of a chart: where a value lies on them, and which values are marked.
 
-use crate::bench::report::text::{grouped, rate, shown};
+use crate::bench::report::text::{grouped, per_second, rate, shown};
 
 /// Marks beside 0 that an even axis has at the most.
 const MARKS: f64 = 6.0;
@@ -42,6 +42,15 @@ impl Axis {
 
     /// Of times in nanoseconds, by their logarithm.
     pub(super) fn times(title: &str, shortest: f64, longest: f64) -> Self {
+        Self::logarithmic(title, shortest, longest, bare)
+    }
+
+    /// Of rates, by their logarithm.
+    pub(super) fn rates(title: &str, lowest: f64, highest: f64) -> Self {
+        Self::logarithmic(title, lowest, highest, per_second)
+    }
+
+    fn logarithmic(title: &str, shortest: f64, longest: f64, label: fn(f64) -> String) -> Self {
         let (shortest, longest) = (shortest.max(1.0), longest.max(shortest).max(1.0));
         let decades = (longest / shortest).log10();
         let factors: &[f64] = match decades {
@@ -55,7 +64,7 @@ impl Axis {
         let below = steps.iter().rev().find(|step| **step <= shortest).copied().unwrap_or(shortest);
         let above = steps.iter().find(|step| **step > longest).copied().unwrap_or(longest * 2.0);
         let within = steps.into_iter().filter(|step| *step >= below && *step <= above && *step >= 1.0);
-        let marks = within.map(|step| (place_of(step), bare(step))).collect();
+        let marks = within.map(|step| (place_of(step), label(step))).collect();
         Self { title: title.to_owned(), from: place_of(below.max(1.0)), to: place_of(above), marks }
     }
 

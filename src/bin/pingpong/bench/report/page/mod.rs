@@ -15,6 +15,10 @@ mod tables;
 use std::fmt::Write;
 use std::io;
 
+use chart::Chart;
+
+use super::judged::Judged;
+use super::ratios::Row;
 use super::{Report, Results};
 
 const STYLE: &str = include_str!("style.css");
@@ -34,15 +38,20 @@ struct Exhibit<'a> {
 
 /// A page about one or several runs.
 #[derive(Debug)]
-pub(super) struct Page<'a> {
-    results: &'a Results,
+pub(in crate::bench) struct Page<'a> {
+    title: String,
+    warnings: Vec<String>,
+    /// What was required, found or compared, as HTML.
+    verdicts: String,
+    /// Pictures of more than these runs.
+    charts: Vec<Chart>,
     exhibits: Vec<Exhibit<'a>>,
 }
 
 impl<'a> Page<'a> {
     /// About these results, and the runs that they are the sum of, each with its name: where there are several of them, and
     /// one step.
-    pub(super) fn of(results: &'a Results, parts: &'a [(String, Report)]) -> Self {
+    pub(in crate::bench) fn of(results: &'a Results, parts: &'a [(String, Report)]) -> Self {
         let exhibit = |label: String, report: &'a Report| Exhibit { label, report, is_part: false };
         let exhibits = match (results.single(), parts) {
             (Some(report), [_, _, ..]) => {
@@ -55,11 +64,41 @@ impl<'a> Page<'a> {
                 steps.map(|report| exhibit(format!("{} a second", report.step()), report)).collect()
             }
         };
-        Self { results, exhibits }
+        let searched = results.searched();
+        let trials = searched.map_or(String::new(), tables::trials);
+        Self {
+            title: results.title(),
+            warnings: results.warnings(),
+            verdicts: tables::requirements(results.judged()) + &trials,
+            charts: searched.map(pictures::search).into_iter().collect(),
+            exhibits,
+        }
+    }
+
+    /// About runs beside each other, each with its name.
+    pub(super) fn beside(
+        title: String,
+        warnings: Vec<String>,
+        runs: impl IntoIterator<Item = (String, &'a Report)>,
+    ) -> Self {
+        let exhibits = runs.into_iter().map(|(label, report)| Exhibit { label, report, is_part: false }).collect();
+        Self { title, warnings, verdicts: String::new(), charts: Vec::new(), exhibits }
+    }
+
+    /// With how the second of these two differs from the first, in a line and figure by figure.
+    pub(super) fn with_compared(mut self, names: [&str; 2], rows: &[Row], verdict: &str) -> Self {
+        self.verdicts.push_str(&tables::compared(names, rows, verdict));
+        self
+    }
+
+    /// With what was required, each with whom it is about.
+    pub(super) fn with_required<'b>(mut self, judged: impl Iterator<Item = (String, &'b Judged)>) -> Self {
+        self.verdicts.push_str(&tables::requirements(judged));
+        self
     }
 
     pub(super) fn to_html(&self) -> io::Result<String> {
-        let title = escaped(&self.results.title());
+        let title = escaped(&self.title);
         let mut html = format!(
             "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
              <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\n\
@@ -69,10 +108,10 @@ impl<'a> Page<'a> {
             self.commands()
         );
         html.push_str(&self.warnings());
-        html.push_str(&tables::requirements(self.results));
+        html.push_str(&self.verdicts);
         html.push_str(&tables::figures(&self.exhibits));
         html.push_str("<h2>Pictures</h2>\n<div class=\"charts\">\n");
-        for chart in pictures::charts(&self.exhibits) {
+        for chart in self.charts.iter().chain(&pictures::charts(&self.exhibits)) {
             html.push_str(&chart.to_html()?);
         }
         html.push_str("</div>\n");
@@ -97,11 +136,10 @@ impl<'a> Page<'a> {
     }
 
     fn warnings(&self) -> String {
-        let warnings = self.results.warnings();
-        if warnings.is_empty() {
+        if self.warnings.is_empty() {
             return String::new();
         }
-        let items: String = warnings.iter().map(|warning| format!("<li>{}</li>\n", escaped(warning))).collect();
+        let items: String = self.warnings.iter().map(|warning| format!("<li>{}</li>\n", escaped(warning))).collect();
         format!("<h2>Warnings</h2>\n<ul class=\"warnings\">\n{items}</ul>\n")
     }
 }

@@ -8,6 +8,7 @@ use super::chart::{Chart, MUTED, Series};
 use crate::bench::record::values_of;
 use crate::bench::report::Report;
 use crate::bench::report::blocks::Blocks;
+use crate::bench::report::searched::{Searched, Trial};
 use crate::bench::report::text::grouped;
 use crate::bench::trials::Tally;
 
@@ -42,6 +43,45 @@ pub(super) fn charts(exhibits: &[Exhibit<'_>]) -> Vec<Chart> {
     let mut charts = vec![percentiles(&kinds), histogram(&main_times(exhibits), exhibits.len() == 1)];
     charts.extend(courses(exhibits));
     charts
+}
+
+/// The trials of a search: times over the rate, which of them were not met, and the limit.
+pub(super) fn search(searched: &Searched) -> Chart {
+    let trials = searched.trials();
+    let rates = trials.iter().map(|trial| (trial.rate(), trial.rate()));
+    let (lowest, highest) =
+        rates.reduce(|(low, high), (rate, _)| (low.min(rate), high.max(rate))).unwrap_or((1.0, 10.0));
+    let times = trials.iter().flat_map(|trial| [trial.p50, trial.p99, trial.max]).flatten().map(|nanos| nanos as f64);
+    let times: Vec<f64> = times.chain(searched.limit()).collect();
+    let shortest = times.iter().copied().reduce(f64::min).unwrap_or(1e3);
+    let longest = times.iter().copied().reduce(f64::max).unwrap_or(1e6);
+    let (x, y) = (Axis::rates("requests a second", lowest, highest), Axis::times("time", shortest, longest));
+    let point = |trial: &Trial, nanos: Option<u64>| Some((place_of(trial.rate()), place_of(nanos? as f64)));
+    let line = |name: &str, class: &str, of: fn(&Trial) -> Option<u64>| Series {
+        name: name.to_owned(),
+        class: class.to_owned(),
+        pieces: vec![searched.curve().into_iter().filter_map(|trial| point(trial, of(trial))).collect()],
+        is_filled: false,
+    };
+    let mut series = vec![
+        line("p50", "s0", |trial| trial.p50),
+        line("p99", "s1", |trial| trial.p99),
+        line("max", "s2", |trial| trial.max),
+    ];
+    series.extend(searched.limit().map(|limit| Series {
+        name: "limit of p99".to_owned(),
+        class: "s3 dashed".to_owned(),
+        pieces: vec![vec![(x.from, place_of(limit)), (x.to, place_of(limit))]],
+        is_filled: false,
+    }));
+    let unmet = trials.iter().filter(|trial| !trial.is_met()).filter_map(|trial| point(trial, trial.p99));
+    series.push(Series {
+        name: "p99 of trials not met".to_owned(),
+        class: "s6".to_owned(),
+        pieces: unmet.map(|point| vec![point]).collect(),
+        is_filled: false,
+    });
+    Chart { id: "search", title: "Times over the rate: the trials of the search".to_owned(), x, y, series }
 }
 
 /// The class of one of several lines: its colour, and dashes where colours are used again.

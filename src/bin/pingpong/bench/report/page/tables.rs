@@ -4,27 +4,56 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
+use super::super::judged::{self, Judged};
+use super::super::ratios::Row;
+use super::super::searched::{Searched, TRIAL_TITLES};
 use super::super::text::{grouped, per_second, shown};
-use super::super::{PERCENTILES, Report, Results, figures as figures_of, judged};
+use super::super::{PERCENTILES, Report, figures as figures_of};
 use super::pictures::class_of;
 use super::{Exhibit, escaped};
 use crate::bench::record::Fact;
 
 /// What was required, and whether it is so.
-pub(super) fn requirements(results: &Results) -> String {
-    let rows: Vec<[String; 4]> = results.judged().map(|(step, judged)| judged::row(step, judged)).collect();
+pub(super) fn requirements<'a>(judged: impl Iterator<Item = (String, &'a Judged)>) -> String {
+    let rows: Vec<[String; 4]> = judged.map(|(step, judged)| judged::row(step, judged)).collect();
     if rows.is_empty() {
         return String::new();
     }
     let has_steps = rows.iter().any(|row| !row[0].is_empty());
     let mut table = Table::new("requirements", "Requirements");
     let titles = ["required", "measured", "outcome"].map(str::to_owned);
-    table.head(if has_steps { vec!["step".to_owned()] } else { Vec::new() }.into_iter().chain(titles), false);
+    table.head(if has_steps { vec!["of".to_owned()] } else { Vec::new() }.into_iter().chain(titles), false);
     for [step, text, measured, outcome] in rows {
         let class = if outcome == "met" { "met" } else { "unmet" };
         let step = if has_steps { format!("<th>{}</th>", escaped(&step)) } else { String::new() };
         let [text, measured, outcome] = [text, measured, outcome].map(|cell| escaped(&cell));
         table.row(&format!("{step}<td>{text}</td><td>{measured}</td><td class=\"{class}\">{outcome}</td>"));
+    }
+    table.end()
+}
+
+/// How the second of two differs from the first.
+pub(super) fn compared(names: [&str; 2], rows: &[Row], verdict: &str) -> String {
+    let mut table = Table::new("compared", "Compared");
+    let _ = writeln!(table.html, "<p>{}</p>", escaped(verdict));
+    table.head(["", names[0], names[1], ""].map(str::to_owned), true);
+    for row in rows {
+        let [first, second] = row.shown().map(|value| number(&value));
+        let (figure, told) = (escaped(&row.figure), escaped(&row.told(names)));
+        table.row(&format!("<th>{figure}</th>{first}{second}<td>{told}</td>"));
+    }
+    table.end()
+}
+
+/// The trials of a search, in order.
+pub(super) fn trials(searched: &Searched) -> String {
+    let mut table = Table::new("trials", "Search");
+    let _ = writeln!(table.html, "<p>{}</p>", escaped(&searched.sentence()));
+    table.head(TRIAL_TITLES.map(str::to_owned), true);
+    for cells in searched.rows() {
+        let [asked, rest @ .., verdict] = cells;
+        let cells: String = rest.iter().map(|cell| number(cell)).collect();
+        table.row(&format!("<td class=\"number\">{asked}</td>{cells}<td>{}</td>", escaped(&verdict)));
     }
     table.end()
 }
