@@ -15,7 +15,8 @@ use std::mem;
 use memchr::memmem;
 
 use super::Results;
-use super::json::{Sheet, foreign};
+use super::json::foreign;
+use super::sheet::{Fault, Sheet};
 
 /// The longest line, and the longest result.
 const LONGEST: usize = 256 << 20;
@@ -35,13 +36,15 @@ pub(super) struct Scan<R> {
     number: u64,
     /// Where what was not looked at yet begins in it.
     at: usize,
+    /// A result was in it.
+    is_taken: bool,
     /// Lines in which nothing was found.
     pub(super) passed_over: u64,
 }
 
 impl<R: BufRead> Scan<R> {
     pub(super) fn new(input: R) -> Self {
-        Self { input, line: Vec::new(), number: 0, at: 0, passed_over: 0 }
+        Self { input, line: Vec::new(), number: 0, at: 0, is_taken: false, passed_over: 0 }
     }
 
     /// The next result, and the number of the line in which it begins.
@@ -64,18 +67,18 @@ impl<R: BufRead> Scan<R> {
     fn in_line(&mut self) -> io::Result<Option<Results>> {
         while let Some(Beginning { place, is_sure }) = beginning(&self.line[self.at..]) {
             let text = &self.line[self.at + place..];
-            let mut objects = serde_json::Deserializer::from_slice(text).into_iter::<Sheet<'_>>();
-            match objects.next() {
-                Some(Ok(sheet)) => {
+            match Sheet::at_beginning_of(text) {
+                Ok((sheet, length)) => {
                     let results = is_result(&sheet).then(|| Results::of_sheet(sheet)).transpose();
-                    let results = results.map_err(|error| within(self.number, &error.to_string()))?;
-                    self.at += place + objects.byte_offset();
+                    let results = results.map_err(|error| wrong(self.number, &error))?;
+                    self.at += place + length;
+                    self.is_taken |= results.is_some();
                     if results.is_some() {
                         return Ok(results);
                     }
                 }
-                Some(Err(error)) if is_sure => return Err(broken(self.number, text.len(), &error)),
-                _ => break,
+                Err(fault) if is_sure => return Err(broken(self.number, text.len(), fault)),
+                Err(_) => break,
             }
         }
         let text = &self.line[self.at..];
@@ -89,7 +92,7 @@ impl<R: BufRead> Scan<R> {
                 "has a result within a string of other JSON: unpack it first (jq -r .log)",
             ));
         }
-        self.passed_over += u64::from(self.at == 0 && !self.line.is_empty());
+        self.passed_over += u64::from(!self.is_taken && !self.line.is_empty());
         self.line.clear();
         self.at = 0;
         Ok(None)
@@ -109,9 +112,9 @@ impl<R: BufRead> Scan<R> {
                 }
                 let last = text.rsplit(|byte| *byte == b'\n').next();
                 if last.is_some_and(|last| last.trim_ascii_end() == b"}") {
-                    match serde_json::from_slice::<Sheet<'_>>(&text) {
-                        Ok(sheet) if is_result(&sheet) => {
-                            let results = Results::of_sheet(sheet).map_err(|error| within(first, &error.to_string()));
+                    match Sheet::at_beginning_of(&text) {
+                        Ok((sheet, _)) if is_result(&sheet) => {
+                            let results = Results::of_sheet(sheet).map_err(|error| wrong(first, &error));
                             return Ok(Some((first, results?)));
                         }
                         Ok(_) => {
@@ -119,8 +122,8 @@ impl<R: BufRead> Scan<R> {
                             break;
                         }
                         // The end of its last step.
-                        Err(error) if error.is_eof() => {}
-                        Err(error) => return Err(broken(first, text.len(), &error)),
+                        Err(Fault::Cut) => {}
+                        Err(fault) => return Err(broken(first, text.len(), fault)),
                     }
                 }
                 if !self.read_line()? {
@@ -134,7 +137,7 @@ impl<R: BufRead> Scan<R> {
     /// Returns whether there is one.
     fn read_line(&mut self) -> io::Result<bool> {
         self.line.clear();
-        self.at = 0;
+        (self.at, self.is_taken) = (0, false);
         let most = (&mut self.input).take(LONGEST as u64);
         let length = { most }.read_until(b'\n', &mut self.line)?;
         self.number += 1;
@@ -172,18 +175,23 @@ fn beginning(text: &[u8]) -> Option<Beginning> {
 
 /// Whether it is one of ours, of whichever version.
 fn is_result(sheet: &Sheet<'_>) -> bool {
-    ["metrics", "steps", "servers"].iter().any(|name| sheet.contains_key(*name))
+    ["metrics", "steps", "servers"].iter().any(|name| sheet.get(name).is_some())
 }
 
-fn broken(line: u64, length: usize, error: &serde_json::Error) -> io::Error {
-    if error.is_eof() {
-        let why = format!(
-            "begins a result that is cut after {length} bytes (a collector of logs that cuts long lines? take it from \
+fn broken(line: u64, length: usize, fault: Fault) -> io::Error {
+    let why = match fault {
+        Fault::Cut => format!(
+            "begins a result that is cut after {length} bytes (by a collector of logs that cuts long lines? take it from \
              'kubectl logs', or write --json=FILE)"
-        );
-        return within(line, &why);
-    }
-    within(line, &format!("begins a result that is broken (other text in it, as of kubectl's --timestamps?): {error}"))
+        ),
+        Fault::Broken(place) => format!("begins a result that is broken {place} bytes later (other text got into it?)"),
+    };
+    within(line, &why)
+}
+
+/// What looks like a result is none of this version, or other text got into it.
+fn wrong(line: u64, error: &io::Error) -> io::Error {
+    within(line, &format!("has a result that cannot be read: {error}"))
 }
 
 fn within(line: u64, what: &str) -> io::Error {
