@@ -81,24 +81,22 @@ pub(super) fn objects(list: &str) -> Result<Vec<&str>, Fault> {
 
 /// The numbers in a list, and in the lists that it has; `None` where there is anything else.
 pub(super) fn numbers(list: &str) -> Option<Vec<u64>> {
-    let mut numbers = Vec::with_capacity(list.len() / 4);
-    let (mut number, mut digits) = (0_u64, 0);
-    for byte in list.bytes() {
-        match byte {
-            b'0'..=b'9' if digits < 19 => {
-                number = number * 10 + u64::from(byte - b'0');
-                digits += 1;
-            }
-            b',' | b'[' | b']' | b' ' | b'\n' | b'\r' | b'\t' => {
-                if digits > 0 {
-                    numbers.push(number);
-                    (number, digits) = (0, 0);
-                }
-            }
+    let text = list.trim_end().strip_suffix(']')?.as_bytes();
+    let mut numbers = Vec::with_capacity(text.len() / 4);
+    let mut at = 0;
+    while at < text.len() {
+        let (begin, mut number) = (at, 0_u64);
+        while let Some(digit) = text.get(at).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit < 10) {
+            number = number.wrapping_mul(10).wrapping_add(digit.into());
+            at += 1;
+        }
+        match at - begin {
+            0 if b",[] \n\r\t".contains(&text[at]) => at += 1,
+            1..20 => numbers.push(number),
             _ => return None,
         }
     }
-    (digits == 0).then_some(numbers)
+    Some(numbers)
 }
 
 /// The lists in a list of lists of numbers, each as text.
