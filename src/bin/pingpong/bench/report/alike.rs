@@ -166,10 +166,10 @@ fn is_as_old(a: f64, b: f64) -> bool {
     (a - b).abs() < 2e-6
 }
 
-/// Its machine and its counts.
+/// Its part, its machine and its counts.
 fn looks(run: &Value) -> String {
     let counts: Vec<String> = Fact::ALL.iter().map(|(_, name)| run["metrics"][name].to_string()).collect();
-    format!("{} {}", run["run"]["machine"]["host"], counts.join(" "))
+    format!("{:?} {} {}", part_of(run), run["run"]["machine"]["host"], counts.join(" "))
 }
 
 fn difference(a: &Value, b: &Value) -> Option<Mismatch> {

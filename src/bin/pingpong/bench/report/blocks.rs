@@ -1,13 +1,15 @@
 //! The blocks of a run as a report has them: at most 32 of equal length, each with its times and how its requests ended.
 
 use std::collections::BTreeMap;
+use std::io;
 
 use pingpong::Moment;
 use serde_json::{Value, json};
 
 use super::alike::Span;
-use super::json::Sheet;
+use super::json::foreign;
 use super::merge::both;
+use super::sheet::{Sheet, lists, numbers};
 use crate::bench::record::{Ledger, Outcomes};
 use crate::bench::trials::{Join, Tally, Times};
 
@@ -143,23 +145,23 @@ impl Blocks {
     }
 
     /// Reads them back; none where there are none, as in results of earlier versions.
-    pub(super) fn from_json(text: &str) -> Option<Self> {
-        let columns: Sheet<'_> = serde_json::from_str(text).ok()?;
-        let column = |name: &str| columns.get(name).map(|raw| raw.get());
-        let counts = |name: &str| serde_json::from_str::<Vec<u64>>(column(name)?).ok();
-        let ended = counts("requests")?.into_iter().zip(counts("errors")?);
+    pub(super) fn from_json(text: &str) -> io::Result<Self> {
+        let Ok(columns) = Sheet::of(text) else { return Ok(Self::default()) };
+        Self::of_columns(&columns).ok_or_else(|| foreign("its blocks are broken"))
+    }
+
+    fn of_columns(columns: &Sheet<'_>) -> Option<Self> {
+        let ended = numbers(columns.get("requests")?)?.into_iter().zip(numbers(columns.get("errors")?)?);
         let outcomes: Vec<Outcomes> = ended.map(|(answered, failed)| Outcomes { answered, failed }).collect();
-        let times = |flat: Vec<u64>| Times::of_values(flat.chunks_exact(2).map(|pair| (pair[0], pair[1])));
-        let kind = |name: &str| {
-            let blocks: Vec<Vec<u64>> = serde_json::from_str(column(name)?).ok()?;
-            (blocks.len() == outcomes.len()).then(|| blocks.into_iter().map(times).collect())
-        };
-        Some(Self {
-            from: column("from_unix_seconds")?.parse().ok()?,
-            seconds: column("seconds")?.parse().ok()?,
-            times: KINDS.map(kind),
-            outcomes,
-        })
+        let times = |flat: &str| Some(Times::of_values(numbers(flat)?.chunks_exact(2).map(|pair| (pair[0], pair[1]))));
+        let mut kinds = [const { None }; KINDS.len()];
+        for (kind, name) in kinds.iter_mut().zip(KINDS) {
+            let Some(list) = columns.get(name).filter(|list| *list != "null") else { continue };
+            let blocks: Vec<Times> = lists(list)?.map(times).collect::<Option<_>>()?;
+            *kind = Some(blocks).filter(|blocks| blocks.len() == outcomes.len());
+        }
+        let [from, seconds] = ["from_unix_seconds", "seconds"].map(|name| columns.get(name)?.parse().ok());
+        Some(Self { from: from?, seconds: seconds?, outcomes, times: kinds })
     }
 }
 
@@ -256,8 +258,10 @@ mod tests {
     #[test]
     fn json_has_all_of_it() {
         let blocks = blocks(1_700_000_000.25, 0.3125, [10, 0, 1_000]);
-        assert_eq!(Blocks::from_json(&blocks.to_json().to_string()), Some(blocks.clone()));
+        assert_eq!(Blocks::from_json(&blocks.to_json().to_string()).unwrap(), blocks);
         assert_eq!(blocks.to_json()["service"].to_string(), "[[100,10],[],[100,1000]]");
-        assert_eq!(Blocks::from_json("null"), None);
+        assert_eq!(Blocks::from_json("null").unwrap(), Blocks::default());
+        let broken = blocks.to_json().to_string().replace("[100,", "[100,12:00 ");
+        assert!(Blocks::from_json(&broken).is_err());
     }
 }

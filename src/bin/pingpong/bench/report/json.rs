@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::io;
 
 use hdrhistogram::Histogram;
-use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::alike::Span;
 use super::blocks::Blocks;
+use super::sheet::{Sheet, numbers};
 use super::{Judged, Report, figures, micros, probe};
 use crate::bench::record::{Cost, Counts, Fact, Mistakes, ProbePart, Shares, Wrong, histogram, values_of};
 
@@ -17,10 +17,6 @@ pub(super) const SCHEMA: u64 = 2;
 
 /// What something is that has another layout, or none.
 pub(super) const STRANGE: &str = "no results of 'pingpong bench --json', or of another version of it";
-
-/// An object that is being read, each value still as text: most of it are the numbers of histograms and blocks, which are
-/// read without a [`Value`] for each.
-pub(super) type Sheet<'a> = BTreeMap<String, &'a RawValue>;
 
 impl Report {
     /// As JSON text: a line for each part, and one for each figure.
@@ -113,17 +109,17 @@ impl Report {
 
     /// Reads a report back.
     pub(super) fn from_json(mut sheet: Sheet<'_>) -> io::Result<Self> {
-        let mut long = |name: &str| sheet.remove(name).map_or("null", RawValue::get);
-        let histograms: Sheet<'_> = serde_json::from_str(long("histograms")).unwrap_or_default();
-        let blocks = long("blocks");
-        let whole = &Value::Object(sheet.into_iter().map(|(name, raw)| (name, value_of(raw))).collect());
+        let [histograms, blocks] = ["histograms", "blocks"].map(|name| sheet.take(name).unwrap_or("null"));
+        let values = sheet.into_values().map(|(name, text)| Ok((name.to_owned(), value_of(text)?)));
+        let whole = &Value::Object(values.collect::<io::Result<_>>()?);
         if whole["schema"] != SCHEMA {
             return Err(foreign(STRANGE));
         }
+        let histograms = Sheet::of(histograms).unwrap_or_default();
         let metrics = &whole["metrics"];
         let number = |name: &str| metrics[name].as_f64().ok_or_else(|| foreign(&format!("no metrics.{name} in it")));
         let times = |kind: &str| {
-            let times = histograms.get(kind).and_then(|raw| times_in(raw.get()));
+            let times = histograms.get(kind).and_then(times_in);
             times.ok_or_else(|| foreign(&format!("no histograms.{kind} in it")))
         };
         let is_open = whole["open_loop"].as_bool().unwrap_or_default();
@@ -160,8 +156,8 @@ impl Report {
             service: times("service")?,
             response: is_open.then(|| times("response")).transpose()?,
             lag: is_open.then(|| times("lag")).transpose()?,
-            probe: histograms.get("probe").and_then(|raw| probe::from_json(&value_of(raw))),
-            blocks: Blocks::from_json(blocks).unwrap_or_default(),
+            probe: probe::from_json(&value_of(histograms.get("probe").unwrap_or("null"))?),
+            blocks: Blocks::from_json(blocks)?,
             cost: cost(metrics),
             requirements: Vec::new(),
             written: metrics.clone(),
@@ -210,15 +206,16 @@ fn rounded(number: f64) -> Value {
     ((number * 1e6).round() / 1e6).into()
 }
 
-pub(super) fn value_of(raw: &RawValue) -> Value {
-    serde_json::from_str(raw.get()).unwrap_or_default()
+pub(super) fn value_of(text: &str) -> io::Result<Value> {
+    serde_json::from_str(text).map_err(|error| foreign(&format!("not JSON: {error}")))
 }
 
 /// Of the text of a list of pairs.
 fn times_in(pairs: &str) -> Option<Histogram<u64>> {
     let mut times = histogram();
-    for (value, count) in serde_json::from_str::<Vec<(u64, u64)>>(pairs).ok()? {
-        times.record_n(value, count).ok()?;
+    let numbers = numbers(pairs)?;
+    for pair in numbers.chunks(2) {
+        times.record_n(pair[0], *pair.get(1)?).ok()?;
     }
     Some(times)
 }

@@ -12,7 +12,7 @@
 //! - `change`: earlier runs and later ones; `ratios`: the figures of two beside each other
 //! - `merge`: adds up several reports; `alike`: those that are parts of one load; `together`: those that measured at the
 //!   same time; `parts`: each of them beside the others
-//! - `scan`: finds results in other text
+//! - `scan`: finds results in other text; `sheet`: reads their JSON
 //! - `probe`: the probe's block, and its part of the JSON
 //! - `page`: a page for a browser, with pictures
 //! - `files`: where results go
@@ -38,6 +38,7 @@ mod results;
 mod scan;
 mod searched;
 mod settings;
+mod sheet;
 mod text;
 mod together;
 mod turns;
@@ -326,3 +327,6 @@ fn requested() -> Vec<String> {
 fn program() -> String {
     format!("pingpong {}", env!("CARGO_PKG_VERSION"))
 }
+
+#[cfg(test)]
+mod tests;

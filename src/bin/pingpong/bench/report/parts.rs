@@ -168,8 +168,8 @@ pub(super) fn table(f: &mut fmt::Formatter<'_>, report: &Report) -> fmt::Result 
     if marks.iter().any(|marks| marks.count() > 0) {
         writeln!(
             f,
-            "!: errors, p99 {SLOWER} times the others' and more, rate under {:.0} % of theirs, busy {:.0} %\n   \
-             of the time, without its CPU for {:.0} % of it, or cut short",
+            "!: errors, cut short, p99 over {SLOWER} times the others',\n   \
+             rate under {:.0} % of theirs, busy {:.0} % of the time, or {:.0} % without its CPU",
             AS_FAST * 100.0,
             BUSY * 100.0,
             TAKEN_AWAY * 100.0,

@@ -16,8 +16,9 @@ use std::mem;
 use memchr::memmem;
 
 use super::Results;
-use super::json::{Sheet, foreign};
+use super::json::foreign;
 use super::pieces::{Line, Pieces};
+use super::sheet::{Fault, Sheet};
 
 /// The longest line, and the longest result.
 const LONGEST: usize = 256 << 20;
@@ -37,6 +38,8 @@ pub(super) struct Scan<R> {
     number: u64,
     /// Where what was not looked at yet begins in it.
     at: usize,
+    /// A result was in it.
+    is_taken: bool,
     /// What was cut, and goes on in later lines.
     pieces: Pieces,
     /// Lines in which nothing was found.
@@ -45,7 +48,7 @@ pub(super) struct Scan<R> {
 
 impl<R: BufRead> Scan<R> {
     pub(super) fn new(input: R) -> Self {
-        Self { input, line: Vec::new(), number: 0, at: 0, pieces: Pieces::default(), passed_over: 0 }
+        Self { input, line: Vec::new(), number: 0, at: 0, is_taken: false, pieces: Pieces::default(), passed_over: 0 }
     }
 
     /// The next result, and the number of the line in which it begins.
@@ -55,7 +58,7 @@ impl<R: BufRead> Scan<R> {
                 return Ok(Some((self.number, results)));
             }
             if !self.read_line()? {
-                return self.pieces.first().map_or(Ok(None), |(line, length)| Err(cut(line, length)));
+                return self.pieces.first().map_or(Ok(None), |(line, length)| Err(broken(line, length, Fault::Cut)));
             }
             let found = match self.pieces.go_on(&self.line) {
                 Line::Foreign => self.in_lines()?,
@@ -78,31 +81,31 @@ impl<R: BufRead> Scan<R> {
     fn in_line(&mut self) -> io::Result<Option<Results>> {
         while let Some(Beginning { place, is_sure }) = beginning(&self.line[self.at..]) {
             let text = &self.line[self.at + place..];
-            let mut objects = serde_json::Deserializer::from_slice(text).into_iter::<Sheet<'_>>();
-            match objects.next() {
-                Some(Ok(sheet)) => {
+            match Sheet::at_beginning_of(text) {
+                Ok((sheet, length)) => {
                     let results = is_result(&sheet).then(|| Results::of_sheet(sheet)).transpose();
-                    let results = results.map_err(|error| within(self.number, &error.to_string()))?;
-                    self.at += place + objects.byte_offset();
+                    let results = results.map_err(|error| wrong(self.number, &error))?;
+                    self.at += place + length;
+                    self.is_taken |= results.is_some();
                     if results.is_some() {
                         return Ok(results);
                     }
                 }
                 // By what stands before it the rest of it is found.
-                Some(Err(error)) if is_sure && error.is_eof() && self.at == 0 && place > 0 => {
+                Err(Fault::Cut) if is_sure && self.at == 0 && place > 0 => {
                     let before = self.pieces.begin(&self.line[..place], self.number, text);
-                    if let Some((line, length)) = before {
-                        return Err(cut(line, length));
-                    }
                     self.line.clear();
-                    return Ok(None);
+                    return before.map_or(Ok(None), |(line, length)| Err(broken(line, length, Fault::Cut)));
                 }
-                Some(Err(error)) if is_sure => return Err(broken(self.number, text.len(), &error)),
-                _ => break,
+                Err(fault) if is_sure => return Err(broken(self.number, text.len(), fault)),
+                Err(_) => break,
             }
         }
         let text = &self.line[self.at..];
         if PIECES.iter().any(|piece| memmem::find(text, piece).is_some()) {
+            if let Some((line, length)) = self.pieces.first() {
+                return Err(broken(line, length, Fault::Cut));
+            }
             let why = "has a piece of a result, which has to be on one line (--json without a file writes it so)";
             return Err(within(self.number, why));
         }
@@ -112,7 +115,7 @@ impl<R: BufRead> Scan<R> {
                 "has a result within a string of other JSON: unpack it first (jq -r .log)",
             ));
         }
-        self.passed_over += u64::from(self.at == 0 && !self.line.is_empty());
+        self.passed_over += u64::from(!self.is_taken && !self.line.is_empty());
         self.line.clear();
         self.at = 0;
         Ok(None)
@@ -132,9 +135,9 @@ impl<R: BufRead> Scan<R> {
                 }
                 let last = text.rsplit(|byte| *byte == b'\n').next();
                 if last.is_some_and(|last| last.trim_ascii_end() == b"}") {
-                    match serde_json::from_slice::<Sheet<'_>>(&text) {
-                        Ok(sheet) if is_result(&sheet) => {
-                            let results = Results::of_sheet(sheet).map_err(|error| within(first, &error.to_string()));
+                    match Sheet::at_beginning_of(&text) {
+                        Ok((sheet, _)) if is_result(&sheet) => {
+                            let results = Results::of_sheet(sheet).map_err(|error| wrong(first, &error));
                             return Ok(Some((first, results?)));
                         }
                         Ok(_) => {
@@ -142,8 +145,8 @@ impl<R: BufRead> Scan<R> {
                             break;
                         }
                         // The end of its last step.
-                        Err(error) if error.is_eof() => {}
-                        Err(error) => return Err(broken(first, text.len(), &error)),
+                        Err(Fault::Cut) => {}
+                        Err(fault) => return Err(broken(first, text.len(), fault)),
                     }
                 }
                 if !self.read_line()? {
@@ -157,7 +160,7 @@ impl<R: BufRead> Scan<R> {
     /// Returns whether there is one.
     fn read_line(&mut self) -> io::Result<bool> {
         self.line.clear();
-        self.at = 0;
+        (self.at, self.is_taken) = (0, false);
         let most = (&mut self.input).take(LONGEST as u64);
         let length = { most }.read_until(b'\n', &mut self.line)?;
         self.number += 1;
@@ -195,28 +198,29 @@ fn beginning(text: &[u8]) -> Option<Beginning> {
 
 /// Whether it is one of ours, of whichever version.
 fn is_result(sheet: &Sheet<'_>) -> bool {
-    ["metrics", "steps", "servers"].iter().any(|name| sheet.contains_key(*name))
+    ["metrics", "steps", "servers"].iter().any(|name| sheet.get(name).is_some())
 }
 
 /// A result that was put together again, which began in this line.
 fn whole(line: u64, text: &[u8]) -> io::Result<Results> {
-    let sheet = serde_json::from_slice(text).map_err(|error| broken(line, text.len(), &error))?;
-    Results::of_sheet(sheet).map_err(|error| within(line, &error.to_string()))
+    let (sheet, _) = Sheet::at_beginning_of(text).map_err(|fault| broken(line, text.len(), fault))?;
+    Results::of_sheet(sheet).map_err(|error| wrong(line, &error))
 }
 
-fn cut(line: u64, length: usize) -> io::Error {
-    let why = format!(
-        "begins a result that is cut after {length} bytes (a collector of logs that cuts long lines? take it from \
-         'kubectl logs', or 'srun --label', or write --json=FILE)"
-    );
+fn broken(line: u64, length: usize, fault: Fault) -> io::Error {
+    let why = match fault {
+        Fault::Cut => format!(
+            "begins a result that is cut after {length} bytes (by a collector of logs that cuts long lines? take it from \
+             'kubectl logs', or by 'srun --label', or write --json=FILE)"
+        ),
+        Fault::Broken(place) => format!("begins a result that is broken {place} bytes later (other text got into it?)"),
+    };
     within(line, &why)
 }
 
-fn broken(line: u64, length: usize, error: &serde_json::Error) -> io::Error {
-    if error.is_eof() {
-        return cut(line, length);
-    }
-    within(line, &format!("begins a result that is broken (other text in it, as of kubectl's --timestamps?): {error}"))
+/// What looks like a result is none of this version, or other text got into it.
+fn wrong(line: u64, error: &io::Error) -> io::Error {
+    within(line, &format!("has a result that cannot be read: {error}"))
 }
 
 fn within(line: u64, what: &str) -> io::Error {
