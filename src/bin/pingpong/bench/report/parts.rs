@@ -174,7 +174,7 @@ pub(super) fn table(f: &mut fmt::Formatter<'_>, report: &Report) -> fmt::Result 
             TAKEN_AWAY * 100.0,
         )?;
     }
-    writeln!(f)
+    Ok(())
 }
 
 fn cells(row: &Row, marks: &Marks) -> String {
