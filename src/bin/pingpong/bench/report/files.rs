@@ -79,7 +79,6 @@ pub(crate) fn read_each(path: &Path, mut take: impl FnMut(String, Results) -> Re
         }
         count += 1;
     }
-    log::info!("{}: {count} results, {} lines of other text", name.display(), scan.passed_over);
     Ok(())
 }
 

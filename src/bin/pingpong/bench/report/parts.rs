@@ -52,14 +52,13 @@ impl Row {
         let metric = |name: &str| run["metrics"][name].as_f64();
         let name = match part_of(run) {
             Some((part, _)) => part.to_string(),
-            None => escaped(run["file"].as_str().unwrap_or("?").trim_end_matches(" of standard input").as_bytes())
-                .to_string(),
+            None => escaped(run["file"].as_str().unwrap_or("?").trim_end_matches(" of standard input").as_bytes()),
         };
         let per_second = metric("requests_per_second").unwrap_or_default();
         let asked = metric("asked_per_second").or_else(|| effective(run)["connections"].as_f64());
         Self {
             name,
-            host: escaped(run["run"]["machine"]["host"].as_str().unwrap_or("?").as_bytes()).to_string(),
+            host: escaped(run["run"]["machine"]["host"].as_str().unwrap_or("?").as_bytes()),
             is_partial: run["partial"] == true,
             per_second,
             pace: per_second / asked.filter(|asked| *asked > 0.0).unwrap_or(1.0),
@@ -175,7 +174,7 @@ pub(super) fn table(f: &mut fmt::Formatter<'_>, report: &Report) -> fmt::Result 
             TAKEN_AWAY * 100.0,
         )?;
     }
-    writeln!(f)
+    Ok(())
 }
 
 fn cells(row: &Row, marks: &Marks) -> String {

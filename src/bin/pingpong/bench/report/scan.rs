@@ -124,37 +124,43 @@ impl<R: BufRead> Scan<R> {
     /// In the form of a file, if that begins here.
     fn in_lines(&mut self) -> io::Result<Option<(u64, Results)>> {
         while self.line.trim_ascii() == b"{" {
-            let (first, mut text) = (self.number, mem::take(&mut self.line));
-            let goes_on = self.read_line()? && self.line.trim_ascii_start().starts_with(b"\"schema\":");
-            self.passed_over += u64::from(!goes_on);
-            while goes_on {
-                text.push(b'\n');
-                text.append(&mut self.line);
-                if text.len() > LONGEST {
-                    return Err(within(first, "begins a result without an end"));
-                }
-                let last = text.rsplit(|byte| *byte == b'\n').next();
-                if last.is_some_and(|last| last.trim_ascii_end() == b"}") {
-                    match Sheet::at_beginning_of(&text) {
-                        Ok((sheet, _)) if is_result(&sheet) => {
-                            let results = Results::of_sheet(sheet).map_err(|error| wrong(first, &error));
-                            return Ok(Some((first, results?)));
-                        }
-                        Ok(_) => {
-                            self.passed_over += self.number + 1 - first;
-                            break;
-                        }
-                        // The end of its last step.
-                        Err(Fault::Cut) => {}
-                        Err(fault) => return Err(broken(first, text.len(), fault)),
-                    }
-                }
-                if !self.read_line()? {
-                    return Err(within(first, "begins a result whose end is missing"));
-                }
+            let (first, text) = (self.number, mem::take(&mut self.line));
+            if !self.read_line()? || !self.line.trim_ascii_start().starts_with(b"\"schema\":") {
+                self.passed_over += 1;
+            } else if let Some(results) = self.gather(first, text)? {
+                return Ok(Some((first, results)));
             }
         }
         Ok(None)
+    }
+
+    /// The lines to the end of the object that began in this one; `None` where it is another program's.
+    fn gather(&mut self, first: u64, mut text: Vec<u8>) -> io::Result<Option<Results>> {
+        loop {
+            text.push(b'\n');
+            text.append(&mut self.line);
+            if text.len() > LONGEST {
+                return Err(within(first, "begins a result without an end"));
+            }
+            let last = text.rsplit(|byte| *byte == b'\n').next();
+            if last.is_some_and(|last| last.trim_ascii_end() == b"}") {
+                match Sheet::at_beginning_of(&text) {
+                    Ok((sheet, _)) if is_result(&sheet) => {
+                        return Results::of_sheet(sheet).map(Some).map_err(|error| wrong(first, &error));
+                    }
+                    Ok(_) => {
+                        self.passed_over += self.number + 1 - first;
+                        return Ok(None);
+                    }
+                    // The end of its last step.
+                    Err(Fault::Cut) => {}
+                    Err(fault) => return Err(broken(first, text.len(), fault)),
+                }
+            }
+            if !self.read_line()? {
+                return Err(within(first, "begins a result whose end is missing"));
+            }
+        }
     }
 
     /// Returns whether there is one.
@@ -210,8 +216,8 @@ fn whole(line: u64, text: &[u8]) -> io::Result<Results> {
 fn broken(line: u64, length: usize, fault: Fault) -> io::Error {
     let why = match fault {
         Fault::Cut => format!(
-            "begins a result that is cut after {length} bytes (by a collector of logs that cuts long lines? take it from \
-             'kubectl logs', or by 'srun --label', or write --json=FILE)"
+            "begins a result that is cut after {length} bytes (by a collector of logs that cuts long lines, or by another \
+             process at the same pipe? see the README, or write --json=FILE)"
         ),
         Fault::Broken(place) => format!("begins a result that is broken {place} bytes later (other text got into it?)"),
     };

@@ -21,7 +21,10 @@ impl Report {
     /// All but the line for grep.
     pub(super) fn without_last_line(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}\n", self.title)?;
-        parts::table(f, self)?;
+        if self.is_sum() {
+            parts::table(f, self)?;
+            writeln!(f)?;
+        }
         self.summary(f)?;
         self.percentiles(f)?;
         let (name, times) = self.main_times();

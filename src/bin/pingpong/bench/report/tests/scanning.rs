@@ -75,7 +75,7 @@ fn what_is_cut_or_broken_is_told_by_its_line() {
     let whole = format!("0: {}\n", line(9));
     // A log that cuts lines, and a job that was killed.
     let pieces = format!("noise\n{}\n{}", &whole[..300], &whole[300..]);
-    is_refused(pieces.as_bytes(), &["line 2 ", "cut after 297 bytes", "kubectl logs"]);
+    is_refused(pieces.as_bytes(), &["line 2 ", "cut after 297 bytes", "--json=FILE"]);
     is_refused(&whole.as_bytes()[..whole.len() - 2], &["line 1 ", "cut"]);
     is_refused(format!("{}{whole}", &whole[..300]).as_bytes(), &["line 1 "]);
     // The beginning is missing.
