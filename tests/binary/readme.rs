@@ -11,11 +11,14 @@ use super::talk::Talk;
 
 /// The first block of the README behind `start`.
 fn block(start: &str) -> String {
-    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    let readme = fs::read_to_string(readme).expect("the README");
+    let readme = text();
     let (_, block) = readme.split_once(start).expect("the section");
     let (block, _) = block.split_once("\n```\n").expect("its end");
     block.to_owned()
+}
+
+pub(crate) fn text() -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).expect("the README")
 }
 
 /// The lines of the README's session.

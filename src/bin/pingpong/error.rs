@@ -67,7 +67,10 @@ pub(crate) enum Error {
     Source { address: IpAddr, source: io::Error },
     /// Results of runs that were not one load are not added up.
     #[cfg(feature = "bench")]
-    NotOneLoad { first: PathBuf, second: PathBuf, why: crate::bench::Mismatch },
+    NotOneLoad { first: String, second: String, why: crate::bench::Mismatch },
+    /// Parts of a load are not there.
+    #[cfg(feature = "bench")]
+    MissingParts { missing: String, all: u64 },
     /// Results of runs that were not the same load are not compared.
     #[cfg(feature = "bench")]
     NotComparable { first: PathBuf, second: PathBuf, why: crate::bench::Mismatch },
@@ -219,8 +222,12 @@ impl fmt::Display for Error {
             ),
             #[cfg(feature = "bench")]
             Self::NotOneLoad { first, second, why } => {
-                let (first, second) = (first.display(), second.display());
                 write!(f, "cannot add up {first} and {second}: {why} (--force does it all the same)")
+            }
+            #[cfg(feature = "bench")]
+            Self::MissingParts { missing, all } => {
+                let (noun, verb) = if missing.parse::<u64>().is_ok() { ("part", "is") } else { ("parts", "are") };
+                write!(f, "cannot add up: {noun} {missing} of {all} {verb} missing (--partial adds up the others)")
             }
             #[cfg(feature = "bench")]
             Self::NotComparable { first, second, why } => {

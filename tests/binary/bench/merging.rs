@@ -142,3 +142,77 @@ fn runs_one_after_the_other_have_no_common_rate() {
     fs::write(&file, sum.whole.to_string()).unwrap();
     assert!(Figures::of(&merge("--json", &[&file])).warns("--force"));
 }
+
+/// Four parts of a load, as if on one machine, each on one line.
+fn four_parts() -> Vec<String> {
+    let server = Server::start("ping=127.0.0.1:0");
+    let parts = (1..=4).map(|part| {
+        let mut whole = bench(server.endpoint("ping", "tcp"), "-c 1 -r 400 -n 128").whole;
+        let settings = &mut whole["settings"]["effective"];
+        (settings["part"], settings["parts"]) = (part.into(), 4.into());
+        whole["measured_from_unix_seconds"] = json!(1000.0);
+        whole["measured_until_unix_seconds"] = json!(1000.32);
+        whole["blocks"]["from_unix_seconds"] = json!(1000.0);
+        (whole["metrics"]["seconds"], whole["metrics"]["requests_per_second"]) = (json!(0.32), json!(400.0));
+        whole["clock"] = json!({
+            "synchronised": false, "estimated_error_seconds": 16.0, "maximum_error_seconds": 16.0,
+            "boot_id": "one", "unix_minus_boot_seconds": 7.0,
+        });
+        let schema = whole.as_object_mut().unwrap().remove("schema").unwrap();
+        format!("{{\"schema\":{schema},{}", &whole.to_string()[1..])
+    });
+    parts.collect()
+}
+
+/// Runs `pingpong` behind a pipe that brings this.
+#[track_caller]
+fn piped_into(arguments: &str, text: &[u8]) -> Ended {
+    let folder = Folder::new();
+    let file = folder.file("text");
+    fs::write(&file, text).unwrap();
+    Launch::shell(&format!("cat {} | \"$0\" \"$@\"", file.display()), arguments).run()
+}
+
+#[test]
+fn a_sum_is_made_of_what_a_pipe_brings() {
+    let folder = Folder::new();
+    let parts = four_parts();
+    let noise = b"\xff\xfe no text\nWARN  [pingpong] something\n{\n\n".as_slice();
+    let lines = [
+        format!("0: {}\n", parts[1]),
+        format!("[pod/bench-2-x/bench] {}\n", parts[2]),
+        format!("host\t{}\r\n", parts[0]),
+    ];
+    let piped = [noise, lines.concat().as_bytes(), noise].concat();
+    let last = folder.file("last.json");
+    fs::write(&last, &parts[3]).unwrap();
+    let all = format!("bench merge - {}", last.display());
+    let ended = piped_into(&format!("{all} --json"), &piped);
+    let sum = Figures::of(&ended);
+    assert_eq!((sum.code, sum.count("requests")), (Some(0), 512));
+    let files: Vec<&str> =
+        sum.whole["runs"].as_array().unwrap().iter().map(|run| run["file"].as_str().unwrap()).collect();
+    let named = ["line 7", "line 5", "line 6"].map(|line| format!("{line} of standard input"));
+    assert_eq!(files[..3], named.each_ref().map(String::as_str));
+    assert_eq!(files[3], last.to_str().unwrap());
+    let text = piped_into(&all, &piped);
+    assert!(text.stdout.starts_with("4 parts at the same time, "), "{text:?}");
+    assert!(text.stdout.contains("\npart   host"), "{text:?}");
+    // What they come from says so, too.
+    let file = folder.file("all.log");
+    fs::write(&file, &piped).unwrap();
+    let again = Figures::of(&merge("--json", &[&file, &last]));
+    assert_eq!(again.whole["metrics"], sum.whole["metrics"]);
+
+    let piped = lines[..2].concat();
+    let ended = piped_into("bench merge -", piped.as_bytes());
+    fails(&ended, 2, &["parts 1 and 4 of 4 are missing (--partial adds up the others)"]);
+    let ended = piped_into("bench merge - --partial", piped.as_bytes());
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.stdout.starts_with("2 of 4 parts at the same time, "), "{ended:?}");
+    assert!(ended.stdout.contains("\nwarning: 2 parts are missing (--partial): 1 and 4\n"), "{ended:?}");
+    let ended = piped_into("bench merge -", &piped.as_bytes()[..400]);
+    fails(&ended, 1, &["cannot read standard input: line 1 begins a result that is cut after 397 bytes"]);
+    let ended = piped_into("bench merge -", noise);
+    fails(&ended, 1, &["cannot read standard input: no results of 'pingpong bench --json' in its 3 lines"]);
+}

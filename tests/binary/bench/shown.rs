@@ -72,6 +72,13 @@ fn quiet_prints_one_line() {
 }
 
 #[test]
+fn quiet_json_has_its_warnings_in_it_and_nothing_beside_it() {
+    let ended = run("-n 100 --json -q");
+    assert_eq!((&*ended.stderr, Figures::of(&ended).warns("too few")), ("", true));
+    assert!(run("-n 100 --json").stderr.contains("too few"));
+}
+
+#[test]
 fn result_is_the_last_line_also_where_warnings_go_to_the_same_place() {
     for option in ["-q", ""] {
         let (_server, words) = ready(&format!("-c 2 -n 100 {option}"));

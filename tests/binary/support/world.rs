@@ -47,6 +47,22 @@ impl Namespace {
         Some((here, there))
     }
 
+    /// One with wires to others, none of which reaches another: 10.78.N.1 here, 10.78.N.2 in the Nth of them (from 1).
+    #[cfg(feature = "bench")]
+    #[track_caller]
+    pub(crate) fn star(others: usize) -> Option<(Self, Vec<Self>)> {
+        let middle = Self::new()?;
+        let others: Vec<Self> = (0..others).map(|_| Self::new()).collect::<Option<_>>()?;
+        for (number, other) in (1..).zip(&others) {
+            middle.ip(&format!("link add wire{number} type veth peer name wire netns {}", other.0));
+            middle.ip(&format!("address add 10.78.{number}.1/24 dev wire{number}"));
+            middle.ip(&format!("link set wire{number} up"));
+            other.ip(&format!("address add 10.78.{number}.2/24 dev wire"));
+            other.ip("link set wire up");
+        }
+        Some((middle, others))
+    }
+
     /// Gives it an /etc/hosts of its own, as ip-netns(8) offers.
     #[track_caller]
     pub(crate) fn hosts(&self, lines: &str) {
@@ -77,7 +93,7 @@ impl Namespace {
     }
 
     /// `pingpong` in there, as the command of another command.
-    #[cfg(feature = "watch")]
+    #[cfg(any(feature = "watch", feature = "bench"))]
     pub(crate) fn within_tool(&self, tool: &str, arguments: &str) -> Launch {
         let enter = ["ip", "netns", "exec", &self.0].into_iter();
         Launch::within(&enter.chain(tool.split_whitespace()).collect::<Vec<_>>(), arguments)

@@ -46,8 +46,8 @@ pub(crate) use part::Part;
 pub(crate) use rate::{Arrivals, Rate};
 pub(crate) use record::Fact;
 use report::files::{self, Publisher, ResultFile};
-pub(crate) use report::{Change, Mismatch, Report, Results, Versus};
-use report::{Page, Sums};
+pub(crate) use report::{Allowed, Change, Mismatch, Report, Results, Versus};
+use report::{Page, Shown, Sums};
 pub(crate) use requirement::{Comparison, FIGURES, Kind, Quantity, Requirement, Unit};
 use runner::Runner;
 pub(crate) use sources::Sources;
@@ -95,16 +95,18 @@ pub(crate) fn run(mut options: BenchOptions) -> Result<Outcome, Error> {
 
 /// Adds up the results of several loads, and reports.
 pub(crate) fn merge(options: MergeOptions) -> Result<Results, Error> {
-    let mut sums = Sums::new(options.force);
-    let mut parts = Vec::new();
+    let mut sums = Sums::new(options.allowed);
+    let mut shown = options.html.as_ref().map(|_| Shown::default());
     for path in &options.files {
-        let results = files::read(path)?;
-        if options.html.is_some() {
-            parts.extend(results.reports().iter().map(|report| (path.display().to_string(), report.clone())));
-        }
-        sums.add(path, results)?;
+        files::read_each(path, |name, results| {
+            if let Some(shown) = &mut shown {
+                shown.add(&name, &results);
+            }
+            sums.add(&name, results)
+        })?;
     }
-    let results = sums.into_results(&options.requirements).expect("the command line asks for one file at least");
+    let results = sums.into_results(&options.requirements)?.expect("the command line asks for one file at least");
+    let parts = shown.map(Shown::into_parts).unwrap_or_default();
     // Opened only now: it may replace one of the files that have been read.
     let publisher = Publisher::open(options.json.as_ref(), options.html.as_deref(), false)?;
     publisher.publish(&results, &Page::of(&results, &parts))?;

@@ -8,6 +8,7 @@ use pingpong::service::Framing;
 
 use super::part::Part;
 use super::rate::{Arrivals, Rate};
+use super::report::Allowed;
 use super::requirement::Requirement;
 use super::sources::Sources;
 use super::until::Until;
@@ -153,14 +154,14 @@ impl Phase {
 /// The options of `pingpong bench merge`.
 #[derive(Clone, Debug)]
 pub(crate) struct MergeOptions {
-    /// Results of `--json`, one at least.
+    /// Results of `--json`, one at least; `-` is standard input.
     pub(crate) files: Vec<PathBuf>,
     /// Where the sum goes as JSON.
     pub(crate) json: Option<Output>,
     /// Where the sum goes as a page.
     pub(crate) html: Option<PathBuf>,
-    /// What is not one load is added up all the same.
-    pub(crate) force: bool,
+    /// What is added up, though it is not one load, or not all of it.
+    pub(crate) allowed: Allowed,
     /// What the sum is to come to.
     pub(crate) requirements: Vec<Requirement>,
 }

@@ -19,7 +19,7 @@ use super::start;
 use super::units::{count_of, duration_of, number_of, size_of};
 use super::wanted;
 
-use crate::bench::{Arrivals, BenchOptions, Extent, MergeOptions, Output, Rate, Sources};
+use crate::bench::{Allowed, Arrivals, BenchOptions, Extent, MergeOptions, Output, Rate, Sources};
 use crate::probe::Probe;
 
 pub(super) fn command() -> Command {
@@ -125,8 +125,9 @@ pub(super) fn command() -> Command {
                         .required(true)
                         .action(ArgAction::Append)
                         .value_parser(value_parser!(PathBuf))
-                        .help("Results written with --json"),
+                        .help("Results written with --json; -: from standard input, among other text"),
                 )
+                .arg(flag("partial", "Add up also where parts (--part) are missing"))
                 .arg(flag("force", "Add up also what was not one load: other settings, another time, a run twice"))
                 .arg(wanted::require())
                 .arg(json())
@@ -146,6 +147,7 @@ Examples:
   pingpong bench localhost -r 20k --html result.html
   pingpong bench localhost -c 1k -r 20k --part 1/2 --start-at 'next 30s' --json=a.json
   pingpong bench merge a.json b.json
+  srun -n 4 pingpong bench localhost --part auto --start-at 'next 10s' --json | pingpong bench merge -
   pingpong bench compare old1.json old2.json --to new1.json new2.json
 
 Exits with 0 when requests were answered, 1 when none was, or connections failed, were lost or got no answer, 3 when
@@ -328,7 +330,7 @@ impl MergeOptions {
             files,
             json: options.get_one("json").cloned(),
             html: options.get_one("html").cloned(),
-            force: options.get_flag("force"),
+            allowed: Allowed { force: options.get_flag("force"), partial: options.get_flag("partial") },
             requirements: wanted::requirements(options),
         }
     }
@@ -389,7 +391,7 @@ mod tests {
         };
         assert_eq!((options.files.len(), options.json), (2, Some(Output::File("c.json".into()))));
         assert!(options.html.is_none());
-        assert!(!options.force);
+        assert!(!options.allowed.force && !options.allowed.partial);
     }
 
     #[test]

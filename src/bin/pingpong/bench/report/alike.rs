@@ -1,8 +1,9 @@
-//! What makes several runs one load: the same kind of requests, at the same time, each run once.
+//! What makes several runs one load: the same kind of requests, each run once, and all at the same time (`together`).
 //!
 //! Runs are compared as they stand in the JSON of a sum. Their endpoints may differ, because a server has different names
 //! on different machines, and so may their connections and rates, which add up.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use serde_json::Value;
@@ -10,7 +11,7 @@ use serde_json::Value;
 use crate::bench::record::Fact;
 
 /// The share of the measured time that all runs must have in common.
-const TOGETHER: f64 = 0.95;
+pub(super) const TOGETHER: f64 = 0.95;
 
 /// Settings that must be the same, and what users call them.
 const SETTINGS: [(&str, &str); 13] = [
@@ -29,6 +30,10 @@ const SETTINGS: [(&str, &str); 13] = [
     ("arrivals", "--arrivals"),
 ];
 
+/// The same of parts of one load.
+const OF_PARTS: [(&str, &str); 2] =
+    [("parts", "how many --part says there are"), ("start_at_unix_seconds", "--start-at")];
+
 /// Why two runs cannot be parts of one load.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Mismatch {
@@ -36,8 +41,12 @@ pub(crate) enum Mismatch {
     SameRun,
     /// They did different things.
     Differs { what: &'static str, first: String, second: String },
-    /// They measured at the same time only for this share of it.
-    Apart(f64),
+    /// Both are this part of the load.
+    SamePart { part: u64, parts: u64 },
+    /// They measured at the same time only for this share of it, because of what is told.
+    Apart { share: f64, told: String },
+    /// Their clocks do not tell whether they did.
+    Clocks(String),
     /// It is not known when they measured, or they did not.
     Undated,
     /// Requests of both were due at the same random moments.
@@ -49,39 +58,75 @@ impl fmt::Display for Mismatch {
         match self {
             Self::SameRun => f.write_str("they are the same run"),
             Self::Differs { what, first, second } => write!(f, "they differ in {what}: {first} and {second}"),
-            Self::Apart(share) => {
-                let (share, least) = (share * 100.0, TOGETHER * 100.0);
-                write!(f, "they measured at the same time for {share:.0} % of it, and {least:.0} % is the least")
+            Self::SamePart { part, parts } => write!(f, "both are part {part} of {parts}"),
+            Self::Apart { share, told } => {
+                // 94.9 % is not 95 %.
+                let (share, least) = ((share * 100.0 + 1e-9).floor(), TOGETHER * 100.0);
+                write!(f, "they measured at the same time for {share} % of it, and {least:.0} % is the least: {told}")
             }
+            Self::Clocks(why) => f.write_str(why),
             Self::Undated => f.write_str("one of them does not say when it measured"),
             Self::SameSeed => f.write_str("they have the same --seed, so their requests were due at the same moments"),
         }
     }
 }
 
-/// Why this run cannot be added to those before it, and which of those is in the way.
-pub(super) fn mismatch<'a>(
-    before: impl Iterator<Item = &'a Value> + Clone,
-    run: &'a Value,
-) -> Option<(usize, Mismatch)> {
-    if let Some(place) = before.clone().position(|other| is_same(other, run)) {
-        return Some((place, Mismatch::SameRun));
+/// The runs of a load so far, as far as it takes to know one of them again.
+#[derive(Debug, Default)]
+pub(super) struct Register {
+    count: usize,
+    /// Places and starts, by machine and counts.
+    runs: HashMap<String, Vec<(usize, f64)>>,
+    /// Places, by part and how many there are.
+    parts: HashMap<(u64, u64), usize>,
+    /// Places of runs that are no parts, by seed.
+    seeds: HashMap<u64, usize>,
+}
+
+impl Register {
+    /// Why this run cannot be added to those in it, the first of which is this one; and which of these is in the way.
+    pub(super) fn mismatch(&self, first: &Value, run: &Value) -> Option<(usize, Mismatch)> {
+        let alike = self.runs.get(&looks(run)).into_iter().flatten();
+        if let Some((place, _)) =
+            started(run).and_then(|own| alike.into_iter().find(|(_, other)| is_as_old(*other, own)))
+        {
+            return Some((*place, Mismatch::SameRun));
+        }
+        if let Some((part, parts)) = part_of(run)
+            && let Some(place) = self.parts.get(&(part, parts))
+        {
+            return Some((*place, Mismatch::SamePart { part, parts }));
+        }
+        if let Some(place) = seed_of(run).and_then(|seed| self.seeds.get(&seed)) {
+            return Some((*place, Mismatch::SameSeed));
+        }
+        let (a, b) = (effective(first), effective(run));
+        difference(first, run).or_else(|| differing(&OF_PARTS, a, b)).map(|differs| (0, differs))
     }
-    let seed = |run: &Value| effective(run)["seed"].as_u64();
-    if let Some(place) = seed(run).and_then(|own| before.clone().position(|other| seed(other) == Some(own))) {
-        return Some((place, Mismatch::SameSeed));
+
+    pub(super) fn add(&mut self, run: &Value) {
+        let place = self.count;
+        self.count += 1;
+        if let Some(started) = started(run) {
+            self.runs.entry(looks(run)).or_default().push((place, started));
+        }
+        if let Some(part) = part_of(run) {
+            self.parts.entry(part).or_insert(place);
+        }
+        if let Some(seed) = seed_of(run) {
+            self.seeds.entry(seed).or_insert(place);
+        }
     }
-    let first = before.clone().next()?;
-    let differs = difference(first, run);
-    if differs.is_some() {
-        return differs.map(|differs| (0, differs));
-    }
-    let spans: Option<Vec<Span>> = before.chain([run]).map(Span::of).collect();
-    match spans {
-        None => Some((0, Mismatch::Undated)),
-        Some(spans) if !are_together(&spans) => Some((0, Mismatch::Apart(in_common(&spans)))),
-        Some(_) => None,
-    }
+}
+
+/// Which part of a load it was, and of how many.
+pub(super) fn part_of(run: &Value) -> Option<(u64, u64)> {
+    effective(run)["part"].as_u64().zip(effective(run)["parts"].as_u64())
+}
+
+/// The seed of a run that is no part: each part makes one of its own from it.
+fn seed_of(run: &Value) -> Option<u64> {
+    effective(run)["seed"].as_u64().filter(|_| part_of(run).is_none())
 }
 
 /// What has to be the same of two runs that are compared, and may differ between parts of one load.
@@ -98,21 +143,33 @@ pub(super) fn incomparable(a: &Value, b: &Value) -> Option<Mismatch> {
     if is_same(a, b) {
         return Some(Mismatch::SameRun);
     }
-    let of_each = || {
-        let (a, b) = (effective(a), effective(b));
-        let (name, what) = OF_EACH.into_iter().find(|(name, _)| !are_equal(&a[name], &b[name]))?;
-        Some(Mismatch::Differs { what, first: a[name].to_string(), second: b[name].to_string() })
-    };
-    difference(a, b).or_else(of_each)
+    difference(a, b).or_else(|| differing(&OF_EACH, effective(a), effective(b)))
+}
+
+/// The first of these settings that are not the same.
+fn differing(settings: &[(&str, &'static str)], a: &Value, b: &Value) -> Option<Mismatch> {
+    let (name, what) = settings.iter().find(|(name, _)| !are_equal(&a[name], &b[name]))?;
+    Some(Mismatch::Differs { what, first: a[name].to_string(), second: b[name].to_string() })
 }
 
 /// Whether they are the same run, be it in another file: of one machine and moment, with the same counts.
 fn is_same(a: &Value, b: &Value) -> bool {
-    let started = |run: &Value| run["run"]["started_unix_seconds"].as_f64();
-    // What JSON does to the last digit is no difference.
-    let are_as_old = started(a).zip(started(b)).is_some_and(|(a, b)| (a - b).abs() < 2e-6);
-    let have_counted_the_same = Fact::ALL.iter().all(|(_, name)| a["metrics"][name] == b["metrics"][name]);
-    are_as_old && have_counted_the_same && a["run"]["machine"]["host"] == b["run"]["machine"]["host"]
+    started(a).zip(started(b)).is_some_and(|(a, b)| is_as_old(a, b)) && looks(a) == looks(b)
+}
+
+fn started(run: &Value) -> Option<f64> {
+    run["run"]["started_unix_seconds"].as_f64()
+}
+
+/// What JSON does to the last digit is no difference.
+fn is_as_old(a: f64, b: f64) -> bool {
+    (a - b).abs() < 2e-6
+}
+
+/// Its part, its machine and its counts.
+fn looks(run: &Value) -> String {
+    let counts: Vec<String> = Fact::ALL.iter().map(|(_, name)| run["metrics"][name].to_string()).collect();
+    format!("{:?} {} {}", part_of(run), run["run"]["machine"]["host"], counts.join(" "))
 }
 
 fn difference(a: &Value, b: &Value) -> Option<Mismatch> {
@@ -120,15 +177,10 @@ fn difference(a: &Value, b: &Value) -> Option<Mismatch> {
         let (first, second) = (shown(a), shown(b));
         (first != second).then_some(Mismatch::Differs { what, first, second })
     };
-    let of_settings = || {
-        let (a, b) = (effective(a), effective(b));
-        let (name, what) = SETTINGS.into_iter().find(|(name, _)| !are_equal(&a[name], &b[name]))?;
-        Some(Mismatch::Differs { what, first: a[name].to_string(), second: b[name].to_string() })
-    };
     differs("their version", |run| run["run"]["program"].as_str().unwrap_or("unknown").to_owned())
         .or_else(|| differs("the loop (--rate)", |run| loop_of(effective(run)).to_owned()))
         .or_else(|| differs("the kind of endpoint", |run| scheme(effective(run)).to_owned()))
-        .or_else(of_settings)
+        .or_else(|| differing(&SETTINGS, effective(a), effective(b)))
 }
 
 pub(super) fn effective(run: &Value) -> &Value {
@@ -152,7 +204,8 @@ fn scheme(settings: &Value) -> &str {
 
 fn are_equal(a: &Value, b: &Value) -> bool {
     match (a.as_f64(), b.as_f64()) {
-        (Some(a), Some(b)) => (a - b).abs() <= 1e-9 * a.abs(),
+        // To the millisecond, where it is a moment.
+        (Some(a), Some(b)) => (a - b).abs() <= 1e-9 * a.abs().min(1e6),
         _ => a == b,
     }
 }
@@ -166,7 +219,7 @@ pub(super) struct Span {
 
 impl Span {
     /// Of a run in the JSON of a sum.
-    fn of(run: &Value) -> Option<Self> {
+    pub(super) fn of(run: &Value) -> Option<Self> {
         Some(Self { from: run["measured"][0].as_f64()?, until: run["measured"][1].as_f64()? })
     }
 
@@ -187,7 +240,7 @@ impl Span {
 }
 
 /// The share of the longest that all have in common.
-fn in_common(spans: &[Span]) -> f64 {
+pub(super) fn in_common(spans: &[Span]) -> f64 {
     let longest = spans.iter().map(Span::seconds).fold(0.0, f64::max);
     let common = Span::common(spans).map_or(0.0, |span| span.seconds());
     if longest > 0.0 { common / longest } else { 1.0 }
@@ -252,12 +305,21 @@ mod tests {
         })
     }
 
+    fn mismatch(before: &Value, run: &Value) -> Option<Mismatch> {
+        let mut register = Register::default();
+        register.add(before);
+        register.mismatch(before, run).map(|(place, why)| {
+            assert_eq!(place, 0);
+            why
+        })
+    }
+
     #[track_caller]
     fn added_to_another(change: impl FnOnce(&mut Value)) -> Option<String> {
         let mut other = run();
         other["run"]["machine"]["host"] = "there".into();
         change(&mut other);
-        mismatch([run()].iter(), &other).map(|(_, why)| why.to_string())
+        mismatch(&run(), &other).map(|why| why.to_string())
     }
 
     #[test]
@@ -318,14 +380,40 @@ mod tests {
         second["run"]["machine"]["host"] = "there".into();
         random(&mut first, 7);
         random(&mut second, 7);
-        assert_eq!(mismatch([first.clone()].iter(), &second), Some((0, Mismatch::SameSeed)));
+        assert_eq!(mismatch(&first, &second), Some(Mismatch::SameSeed));
         random(&mut second, 8);
-        assert_eq!(mismatch([first].iter(), &second), None);
+        assert_eq!(mismatch(&first, &second), None);
         let told = added_to_another(|run| run["run"]["program"] = "pingpong 0.2.0".into());
         assert_eq!(told.as_deref(), Some("they differ in their version: pingpong 0.1.0 and pingpong 0.2.0"));
-        let told = added_to_another(|run| run["measured"] = json!([1002.0, 1012.0]));
-        assert!(told.unwrap().contains("at the same time for 80 % of it, and 95 % is"));
-        let told = added_to_another(|run| run["measured"] = Value::Null);
-        assert_eq!(told.as_deref(), Some("one of them does not say when it measured"));
+    }
+
+    #[test]
+    fn each_part_is_there_once_and_of_the_same_load() {
+        let part = |part: u64, parts: u64, at: f64| {
+            let mut run = run();
+            run["run"]["machine"]["host"] = format!("node-{part}").into();
+            let settings = &mut run["run"]["settings"]["effective"];
+            (settings["part"], settings["parts"]) = (part.into(), parts.into());
+            (settings["start_at_unix_seconds"], settings["seed"]) = (at.into(), 7.into());
+            run
+        };
+        let first = part(1, 4, 1.75e9);
+        let told = |run: &Value| mismatch(&first, run).map(|why| why.to_string());
+        // Each makes a seed of its own from the one that was given.
+        assert_eq!(told(&part(2, 4, 1.75e9)), None);
+        let mut again = part(1, 4, 1.75e9);
+        again["run"]["started_unix_seconds"] = json!(998.0);
+        assert_eq!(told(&again).as_deref(), Some("both are part 1 of 4"));
+        assert_eq!(told(&part(1, 4, 1.75e9)).as_deref(), Some("they are the same run"));
+        let other = told(&part(2, 5, 1.75e9));
+        assert_eq!(other.as_deref(), Some("they differ in how many --part says there are: 4 and 5"));
+        let later = told(&part(2, 4, 1.75e9 + 1.0));
+        assert_eq!(later.as_deref(), Some("they differ in --start-at: 1750000000.0 and 1750000001.0"));
+        let none = told(&run());
+        assert_eq!(none.as_deref(), Some("they differ in how many --part says there are: 4 and null"));
+        // What was measured at another time can be compared.
+        let mut next = part(1, 4, 1.76e9);
+        next["run"]["started_unix_seconds"] = json!(1999.0);
+        assert_eq!(incomparable(&first, &next), None);
     }
 }

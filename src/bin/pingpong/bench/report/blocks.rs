@@ -1,10 +1,15 @@
 //! The blocks of a run as a report has them: at most 32 of equal length, each with its times and how its requests ended.
 
+use std::collections::BTreeMap;
+use std::io;
+
 use pingpong::Moment;
 use serde_json::{Value, json};
 
 use super::alike::Span;
+use super::json::foreign;
 use super::merge::both;
+use super::sheet::{Sheet, lists, numbers};
 use crate::bench::record::{Ledger, Outcomes};
 use crate::bench::trials::{Join, Tally, Times};
 
@@ -71,15 +76,19 @@ impl Blocks {
     }
 
     /// Those of several runs, added up by the wall clock over the time that they have in common: each block to where most
-    /// of it is, if one is as long as the other.
+    /// of it is, if one is as long as the other. Runs that began within half a block of each other lie cell on cell.
     pub(super) fn sum(runs: &[Self], common: Span) -> Self {
         let seconds = runs.iter().map(|run| run.seconds).fold(0.0, f64::max);
-        let count = if seconds > 0.0 { ((common.seconds() + 1e-6) / seconds) as usize } else { 0 };
+        let cell = |run: &Self, block: f64| ((run.from - common.from + block * run.seconds) / seconds).floor();
+        // Every run is in every cell, or there are none.
+        let ends = |run: &Self| if cell(run, 0.5) > 0.0 { 0.0 } else { cell(run, run.outcomes.len() as f64 + 0.5) };
+        let longest = runs.iter().map(|run| run.outcomes.len()).max().unwrap_or(0);
+        let count = (runs.iter().map(ends).fold(f64::INFINITY, f64::min).max(0.0) as usize).min(longest);
         let in_cells = |run: &Self| {
-            let cell = |block: usize| ((run.from - common.from + (block as f64 + 0.5) * run.seconds) / seconds).floor();
             // What lies before the first cell is in none.
-            let place = |block| if cell(block) < 0.0 { usize::MAX } else { cell(block) as usize };
-            run.clone().in_cells(common.from, seconds, count, place)
+            let place =
+                |block| Some(cell(run, block as f64 + 0.5)).filter(|cell| *cell >= 0.0).map(|cell| cell as usize);
+            run.clone().in_cells(common.from, seconds, count, |block| place(block).unwrap_or(usize::MAX))
         };
         runs.iter().map(in_cells).reduce(Self::plus).unwrap_or_default()
     }
@@ -104,8 +113,11 @@ impl Blocks {
         Self { from, seconds, outcomes, times }
     }
 
-    /// With the same cells.
+    /// With the same cells. Those that only one of them has are in none.
     fn plus(mut self, other: Self) -> Self {
+        let count = self.outcomes.len().min(other.outcomes.len());
+        self.outcomes.truncate(count);
+        self.times.iter_mut().flatten().for_each(|kind| kind.truncate(count));
         self.outcomes.iter_mut().zip(other.outcomes).for_each(|(sum, ended)| sum.add(ended));
         for (kind, others) in self.times.iter_mut().zip(other.times) {
             *kind = kind.take().zip(others).map(|(mut kind, others)| {
@@ -133,24 +145,59 @@ impl Blocks {
     }
 
     /// Reads them back; none where there are none, as in results of earlier versions.
-    pub(super) fn from_json(columns: &Value) -> Option<Self> {
-        let counts = |name: &str| columns[name].as_array()?.iter().map(Value::as_u64).collect::<Option<Vec<u64>>>();
-        let ended = counts("requests")?.into_iter().zip(counts("errors")?);
+    pub(super) fn from_json(text: &str) -> io::Result<Self> {
+        let Ok(columns) = Sheet::of(text) else { return Ok(Self::default()) };
+        Self::of_columns(&columns).ok_or_else(|| foreign("its blocks are broken"))
+    }
+
+    fn of_columns(columns: &Sheet<'_>) -> Option<Self> {
+        let ended = numbers(columns.get("requests")?)?.into_iter().zip(numbers(columns.get("errors")?)?);
         let outcomes: Vec<Outcomes> = ended.map(|(answered, failed)| Outcomes { answered, failed }).collect();
-        let times = |block: &Value| {
-            let numbers: Option<Vec<u64>> = block.as_array()?.iter().map(Value::as_u64).collect();
-            Some(Times::of_values(numbers?.chunks_exact(2).map(|pair| (pair[0], pair[1]))))
+        let times = |flat: &str| Some(Times::of_values(numbers(flat)?.chunks_exact(2).map(|pair| (pair[0], pair[1]))));
+        let mut kinds = [const { None }; KINDS.len()];
+        for (kind, name) in kinds.iter_mut().zip(KINDS) {
+            let Some(list) = columns.get(name).filter(|list| *list != "null") else { continue };
+            let blocks: Vec<Times> = lists(list)?.map(times).collect::<Option<_>>()?;
+            *kind = Some(blocks).filter(|blocks| blocks.len() == outcomes.len());
+        }
+        let [from, seconds] = ["from_unix_seconds", "seconds"].map(|name| columns.get(name)?.parse().ok());
+        Some(Self { from: from?, seconds: seconds?, outcomes, times: kinds })
+    }
+}
+
+/// The blocks of many runs, added up when they come. It is known only at the end which time all have in common; but those
+/// that began together will lie cell on cell, wherever that is.
+#[derive(Debug, Default)]
+pub(super) struct BlockSums {
+    /// By length, and by when they began in eighths of it: at most as many as there are for runs at the same time. Where there
+    /// are more, nothing is left.
+    groups: BTreeMap<(u64, i64), Blocks>,
+    are_many: bool,
+}
+
+impl BlockSums {
+    pub(super) fn add(&mut self, run: Blocks) {
+        const MOST: usize = 128;
+        let key = (run.seconds.to_bits(), (run.from / run.seconds.max(f64::MIN_POSITIVE) * 8.0) as i64);
+        let sum = match self.groups.remove(&key) {
+            Some(sum) => Blocks { from: sum.from.max(run.from), ..sum.plus(run) },
+            None => run,
         };
-        let kind = |name: &str| {
-            let blocks: Vec<Times> = columns[name].as_array()?.iter().map(times).collect::<Option<_>>()?;
-            (blocks.len() == outcomes.len()).then_some(blocks)
-        };
-        Some(Self {
-            from: columns["from_unix_seconds"].as_f64()?,
-            seconds: columns["seconds"].as_f64()?,
-            times: KINDS.map(kind),
-            outcomes,
-        })
+        self.groups.insert(key, sum);
+        self.are_many |= self.groups.len() > MOST;
+        if self.are_many {
+            self.groups.clear();
+        }
+    }
+
+    /// Of one run.
+    pub(super) fn only(self) -> Blocks {
+        self.groups.into_values().next().unwrap_or_default()
+    }
+
+    pub(super) fn sum(self, common: Span) -> Blocks {
+        let groups: Vec<Blocks> = self.groups.into_values().collect();
+        Blocks::sum(&groups, common)
     }
 }
 
@@ -211,8 +258,10 @@ mod tests {
     #[test]
     fn json_has_all_of_it() {
         let blocks = blocks(1_700_000_000.25, 0.3125, [10, 0, 1_000]);
-        assert_eq!(Blocks::from_json(&blocks.to_json()), Some(blocks.clone()));
+        assert_eq!(Blocks::from_json(&blocks.to_json().to_string()).unwrap(), blocks);
         assert_eq!(blocks.to_json()["service"].to_string(), "[[100,10],[],[100,1000]]");
-        assert_eq!(Blocks::from_json(&Value::Null), None);
+        assert_eq!(Blocks::from_json("null").unwrap(), Blocks::default());
+        let broken = blocks.to_json().to_string().replace("[100,", "[100,12:00 ");
+        assert!(Blocks::from_json(&broken).is_err());
     }
 }

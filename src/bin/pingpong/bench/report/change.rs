@@ -60,7 +60,7 @@ impl Group {
 
 /// Why these two cannot be compared.
 fn differs((one_file, one): &(PathBuf, Report), (two_file, two): &(PathBuf, Report)) -> Option<Mismatch> {
-    let (ones, twos) = (one.runs(one_file), two.runs(two_file));
+    let [ones, twos] = [(one, one_file), (two, two_file)].map(|(run, file)| run.runs(&file.display().to_string()));
     if ones.len() != twos.len() {
         let (first, second) = (ones.len().to_string(), twos.len().to_string());
         return Some(Mismatch::Differs { what: "the number of runs in them", first, second });

@@ -2,9 +2,9 @@
 
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
@@ -16,7 +16,9 @@ use pingpong::outlet::{Room, open_without_waiting, room};
 use crate::error::Error;
 
 use super::Results;
+use super::json::foreign;
 use super::page::Page;
+use super::scan::Scan;
 use crate::bench::Output;
 
 /// What is reported: as text, that is its `Display`, as JSON, and in short.
@@ -50,6 +52,36 @@ pub(crate) fn read(path: &Path) -> Result<Results, Error> {
     results.map_err(|source| Error::File { to: "read", path: path.into(), source })
 }
 
+/// Reads the results in a file, or in standard input (`-`), and gives each on with what it is called: a thousand of them
+/// need not be there at once.
+pub(crate) fn read_each(path: &Path, mut take: impl FnMut(String, Results) -> Result<(), Error>) -> Result<(), Error> {
+    let (name, input): (PathBuf, Box<dyn BufRead>) = match path.as_os_str() == "-" {
+        true => ("standard input".into(), Box::new(io::stdin().lock())),
+        false => {
+            let file = File::open(path).map_err(|source| Error::File { to: "read", path: path.into(), source })?;
+            (path.to_owned(), Box::new(BufReader::with_capacity(1 << 16, file)))
+        }
+    };
+    let wrong = |source| Error::File { to: "read", path: name.clone(), source };
+    let (mut scan, mut count) = (Scan::new(input), 0_u64);
+    loop {
+        match scan.next() {
+            Ok(Some((1, results))) if name == path => take(path.display().to_string(), results)?,
+            Ok(Some((line, results))) => take(format!("line {line} of {}", name.display()), results)?,
+            Ok(None) if count > 0 => break,
+            // A file that some other program has written anew, in its own way.
+            _ if count == 0 && path.is_file() => return take(path.display().to_string(), read(path)?),
+            Ok(None) => {
+                let lines = scan.passed_over;
+                return Err(wrong(foreign(&format!("no results of 'pingpong bench --json' in its {lines} lines"))));
+            }
+            Err(source) => return Err(wrong(source)),
+        }
+        count += 1;
+    }
+    Ok(())
+}
+
 /// A file for results, made anew.
 #[derive(Debug)]
 pub(crate) struct ResultFile<'a> {
@@ -80,6 +112,8 @@ pub(crate) struct Publisher<'a> {
     json: Option<ResultFile<'a>>,
     html: Option<ResultFile<'a>>,
     prints: Printed,
+    /// Remarks go to standard error unless the report, or quiet JSON, is where they are read.
+    tells_remarks: bool,
     feed: Feed,
 }
 
@@ -102,7 +136,12 @@ impl<'a> Publisher<'a> {
             _ => None,
         };
         let html = html.map(ResultFile::create).transpose()?;
-        Ok(Self { json, html, prints, feed: Feed::default() })
+        let tells_remarks = match prints {
+            Printed::Report => false,
+            Printed::LastLine => true,
+            Printed::Json => !is_quiet,
+        };
+        Ok(Self { json, html, prints, tells_remarks, feed: Feed::default() })
     }
 
     /// Prints a part of the report while the run goes on, as far as standard output takes it now.
@@ -116,7 +155,7 @@ impl<'a> Publisher<'a> {
     pub(crate) fn publish(self, results: &impl Published, page: &Page<'_>) -> Result<(), Error> {
         let drawn = self.html.map_or(Ok(()), |file| file.write(|file| file.write_all(page.to_html()?.as_bytes())));
         let saved = self.json.map_or(Ok(()), |file| file.write(|file| file.write_all(results.to_json().as_bytes())));
-        if self.prints != Printed::Report {
+        if self.tells_remarks {
             for warning in results.remarks() {
                 log::warn!("{warning}");
             }

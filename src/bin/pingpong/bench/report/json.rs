@@ -8,11 +8,15 @@ use serde_json::{Map, Value, json};
 
 use super::alike::Span;
 use super::blocks::Blocks;
+use super::sheet::{Sheet, numbers};
 use super::{Judged, Report, figures, micros, probe};
 use crate::bench::record::{Cost, Counts, Fact, Mistakes, ProbePart, Shares, Transport, Wrong, histogram, values_of};
 
 /// The version of this layout.
 pub(super) const SCHEMA: u64 = 2;
+
+/// What something is that has another layout, or none.
+pub(super) const STRANGE: &str = "no results of 'pingpong bench --json', or of another version of it";
 
 impl Report {
     /// As JSON text: a line for each part, and one for each figure.
@@ -110,14 +114,19 @@ impl Report {
     }
 
     /// Reads a report back.
-    pub(super) fn from_json(whole: &Value) -> io::Result<Self> {
+    pub(super) fn from_json(mut sheet: Sheet<'_>) -> io::Result<Self> {
+        let [histograms, blocks] = ["histograms", "blocks"].map(|name| sheet.take(name).unwrap_or("null"));
+        let values = sheet.into_values().map(|(name, text)| Ok((name.to_owned(), value_of(text)?)));
+        let whole = &Value::Object(values.collect::<io::Result<_>>()?);
         if whole["schema"] != SCHEMA {
-            return Err(foreign("no results of 'pingpong bench --json', or of another version of it"));
+            return Err(foreign(STRANGE));
         }
+        let histograms = Sheet::of(histograms).unwrap_or_default();
         let metrics = &whole["metrics"];
         let number = |name: &str| metrics[name].as_f64().ok_or_else(|| foreign(&format!("no metrics.{name} in it")));
         let times = |kind: &str| {
-            times_of(&whole["histograms"][kind]).ok_or_else(|| foreign(&format!("no histograms.{kind} in it")))
+            let times = histograms.get(kind).and_then(times_in);
+            times.ok_or_else(|| foreign(&format!("no histograms.{kind} in it")))
         };
         let is_open = whole["open_loop"].as_bool().unwrap_or_default();
         let mut counts = Counts::default();
@@ -153,11 +162,12 @@ impl Report {
             service: times("service")?,
             response: is_open.then(|| times("response")).transpose()?,
             lag: is_open.then(|| times("lag")).transpose()?,
-            probe: probe::from_json(&whole["histograms"]["probe"]),
-            blocks: Blocks::from_json(&whole["blocks"]).unwrap_or_default(),
-            transport: transport(whole),
+            probe: probe::from_json(&value_of(histograms.get("probe").unwrap_or("null"))?),
+            blocks: Blocks::from_json(blocks)?,
+            transport: transport(metrics, times),
             cost: cost(metrics),
             requirements: Vec::new(),
+            written: metrics.clone(),
             about: ABOUT.into_iter().filter_map(|key| Some((key, whole.get(key)?.clone()))).collect(),
         })
     }
@@ -175,8 +185,18 @@ fn mistakes(whole: &Value) -> Mistakes {
 }
 
 /// What is written and read back as it is: of one run, and of a sum.
-const ABOUT: [&str; 9] =
-    ["until", "program", "started_unix_seconds", "settings", "machine", "clock", "runs", "forced", "search"];
+const ABOUT: [&str; 10] = [
+    "until",
+    "program",
+    "started_unix_seconds",
+    "settings",
+    "machine",
+    "clock",
+    "runs",
+    "forced",
+    "missing_parts",
+    "search",
+];
 
 fn measured(whole: &Value) -> Option<Span> {
     let [from, until] = ["measured_from_unix_seconds", "measured_until_unix_seconds"].map(|key| whole[key].as_f64());
@@ -184,12 +204,11 @@ fn measured(whole: &Value) -> Option<Span> {
 }
 
 /// `None` where TCP was not asked, as in results of earlier versions.
-fn transport(whole: &Value) -> Option<Transport> {
-    let metrics = &whole["metrics"];
+fn transport(metrics: &Value, times: impl Fn(&str) -> io::Result<Histogram<u64>>) -> Option<Transport> {
     Some(Transport {
         retransmits: metrics["tcp_retransmits"].as_u64()?,
         shortest: metrics["tcp_rtt_min_us"].as_f64().map(|micros| (micros * 1e3).round() as u64),
-        round_trips: times_of(&whole["histograms"]["tcp_rtt"])?,
+        round_trips: times("tcp_rtt").ok()?,
     })
 }
 
@@ -201,6 +220,20 @@ fn cost(metrics: &Value) -> Option<Cost> {
 /// To the millionth: more digits say nothing.
 fn rounded(number: f64) -> Value {
     ((number * 1e6).round() / 1e6).into()
+}
+
+pub(super) fn value_of(text: &str) -> io::Result<Value> {
+    serde_json::from_str(text).map_err(|error| foreign(&format!("not JSON: {error}")))
+}
+
+/// Of the text of a list of pairs.
+fn times_in(pairs: &str) -> Option<Histogram<u64>> {
+    let mut times = histogram();
+    let numbers = numbers(pairs)?;
+    for pair in numbers.chunks(2) {
+        times.record_n(pair[0], *pair.get(1)?).ok()?;
+    }
+    Some(times)
 }
 
 pub(super) fn times_of(values: &Value) -> Option<Histogram<u64>> {

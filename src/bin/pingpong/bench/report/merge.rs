@@ -1,39 +1,55 @@
 //! Adds up the reports of loads that ran at the same time, on several machines or in several processes, as if they had
-//! been one load; and tells what is no such load (`alike`).
+//! been one load; and tells what is no such load (`alike`, `together`).
+//!
+//! A report is added when it comes, and then forgotten: what is kept of each is how it stands in the JSON of the sum, and
+//! there may be thousands.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet};
+use std::mem;
 
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
-use super::alike::{self, Span};
-use super::blocks::Blocks;
+use super::alike::{self, Register, Span};
+use super::blocks::BlockSums;
+use super::together::{self, Member};
 use super::{Mismatch, Report, Results, program, settings};
 use crate::bench::record::{Cost, Transport};
 use crate::bench::requirement::Requirement;
 use crate::error::Error;
 
+/// Parts of a load, at the most.
+const MOST_PARTS: u64 = 1_000_000;
+
+/// What is added up all the same, and told of.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Allowed {
+    /// What is no one load.
+    pub(crate) force: bool,
+    /// A load of which parts are missing.
+    pub(crate) partial: bool,
+}
+
 /// The results added up so far, step by step.
 #[derive(Debug)]
 pub(crate) struct Sums {
-    force: bool,
+    allowed: Allowed,
     steps: Vec<Sum>,
-    /// The first file, and how many steps it was to have.
-    first: Option<(PathBuf, usize)>,
+    /// What the first results are called, and how many steps they were to have.
+    first: Option<(String, usize)>,
 }
 
 impl Sums {
-    pub(crate) fn new(force: bool) -> Self {
-        Self { force, steps: Vec::new(), first: None }
+    pub(crate) fn new(allowed: Allowed) -> Self {
+        Self { allowed, steps: Vec::new(), first: None }
     }
 
-    /// Adds results. Fails where they cannot be a part of the same load as those before.
-    pub(crate) fn add(&mut self, file: &Path, results: Results) -> Result<(), Error> {
+    /// Adds results, which are called so. Fails where they cannot be a part of the same load as those before.
+    pub(crate) fn add(&mut self, name: &str, results: Results) -> Result<(), Error> {
         let (planned, reports) = (results.planned(), results.into_reports());
-        let (first, steps) = self.first.get_or_insert_with(|| (file.to_owned(), planned));
+        let (first, steps) = self.first.get_or_insert_with(|| (name.to_owned(), planned));
         if self.steps.is_empty() {
-            self.steps = reports.iter().map(|_| Sum::new(self.force)).collect();
+            self.steps = reports.iter().map(|_| Sum::new(self.allowed)).collect();
         }
         // Steps stand side by side: not even by force can some be added up and others not.
         if (planned, reports.len()) != (*steps, self.steps.len()) {
@@ -42,27 +58,31 @@ impl Sums {
                 first: self.steps.len().to_string(),
                 second: reports.len().to_string(),
             };
-            return Err(Error::NotOneLoad { first: first.clone(), second: file.to_owned(), why });
+            return Err(Error::NotOneLoad { first: first.clone(), second: name.to_owned(), why });
         }
-        self.steps.iter_mut().zip(reports).try_for_each(|(sum, report)| sum.add(file, report))
+        self.steps.iter_mut().zip(reports).try_for_each(|(sum, report)| sum.add(name, report))
     }
 
-    /// The sums, held against these requirements; `None` of no results.
-    pub(crate) fn into_results(self, requirements: &[Requirement]) -> Option<Results> {
-        let (_, planned) = self.first?;
-        let mut reports = self.steps.into_iter().map(Sum::into_report).collect::<Option<Vec<_>>>()?;
+    /// The sums, held against these requirements; `None` of no results. Fails where they are not one load, and all of it.
+    pub(crate) fn into_results(self, requirements: &[Requirement]) -> Result<Option<Results>, Error> {
+        let Some((_, planned)) = self.first else { return Ok(None) };
+        let reports = self.steps.into_iter().filter_map(|sum| sum.into_report().transpose());
+        let mut reports = reports.collect::<Result<Vec<_>, _>>()?;
         reports.iter_mut().for_each(|report| report.judge(requirements));
-        Some(Results::new(reports, planned))
+        Ok(Some(Results::new(reports, planned)))
     }
 }
 
 /// The reports added up so far.
 #[derive(Debug)]
 struct Sum {
-    /// What is no one load is added up all the same, and the report says so.
-    force: bool,
-    reports: Vec<Report>,
+    allowed: Allowed,
+    /// All but its time and what depends on that.
+    sum: Option<Report>,
+    times: Vec<Measured>,
+    blocks: BlockSums,
     parts: Vec<Part>,
+    register: Register,
     /// What was found to be no one load.
     forced: Vec<Value>,
 }
@@ -70,104 +90,167 @@ struct Sum {
 /// One load in the sum.
 #[derive(Debug)]
 struct Part {
-    /// The file that it came with.
-    file: PathBuf,
+    /// What the results that it came with are called.
+    name: String,
     /// As it stands in the JSON of a sum.
     run: Value,
 }
 
 impl Sum {
-    fn new(force: bool) -> Self {
-        Self { force, reports: Vec::new(), parts: Vec::new(), forced: Vec::new() }
+    fn new(allowed: Allowed) -> Self {
+        Self {
+            allowed,
+            sum: None,
+            times: Vec::new(),
+            blocks: BlockSums::default(),
+            parts: Vec::new(),
+            register: Register::default(),
+            forced: Vec::new(),
+        }
     }
 
     /// Adds a report. Fails where it cannot be a part of the same load as those before.
-    fn add(&mut self, file: &Path, report: Report) -> Result<(), Error> {
-        let runs = report.runs(file);
+    fn add(&mut self, name: &str, mut report: Report) -> Result<(), Error> {
+        let runs = report.runs(name);
         // What is in one file has been compared when it was written.
-        let before = self.parts.iter().map(|part| &part.run);
-        for (place, why) in runs.iter().filter_map(|run| alike::mismatch(before.clone(), run)) {
-            let (first, second) = (self.parts[place].file.clone(), file.to_owned());
-            if !self.force {
-                return Err(Error::NotOneLoad { first, second, why });
+        if let Some(first) = self.parts.first() {
+            let found = runs.iter().filter_map(|run| self.register.mismatch(&first.run, run));
+            for (place, why) in found.collect::<Vec<_>>() {
+                self.refuse(self.parts[place].name.clone(), name.to_owned(), why)?;
             }
-            self.forced.push(format!("{} and {}: {why}", first.display(), second.display()).into());
         }
-        self.parts.extend(runs.into_iter().map(|run| Part { file: file.to_owned(), run }));
+        runs.iter().for_each(|run| self.register.add(run));
+        self.parts.extend(runs.into_iter().map(|run| Part { name: name.to_owned(), run }));
         self.forced.extend(report.about["forced"].as_array().into_iter().flatten().cloned());
-        self.reports.push(report);
+        self.times.push(Measured::of(&report));
+        self.blocks.add(mem::take(&mut report.blocks));
+        match &mut self.sum {
+            Some(sum) => sum.add(report),
+            None => self.sum = Some(report),
+        }
         Ok(())
     }
 
-    /// The sum; `None` of no reports.
-    fn into_report(self) -> Option<Report> {
-        let Self { reports, parts, forced, .. } = self;
-        let time = (reports.len() > 1).then(|| Time::of(&reports));
-        let mut reports = reports.into_iter();
-        let mut sum = reports.next()?;
-        reports.for_each(|report| sum.add(report));
-        let runs: Vec<Value> = parts.into_iter().map(|part| part.run).collect();
-        if let Some(time) = time {
-            sum.title = settings::title_of_sum(&runs, forced.is_empty());
-            (sum.measured, sum.seconds, sum.blocks) = (time.span, time.seconds, time.blocks);
-            (sum.per_second, sum.asked_per_second) = (time.per_second, time.asked_per_second);
+    /// Fails, unless what is no one load is added up all the same.
+    fn refuse(&mut self, first: String, second: String, why: Mismatch) -> Result<(), Error> {
+        if !self.allowed.force {
+            return Err(Error::NotOneLoad { first, second, why });
         }
-        let about = if forced.is_empty() {
-            json!({ "program": program(), "runs": runs })
-        } else {
-            json!({ "program": program(), "runs": runs, "forced": forced })
-        };
-        Some(Report { about, ..sum })
+        self.forced.push(format!("{first} and {second}: {why}").into());
+        Ok(())
+    }
+
+    /// The sum; `None` of no reports. Fails where parts are missing, or have not measured at the same time.
+    fn into_report(mut self) -> Result<Option<Report>, Error> {
+        let (missing, all) = missing(&self.parts);
+        if !missing.is_empty() && !self.allowed.partial && !self.allowed.force {
+            return Err(Error::MissingParts { missing: listed(&missing), all });
+        }
+        if self.times.len() > 1 {
+            let members: Vec<Member<'_>> =
+                self.parts.iter().map(|part| Member { name: &part.name, run: &part.run }).collect();
+            for (first, second, why) in together::troubles(&members) {
+                self.refuse(first, second, why)?;
+            }
+        }
+        let Self { sum, times, blocks, mut parts, forced, .. } = self;
+        let Some(mut sum) = sum else { return Ok(None) };
+        // In whichever order they came.
+        parts.sort_by_key(|part| alike::part_of(&part.run));
+        let runs: Vec<Value> = parts.into_iter().map(|part| part.run).collect();
+        match times.len() {
+            1 => sum.blocks = blocks.only(),
+            _ => {
+                sum.title = settings::title_of_sum(&runs, forced.is_empty());
+                sum.written = Value::Null;
+                sum.take_time(&times, blocks);
+            }
+        }
+        let mut about = json!({ "program": program(), "runs": runs });
+        for (name, list) in [("forced", Value::from(forced)), ("missing_parts", Value::from(missing))] {
+            if list.as_array().is_some_and(|list| !list.is_empty()) {
+                about[name] = list;
+            }
+        }
+        Ok(Some(Report { about, ..sum }))
     }
 }
 
-/// The time of a sum, and the rates in it.
-struct Time {
+/// The parts of a load that are not there, and how many parts it has.
+fn missing(parts: &[Part]) -> (Vec<u64>, u64) {
+    let mut known = parts.iter().filter_map(|part| alike::part_of(&part.run)).peekable();
+    let all = known.peek().map_or(0, |(_, all)| *all);
+    let known: BTreeSet<u64> = known.map(|(part, _)| part).collect();
+    ((1..=all.min(MOST_PARTS)).filter(|part| !known.contains(part)).collect(), all)
+}
+
+/// Numbers of parts for people: `2 and 7–9`.
+pub(super) fn listed(parts: &[u64]) -> String {
+    /// More of them are a number.
+    const MOST: usize = 8;
+    let runs: Vec<&[u64]> = parts.chunk_by(|part, next| part + 1 == *next).collect();
+    let told = |run: &&[u64]| match run {
+        [first, .., last] => format!("{first}–{last}"),
+        _ => run[0].to_string(),
+    };
+    let mut texts: Vec<String> = runs.iter().take(MOST).map(told).collect();
+    let others: usize = runs.iter().skip(MOST).map(|run| run.len()).sum();
+    if others > 0 {
+        texts.push(format!("{others} others"));
+    }
+    match texts.split_last() {
+        Some((last, [_, ..])) => format!("{} and {last}", texts[..texts.len() - 1].join(", ")),
+        Some((only, _)) => only.clone(),
+        None => String::new(),
+    }
+}
+
+/// The time of a report, and its rates.
+#[derive(Clone, Copy, Debug)]
+struct Measured {
     span: Option<Span>,
-    /// None where they ran at other times.
-    blocks: Blocks,
     seconds: f64,
     per_second: f64,
     asked_per_second: Option<f64>,
 }
 
-impl Time {
-    /// Of loads at the same time, rates add up, over the time that they have in common. Otherwise what they have done
-    /// spreads over all the time in which any of them measured.
-    fn of(reports: &[Report]) -> Self {
-        let seconds = |report: &Report| report.seconds;
-        let spans: Option<Vec<Span>> = reports.iter().map(|report| report.measured).collect();
-        let apart = spans.as_ref().filter(|spans| !alike::are_together(spans));
-        let (span, seconds) = match (apart, &spans) {
-            (Some(spans), _) => (Span::around(spans), alike::covered(spans)),
-            (None, Some(spans)) => (Span::common(spans), Span::common(spans).map_or(0.0, |span| span.seconds())),
-            (None, None) => (None, reports.iter().map(seconds).reduce(f64::min).unwrap_or_default()),
-        };
-        let weight =
-            |report: &Report| if apart.is_some() { report.seconds / seconds.max(f64::MIN_POSITIVE) } else { 1.0 };
-        let runs: Vec<Blocks> = reports.iter().map(|report| report.blocks.clone()).collect();
-        Self {
-            span,
-            blocks: span.filter(|_| apart.is_none()).map(|common| Blocks::sum(&runs, common)).unwrap_or_default(),
-            seconds,
-            per_second: reports.iter().map(|report| report.per_second * weight(report)).sum(),
-            // Of some of the loads it would be taken for that of all.
-            asked_per_second: reports.iter().map(|report| Some(report.asked_per_second? * weight(report))).sum(),
-        }
+impl Measured {
+    fn of(report: &Report) -> Self {
+        let Report { measured: span, seconds, per_second, asked_per_second, .. } = *report;
+        Self { span, seconds, per_second, asked_per_second }
     }
 }
 
 impl Report {
+    /// Of loads at the same time, rates add up, over the time that they have in common. Otherwise what they have done
+    /// spreads over all the time in which any of them measured, and there are no blocks.
+    fn take_time(&mut self, times: &[Measured], blocks: BlockSums) {
+        let spans: Option<Vec<Span>> = times.iter().map(|time| time.span).collect();
+        let apart = spans.as_ref().filter(|spans| !alike::are_together(spans));
+        (self.measured, self.seconds) = match (apart, &spans) {
+            (Some(spans), _) => (Span::around(spans), alike::covered(spans)),
+            (None, Some(spans)) => (Span::common(spans), Span::common(spans).map_or(0.0, |span| span.seconds())),
+            (None, None) => (None, times.iter().map(|time| time.seconds).reduce(f64::min).unwrap_or_default()),
+        };
+        let all = self.seconds.max(f64::MIN_POSITIVE);
+        let weight = |time: &Measured| if apart.is_some() { time.seconds / all } else { 1.0 };
+        self.blocks = self.measured.filter(|_| apart.is_none()).map(|common| blocks.sum(common)).unwrap_or_default();
+        self.per_second = times.iter().map(|time| time.per_second * weight(time)).sum();
+        // Of some of the loads it would be taken for that of all.
+        self.asked_per_second = times.iter().map(|time| Some(time.asked_per_second? * weight(time))).sum();
+    }
+
     /// The loads in it, as they stand in the JSON of a sum: itself, or those that it is the sum of.
-    pub(super) fn runs(&self, file: &Path) -> Vec<Value> {
+    pub(super) fn runs(&self, name: &str) -> Vec<Value> {
         if let Some(runs) = self.about["runs"].as_array() {
             return runs.clone();
         }
         vec![json!({
-            "file": file.display().to_string(),
+            "file": name,
             "title": self.title,
+            "partial": self.is_partial,
             "measured": self.measured.map(|span| [span.from, span.until]),
-            "metrics": self.metrics(),
+            "metrics": if self.written.is_null() { self.metrics() } else { self.written.clone() },
             "run": self.about,
         })]
     }

@@ -10,7 +10,9 @@
 //! - `blocks`: the run in blocks; `intervals`: how sure figures are, by these
 //! - `versus`: several servers by turns; `turns`: those of each, added up
 //! - `change`: earlier runs and later ones; `ratios`: the figures of two beside each other
-//! - `merge`: adds up several reports; `alike`: those that are parts of one load
+//! - `merge`: adds up several reports; `alike`: those that are parts of one load; `together`: those that measured at the
+//!   same time; `parts`: each of them beside the others
+//! - `scan`: finds results in other text; `sheet`: reads their JSON
 //! - `probe`: the probe's block, and its part of the JSON
 //! - `page`: a page for a browser, with pictures
 //! - `files`: where results go
@@ -27,13 +29,18 @@ mod json;
 mod judged;
 mod merge;
 mod page;
+mod parts;
+mod pieces;
 mod probe;
 pub(super) mod progress;
 mod ratios;
 mod results;
+mod scan;
 mod searched;
 mod settings;
+mod sheet;
 mod text;
+mod together;
 mod turns;
 mod versus;
 mod warnings;
@@ -58,8 +65,10 @@ use alike::Span;
 use blocks::Blocks;
 pub(crate) use change::{Change, Group};
 use judged::Judged;
+pub(crate) use merge::Allowed;
 pub(super) use merge::Sums;
 pub(super) use page::Page;
+pub(super) use parts::Shown;
 pub(crate) use results::Results;
 pub(super) use searched::{End, Searched, Trial};
 pub(crate) use turns::Side;
@@ -129,6 +138,8 @@ pub(crate) struct Report {
     cost: Option<Cost>,
     /// What is required of it.
     requirements: Vec<Judged>,
+    /// The figures as they stood in the JSON that it was read from.
+    written: Value,
     /// Settings, machine and start, as they stand in the JSON.
     about: Value,
 }
@@ -183,6 +194,7 @@ impl Report {
             transport,
             cost,
             requirements: Vec::new(),
+            written: Value::Null,
             about: json!({
                 "program": program(),
                 "started_unix_seconds": started.as_secs_f64(),
@@ -319,3 +331,6 @@ fn requested() -> Vec<String> {
 fn program() -> String {
     format!("pingpong {}", env!("CARGO_PKG_VERSION"))
 }
+
+#[cfg(test)]
+mod tests;

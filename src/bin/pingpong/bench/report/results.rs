@@ -5,10 +5,11 @@ use std::io;
 
 use serde_json::Value;
 
-use super::json::{SCHEMA, foreign};
+use super::json::{SCHEMA, STRANGE, foreign, value_of};
 use super::judged::{self, Judged};
+use super::sheet::{Sheet, objects};
 use super::text::{self, grouped, per_second, shown};
-use super::{Report, Searched, figures, settings};
+use super::{Report, Searched, figures, parts, settings};
 use crate::bench::record::percentile;
 
 /// The reports of a run.
@@ -84,19 +85,29 @@ impl Results {
 
     /// Reads results back.
     pub(crate) fn from_json(text: &str) -> io::Result<Self> {
-        let whole: Value = serde_json::from_str(text).map_err(|error| foreign(&format!("not JSON: {error}")))?;
-        if whole["servers"].is_object() {
+        match Sheet::of(text) {
+            Ok(sheet) => Self::of_sheet(sheet),
+            Err(_) => Err(value_of(text).err().unwrap_or_else(|| foreign(STRANGE))),
+        }
+    }
+
+    /// The same, of an object that was looked into.
+    pub(super) fn of_sheet(sheet: Sheet<'_>) -> io::Result<Self> {
+        let broken = |_| foreign("not JSON");
+        if sheet.get("servers").is_some_and(|servers| servers.starts_with('{')) {
             return Err(foreign("results of several servers (--against), not of one"));
         }
-        let Some(steps) = whole["steps"].as_array() else {
-            return Ok(Self::new(vec![Report::from_json(&whole)?], 1));
+        let Some(steps) = sheet.get("steps").filter(|steps| steps.starts_with('[')) else {
+            return Ok(Self::new(vec![Report::from_json(sheet)?], 1));
         };
-        let reports: Vec<Report> = steps.iter().map(Report::from_json).collect::<io::Result<_>>()?;
+        let steps = objects(steps).map_err(broken)?;
+        let report = |step| Report::from_json(Sheet::of(step).map_err(broken)?);
+        let reports: Vec<Report> = steps.into_iter().map(report).collect::<io::Result<_>>()?;
         if reports.is_empty() {
             return Err(foreign("no step in it"));
         }
-        let planned = whole["planned_steps"].as_u64().unwrap_or_default() as usize;
-        let planned = planned.max(reports.len());
+        let planned = sheet.get("planned_steps").and_then(|number| number.parse().ok()).unwrap_or_default();
+        let planned = reports.len().max(planned);
         Ok(Self::new(reports, planned))
     }
 
@@ -170,6 +181,10 @@ impl fmt::Display for Results {
             f,
             "asked and answered right and in time: a second; percentiles: response time, from when a request was due"
         )?;
+        for (step, report) in steps.iter().zip(&self.reports).filter(|(_, report)| report.is_sum()) {
+            writeln!(f, "\nat {step}:")?;
+            parts::table(f, report)?;
+        }
         text::warn(f, &self.warnings())?;
         judged::table(f, self.judged())?;
         write!(f, "\n{}", self.last_lines())

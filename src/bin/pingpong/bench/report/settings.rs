@@ -7,7 +7,7 @@ use pingpong::service::Framing;
 use pingpong::{Address, HostPort, Ports};
 use serde_json::{Value, json};
 
-use super::alike::effective as effective_of;
+use super::alike::{effective as effective_of, part_of};
 use crate::bench::clock::unix_seconds;
 use crate::bench::load::is_spreadable;
 use crate::bench::options::Phase;
@@ -138,7 +138,12 @@ pub(super) fn title_of_sum(runs: &[Value], is_one_load: bool) -> String {
         0..=3 => endpoints.into_iter().collect::<Vec<_>>().join(" and ").into(),
         many => format!("{many} endpoints").into(),
     };
-    format!("{} runs at the same time, {}", runs.len(), title(&sum))
+    let what = match part_of(&runs[0]) {
+        Some((_, all)) if all > runs.len() as u64 => format!("{} of {all} parts", runs.len()),
+        Some(_) => format!("{} parts", runs.len()),
+        None => format!("{} runs", runs.len()),
+    };
+    format!("{what} at the same time, {}", title(&sum))
 }
 
 /// An address, with all ports where the endpoint has a range of them.

@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use hdrhistogram::Histogram;
 
-use super::{PERCENTILES, Report, figures, judged, micros, probe};
+use super::{PERCENTILES, Report, figures, judged, micros, parts, probe};
 use crate::bench::record::{Fact, ProbePart, Shares, Transport, values_of};
 
 /// Characters of the longest bar.
@@ -21,6 +21,10 @@ impl Report {
     /// All but the line for grep.
     pub(super) fn without_last_line(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}\n", self.title)?;
+        if self.is_sum() {
+            parts::table(f, self)?;
+            writeln!(f)?;
+        }
         self.summary(f)?;
         self.percentiles(f)?;
         let (name, times) = self.main_times();
@@ -202,6 +206,9 @@ impl Report {
         if !self.requirements.is_empty() {
             let met = self.requirements.iter().filter(|judged| judged.is_met()).count();
             let _ = write!(line, " requirements_met={met}/{}", self.requirements.len());
+        }
+        if let Some(missing) = self.about["missing_parts"].as_array() {
+            let _ = write!(line, " missing_parts={}", missing.len());
         }
         line + if self.is_partial { " partial" } else { "" }
     }

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
+
+use super::merge::listed as listed_parts;
 use super::text::{grouped, rate, shown};
 use super::{PERCENTILES, Report};
 use crate::bench::record::{Cost, Fact, Wrong, percentile, values_of};
@@ -26,6 +29,7 @@ impl Report {
     pub(super) fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         warnings.extend(self.forced().map(|why| format!("added up by --force, but not one load: {why}")));
+        self.warn_of_parts(&mut warnings);
         self.warn_of_answers(&mut warnings);
         self.warn_of_connections(&mut warnings);
         self.warn_of_heartbeats(&mut warnings);
@@ -39,6 +43,16 @@ impl Report {
             warnings.push(format!("too few answers for p{percent} and beyond: {answers}"));
         }
         warnings
+    }
+
+    /// Parts of a sum that are missing.
+    fn warn_of_parts(&self, warnings: &mut Vec<String>) {
+        let missing: Vec<u64> =
+            self.about["missing_parts"].as_array().into_iter().flatten().filter_map(Value::as_u64).collect();
+        if !missing.is_empty() {
+            let verb = if missing.len() == 1 { "part is" } else { "parts are" };
+            warnings.push(format!("{} {verb} missing (--partial): {}", missing.len(), listed_parts(&missing)));
+        }
     }
 
     /// Messages of the probe without a right answer in time.

@@ -54,11 +54,21 @@ impl Times {
 
     /// Of times and how often each was measured.
     pub(crate) fn of_values(values: impl IntoIterator<Item = (u64, u64)>) -> Self {
-        let mut counts = vec![0; BINS];
-        for (nanos, count) in values {
-            counts[bin_of(nanos)] += count;
+        let mut times = Self::default();
+        let mut pairs: Vec<(u16, u64)> =
+            values.into_iter().map(|(nanos, count)| (bin_of(nanos) as u16, count)).filter(|pair| pair.1 > 0).collect();
+        // They nearly always are.
+        if !pairs.is_sorted_by_key(|(bin, _)| *bin) {
+            pairs.sort_by_key(|(bin, _)| *bin);
         }
-        Self::of_bins(&counts)
+        for (bin, count) in pairs {
+            match times.bins.last_mut() {
+                Some((last, sum)) if *last == bin => *sum += count,
+                _ => times.bins.push((bin, count)),
+            }
+            times.count += count;
+        }
+        times
     }
 
     /// The shortest time of each bin that is not empty, and how many times are in it: [`Times::of_values`] of them is

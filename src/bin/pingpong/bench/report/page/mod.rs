@@ -26,6 +26,9 @@ const STYLE: &str = include_str!("style.css");
 /// Nothing is loaded and nothing runs, whatever might have slipped into the text.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:";
 
+/// Commands that are shown, where runs of a sum were not called alike.
+const MOST_COMMANDS: usize = 20;
+
 /// One run on a page.
 #[derive(Clone, Debug)]
 struct Exhibit<'a> {
@@ -128,7 +131,7 @@ impl<'a> Page<'a> {
             let words = run.about["settings"]["requested"].as_array().into_iter().flatten();
             let words: Vec<String> = words.filter_map(|word| word.as_str()).map(quoted).collect();
             let command = escaped(&format!("pingpong {}", words.join(" ")));
-            if !words.is_empty() && !commands.contains(&command) {
+            if !words.is_empty() && commands.len() < MOST_COMMANDS && !commands.contains(&command) {
                 commands.push(command);
             }
         }

@@ -13,6 +13,9 @@ use super::pictures::class_of;
 use super::{Exhibit, escaped};
 use crate::bench::record::Fact;
 
+/// Runs with settings or machines of their own that a table has room for.
+const WIDEST: usize = 20;
+
 /// What was required, and whether it is so.
 pub(super) fn requirements<'a>(judged: impl Iterator<Item = (String, &'a Judged)>) -> String {
     let rows: Vec<[String; 4]> = judged.map(|(step, judged)| judged::row(step, judged)).collect();
@@ -189,7 +192,12 @@ fn facts(id: &str, title: &str, runs: Vec<(&str, &Value)>) -> String {
             None => known.push((name.to_owned(), facts)),
         }
     }
+    let left_out = known.len().saturating_sub(WIDEST);
+    known.truncate(WIDEST);
     let mut table = Table::new(id, title);
+    if left_out > 0 {
+        let _ = writeln!(table.html, "<p class=\"soft\">{left_out} more are in the JSON (--json).</p>");
+    }
     table.begin();
     columns(&mut table, known.iter().map(|(names, _)| names.clone()).collect(), false);
     let keys: Vec<&String> =
