@@ -5,11 +5,11 @@
 
 use std::io;
 
-use mio::Registry;
 use nix::errno::Errno;
 
 use super::place::{Patience, Place};
 use super::prompt::Prompt;
+use crate::reactor::calls::{Calls, Epoll};
 use crate::service::PrintQueue;
 
 /// Bytes taken from the queue at once.
@@ -50,10 +50,10 @@ enum State {
 }
 
 impl Printer {
-    pub(super) fn open(registry: &Registry, when_full: WhenFull) -> io::Result<Self> {
+    pub(super) fn open(epoll: &Epoll<impl Calls>, when_full: WhenFull) -> io::Result<Self> {
         let place = Place::open();
         if when_full == WhenFull::Drop {
-            place.watch(registry)?;
+            place.watch(epoll)?;
         }
         Ok(Self { place, when_full, state: State::Ready, text: Vec::new(), written: 0, prompt: None })
     }

@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal, Stdout};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use mio::unix::SourceFd;
-use mio::{Interest, Registry};
+use mio::Interest;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{SFlag, fstat};
@@ -13,6 +13,7 @@ use nix::unistd::write;
 
 use crate::moment::Moment;
 use crate::outlet::{Room, open_without_waiting, room};
+use crate::reactor::calls::{Calls, Epoll};
 use crate::reactor::clock::Clock;
 use crate::reactor::token::Token;
 
@@ -73,13 +74,13 @@ impl Place {
     }
 
     /// Has an event tell when there is room again.
-    pub(super) fn watch(&self, registry: &Registry) -> io::Result<()> {
+    pub(super) fn watch(&self, epoll: &Epoll<impl Calls>) -> io::Result<()> {
         if let Self::Plain(_) = self {
             // It cannot be watched (epoll_ctl(2): EPERM), and need not.
             return Ok(());
         }
         let descriptor = self.descriptor().as_raw_fd();
-        registry.register(&mut SourceFd(&descriptor), Token::ConsoleOutput.into(), Interest::WRITABLE)
+        epoll.add(&mut SourceFd(&descriptor), descriptor, Token::ConsoleOutput, Interest::WRITABLE)
     }
 
     /// Writes what there is room for; EAGAIN where there is none.
