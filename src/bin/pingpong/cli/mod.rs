@@ -14,6 +14,8 @@ mod client;
 #[cfg(feature = "bench")]
 mod compare;
 #[cfg(feature = "watch")]
+mod explain;
+#[cfg(feature = "watch")]
 mod lesson;
 mod ping;
 #[cfg(feature = "bench")]

@@ -1,0 +1,134 @@
+//! `--explain`: each system call of a command's reactor, why it was made, and the kernel's state where it has changed.
+//!
+//! - `written`: a call as strace(1) writes it, shortened; `why`: its reason, in plain words
+//! - `sockets`: what each descriptor is, and the state that the kernel has it in, asked through sock_diag(7)
+//!
+//! [`Explain`] is told of every call by the reactor ([`Calls`]), right after it was made. What it writes goes through the
+//! logger's guard: a standard error that nobody reads loses lines, and holds up nobody. That lines are missing is said
+//! where they are.
+
+mod sockets;
+#[cfg(test)]
+mod tests;
+mod why;
+mod written;
+
+use std::cell::RefCell;
+use std::io::{self, IsTerminal};
+use std::os::fd::RawFd;
+use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use pingpong::{Call, Calls};
+
+use super::text::{has_colours, wrapped};
+use crate::logger;
+use sockets::{Change, Sockets};
+
+/// How much is told: the value of `--explain`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Depth {
+    /// The calls alone.
+    Calls,
+    /// Reasons and states, too.
+    All,
+}
+
+/// Columns of a terminal, at least.
+const COLUMNS: usize = 80;
+
+/// What belongs to the call above it stands in from the left.
+const INDENT: &str = "    ";
+
+const BOLD: &str = "1";
+const CYAN: &str = "36";
+
+/// Tells of calls on standard error.
+#[derive(Clone, Debug)]
+pub(crate) struct Explain(Rc<RefCell<Teller>>);
+
+/// Tells that a descriptor has been closed, when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Open {
+    fd: RawFd,
+    explain: Explain,
+}
+
+#[derive(Debug)]
+struct Teller {
+    depth: Depth,
+    has_colours: bool,
+    sockets: Sockets,
+    /// Lines lost before the last one that was written.
+    lost: u64,
+}
+
+impl Explain {
+    pub(crate) fn new(depth: Depth) -> Self {
+        let has_colours = has_colours(io::stderr().is_terminal());
+        let sockets = Sockets::new(depth == Depth::All);
+        Self(Rc::new(RefCell::new(Teller { depth, has_colours, sockets, lost: logger::LINES_LOST.load(Relaxed) })))
+    }
+}
+
+impl Calls for Explain {
+    type Open = Open;
+
+    fn opened(&self, fd: RawFd) -> Open {
+        Open { fd, explain: self.clone() }
+    }
+
+    fn made(&self, call: &Call<'_>, result: Result<usize, &io::Error>) {
+        self.0.borrow_mut().tell(call, result);
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.explain.0.borrow_mut().tell_closed(self.fd);
+    }
+}
+
+impl Teller {
+    fn tell(&mut self, call: &Call<'_>, result: Result<usize, &io::Error>) {
+        self.sockets.note(call, result);
+        let line = written::call(call, result, &self.sockets);
+        if self.depth == Depth::Calls {
+            return self.show(&line, "", &[]);
+        }
+        let why = why::made(call, result, &self.sockets);
+        let changes = self.sockets.changes_after(call, result);
+        self.show(&line, &why, &changes);
+    }
+
+    fn tell_closed(&mut self, fd: RawFd) {
+        let line = format!("close({fd}) = 0");
+        let why = why::closed(self.sockets.kind(fd));
+        let changes = self.sockets.closed(fd);
+        match self.depth {
+            Depth::Calls => self.show(&line, "", &[]),
+            Depth::All => self.show(&line, why, &changes),
+        }
+    }
+
+    /// Writes a call, its reason behind it, and the new states below.
+    fn show(&mut self, call: &str, why: &str, changes: &[Change]) {
+        let lost = logger::LINES_LOST.load(Relaxed);
+        let mut text = String::new();
+        if lost > self.lost {
+            text = format!("({} lines are missing here: nobody read them in time)\n", lost - self.lost);
+            self.lost = lost;
+        }
+        let head = if why.is_empty() { call.to_owned() } else { format!("{call}:") };
+        let lines = wrapped(&head, why, COLUMNS, INDENT);
+        text += &lines.replacen(call, &self.styled(BOLD, call), 1);
+        for change in changes {
+            text += &format!("{INDENT}{}\n", self.styled(CYAN, &change.to_string()));
+        }
+        logger::show(&text);
+    }
+
+    fn styled(&self, style: &str, text: &str) -> String {
+        if self.has_colours { format!("\x1b[{style}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+}
