@@ -109,7 +109,8 @@ impl Ready<'_> {
         self.0.iter().map(|event| {
             // mio's own methods summarize; what the kernel said is in the long form of its Debug alone.
             let said = format!("{event:#?}");
-            let names = said.split(|letter: char| !letter.is_ascii_uppercase()).filter(|word| word.starts_with("EPOLL"));
+            let names =
+                said.split(|letter: char| !letter.is_ascii_uppercase()).filter(|word| word.starts_with("EPOLL"));
             (event.token().0 as u64, names.collect::<Vec<_>>().join("|"))
         })
     }
@@ -216,7 +217,13 @@ impl<C: Calls> Epoll<C> {
 
     /// Changes what events are wanted.
     #[inline(always)]
-    pub(super) fn modify(&self, source: &mut dyn Source, fd: RawFd, token: Token, interest: Interest) -> io::Result<()> {
+    pub(super) fn modify(
+        &self,
+        source: &mut dyn Source,
+        fd: RawFd,
+        token: Token,
+        interest: Interest,
+    ) -> io::Result<()> {
         let token = mio::Token::from(token);
         let result = self.poll.registry().reregister(source, token, interest);
         told(&self.calls, &self.ctl("EPOLL_CTL_MOD", fd, token, names(interest)), result)

@@ -70,7 +70,8 @@ impl Listener {
             // The client's own path would tell nothing, and mostly it has none.
             Self::Unix { socket, .. } => socket.accept().map(|(stream, _)| (Stream::Unix(stream), Address::Unix(None))),
         };
-        let (stream, peer) = accepted.map_or_else(|error| (Err(error), None), |(stream, peer)| (Ok(stream), Some(peer)));
+        let (stream, peer) =
+            accepted.map_or_else(|error| (Err(error), None), |(stream, peer)| (Ok(stream), Some(peer)));
         let stream = told_open(calls, &Call::Accept { fd: self.as_raw_fd(), peer: peer.as_ref() }, stream)?;
         Ok((stream, peer.unwrap_or(Address::Unix(None))))
     }

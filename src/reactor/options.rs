@@ -50,7 +50,13 @@ impl ListenOptions {
 pub(super) fn keep_alive(socket: &Socket, calls: &impl Calls) -> io::Result<()> {
     told_set(calls, socket, "SO_KEEPALIVE", 1, socket.set_keepalive(true))?;
     told_set(calls, socket, "TCP_KEEPIDLE", 120, setsockopt(socket, sockopt::TcpKeepIdle, &120).map_err(Into::into))?;
-    told_set(calls, socket, "TCP_KEEPINTVL", 30, setsockopt(socket, sockopt::TcpKeepInterval, &30).map_err(Into::into))?;
+    told_set(
+        calls,
+        socket,
+        "TCP_KEEPINTVL",
+        30,
+        setsockopt(socket, sockopt::TcpKeepInterval, &30).map_err(Into::into),
+    )?;
     told_set(calls, socket, "TCP_KEEPCNT", 4, setsockopt(socket, sockopt::TcpKeepCount, &4).map_err(Into::into))
 }
 

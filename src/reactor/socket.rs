@@ -114,9 +114,7 @@ impl<C: Calls> Net for Sockets<C> {
         match &mut **stream {
             // It is registered for writability anyway.
             Stream::Tcp(_) => Ok(()),
-            Stream::Unix(stream) => {
-                self.epoll.modify(stream, fd, Token::Connection(id), interest(output_waits))
-            }
+            Stream::Unix(stream) => self.epoll.modify(stream, fd, Token::Connection(id), interest(output_waits)),
         }
     }
 

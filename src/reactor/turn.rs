@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use super::calls::Calls;
 use super::console::Patience;
 use super::handle::Request;
-use super::calls::Calls;
 use super::token::Token;
 use super::{EVENTS, Ending, Reactor, Status};
 use crate::engine::{Event, Readiness};
@@ -123,7 +123,8 @@ impl<S: Service, C: Calls> Reactor<S, C> {
     }
 
     pub(super) fn take_signals(&mut self) {
-        while let Some(signal) = self.signals.as_ref().and_then(|signals| signals.next(self.engine.net().epoll.calls())) {
+        while let Some(signal) = self.signals.as_ref().and_then(|signals| signals.next(self.engine.net().epoll.calls()))
+        {
             match signal {
                 Signal::SIGUSR1 => {
                     self.stats_requests.push(StatsRequest::Log);

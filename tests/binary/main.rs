@@ -14,6 +14,8 @@ mod chat;
 mod client;
 mod command;
 mod datagrams;
+#[cfg(feature = "watch")]
+mod explained;
 mod far;
 mod faults;
 mod foreign;

@@ -10,8 +10,8 @@ use std::os::linux::fs::MetadataExt;
 use std::os::unix::fs::FileTypeExt;
 
 use memchr::memchr;
-use mio::unix::SourceFd;
 use mio::Interest;
+use mio::unix::SourceFd;
 use nix::errno::Errno;
 use nix::poll::PollFlags;
 use nix::unistd::{getpgrp, read, tcgetpgrp};

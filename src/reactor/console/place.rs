@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Stdout};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
-use mio::unix::SourceFd;
 use mio::Interest;
+use mio::unix::SourceFd;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{SFlag, fstat};

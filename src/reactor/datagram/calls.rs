@@ -32,8 +32,8 @@ use nix::sys::socket::{
 use super::outgoing::Outgoing;
 use super::{Datagram, Family, Reach};
 use crate::endpoint::Address;
-use crate::reactor::calls::{Call, Calls};
 use crate::engine::{Arrival, BATCH, Batch, LocalAddress};
+use crate::reactor::calls::{Call, Calls};
 
 /// A receive that brought fewer datagrams than this is followed by one that prepares room for this many only. To prepare
 /// a whole batch takes half as long as to answer a datagram.
@@ -59,7 +59,11 @@ pub(in crate::reactor) fn send_to(
     calls: &impl Calls,
 ) -> io::Result<()> {
     let fd = socket.as_raw_fd();
-    let name = if from.is_some() { "sendmmsg" } else { "sendto" };
+    let name = match (&socket.family, socket.reach) {
+        (Family::Unix(_), Reach::Connected) => "write",
+        _ if from.is_some() => "sendmmsg",
+        _ => "sendto",
+    };
     let call = Call::Send { name, fd, bytes, to: (socket.reach != Reach::Connected).then_some(to), segment: None };
     told_sent(calls, &call, send_one(socket, bytes, to, from))
 }
@@ -126,25 +130,30 @@ impl Headers {
         let fd = socket.as_raw_fd();
         let last = &mut socket.last_batch;
         match (&socket.family, socket.reach) {
-            (Family::Ipv4(_) | Family::Ipv6(_), Reach::Wildcard) => {
-                one_by_one(batch, told_each(calls, "recvmsg", fd, |slot| {
-                    receive_with_info(fd, &mut self.control, slot)
-                }))
-            }
+            (Family::Ipv4(_) | Family::Ipv6(_), Reach::Wildcard) => one_by_one(
+                batch,
+                told_each(calls, "recvmsg", fd, |slot| receive_with_info(fd, &mut self.control, slot)),
+            ),
             (Family::Ipv4(_), _) => {
                 receive_batch(fd, &mut self.receive_v4, last, batch, calls, |v4| SocketAddr::V4(v4.into()))
             }
             (Family::Ipv6(_), _) => {
                 receive_batch(fd, &mut self.receive_v6, last, batch, calls, |v6| SocketAddr::V6(v6.into()))
             }
-            (Family::Unix(socket), Reach::Connected) => one_by_one(batch, told_each(calls, "recvfrom", fd, |slot| {
-                // It hears from one sender only, and the engine knows which.
-                Ok(Arrival { length: socket.recv(slot)?, source: Address::Unix(None), local: None, to_many: false })
-            })),
-            (Family::Unix(socket), _) => one_by_one(batch, told_each(calls, "recvfrom", fd, |slot| {
-                let (length, source) = socket.recv_from(slot)?;
-                Ok(Arrival { length, source: unix_address(&source), local: None, to_many: false })
-            })),
+            (Family::Unix(socket), Reach::Connected) => one_by_one(
+                batch,
+                told_each(calls, "recvfrom", fd, |slot| {
+                    // It hears from one sender only, and the engine knows which.
+                    Ok(Arrival { length: socket.recv(slot)?, source: Address::Unix(None), local: None, to_many: false })
+                }),
+            ),
+            (Family::Unix(socket), _) => one_by_one(
+                batch,
+                told_each(calls, "recvfrom", fd, |slot| {
+                    let (length, source) = socket.recv_from(slot)?;
+                    Ok(Arrival { length, source: unix_address(&source), local: None, to_many: false })
+                }),
+            ),
         }
     }
 }

@@ -145,7 +145,6 @@ impl Datagram {
     fn is_udp(&self) -> bool {
         matches!(self.family, Family::Ipv4(_) | Family::Ipv6(_))
     }
-
 }
 
 impl AsRawFd for Datagram {

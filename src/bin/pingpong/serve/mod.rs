@@ -7,9 +7,7 @@ mod options;
 use std::time::{Duration, Instant};
 
 use pingpong::service::{Chat, Echo, Hello, Operator, Ping, Service};
-use pingpong::{
-    Address, Calls, ConsoleKind, Ending, Endpoint, ListenOptions, Quiet, ServiceId, Status, WhenFull,
-};
+use pingpong::{Address, Calls, ConsoleKind, Ending, Endpoint, ListenOptions, Quiet, ServiceId, Status, WhenFull};
 
 use crate::DynReactor;
 use crate::descriptors;

@@ -18,6 +18,7 @@ use std::io::{self, IsTerminal};
 use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use pingpong::{Call, Calls};
 
@@ -39,6 +40,10 @@ const COLUMNS: usize = 80;
 
 /// What belongs to the call above it stands in from the left.
 const INDENT: &str = "    ";
+
+/// How long, and how often, to look for the last states of connections when the command ends.
+const LAST_LOOK: Duration = Duration::from_millis(10);
+const LAST_LOOKS: u32 = 20;
 
 const BOLD: &str = "1";
 const CYAN: &str = "36";
@@ -89,6 +94,12 @@ impl Drop for Open {
     }
 }
 
+impl Drop for Teller {
+    fn drop(&mut self) {
+        self.tell_endings();
+    }
+}
+
 impl Teller {
     fn tell(&mut self, call: &Call<'_>, result: Result<usize, &io::Error>) {
         self.sockets.note(call, result);
@@ -119,13 +130,31 @@ impl Teller {
             text = format!("({} lines are missing here: nobody read them in time)\n", lost - self.lost);
             self.lost = lost;
         }
+        if self.depth == Depth::All && call.starts_with("epoll_wait") {
+            // A turn of the loop begins.
+            text.push('\n');
+        }
         let head = if why.is_empty() { call.to_owned() } else { format!("{call}:") };
         let lines = wrapped(&head, why, COLUMNS, INDENT);
         text += &lines.replacen(call, &self.styled(BOLD, call), 1);
-        for change in changes {
-            text += &format!("{INDENT}{}\n", self.styled(CYAN, &change.to_string()));
-        }
+        text += &self.states(changes);
         logger::show(&text);
+    }
+
+    fn states(&self, changes: &[Change]) -> String {
+        changes.iter().map(|change| format!("{INDENT}{}\n", self.styled(CYAN, &change.to_string()))).collect()
+    }
+
+    /// The end of a command may come before that of its connections: waits for what becomes of them, a little.
+    fn tell_endings(&mut self) {
+        for _ in 0..LAST_LOOKS {
+            if !self.sockets.is_ending() {
+                break;
+            }
+            std::thread::sleep(LAST_LOOK);
+            let changes = self.sockets.ask_of_closed();
+            logger::show(&self.states(&changes));
+        }
     }
 
     fn styled(&self, style: &str, text: &str) -> String {

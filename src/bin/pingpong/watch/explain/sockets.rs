@@ -49,8 +49,8 @@ struct Known {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Change {
     fd: RawFd,
+    kind: Kind,
     is_closed: bool,
-    before: Option<KernelState>,
     /// `None`: the kernel knows it no more.
     now: Option<KernelState>,
 }
@@ -131,7 +131,6 @@ impl Sockets {
             Call::EpollWait { ready, .. } => {
                 let ready: Vec<RawFd> = ready.events().filter_map(|(token, _)| self.descriptor(token)).collect();
                 changes.extend(ready.into_iter().filter_map(|fd| self.ask(fd)));
-                changes.extend(self.ask_of_closed());
             }
             Call::Bind { fd, .. }
             | Call::Listen { fd, .. }
@@ -143,14 +142,16 @@ impl Sockets {
             | Call::Shutdown { fd } => changes.extend(self.ask(*fd)),
             _ => {}
         }
+        changes.extend(self.ask_of_closed());
         changes
     }
 
     /// A descriptor was closed: what the kernel keeps of it.
     pub(super) fn closed(&mut self, fd: RawFd) -> Vec<Change> {
-        let Some(mut known) = self.known.remove(&fd) else { return Vec::new() };
-        if known.kind != Kind::Stream || known.state.is_none() {
-            return Vec::new();
+        let mut changes = self.ask_of_closed();
+        let Some(mut known) = self.known.remove(&fd) else { return changes };
+        if known.kind != Kind::Stream || known.is_unix || known.state.is_none() {
+            return changes;
         }
         let change = self.kernel.as_mut().and_then(|kernel| known.ask(fd, true, kernel));
         // It goes on by itself, up to TIME-WAIT or to nothing.
@@ -159,14 +160,21 @@ impl Sockets {
             let surplus = self.closed.len().saturating_sub(MOST_CLOSED);
             self.closed.drain(..surplus);
         }
-        change.into_iter().collect()
+        changes.extend(change);
+        changes
     }
 
     fn ask(&mut self, fd: RawFd) -> Option<Change> {
         self.known.get_mut(&fd)?.ask(fd, false, self.kernel.as_mut()?)
     }
 
-    fn ask_of_closed(&mut self) -> Vec<Change> {
+    /// Whether a closed connection is on its way to its last state.
+    pub(super) fn is_ending(&self) -> bool {
+        !self.closed.is_empty()
+    }
+
+    /// Asks for the connections that were closed.
+    pub(super) fn ask_of_closed(&mut self) -> Vec<Change> {
         let Some(kernel) = &mut self.kernel else { return Vec::new() };
         let changes = self.closed.iter_mut().filter_map(|(fd, known)| known.ask(*fd, true, kernel)).collect();
         self.closed.retain(|(_, known)| !matches!(known.state, None | Some(KernelState::TimeWait)));
@@ -195,17 +203,16 @@ impl Known {
             kernel.one(protocol, self.local?, self.peer).ok()?.map(|socket| socket.state)
         };
         let before = std::mem::replace(&mut self.state, now);
-        (before != now).then_some(Change { fd, is_closed, before, now })
+        (before != now).then_some(Change { fd, kind: self.kind, is_closed, now })
     }
 }
 
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.fd, self.now.map_or("nothing is left of it", name))?;
-        match (self.before, self.is_closed) {
-            (Some(before), true) => write!(f, " (closed; was {})", name(before)),
-            (Some(before), false) => write!(f, " (was {})", name(before)),
-            (None, _) => Ok(()),
+        write!(f, "{}{}: ", self.fd, if self.is_closed { ", closed" } else { "" })?;
+        match self.now {
+            None => f.write_str("nothing is left of it"),
+            Some(state) => write!(f, "{} ({})", name(state), meaning(state, self.kind)),
         }
     }
 }
@@ -213,6 +220,26 @@ impl fmt::Display for Change {
 /// As RFC 9293 writes it; ss(8) shortens one.
 fn name(state: KernelState) -> &'static str {
     if state == KernelState::Established { "ESTABLISHED" } else { state.name() }
+}
+
+/// What a state means, in plain words.
+fn meaning(state: KernelState, kind: Kind) -> &'static str {
+    match (state, kind) {
+        (KernelState::Established, Kind::Datagram) => "it knows whom to talk to; no connection",
+        (KernelState::Established, _) => "both ends may speak",
+        (KernelState::SynSent, _) => "it has called; no answer yet",
+        (KernelState::SynReceived, _) => "called back; the handshake is nearly over",
+        (KernelState::FinWait1, _) => "our FIN is under way",
+        (KernelState::FinWait2, _) => "the peer knows that we have ended; it has not",
+        (KernelState::TimeWait, _) => "both have ended; remembered for a minute, against strays",
+        (KernelState::Unconnected, Kind::Datagram) => "it takes datagrams from anybody",
+        (KernelState::Unconnected, _) => "not connected",
+        (KernelState::CloseWait, _) => "the peer has ended, we have not",
+        (KernelState::LastAck, _) => "both have ended; our FIN is not acknowledged yet",
+        (KernelState::Listen, _) => "the kernel takes calls for it",
+        (KernelState::Closing, _) => "both ended at once; our FIN is not acknowledged yet",
+        (KernelState::Unknown, _) => "a state that this program does not know",
+    }
 }
 
 /// The address of an internet socket that has one.

@@ -32,7 +32,9 @@ fn went_well(call: &Call<'_>, value: usize, sockets: &Sockets) -> String {
         Call::EpollWait { ready, timeout, .. } => return found(ready, *timeout == Some(Default::default()), sockets),
         Call::ReadSignal { signal, .. } => return taken(*signal),
         Call::Socket { kind: "SOCK_DGRAM", .. } => "a socket for datagrams; no call on it will wait",
-        Call::Socket { kind: "SOCK_SEQPACKET", .. } => "a file is there already: a probe, whether anybody listens behind it",
+        Call::Socket { kind: "SOCK_SEQPACKET", .. } => {
+            "a file is there already: a probe, whether anybody listens behind it"
+        }
         Call::Socket { .. } => "a socket for a stream of bytes; no call on it will wait",
         Call::SetOption { name, value, .. } => option(name, *value),
         Call::GetOption { name: "SO_ERROR", value: Some(0), .. } => "how did the connect go? 0: no error",
@@ -40,7 +42,9 @@ fn went_well(call: &Call<'_>, value: usize, sockets: &Sockets) -> String {
             let error = io::Error::from_raw_os_error(*code as i32);
             return format!("how did the connect go? It failed: {}", describe(&error));
         }
-        Call::GetOption { name: "TCP_INFO", fd, .. } if kind(*fd) == Kind::Listener => "does anybody wait to be accepted?",
+        Call::GetOption { name: "TCP_INFO", fd, .. } if kind(*fd) == Kind::Listener => {
+            "does anybody wait to be accepted?"
+        }
         Call::GetOption { name: "TCP_INFO", .. } => "has the peer's kernel acknowledged all that was sent?",
         Call::GetOption { .. } => "can this kernel cut one send into several datagrams? It can",
         Call::Bind { to: Address::Ip(to), .. } if to.port() == 0 => "its address; port 0: the kernel picks a free one",
@@ -50,7 +54,9 @@ fn went_well(call: &Call<'_>, value: usize, sockets: &Sockets) -> String {
         Call::Listen { backlog, .. } => {
             return format!("from now on the kernel itself accepts calls; up to {backlog} wait here for us");
         }
-        Call::Accept { fd, .. } if sockets.is_unix(*fd) => return format!("a client has connected; {value} is our end"),
+        Call::Accept { fd, .. } if sockets.is_unix(*fd) => {
+            return format!("a client has connected; {value} is our end");
+        }
         Call::Accept { .. } => {
             return format!("a client's handshake was complete before we knew; {value} is our end of the connection");
         }
@@ -59,7 +65,9 @@ fn went_well(call: &Call<'_>, value: usize, sockets: &Sockets) -> String {
             "nothing is sent: it only says whom to talk to, and lets refusals be told"
         }
         Call::Connect { .. } => "the handshake is complete already",
-        Call::SocketName { fd, .. } if kind(*fd) == Kind::Stream => "our own address: not the peer's, or it talks to itself",
+        Call::SocketName { fd, .. } if kind(*fd) == Kind::Stream => {
+            "our own address: not the peer's, or it talks to itself"
+        }
         Call::SocketName { .. } => "where is it? The kernel may have picked the port",
         Call::PeerName { .. } => "there is a peer: the handshake is complete",
         Call::Receive { is_peek: true, .. } => "a look at how much has come, which takes nothing",
@@ -74,9 +82,13 @@ fn went_well(call: &Call<'_>, value: usize, sockets: &Sockets) -> String {
         Call::Send { segment: Some(size), bytes, .. } => {
             return format!("{} datagrams in one call: the kernel cuts them", bytes.len().div_ceil((*size).into()));
         }
-        Call::Send { fd, .. } if kind(*fd) == Kind::Datagram && sockets.is_unix(*fd) => "it is in the receiver's queue now",
+        Call::Send { fd, .. } if kind(*fd) == Kind::Datagram && sockets.is_unix(*fd) => {
+            "it is in the receiver's queue now"
+        }
         Call::Send { fd, .. } if kind(*fd) == Kind::Datagram => "given to the network, which promises nothing",
-        Call::Send { bytes, .. } if value < bytes.len() => "the kernel has room for this much; the rest waits until it has more",
+        Call::Send { bytes, .. } if value < bytes.len() => {
+            "the kernel has room for this much; the rest waits until it has more"
+        }
         Call::Send { fd, .. } if sockets.is_unix(*fd) => "it is in the peer's queue now",
         Call::Send { .. } => "the kernel has it, and sees to it that it arrives",
         Call::Shutdown { .. } => "we say no more, and still listen: a FIN follows what was sent",
@@ -109,7 +121,9 @@ fn failed(call: &Call<'_>, error: &io::Error, sockets: &Sockets) -> String {
         (Call::EpollCtl { .. }, libc::EPERM) => "a file is always ready, and cannot be watched",
         (Call::EpollWait { .. }, libc::EINTR) => "a signal came in between: it is asked again",
         (Call::Receive { .. } | Call::ReceiveMany { .. }, libc::EAGAIN) => "nothing there yet; the loop will be told",
-        (Call::Send { fd, .. }, libc::EAGAIN) if kind(*fd) == Kind::Datagram => "no room now: it waits, and is sent later",
+        (Call::Send { fd, .. }, libc::EAGAIN) if kind(*fd) == Kind::Datagram => {
+            "no room now: it waits, and is sent later"
+        }
         (Call::Send { .. }, libc::EAGAIN) => "no room: the peer does not read. It waits; the loop will be told",
         (Call::Send { .. }, libc::EPIPE) => "the peer takes no more",
         (Call::Send { segment: Some(_), .. }, libc::EIO | libc::EINVAL | libc::EMSGSIZE) => {
@@ -135,8 +149,10 @@ fn watched(operation: &str, kind: Kind, events: &str) -> &'static str {
         ("EPOLL_CTL_MOD", _) if wants_room => "output waits: news when there is room for it, too",
         ("EPOLL_CTL_MOD", _) => "no output waits any more: room is no news",
         (_, Kind::Listener) => "have the loop told when a client waits to be accepted",
-        (_, Kind::Stream) if wants_room => "have the loop told each time it can be read or written (ET: when that begins)",
-        (_, Kind::Stream | Kind::Datagram) => "have the loop told each time something comes (ET: when that begins)",
+        (_, Kind::Stream) if wants_room => {
+            "have the loop told when it can be read or written (ET: once each time that this begins)"
+        }
+        (_, Kind::Stream | Kind::Datagram) => "have the loop told when something comes (ET: once each time)",
         (_, Kind::Signals) => "have the loop told of signals",
         (_, Kind::Timer) => "have the loop told when it is time",
         (_, Kind::Waker) => "have the loop told when it rings",
