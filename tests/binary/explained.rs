@@ -7,7 +7,7 @@ use std::path::Path;
 
 use nix::sys::signal::Signal;
 
-use super::support::{Client, DatagramClient, Folder, Launch, Server, eventually, tool};
+use super::support::{BINARY, Client, DatagramClient, Folder, Launch, Server, eventually, narrow_pipe, tool};
 use super::talk::Talk;
 
 /// A call: its name, the descriptor that it is made on, if it has one, what it returned; and the whole line.
@@ -229,11 +229,133 @@ fn clients_tell_each_call_that_strace_sees() {
 fn interactive_client_tells_of_its_standard_input() {
     let server = Server::start("echo=tcp://127.0.0.1:0");
     let (stdin, mut keyboard) = pipe().unwrap();
-    let client = Talk::ours(&["client", "--explain", server.endpoint("echo", "tcp")]).stdin(stdin).start();
     keyboard.write_all(b"hello\n").unwrap();
     drop(keyboard);
-    let mut client = client;
-    let ended = client.ends();
+    let ended = Talk::ours(&["client", "--explain", server.endpoint("echo", "tcp")]).stdin(stdin).start().ends();
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(ended.stderr.contains("something was typed"), "{ended:?}");
+}
+
+/// The states that were told of a descriptor, from some line on.
+fn states(lines: &[String], descriptor: &str) -> Vec<String> {
+    let state = |line: &String| {
+        let (of, state) = line.strip_prefix("    ")?.split_once(": ")?;
+        (of == descriptor).then(|| state.split(" (").next().unwrap_or(state).to_owned())
+    };
+    lines.iter().filter_map(state).collect()
+}
+
+#[test]
+fn states_are_the_kernels_as_the_peer_changes_them() {
+    for host in ["127.0.0.1:0", "[::1]:0", "[::]:0"] {
+        let server = Server::start(&format!("ping=tcp://{host} ping=udp://{host} hello=tcp://{host} --explain -q"));
+        let lines = server.stderr();
+        let told = |call: &str| {
+            let line = lines.iter().find(|line| line.starts_with(call)).unwrap_or_else(|| panic!("{call}: {lines:#?}"));
+            line[call.len()..].split([',', ')']).next().unwrap().to_owned()
+        };
+        assert_eq!(states(&lines, &told("listen(")), ["LISTEN"], "{host}");
+
+        let accepted = |from: usize| {
+            eventually("an accept", || {
+                let lines = server.stderr().split_off(from);
+                let line = lines.into_iter().find(|line| line.starts_with("accept4(") && !line.contains("= -1"))?;
+                Some(line.split(" = ").nth(1)?.split(':').next()?.to_owned())
+            })
+        };
+        // The client ends first: its end has TIME-WAIT, ours none.
+        let from = server.stderr().len();
+        let to = |service: &str| {
+            format!("{}:{}", if host.starts_with("127") { "127.0.0.1" } else { "[::1]" }, server.tcp(service).port())
+        };
+        let mut client = Client::tcp(to("ping").parse().unwrap());
+        let descriptor = accepted(from);
+        client.ask("ping\n", "pong\n");
+        client.finish();
+        client.hears_end();
+        eventually("its end", || {
+            let told = states(&server.stderr()[from..], &descriptor);
+            (told == ["ESTABLISHED", "CLOSE-WAIT"]).then_some(())
+        });
+        drop(client);
+        // The server ends first.
+        let from = server.stderr().len();
+        let mut client = Client::tcp(to("hello").parse().unwrap());
+        let descriptor = accepted(from);
+        client.ask("exit\n", "Welcome!");
+        client.hears_end();
+        drop(client);
+        // The kernel has TIME-WAIT as soon as both have ended, be our descriptor closed or not.
+        eventually("its end", || {
+            let lines = server.stderr().split_off(from);
+            let (open, closed) = (states(&lines, &descriptor), states(&lines, &format!("{descriptor}, closed")));
+            let all = [open, closed].concat();
+            let (last, before) = all.split_last()?;
+            let is_ending = |state: &String| ["ESTABLISHED", "FIN-WAIT-1", "FIN-WAIT-2"].contains(&state.as_str());
+            (last == "TIME-WAIT").then(|| assert!(before.iter().all(is_ending), "{all:?}"))
+        });
+    }
+}
+
+#[test]
+fn client_tells_what_is_left_of_its_connection() {
+    let server = Server::start("ping=tcp://127.0.0.1:0");
+    let ended = Launch::new(&format!("client {} ping --explain", server.endpoint("ping", "tcp"))).run();
+    let lines: Vec<String> = ended.stderr.lines().map(str::to_owned).collect();
+    assert!(
+        lines.iter().any(|line| line.ends_with(": TIME-WAIT (both have ended; kept for a minute, against strays)")),
+        "{lines:#?}"
+    );
+    assert!(lines.iter().all(|line| line.chars().count() <= 80), "{lines:#?}");
+}
+
+#[test]
+fn nothing_is_told_that_was_not_asked_for() {
+    let server = Server::start("ping=tcp://127.0.0.1:0");
+    let ended = Launch::new(&format!("client {} ping", server.endpoint("ping", "tcp"))).run();
+    assert_eq!((ended.stdout.as_str(), ended.stderr.as_str()), ("pong", ""));
+    let server = Server::start("ping=tcp://127.0.0.1:0 -q");
+    server.dial("ping").ask("ping\n", "pong\n");
+    assert_eq!(server.stderr(), [""; 0]);
+    let ended = Launch::new("serve --explain=everything").run();
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(ended.stderr.lines().count() == 1 && ended.stderr.contains("--explain"), "{ended:?}");
+}
+
+#[test]
+fn an_explanation_that_nobody_reads_costs_lines_and_no_answer() {
+    let (reader, writer) = narrow_pipe();
+    let mut server = Launch::new("serve ping=tcp://127.0.0.1:0 --explain").stderr(writer).start();
+    let mut client = server.dial("ping");
+    (0..1000).for_each(|n| client.ask(format!("ping {n}\n"), format!("pong {n}\n")));
+    // Now it is read.
+    server.read_stderr(reader);
+    eventually("a line gets through again", || {
+        client.ask("ping\n", "pong\n");
+        server
+            .stderr()
+            .iter()
+            .any(|line| line.ends_with(" lines are missing here: nobody read them in time)"))
+            .then_some(())
+    });
+    assert!(server.stats()["log_lost"] > 2000);
+}
+
+#[test]
+fn colours_are_for_a_terminal_and_not_with_no_color() {
+    let server = Server::start("ping=tcp://127.0.0.1:0");
+    let client = ["client", server.endpoint("ping", "tcp"), "ping", "--explain"];
+    let on_terminal = |setting: &str| {
+        let words = [&[setting, BINARY][..], &client].concat();
+        let mut client = Talk::program("env", &words).on_terminal(true)?;
+        client.status();
+        Some(client.rest())
+    };
+    for (setting, is_coloured) in [("NO_COLOR=1", false), ("NO_COLOR=", true), ("LANG=C", true)] {
+        let Some(text) = on_terminal(setting) else { return };
+        assert!(text.contains("ESTABLISHED"), "{text}");
+        assert_eq!(text.contains("\x1b["), is_coloured, "{setting}: {text}");
+    }
+    let ended = Talk::ours(&client).run();
+    assert!(ended.stderr.contains("ESTABLISHED") && !ended.stderr.contains('\x1b'), "{ended:?}");
 }

@@ -231,7 +231,7 @@ fn meaning(state: KernelState, kind: Kind) -> &'static str {
         (KernelState::SynReceived, _) => "called back; the handshake is nearly over",
         (KernelState::FinWait1, _) => "our FIN is under way",
         (KernelState::FinWait2, _) => "the peer knows that we have ended; it has not",
-        (KernelState::TimeWait, _) => "both have ended; remembered for a minute, against strays",
+        (KernelState::TimeWait, _) => "both have ended; kept for a minute, against strays",
         (KernelState::Unconnected, Kind::Datagram) => "it takes datagrams from anybody",
         (KernelState::Unconnected, _) => "not connected",
         (KernelState::CloseWait, _) => "the peer has ended, we have not",

@@ -10,7 +10,7 @@ use pingpong::{Address, Call};
 use super::sockets::Sockets;
 
 /// Bytes of a text that are shown.
-const LONGEST: usize = 16;
+const LONGEST: usize = 12;
 
 /// Descriptors and datagrams that one call's line names.
 const MOST: usize = 3;
