@@ -249,13 +249,11 @@ fn states(lines: &[String], descriptor: &str) -> Vec<String> {
 fn states_are_the_kernels_as_the_peer_changes_them() {
     for host in ["127.0.0.1:0", "[::1]:0", "[::]:0"] {
         let server = Server::start(&format!("ping=tcp://{host} ping=udp://{host} hello=tcp://{host} --explain -q"));
-        let lines = server.stderr();
-        let told = |call: &str| {
-            let line = lines.iter().find(|line| line.starts_with(call)).unwrap_or_else(|| panic!("{call}: {lines:#?}"));
-            line[call.len()..].split([',', ')']).next().unwrap().to_owned()
-        };
-        assert_eq!(states(&lines, &told("listen(")), ["LISTEN"], "{host}");
-
+        eventually("a listener", || {
+            let lines = server.stderr();
+            let line = lines.iter().find_map(|line| line.strip_prefix("listen("))?;
+            (states(&lines, line.split(',').next()?) == ["LISTEN"]).then_some(())
+        });
         let accepted = |from: usize| {
             eventually("an accept", || {
                 let lines = server.stderr().split_off(from);
@@ -278,6 +276,10 @@ fn states_are_the_kernels_as_the_peer_changes_them() {
             (told == ["ESTABLISHED", "CLOSE-WAIT"]).then_some(())
         });
         drop(client);
+        eventually("nothing is left", || {
+            let told = states(&server.stderr()[from..], &format!("{descriptor}, closed"));
+            (told.last()? == "nothing is left of it").then_some(())
+        });
         // The server ends first.
         let from = server.stderr().len();
         let mut client = Client::tcp(to("hello").parse().unwrap());
