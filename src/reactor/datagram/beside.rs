@@ -12,7 +12,7 @@ use mio::net::UdpSocket;
 use nix::ifaddrs::getifaddrs;
 use socket2::SockRef;
 
-use super::{Datagram, Family, Reach, serving};
+use super::{Bound, Datagram, Family, Reach, serving};
 use crate::reactor::calls::{Calls, Held};
 use crate::reactor::options::{self, ListenOptions, told_set};
 
@@ -22,12 +22,7 @@ use crate::reactor::options::{self, ListenOptions, told_set};
 ///
 /// Two sockets may have a port in common in this way if both say so (SO_REUSEADDR, socket(7)). They say so only until
 /// all are bound: another server that sets it, too, would take their datagrams away unnoticed.
-pub(super) fn open<C: Calls>(
-    wildcard: &UdpSocket,
-    local: SocketAddr,
-    options: &ListenOptions,
-    calls: &C,
-) -> Vec<(Held<Datagram, C>, SocketAddr)> {
+pub(super) fn open<C: Calls>(wildcard: &UdpSocket, local: SocketAddr, options: &ListenOptions, calls: &C) -> Bound<C> {
     if options.reuse_port {
         return Vec::new();
     }

@@ -44,6 +44,9 @@ pub(super) struct Datagram {
     last_batch: usize,
 }
 
+/// Sockets that serve, with their addresses.
+type Bound<C> = Vec<(Held<Datagram, C>, SocketAddr)>;
+
 #[derive(Debug)]
 enum Family {
     /// udp(7) over ip(7)
@@ -75,7 +78,7 @@ impl Datagram {
         address: SocketAddr,
         options: &ListenOptions,
         calls: &C,
-    ) -> io::Result<(Vec<(Held<Self, C>, SocketAddr)>, SocketAddr)> {
+    ) -> io::Result<(Bound<C>, SocketAddr)> {
         let socket = serving(address, options, calls)?;
         dual_stack(&socket, address, calls)?;
         let reach = if address.ip().is_unspecified() { Reach::Wildcard } else { Reach::Specific };
