@@ -21,8 +21,8 @@ use crate::engine::Arrival;
 /// Is told of each system call that a [`Reactor`](crate::Reactor) makes for its sockets, its epoll(7) and what is watched
 /// there: in their order, each right after it was made.
 ///
-/// Left out are the calls for standard input and output, and for files: the folder and the permissions of a Unix socket's
-/// file, and /proc.
+/// Left out are those for files: the folder and the permissions of a Unix socket's file, /proc, and standard output that
+/// is opened anew and closed.
 pub trait Calls: Clone + Debug + 'static {
     /// Kept beside each descriptor, and dropped right after that was closed: so close(2) is told of. It never fails for
     /// sockets that do not linger.
@@ -95,6 +95,12 @@ pub enum Call<'a> {
     /// sendto(2), or sendmmsg(2) of one message, by its name; as datagrams of `segment` bytes, if that is said
     /// (UDP_SEGMENT, udp(7)).
     Send { name: &'static str, fd: RawFd, bytes: &'a [u8], to: Option<&'a Address>, segment: Option<u16> },
+    /// read(2) of standard input: what it brought, into room for so much.
+    Read { fd: RawFd, bytes: &'a [u8], room: usize },
+    /// write(2) to standard output
+    Write { fd: RawFd, bytes: &'a [u8] },
+    /// poll(2) of one descriptor, for this event
+    Poll { fd: RawFd, event: &'static str },
     /// shutdown(2) of the writing side
     Shutdown { fd: RawFd },
 }

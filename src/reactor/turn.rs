@@ -224,7 +224,7 @@ impl<S: Service, C: Calls> Reactor<S, C> {
     pub(super) fn print_turn(&mut self) -> Result<(), Error> {
         self.print_some(if self.engine.is_stopped() { usize::MAX } else { PRINTED_PER_TURN })?;
         if self.engine.takes_lines() && self.engine.printed().is_empty() {
-            self.console.show_prompt().map_err(|source| Error::Output { source })?;
+            self.console.show_prompt(self.engine.net().epoll.calls()).map_err(|source| Error::Output { source })?;
         }
         Ok(())
     }
@@ -238,8 +238,9 @@ impl<S: Service, C: Calls> Reactor<S, C> {
             },
             _ => Patience::None,
         };
+        let calls = self.engine.net().epoll.calls().clone();
         let printed = self.engine.printed_mut();
-        self.console.print(printed, most, patience).map_err(|source| Error::Output { source })?;
+        self.console.print(printed, most, patience, &calls).map_err(|source| Error::Output { source })?;
         if self.console.has_lost_reader() {
             self.engine.stop();
         }

@@ -25,7 +25,8 @@ fn call(line: &str) -> Option<Call> {
     let (name, rest) = line.split_once('(')?;
     let (arguments, result) = rest.rsplit_once(" = ")?;
     // eventfd2 has a number first that is none.
-    let first = arguments.split([',', ')']).next()?.parse().ok();
+    let first = arguments.trim_start_matches("[{fd=").trim_start_matches('[');
+    let first = first.split([',', ')', ' ']).next()?.parse().ok();
     let descriptor = first.filter(|_| name != "eventfd2");
     let mut words = result.split_whitespace();
     let result = match words.next()? {
@@ -54,8 +55,8 @@ impl Call {
 }
 
 /// The calls that strace saw, without those that are apart:
-/// - standard input, output and error: what the console does, and the logger, and the explanation itself
-/// - files: the folder and the file of a Unix socket, /proc, /dev/null
+/// - standard error: the logger, and the explanation itself; whether others are terminals (ioctl(2))
+/// - files: the folder and the file of a Unix socket, /proc, /dev/null, standard output opened anew and closed
 /// - libc's own: memory, and its netlink socket by which getifaddrs(3) asks for this machine's addresses
 /// - the standard library's in a debug build: fcntl(F_GETFD) before each close
 fn seen(log: &Path) -> Vec<Call> {
@@ -76,13 +77,18 @@ fn seen(log: &Path) -> Vec<Call> {
         "execve",
     ];
     let text = eventually("strace's log", || fs::read_to_string(log).ok().filter(|text| text.contains("+++ exited")));
-    let mut others = HashSet::from([0, 1, 2]);
+    let mut others = HashSet::from([2]);
+    let mut stdout = None;
     let mut calls = Vec::new();
     for call in text.lines().filter_map(call) {
         let is_netlink = call.line.contains("AF_NETLINK") && call.name == "socket";
-        if call.name == "openat" || is_netlink {
+        if call.name == "openat" && call.line.contains("\"/proc/self/fd/1\"") {
+            stdout = call.result.parse::<u32>().ok();
+        } else if call.name == "close" && call.descriptor == stdout {
+            // It was not told of when it was opened.
+        } else if call.name == "openat" || is_netlink {
             others.extend(call.result.parse::<u32>().ok());
-        } else if call.descriptor.is_some_and(|fd| others.contains(&fd)) || call.line.contains("[{fd=") {
+        } else if call.descriptor.is_some_and(|fd| others.contains(&fd)) || call.line.starts_with("poll([{fd=2,") {
             if call.name == "close" {
                 others.remove(&call.descriptor.unwrap());
             }
@@ -111,8 +117,11 @@ fn hold(told: &[String], log: &Path) -> Vec<Call> {
 
 /// `pingpong` below strace, which is its grandchild: so signals reach it.
 fn traced(log: &Path, arguments: &str) -> Launch {
-    let log = log.to_str().expect("a plain path");
-    Launch::within(&["strace", "-D", "-f", "-s", "8", "-e", "trace=network,desc", "-o", log], arguments)
+    Launch::within(&strace(log.to_str().expect("a plain path")), arguments)
+}
+
+fn strace(log: &str) -> [&str; 9] {
+    ["strace", "-D", "-f", "-s", "8", "-e", "trace=network,desc", "-o", log]
 }
 
 #[test]
@@ -226,14 +235,29 @@ fn clients_tell_each_call_that_strace_sees() {
 }
 
 #[test]
-fn interactive_client_tells_of_its_standard_input() {
+fn interactive_client_tells_of_its_standard_input_too() {
+    if !tool("strace") {
+        return;
+    }
     let server = Server::start("echo=tcp://127.0.0.1:0");
-    let (stdin, mut keyboard) = pipe().unwrap();
-    keyboard.write_all(b"hello\n").unwrap();
-    drop(keyboard);
-    let ended = Talk::ours(&["client", "--explain", server.endpoint("echo", "tcp")]).stdin(stdin).start().ends();
-    assert_eq!(ended.code, Some(0), "{ended:?}");
-    assert!(ended.stderr.contains("something was typed"), "{ended:?}");
+    let folder = Folder::new();
+    let (log, place) = (folder.file("log"), server.endpoint("echo", "tcp"));
+    let talk = |explain: &str, log: &Path| {
+        let (stdin, mut keyboard) = pipe().unwrap();
+        keyboard.write_all(b"hello\nworld\n").unwrap();
+        drop(keyboard);
+        let words = [&strace(log.to_str().unwrap())[1..], &[BINARY, "client", explain, place]].concat();
+        let ended = Talk::program("strace", &words).stdin(stdin).start().ends();
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), "hello\nworld\n"), "{ended:?}");
+        ended.stderr
+    };
+    let told: Vec<String> = talk("--explain=calls", &log).lines().map(str::to_owned).collect();
+    let told = hold(&told, &log);
+    for name in ["poll", "read", "write"] {
+        assert!(told.iter().any(|call| call.name == name), "no {name} among {told:#?}");
+    }
+    let told = talk("--explain", &folder.file("other"));
+    assert!(told.contains("something was typed") && told.contains(": the end of standard input"), "{told}");
 }
 
 /// The states that were told of a descriptor, from some line on.

@@ -17,7 +17,7 @@ use nix::poll::PollFlags;
 use nix::unistd::{getpgrp, read, tcgetpgrp};
 
 use crate::outlet::poll_now;
-use crate::reactor::calls::{Calls, Epoll};
+use crate::reactor::calls::{Call, Calls, Epoll};
 use crate::reactor::token::Token;
 
 /// The most that one read takes. Each line is a call of the service and often a send, so a chunk of short lines makes a
@@ -133,12 +133,16 @@ impl LineReader {
         if self.is_in_background {
             return None;
         }
-        if self.stdin == Stdin::Polled && !has_input() {
+        if self.stdin == Stdin::Polled && !has_input(epoll.calls()) {
             self.has_event = false;
             return None;
         }
         let mut chunk = [0; CHUNK];
-        match read(io::stdin(), &mut chunk) {
+        let result = read(io::stdin(), &mut chunk);
+        let bytes = result.ok().and_then(|count| chunk.get(..count)).unwrap_or_default();
+        let call = Call::Read { fd: 0, bytes, room: CHUNK };
+        epoll.calls().made(&call, result.map_err(io::Error::from).as_ref().copied());
+        match result {
             Ok(count @ 1..) => Some(ReadLines { lines: self.cut(&chunk[..count]), ended: false }),
             Err(Errno::EINTR) => None,
             Ok(0) | Err(_) => Some(ReadLines { lines: self.end(epoll), ended: true }),
@@ -180,8 +184,10 @@ fn stdin_source() -> SourceFd<'static> {
 }
 
 /// Whether a read would not wait. One that finds the end or an error does not wait either.
-fn has_input() -> bool {
-    poll_now(io::stdin(), PollFlags::POLLIN).intersects(PollFlags::POLLIN | PollFlags::POLLHUP | PollFlags::POLLERR)
+fn has_input(calls: &impl Calls) -> bool {
+    let events = poll_now(io::stdin(), PollFlags::POLLIN);
+    calls.made(&Call::Poll { fd: 0, event: "POLLIN" }, Ok(usize::from(!events.is_empty())));
+    events.intersects(PollFlags::POLLIN | PollFlags::POLLHUP | PollFlags::POLLERR)
 }
 
 /// Whether this process belongs to the terminal's foreground job. Where tcgetpgrp(3) fails, standard input is not our

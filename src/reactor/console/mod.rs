@@ -97,9 +97,15 @@ impl Console {
 
     /// Prints what waits in the queue: `most` bytes or a little more where others must not wait, as far as standard
     /// output takes them. Fails where it cannot be written to.
-    pub(super) fn print(&mut self, queue: &mut PrintQueue, most: usize, patience: Patience<'_>) -> io::Result<()> {
+    pub(super) fn print(
+        &mut self,
+        queue: &mut PrintQueue,
+        most: usize,
+        patience: Patience<'_>,
+        calls: &impl Calls,
+    ) -> io::Result<()> {
         match &mut self.output {
-            Some(output) => output.print(queue, most, patience),
+            Some(output) => output.print(queue, most, patience, calls),
             None => {
                 queue.clear();
                 Ok(())
@@ -108,9 +114,9 @@ impl Console {
     }
 
     /// Shows the prompt, if there is one, until standard input has ended.
-    pub(super) fn show_prompt(&mut self) -> io::Result<()> {
+    pub(super) fn show_prompt(&mut self, calls: &impl Calls) -> io::Result<()> {
         match (&self.input, &mut self.output) {
-            (Some((input, _)), Some(output)) if !input.has_ended() => output.show_prompt(),
+            (Some((input, _)), Some(output)) if !input.has_ended() => output.show_prompt(calls),
             _ => Ok(()),
         }
     }

@@ -116,6 +116,14 @@ fn calls<'a>(to: &'a Address, path: &'a Address) -> Vec<(Call<'a>, usize)> {
         (send(7), 3),
         (Call::Send { name: "sendmmsg", fd: 8, bytes: BYTES, to: Some(to), segment: Some(4) }, 1),
         (Call::Shutdown { fd: 7 }, 0),
+        (Call::Read { fd: 0, bytes: BYTES, room: 4096 }, 5),
+        (Call::Read { fd: 0, bytes: &[], room: 4096 }, 0),
+        (Call::Write { fd: 1, bytes: BYTES }, 5),
+        (Call::Write { fd: 1, bytes: BYTES }, BYTES.len()),
+        (Call::Poll { fd: 0, event: "POLLIN" }, 0),
+        (Call::Poll { fd: 0, event: "POLLIN" }, 1),
+        (Call::Poll { fd: 1, event: "POLLOUT" }, 0),
+        (Call::Poll { fd: 1, event: "POLLOUT" }, 1),
     ];
     calls
         .extend([0, 1, 4, 5, 6, 7, 8, 9, 17, 18].map(|fd| (ctl("EPOLL_CTL_ADD", fd, "EPOLLIN|EPOLLRDHUP|EPOLLET"), 0)));
@@ -195,6 +203,8 @@ fn every_error_that_can_be_expected_has_a_reason() {
         (Call::ReceiveMany { fd: 8, first: &[], arrivals: &[], room: 4 }, libc::ECONNREFUSED),
         (send(7), libc::EAGAIN),
         (send(7), libc::EPIPE),
+        (Call::Write { fd: 1, bytes: BYTES }, libc::EAGAIN),
+        (Call::Write { fd: 1, bytes: BYTES }, libc::EPIPE),
         (send(7), libc::ECONNRESET),
         (send(8), libc::EAGAIN),
         (send(8), libc::ECONNREFUSED),

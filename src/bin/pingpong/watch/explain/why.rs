@@ -91,6 +91,14 @@ fn went_well(call: &Call<'_>, value: usize, sockets: &Sockets) -> String {
         }
         Call::Send { fd, .. } if sockets.is_unix(*fd) => "it is in the peer's queue now",
         Call::Send { .. } => "the kernel has it, and sees to it that it arrives",
+        Call::Read { .. } if value == 0 => "the end of standard input",
+        Call::Read { .. } => "what was typed, or what another program has written",
+        Call::Write { bytes, .. } if value < bytes.len() => "standard output takes this much; the rest waits",
+        Call::Write { .. } => "printed on standard output",
+        Call::Poll { event: "POLLIN", .. } if value == 0 => "nothing to read there now",
+        Call::Poll { event: "POLLIN", .. } => "would a read of standard input wait? No",
+        Call::Poll { .. } if value == 0 => "standard output takes nothing now",
+        Call::Poll { .. } => "would a write to standard output wait? No",
         Call::Shutdown { .. } => "we say no more, and still listen: a FIN follows what was sent",
         _ => "",
     };
@@ -125,6 +133,8 @@ fn failed(call: &Call<'_>, error: &io::Error, sockets: &Sockets) -> String {
             "no room now: it waits, and is sent later"
         }
         (Call::Send { .. }, libc::EAGAIN) => "no room: the peer does not read. It waits; the loop will be told",
+        (Call::Write { .. }, libc::EAGAIN) => "standard output takes nothing now: it waits",
+        (Call::Write { .. }, libc::EPIPE) => "nobody reads standard output any more",
         (Call::Send { .. }, libc::EPIPE) => "the peer takes no more",
         (Call::Send { segment: Some(_), .. }, libc::EIO | libc::EINVAL | libc::EMSGSIZE) => {
             "this way does not take them in one call: they are sent one by one"

@@ -78,6 +78,10 @@ pub(super) fn call(call: &Call<'_>, result: Result<usize, &io::Error>, sockets: 
             let segment = segment.map_or_else(String::new, |size| format!(", UDP_SEGMENT {size}"));
             format!("{name}({fd}, {}, {}{}{segment})", quoted(bytes), bytes.len(), argument(*to))
         }
+        Call::Read { fd, room, .. } if result.is_err() => format!("read({fd}, {room})"),
+        Call::Read { fd, bytes, room } => format!("read({fd}, {}, {room})", quoted(bytes)),
+        Call::Write { fd, bytes } => format!("write({fd}, {}, {})", quoted(bytes), bytes.len()),
+        Call::Poll { fd, event } => format!("poll([{fd} {event}])"),
         Call::Shutdown { fd } => format!("shutdown({fd}, SHUT_WR)"),
         other => format!("{other:?}"),
     })
