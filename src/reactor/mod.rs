@@ -69,6 +69,8 @@ const EVENTS: usize = 1024;
 /// A loop that runs services: of one type (often `Box<dyn Service>`), with their sockets, on the thread that calls
 /// [`run`](Self::run) or [`turn`](Self::turn).
 ///
+/// `C` is told of each system call ([`with_calls`](Self::with_calls)): nobody, as a rule.
+///
 /// It serves ([`listen`](Self::listen)) and dials ([`Outbox::connect`]) alike. Other threads reach it by its
 /// [`Handle`]. It is `Send` if its services are (`Box<dyn Service + Send>`): it may be set up on one thread and run on
 /// another.
@@ -137,13 +139,38 @@ impl<S: Service> Reactor<S> {
     /// Creates a reactor without services and sockets. Fails with [`Error::Loop`] if the kernel gives no epoll(7) or
     /// eventfd(2) descriptor.
     pub fn new(limits: Limits) -> Result<Self, Error> {
-        Self::told(limits, Quiet)
+        Self::with_calls(limits, Quiet)
     }
 }
 
 impl<S: Service, C: Calls> Reactor<S, C> {
     /// [`new`](Reactor::new), with somebody who is told of each system call.
-    pub fn told(limits: Limits, calls: C) -> Result<Self, Error> {
+    ///
+    /// ```
+    /// use std::{cell::Cell, io, os::fd::RawFd, rc::Rc};
+    ///
+    /// use pingpong::{Call, Calls, Limits, Reactor, service::Echo};
+    ///
+    /// #[derive(Clone, Debug, Default)]
+    /// struct Count(Rc<Cell<u64>>);
+    ///
+    /// impl Calls for Count {
+    ///     type Open = ();
+    ///     fn opened(&self, _: RawFd) {}
+    ///     fn made(&self, _: &Call<'_>, _: Result<usize, &io::Error>) {
+    ///         self.0.set(self.0.get() + 1);
+    ///     }
+    /// }
+    ///
+    /// let count = Count::default();
+    /// let mut reactor = Reactor::with_calls(Limits::default(), count.clone())?;
+    /// let echo = reactor.add("echo", Echo);
+    /// reactor.listen(echo, &"tcp://127.0.0.1:0".parse()?)?;
+    /// // epoll_create1, eventfd2, socket, setsockopt, bind, listen, getsockname, epoll_ctl …
+    /// assert!(count.0.get() > 10);
+    /// # Ok::<(), pingpong::Error>(())
+    /// ```
+    pub fn with_calls(limits: Limits, calls: C) -> Result<Self, Error> {
         let epoll = Epoll::new(calls).map_err(|source| Error::Loop { part: "epoll", source })?;
         let (handle, requests) = handle::pair(&epoll)?;
         // A RandomState has keys from the system's randomness.

@@ -187,6 +187,14 @@ mod tests {
     }
 
     #[test]
+    fn help_shows_explain_where_it_is_built() {
+        for name in ["serve", "client", "ping"] {
+            let help = parse(["pingpong", name, "--help"].map(Into::into)).unwrap_err().to_string();
+            assert_eq!(help.contains("--explain[=<WHAT>]"), cfg!(feature = "watch"), "{help}");
+        }
+    }
+
+    #[test]
     fn the_definition_of_the_command_line_is_sound() {
         command().debug_assert();
     }

@@ -83,7 +83,7 @@ trait Client: Service {
 fn hold<C: Client + 'static>(client: C, console: ConsoleKind, calls: impl Calls) -> Result<Option<Remark>, Error> {
     let mut limits = Limits::default();
     limits.max_message = LONGEST_ANSWER;
-    let mut reactor = DynReactor::told(limits, calls)?;
+    let mut reactor = DynReactor::with_calls(limits, calls)?;
     let client = Rc::new(RefCell::new(client));
     let id = reactor.add("client", Box::new(client.clone()));
     reactor.open_output(WhenFull::Wait)?;

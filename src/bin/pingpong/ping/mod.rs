@@ -78,7 +78,7 @@ fn ask(options: PingOptions, calls: impl Calls) -> Result<Outcome, Error> {
     let sockets = descriptors::raise_limit().saturating_sub(descriptors::RESERVED);
     // A name is looked up while Ctrl-C still ends the process.
     let prober = Rc::new(RefCell::new(Prober::new(options, sockets)?));
-    let mut reactor = DynReactor::told(limits, calls)?;
+    let mut reactor = DynReactor::with_calls(limits, calls)?;
     reactor.watch_signals()?;
     reactor.keep_exact_time()?;
     let id = reactor.add("ping", Box::new(prober.clone()));

@@ -38,7 +38,7 @@ fn serve(options: ServeOptions, calls: impl Calls) -> Result<Ending, Error> {
 
     let mut limits = options.limits.clone();
     limits.max_connections = max_connections(&options, &services);
-    let mut reactor = DynReactor::told(limits, calls)?;
+    let mut reactor = DynReactor::with_calls(limits, calls)?;
     reactor.watch_signals()?;
     reactor.open_output(WhenFull::Drop)?;
     reactor.spin(options.spin);

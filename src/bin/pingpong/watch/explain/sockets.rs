@@ -227,8 +227,8 @@ fn meaning(state: KernelState, kind: Kind) -> &'static str {
     match (state, kind) {
         (KernelState::Established, Kind::Datagram) => "it knows whom to talk to; no connection",
         (KernelState::Established, _) => "both ends may speak",
-        (KernelState::SynSent, _) => "it has called; no answer yet",
-        (KernelState::SynReceived, _) => "called back; the handshake is nearly over",
+        (KernelState::SynSent, _) => "our SYN is not answered yet",
+        (KernelState::SynReceived, _) => "a SYN was answered; the last ACK is missing",
         (KernelState::FinWait1, _) => "our FIN is under way",
         (KernelState::FinWait2, _) => "the peer knows that we have ended; it has not",
         (KernelState::TimeWait, _) => "both have ended; kept for a minute, against strays",
@@ -236,7 +236,7 @@ fn meaning(state: KernelState, kind: Kind) -> &'static str {
         (KernelState::Unconnected, _) => "not connected",
         (KernelState::CloseWait, _) => "the peer has ended, we have not",
         (KernelState::LastAck, _) => "both have ended; our FIN is not acknowledged yet",
-        (KernelState::Listen, _) => "the kernel takes calls for it",
+        (KernelState::Listen, _) => "clients may connect",
         (KernelState::Closing, _) => "both ended at once; our FIN is not acknowledged yet",
         (KernelState::Unknown, _) => "a state that this program does not know",
     }

@@ -52,7 +52,7 @@ fn went_well(call: &Call<'_>, value: usize, sockets: &Sockets) -> String {
         Call::Bind { to: Address::Unix(None), .. } => "the kernel picks a name for it, where answers can come to",
         Call::Bind { .. } => "a file by which clients find it",
         Call::Listen { backlog, .. } => {
-            return format!("from now on the kernel itself accepts calls; up to {backlog} wait here for us");
+            return format!("the kernel completes handshakes by itself now; up to {backlog} connections wait here");
         }
         Call::Accept { fd, .. } if sockets.is_unix(*fd) => {
             return format!("a client has connected; {value} is our end");
@@ -200,7 +200,7 @@ fn news(fd: RawFd, kind: Kind, events: &str) -> String {
         Kind::Stdout => "standard output has room",
         _ if has("EPOLLERR") => "{} has an error, which the next call will tell",
         _ if has("EPOLLHUP") => "both directions of {} are closed",
-        _ if has("EPOLLRDHUP") => "the peer of {} says no more (FIN)",
+        _ if has("EPOLLRDHUP") => "the peer of {} says no more (FIN); its last words may wait",
         _ if has("EPOLLPRI") => "urgent bytes have come at {}",
         _ if has("EPOLLIN") => "something has come at {}",
         _ if has("EPOLLOUT") => "{} can be written",
