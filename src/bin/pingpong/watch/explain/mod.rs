@@ -124,12 +124,8 @@ impl Teller {
 
     /// Writes a call, its reason behind it, and the new states below.
     fn show(&mut self, call: &str, why: &str, changes: &[Change]) {
-        let lost = logger::LINES_LOST.load(Relaxed);
+        self.tell_of_lost_lines();
         let mut text = String::new();
-        if lost > self.lost {
-            text = format!("({} lines are missing here: nobody read them in time)\n", lost - self.lost);
-            self.lost = lost;
-        }
         if self.depth == Depth::All && call.starts_with("epoll_wait") {
             // A turn of the loop begins.
             text.push('\n');
@@ -139,6 +135,17 @@ impl Teller {
         text += &lines.replacen(call, &self.styled(BOLD, call), 1);
         text += &self.states(changes);
         logger::show(&text);
+    }
+
+    /// Says how many lines standard error did not take, once it takes one again.
+    fn tell_of_lost_lines(&mut self) {
+        let lost = logger::LINES_LOST.load(Relaxed);
+        if lost > self.lost {
+            logger::show(&format!("({} lines are missing here: nobody read them in time)\n", lost - self.lost));
+            if logger::LINES_LOST.load(Relaxed) == lost {
+                self.lost = lost;
+            }
+        }
     }
 
     fn states(&self, changes: &[Change]) -> String {
