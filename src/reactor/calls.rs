@@ -28,6 +28,9 @@ pub trait Calls: Clone + Debug + 'static {
     /// sockets that do not linger.
     type Open: Debug + 'static;
 
+    /// Whether anybody is told at all.
+    const TELLS: bool = true;
+
     /// A descriptor was opened; what opened it has been told of.
     fn opened(&self, descriptor: RawFd) -> Self::Open;
 
@@ -41,6 +44,7 @@ pub struct Quiet;
 
 impl Calls for Quiet {
     type Open = ();
+    const TELLS: bool = false;
 
     #[inline(always)]
     fn opened(&self, _: RawFd) {}
@@ -206,8 +210,11 @@ impl<C: Calls> Epoll<C> {
 
     /// epoll_wait(2)
     pub(super) fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
-        let epoll = self.poll.as_raw_fd();
         let result = self.poll.poll(events, timeout);
+        if !C::TELLS {
+            return result;
+        }
+        let epoll = self.poll.as_raw_fd();
         let count = result.as_ref().map(|()| events.iter().count());
         self.calls.made(&Call::EpollWait { epoll, ready: Ready(events), timeout }, count);
         result

@@ -51,13 +51,16 @@ pub(in crate::reactor) fn receive(socket: &mut Datagram, batch: &mut Batch, call
 }
 
 /// Sends one datagram, from a certain local address if one is given. A connected socket sends to where it is connected.
-pub(in crate::reactor) fn send_to(
+pub(in crate::reactor) fn send_to<C: Calls>(
     socket: &Datagram,
     bytes: &[u8],
     to: &Address,
     from: Option<LocalAddress>,
-    calls: &impl Calls,
+    calls: &C,
 ) -> io::Result<()> {
+    if !C::TELLS {
+        return send_one(socket, bytes, to, from);
+    }
     let fd = socket.as_raw_fd();
     let name = match (&socket.family, socket.reach) {
         (Family::Unix(_), Reach::Connected) => "write",
@@ -159,12 +162,12 @@ impl Headers {
 }
 
 /// Receives a batch in one call; whether more may wait. The call has little room if the `last` one brought little.
-fn receive_batch<A: SockaddrLike + Copy>(
+fn receive_batch<A: SockaddrLike + Copy, C: Calls>(
     fd: RawFd,
     headers: &mut MultiHeaders<A>,
     last: &mut usize,
     batch: &mut Batch,
-    calls: &impl Calls,
+    calls: &C,
     address: impl Fn(A) -> SocketAddr,
 ) -> io::Result<bool> {
     let (room, result) = if *last < FEW {
@@ -172,7 +175,9 @@ fn receive_batch<A: SockaddrLike + Copy>(
     } else {
         (BATCH, receive_up_to::<BATCH, A>(fd, headers, batch, address))
     };
-    tell_of_batch(fd, batch, room, &result, calls);
+    if C::TELLS {
+        tell_of_batch(fd, batch, room, &result, calls);
+    }
     let may_wait = result?;
     *last = batch.len();
     Ok(may_wait)
