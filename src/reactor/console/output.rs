@@ -132,8 +132,14 @@ impl Printer {
         }
     }
 
-    /// Writes what has been taken, as far as there is room.
+    /// Writes what has been taken, as far as there is room. Most turns have printed nothing.
+    #[inline]
     fn flush(&mut self, patience: Patience<'_>, calls: &impl Calls) -> io::Result<()> {
+        if self.text.is_empty() { Ok(()) } else { self.flush_text(patience, calls) }
+    }
+
+    #[inline(never)]
+    fn flush_text(&mut self, patience: Patience<'_>, calls: &impl Calls) -> io::Result<()> {
         if self.state == State::Full && self.when_full == WhenFull::Wait {
             // No event will come.
             self.state = State::Ready;
