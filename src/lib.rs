@@ -180,6 +180,8 @@ pub use engine::Activity;
 pub use error::{CloseReason, Error, Occupant, describe, is_exhaustion};
 pub use limits::Limits;
 pub use moment::Moment;
-pub use reactor::{ConsoleKind, Ending, Handle, ListenOptions, Reactor, SocketStatus, Status, WhenFull};
+pub use reactor::{
+    Call, Calls, ConsoleKind, Ending, Handle, ListenOptions, Quiet, Reactor, Ready, SocketStatus, Status, WhenFull,
+};
 pub use service::ServiceId;
 pub use stats::Stats;

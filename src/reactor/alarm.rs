@@ -5,14 +5,16 @@
 //! never late, and takes a whole CPU. So the loop sleeps by a timerfd until shortly before a deadline, and polls for
 //! the rest.
 
-use std::os::fd::{AsFd, AsRawFd};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::time::Duration;
 
+use mio::Interest;
 use mio::unix::SourceFd;
-use mio::{Interest, Registry};
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 
+use super::calls::{Call, Calls, Epoll, Held, told, told_open};
 use super::token::Token;
 use crate::error::Error;
 use crate::moment::Moment;
@@ -39,16 +41,20 @@ pub(super) struct Alarm {
 }
 
 impl Alarm {
-    pub(super) fn new(registry: &Registry, start: Moment) -> Result<Self, Error> {
+    pub(super) fn new<C: Calls>(epoll: &Epoll<C>, start: Moment) -> Result<Held<Self, C>, Error> {
         let failed = |source| Error::Loop { part: "timerfd", source };
         let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
-        let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags).map_err(|errno| failed(errno.into()))?;
+        let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags).map_err(io::Error::from).map(Self::with(start));
+        let alarm = told_open(epoll.calls(), &Call::TimerCreate, timer).map_err(failed)?;
+        let fd = alarm.as_raw_fd();
         // The timer is never read. Setting it forgets that it has expired (timerfd_settime(2)), so that the next time
         // is a new edge.
-        registry
-            .register(&mut SourceFd(&timer.as_fd().as_raw_fd()), Token::Alarm.into(), Interest::READABLE)
-            .map_err(failed)?;
-        Ok(Self {
+        epoll.add(&mut SourceFd(&fd), fd, Token::Alarm, Interest::READABLE).map_err(failed)?;
+        Ok(alarm)
+    }
+
+    fn with(start: Moment) -> impl FnOnce(TimerFd) -> Self {
+        move |timer| Self {
             timer,
             deadline: None,
             polled: Duration::ZERO,
@@ -57,7 +63,7 @@ impl Alarm {
             turn_began: start,
             is_spinning: false,
             was_idle: false,
-        })
+        }
     }
 
     /// A turn has ended. It began at this moment, and had something to do or not.
@@ -73,7 +79,12 @@ impl Alarm {
 
     /// A poll is about to begin: sets the timer, if need be, to end it in time for this deadline. Returns how long the
     /// poll may wait as far as the deadline is concerned; `None` is for ever, until the timer ends it.
-    pub(super) fn poll_begins(&mut self, now: Moment, deadline: Option<Moment>) -> Option<Duration> {
+    pub(super) fn poll_begins(
+        &mut self,
+        now: Moment,
+        deadline: Option<Moment>,
+        calls: &impl Calls,
+    ) -> Option<Duration> {
         self.poll_began = now;
         if self.was_idle {
             let turn = now.since(self.turn_began);
@@ -87,7 +98,9 @@ impl Alarm {
         }
         if self.deadline != Some(deadline) {
             let sleep = Expiration::OneShot(TimeSpec::from_duration(left - NEAR));
-            if self.timer.set(sleep, TimerSetTimeFlags::empty()).is_err() {
+            let set = self.timer.set(sleep, TimerSetTimeFlags::empty()).map_err(io::Error::from);
+            let call = Call::TimerSet { fd: self.as_raw_fd(), after: left - NEAR };
+            if told(calls, &call, set).is_err() {
                 // The poll's own timeout is late, but better than none.
                 return Some(left);
             }
@@ -109,5 +122,11 @@ impl Alarm {
     /// The part of it in which the loop polled without waiting, and found nothing.
     pub(super) fn spun(&self) -> Duration {
         self.spun
+    }
+}
+
+impl AsRawFd for Alarm {
+    fn as_raw_fd(&self) -> RawFd {
+        self.timer.as_fd().as_raw_fd()
     }
 }

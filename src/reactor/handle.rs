@@ -3,11 +3,15 @@
 //! A request goes through a channel, and an eventfd(2) ends the poll so that the reactor looks there.
 
 use std::io;
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use mio::{Poll, Waker};
+use mio::Interest;
+use mio::unix::SourceFd;
+use nix::sys::eventfd::{EfdFlags, EventFd};
 
+use super::calls::{Call, Calls, Epoll, Held, told_open};
 use super::token::Token;
 use crate::error::Error;
 use crate::service::ServiceId;
@@ -48,7 +52,7 @@ use crate::stats::Stats;
 #[derive(Clone, Debug)]
 pub struct Handle {
     sender: Sender<Request>,
-    waker: Arc<Waker>,
+    waker: Arc<EventFd>,
 }
 
 /// What a [`Handle`] asks for.
@@ -87,15 +91,22 @@ impl Handle {
     fn ask(&self, request: Request) {
         // A reactor that has gone needs no more waking.
         if self.sender.send(request).is_ok() {
-            let _ = self.waker.wake();
+            // It fails where 2^64 requests wait, and then the loop is awake.
+            let _ = self.waker.write(1);
         }
     }
 }
 
 /// A handle, and where what it asks for arrives.
-pub(super) fn pair(poll: &Poll) -> Result<(Handle, Receiver<Request>), Error> {
+///
+/// The eventfd is never read: each write to it is an edge.
+pub(super) fn pair<C: Calls>(epoll: &Epoll<C>) -> Result<(Held<Handle, C>, Receiver<Request>), Error> {
     let failed = |source: io::Error| Error::Loop { part: "eventfd", source };
-    let waker = Waker::new(poll.registry(), Token::Waker.into()).map_err(failed)?;
+    let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
+    let waker = EventFd::from_value_and_flags(0, flags).map_err(io::Error::from);
+    let waker = told_open(epoll.calls(), &Call::EventFd, waker).map_err(failed)?;
+    let fd = waker.as_raw_fd();
+    epoll.add(&mut SourceFd(&fd), fd, Token::Waker, Interest::READABLE).map_err(failed)?;
     let (sender, receiver) = channel();
-    Ok((Handle { sender, waker: Arc::new(waker) }, receiver))
+    Ok((waker.map(|waker| Handle { sender, waker: Arc::new(waker) }), receiver))
 }

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use super::Reactor;
+use super::calls::Calls;
 use super::datagram::Datagram;
 use super::listener::Listener;
 use super::options::ListenOptions;
@@ -16,7 +17,7 @@ use crate::error::Error;
 use crate::service::Service;
 use crate::service::ServiceId;
 
-impl<S: Service> Reactor<S> {
+impl<S: Service, C: Calls> Reactor<S, C> {
     /// Has a service answer at an endpoint, connections and datagrams alike. Returns where it really listens: one
     /// endpoint for each address of the host and each port of a range, with the port that the kernel picked where it was
     /// 0.
@@ -99,13 +100,13 @@ impl<S: Service> Reactor<S> {
         options: &ListenOptions,
     ) -> io::Result<SocketAddr> {
         if is_datagram {
-            let (sockets, local) = Datagram::udp(address, options)?;
+            let (sockets, local) = Datagram::udp(address, options, self.engine.net().epoll.calls())?;
             for (socket, local) in sockets {
                 self.engine.bind(service, socket, Address::Ip(local))?;
             }
             Ok(local)
         } else {
-            let (socket, local) = Listener::tcp(address, options)?;
+            let (socket, local) = Listener::tcp(address, options, self.engine.net().epoll.calls())?;
             self.engine.listen(service, socket)?;
             Ok(local)
         }
@@ -118,10 +119,13 @@ impl<S: Service> Reactor<S> {
         path: &Path,
         options: &ListenOptions,
     ) -> Result<(), Refusal> {
+        let calls = self.engine.net().epoll.calls();
         if is_datagram {
-            self.engine.bind(service, Datagram::unix(path, options)?, Address::Unix(Some(path.into())))?;
+            let socket = Datagram::unix(path, options, calls)?;
+            self.engine.bind(service, socket, Address::Unix(Some(path.into())))?;
         } else {
-            self.engine.listen(service, Listener::unix(path, options)?)?;
+            let socket = Listener::unix(path, options, calls)?;
+            self.engine.listen(service, socket)?;
         }
         Ok(())
     }

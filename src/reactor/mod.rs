@@ -6,13 +6,14 @@
 //!
 //! - `turn`: one turn of the loop: poll, dispatch, relay, print; `token`: which source an event is from
 //! - `socket`: the engine's seam, made of mio's sockets: `stream`, `listener`, `datagram`
-//! - `options`, `socket_file`: what several kinds of sockets share
+//! - `calls`: whoever is to know of each system call; `options`, `socket_file`: what several kinds of sockets share
 //! - `listen`: turns endpoints into sockets of a service
 //! - `signals`, `handle`, `console`: the sources beside the sockets
 //! - `status`: what each socket is about
 //! - `clock`, `alarm`: the time, and deadlines met exactly
 
 mod alarm;
+mod calls;
 mod clock;
 mod console;
 mod datagram;
@@ -37,7 +38,7 @@ use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll};
+use mio::{Events, Interest};
 use nix::sys::signal::Signal;
 
 use crate::engine::{Engine, Event};
@@ -48,6 +49,8 @@ use crate::service::{Outbox, Service, ServiceId};
 use crate::stats::Stats;
 
 use alarm::Alarm;
+pub use calls::{Call, Calls, Quiet, Ready};
+use calls::{Epoll, Held};
 use clock::Clock;
 use console::Console;
 pub use console::{ConsoleKind, WhenFull};
@@ -66,6 +69,8 @@ const EVENTS: usize = 1024;
 /// A loop that runs services: of one type (often `Box<dyn Service>`), with their sockets, on the thread that calls
 /// [`run`](Self::run) or [`turn`](Self::turn).
 ///
+/// `C` is told of each system call ([`with_calls`](Self::with_calls)): nobody, as a rule.
+///
 /// It serves ([`listen`](Self::listen)) and dials ([`Outbox::connect`]) alike. Other threads reach it by its
 /// [`Handle`]. It is `Send` if its services are (`Box<dyn Service + Send>`): it may be set up on one thread and run on
 /// another.
@@ -82,14 +87,14 @@ const EVENTS: usize = 1024;
 /// # Ok::<(), pingpong::Error>(())
 /// ```
 #[derive(Debug)]
-pub struct Reactor<S> {
+pub struct Reactor<S, C: Calls = Quiet> {
     events: Events,
     clock: Clock,
-    engine: Engine<S, Sockets>,
-    handle: Handle,
+    engine: Engine<S, Sockets<C>>,
+    handle: Held<Handle, C>,
     /// What handles ask for; `None` once the reactor has ended.
     requests: Option<Receiver<Request>>,
-    signals: Option<Signals>,
+    signals: Option<Held<Signals, C>>,
     console: Console,
     /// Events from signals, handles and the console, for the engine.
     own_events: Vec<Event>,
@@ -104,7 +109,7 @@ pub struct Reactor<S> {
     /// How long to poll without sleeping after an event.
     spin: Duration,
     /// Set where time is kept exactly.
-    alarm: Option<Alarm>,
+    alarm: Option<Held<Alarm, C>>,
     /// When the last turn began that had an event.
     last_event: Moment,
     /// Counts the lines that the process's logger has lost.
@@ -134,15 +139,46 @@ impl<S: Service> Reactor<S> {
     /// Creates a reactor without services and sockets. Fails with [`Error::Loop`] if the kernel gives no epoll(7) or
     /// eventfd(2) descriptor.
     pub fn new(limits: Limits) -> Result<Self, Error> {
-        let failed = |source: io::Error| Error::Loop { part: "epoll", source };
-        let poll = Poll::new().map_err(failed)?;
-        let (handle, requests) = handle::pair(&poll)?;
+        Self::with_calls(limits, Quiet)
+    }
+}
+
+impl<S: Service, C: Calls> Reactor<S, C> {
+    /// [`new`](Reactor::new), with somebody who is told of each system call.
+    ///
+    /// ```
+    /// use std::{cell::Cell, io, os::fd::RawFd, rc::Rc};
+    ///
+    /// use pingpong::{Call, Calls, Limits, Reactor, service::Echo};
+    ///
+    /// #[derive(Clone, Debug, Default)]
+    /// struct Count(Rc<Cell<u64>>);
+    ///
+    /// impl Calls for Count {
+    ///     type Open = ();
+    ///     fn opened(&self, _: RawFd) {}
+    ///     fn made(&self, _: &Call<'_>, _: Result<usize, &io::Error>) {
+    ///         self.0.set(self.0.get() + 1);
+    ///     }
+    /// }
+    ///
+    /// let count = Count::default();
+    /// let mut reactor = Reactor::with_calls(Limits::default(), count.clone())?;
+    /// let echo = reactor.add("echo", Echo);
+    /// reactor.listen(echo, &"tcp://127.0.0.1:0".parse()?)?;
+    /// // epoll_create1, eventfd2, socket, setsockopt, bind, listen, getsockname, epoll_ctl …
+    /// assert!(count.0.get() > 10);
+    /// # Ok::<(), pingpong::Error>(())
+    /// ```
+    pub fn with_calls(limits: Limits, calls: C) -> Result<Self, Error> {
+        let epoll = Epoll::new(calls).map_err(|source| Error::Loop { part: "epoll", source })?;
+        let (handle, requests) = handle::pair(&epoll)?;
         // A RandomState has keys from the system's randomness.
         let seed = RandomState::new().build_hasher().finish();
         Ok(Self {
             events: Events::with_capacity(EVENTS),
             clock: Clock::start(),
-            engine: Engine::new(Sockets::new(poll), limits, seed),
+            engine: Engine::new(Sockets::new(epoll), limits, seed),
             handle,
             requests: Some(requests),
             signals: None,
@@ -174,9 +210,9 @@ impl<S: Service> Reactor<S> {
     /// Prints on standard output what services print ([`Outbox::print`]). Fails with [`Error::Loop`] if the kernel
     /// refuses to watch it (epoll_ctl(2)); files, which it cannot watch, are written without.
     pub fn open_output(&mut self, when_full: WhenFull) -> Result<(), Error> {
-        let registry = self.engine.net().poll.registry();
+        let epoll = &self.engine.net().epoll;
         let failed = |source| Error::Loop { part: "standard output", source };
-        self.console.open_output(registry, when_full).map_err(failed)?;
+        self.console.open_output(epoll, when_full).map_err(failed)?;
         if when_full == WhenFull::Wait {
             self.engine.printed_mut().lift_bound();
         }
@@ -189,9 +225,9 @@ impl<S: Service> Reactor<S> {
     /// `kind` says what standard input is: [`ConsoleKind::of_stdin`]. Fails with [`Error::Loop`] if the kernel refuses
     /// to watch it (epoll_ctl(2)); files, which it cannot watch, are read without.
     pub fn open_input(&mut self, service: ServiceId, kind: ConsoleKind, prompt: &'static str) -> Result<(), Error> {
-        let registry = self.engine.net().poll.registry();
+        let epoll = &self.engine.net().epoll;
         let failed = |source| Error::Loop { part: "standard input", source };
-        self.console.open_input(registry, service, kind, prompt).map_err(failed)?;
+        self.console.open_input(epoll, service, kind, prompt).map_err(failed)?;
         self.print_turn()
     }
 
@@ -204,7 +240,7 @@ impl<S: Service> Reactor<S> {
     pub fn watch(&mut self, service: ServiceId, descriptor: &impl AsFd) -> io::Result<()> {
         let raw = descriptor.as_fd().as_raw_fd();
         let interest = Interest::READABLE | Interest::WRITABLE;
-        self.engine.net().poll.registry().register(&mut SourceFd(&raw), Token::Watched(service).into(), interest)
+        self.engine.net().epoll.add(&mut SourceFd(&raw), raw, Token::Watched(service), interest)
     }
 
     /// Takes over SIGINT, SIGTERM, SIGUSR1 and SIGUSR2 (signalfd(2)): the first SIGINT or SIGTERM shuts down, the second
@@ -215,12 +251,11 @@ impl<S: Service> Reactor<S> {
     /// thread exists: one that does not block a signal may receive it, which kills the process. Fails with
     /// [`Error::Loop`] if the kernel gives no descriptor.
     pub fn watch_signals(&mut self) -> Result<(), Error> {
-        let signals = Signals::take_over()?;
-        self.engine
-            .net()
-            .poll
-            .registry()
-            .register(&mut SourceFd(&signals.raw_fd()), Token::Signals.into(), Interest::READABLE)
+        let epoll = &self.engine.net().epoll;
+        let signals = Signals::take_over(epoll.calls())?;
+        let fd = signals.as_raw_fd();
+        epoll
+            .add(&mut SourceFd(&fd), fd, Token::Signals, Interest::READABLE)
             .map_err(|source| Error::Loop { part: "epoll", source })?;
         self.signals = Some(signals);
         Ok(())
@@ -252,7 +287,7 @@ impl<S: Service> Reactor<S> {
     /// milliseconds; it polls without sleeping for the last 200 µs, and looks at the timers between events too. Fails
     /// with [`Error::Loop`] if the kernel gives no descriptor.
     pub fn keep_exact_time(&mut self) -> Result<(), Error> {
-        self.alarm = Some(Alarm::new(self.engine.net().poll.registry(), self.clock.now())?);
+        self.alarm = Some(Alarm::new(&self.engine.net().epoll, self.clock.now())?);
         self.engine.keep_exact_time();
         Ok(())
     }
@@ -266,13 +301,13 @@ impl<S: Service> Reactor<S> {
     /// The time spent in polls, and in turns that had nothing to do, since [`keep_exact_time`](Self::keep_exact_time);
     /// zero without that. A loop that spends next to none there is saturated.
     pub fn time_polled(&self) -> Duration {
-        self.alarm.as_ref().map_or(Duration::ZERO, Alarm::polled)
+        self.alarm.as_ref().map_or(Duration::ZERO, |alarm| alarm.polled())
     }
 
     /// The part of [`time_polled`](Self::time_polled) in which the loop kept the processor: it polled without waiting,
     /// because a deadline was near, and found nothing.
     pub fn time_spun(&self) -> Duration {
-        self.alarm.as_ref().map_or(Duration::ZERO, Alarm::spun)
+        self.alarm.as_ref().map_or(Duration::ZERO, |alarm| alarm.spun())
     }
 
     /// The time now, on the clock that services see.
@@ -287,7 +322,7 @@ impl<S: Service> Reactor<S> {
 
     /// Returns a handle by which other threads reach this reactor.
     pub fn handle(&self) -> Handle {
-        self.handle.clone()
+        Handle::clone(&self.handle)
     }
 
     /// Includes a logger's count of lost lines in the counters ([`Stats::log_lost`]): for a logger that drops lines

@@ -1,13 +1,16 @@
 //! Socket options that several kinds of sockets share, and those a caller may choose ([`ListenOptions`]).
 //!
-//! Names no other file of the reactor, so that each kind of socket can use it.
+//! Names no kind of socket, so that each can use it.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+use std::os::fd::AsRawFd;
 
 use nix::sys::socket::{setsockopt, sockopt};
-use socket2::{Socket, TcpKeepalive};
+use socket2::{Domain, Socket, Type};
+
+use super::calls::{Call, Calls, Held, told, told_open};
+use crate::endpoint::Address;
 
 /// How sockets listen; the default is what `pingpong serve` does.
 #[derive(Clone, Debug)]
@@ -34,26 +37,76 @@ impl ListenOptions {
     pub const MOST_BESIDE: usize = 8;
 
     /// Shares the port only where that was chosen: it hides that another server is there already.
-    pub(super) fn share_port(&self, socket: &Socket) -> io::Result<()> {
-        if self.reuse_port { socket.set_reuse_port(true) } else { Ok(()) }
+    pub(super) fn share_port(&self, socket: &Socket, calls: &impl Calls) -> io::Result<()> {
+        if !self.reuse_port {
+            return Ok(());
+        }
+        told_set(calls, socket, "SO_REUSEPORT", 1, socket.set_reuse_port(true))
     }
 }
 
 /// Turns TCP's keepalive on (SO_KEEPALIVE, tcp(7)), so that a peer which has vanished is noticed within 4 minutes: after
 /// 2 minutes of silence the kernel sends the first of 4 probes, one every 30 seconds. (By default it waits 2 hours.)
-pub(super) fn keep_alive(socket: &Socket) -> io::Result<()> {
-    let silence = TcpKeepalive::new().with_time(Duration::from_secs(120));
-    socket.set_tcp_keepalive(&silence.with_interval(Duration::from_secs(30)).with_retries(4))
+pub(super) fn keep_alive(socket: &Socket, calls: &impl Calls) -> io::Result<()> {
+    told_set(calls, socket, "SO_KEEPALIVE", 1, socket.set_keepalive(true))?;
+    told_set(calls, socket, "TCP_KEEPIDLE", 120, setsockopt(socket, sockopt::TcpKeepIdle, &120).map_err(Into::into))?;
+    told_set(
+        calls,
+        socket,
+        "TCP_KEEPINTVL",
+        30,
+        setsockopt(socket, sockopt::TcpKeepInterval, &30).map_err(Into::into),
+    )?;
+    told_set(calls, socket, "TCP_KEEPCNT", 4, setsockopt(socket, sockopt::TcpKeepCount, &4).map_err(Into::into))
 }
 
 /// Has `[::]` take IPv4 too (IPV6_V6ONLY, ipv6(7)), whatever net.ipv6.bindv6only says.
-pub(super) fn dual_stack(socket: &Socket, address: SocketAddr) -> io::Result<()> {
-    if address.is_ipv6() && address.ip().is_unspecified() { socket.set_only_v6(false) } else { Ok(()) }
+pub(super) fn dual_stack(socket: &Socket, address: SocketAddr, calls: &impl Calls) -> io::Result<()> {
+    if !address.is_ipv6() || !address.ip().is_unspecified() {
+        return Ok(());
+    }
+    told_set(calls, socket, "IPV6_V6ONLY", 0, socket.set_only_v6(false))
 }
 
 /// Binds a socket that is about to connect to a local address. The kernel picks the port when it connects
 /// (IP_BIND_ADDRESS_NO_PORT, ip(7)): a port picked by bind(2) would be taken for all far sides at once.
-pub(super) fn bind_without_port(socket: &Socket, from: IpAddr) -> io::Result<()> {
-    setsockopt(socket, sockopt::IpBindAddressNoPort, &true)?;
-    socket.bind(&SocketAddr::new(from, 0).into())
+pub(super) fn bind_without_port(socket: &Socket, from: IpAddr, calls: &impl Calls) -> io::Result<()> {
+    let result = setsockopt(socket, sockopt::IpBindAddressNoPort, &true).map_err(Into::into);
+    told_set(calls, socket, "IP_BIND_ADDRESS_NO_PORT", 1, result)?;
+    bind(socket, SocketAddr::new(from, 0), calls)
+}
+
+/// bind(2)
+pub(super) fn bind(socket: &Socket, to: SocketAddr, calls: &impl Calls) -> io::Result<()> {
+    let result = socket.bind(&to.into());
+    told(calls, &Call::Bind { fd: socket.as_raw_fd(), to: &Address::Ip(to) }, result)
+}
+
+/// A socket of this kind that does not block.
+pub(super) fn open<C: Calls>(family: Domain, kind: Type, calls: &C) -> io::Result<Held<Socket, C>> {
+    let call = Call::Socket {
+        family: match family {
+            Domain::IPV4 => "AF_INET",
+            Domain::IPV6 => "AF_INET6",
+            _ => "AF_UNIX",
+        },
+        kind: match kind {
+            Type::STREAM => "SOCK_STREAM",
+            Type::DGRAM => "SOCK_DGRAM",
+            _ => "SOCK_SEQPACKET",
+        },
+    };
+    told_open(calls, &call, Socket::new(family, kind.nonblocking(), None))
+}
+
+/// Tells of an option that was set (setsockopt(2)).
+#[inline(always)]
+pub(super) fn told_set(
+    calls: &impl Calls,
+    socket: &impl AsRawFd,
+    name: &'static str,
+    value: i64,
+    result: io::Result<()>,
+) -> io::Result<()> {
+    told(calls, &Call::SetOption { fd: socket.as_raw_fd(), name, value }, result)
 }

@@ -7,6 +7,7 @@
 
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, ErrorKind};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -16,6 +17,9 @@ use nix::libc;
 use nix::sys::stat::{Mode, fchmod};
 use socket2::{Domain, SockAddr, Socket, Type};
 
+use super::calls::{Call, Calls, Held, told};
+use super::options;
+use crate::endpoint::Address;
 use crate::error::Occupant;
 
 /// How long to wait for the lock on a folder. Each start holds it for less than a millisecond.
@@ -42,17 +46,23 @@ pub(super) enum Refusal {
 impl SocketFile {
     /// A socket of this type, bound to `path` (unix(7)), and the file that came with it. The file of a stale socket
     /// there is replaced. Its permissions are `mode`, or what the umask leaves.
-    pub(super) fn bind(path: &Path, kind: Type, mode: Option<u32>) -> Result<(Self, Socket), Refusal> {
+    pub(super) fn bind<C: Calls>(
+        path: &Path,
+        kind: Type,
+        mode: Option<u32>,
+        calls: &C,
+    ) -> Result<(Self, Held<Socket, C>), Refusal> {
         let address = SockAddr::unix(path)?;
-        let socket = Socket::new(Domain::UNIX, kind.nonblocking(), None)?;
+        let socket = options::open(Domain::UNIX, kind, calls)?;
         if let Some(mode) = mode {
             // bind(2) gives the file the permissions of the socket itself, less the umask. So the file never has more
             // than these; what the umask takes away is given back below.
-            fchmod(&socket, Mode::from_bits_truncate(mode)).map_err(io::Error::from)?;
+            fchmod(&*socket, Mode::from_bits_truncate(mode)).map_err(io::Error::from)?;
         }
         let _lock = lock_folder_of(path);
-        remove_stale(path, &address)?;
-        socket.bind(&address)?;
+        remove_stale(path, &address, calls)?;
+        let to = Address::Unix(Some(path.into()));
+        told(calls, &Call::Bind { fd: socket.as_raw_fd(), to: &to }, socket.bind(&address))?;
         let metadata = fs::symlink_metadata(path)?;
         let file = Self { path: path.to_owned(), device: metadata.dev(), inode: metadata.ino() };
         if let Some(mode) = mode {
@@ -100,14 +110,16 @@ fn lock_folder_of(path: &Path) -> Option<File> {
 }
 
 /// Removes a stale file: that of a socket which is closed, as a server that is killed leaves it behind.
-fn remove_stale(path: &Path, address: &SockAddr) -> Result<(), Refusal> {
+fn remove_stale(path: &Path, address: &SockAddr, calls: &impl Calls) -> Result<(), Refusal> {
     let Ok(metadata) = fs::symlink_metadata(path) else { return Ok(()) };
     if !metadata.file_type().is_socket() {
         return Err(Refusal::Occupied(Occupant::File));
     }
     // A stale socket refuses connect(2). A SEQPACKET socket is of another type than any that we bind: a live one
     // therefore answers EPROTOTYPE, and its server does not see a connection.
-    let Err(error) = Socket::new(Domain::UNIX, Type::SEQPACKET.nonblocking(), None)?.connect(address) else {
+    let probe = options::open(Domain::UNIX, Type::SEQPACKET, calls)?;
+    let call = Call::Connect { fd: probe.as_raw_fd(), to: &Address::Unix(Some(path.into())) };
+    let Err(error) = told(calls, &call, probe.connect(address)) else {
         return Err(Refusal::Occupied(Occupant::Server));
     };
     match error.kind() {

@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use super::Reactor;
+use super::calls::Calls;
 use super::listener::Listener;
 use super::stream::Stream;
 use crate::endpoint::Address;
@@ -25,7 +26,7 @@ pub struct SocketStatus<'a> {
     pub idle: Option<Duration>,
 }
 
-impl<S: Service> Reactor<S> {
+impl<S: Service, C: Calls> Reactor<S, C> {
     /// Tells of all sockets: listeners, datagram sockets, connections.
     ///
     /// ```
@@ -42,10 +43,14 @@ impl<S: Service> Reactor<S> {
         let now = self.clock.now();
         self.engine.sockets().map(move |status| SocketStatus {
             descriptor: match status.socket {
-                Socket::Listener(Listener::Tcp(listener)) => listener.as_fd(),
-                Socket::Listener(Listener::Unix { socket, .. }) => socket.as_fd(),
-                Socket::Stream(Stream::Tcp(stream)) => stream.as_fd(),
-                Socket::Stream(Stream::Unix(stream)) => stream.as_fd(),
+                Socket::Listener(listener) => match &**listener {
+                    Listener::Tcp(listener) => listener.as_fd(),
+                    Listener::Unix { socket, .. } => socket.as_fd(),
+                },
+                Socket::Stream(stream) => match &**stream {
+                    Stream::Tcp(stream) => stream.as_fd(),
+                    Stream::Unix(stream) => stream.as_fd(),
+                },
                 Socket::Datagram(socket) => socket.as_fd(),
             },
             service: status.service,

@@ -2,13 +2,14 @@
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 
 use mio::net::{TcpStream, UnixStream};
 use nix::sys::socket::{MsgFlags, recv};
-use socket2::{Domain, SockRef, Socket, Type};
+use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::options::{bind_without_port, keep_alive};
+use super::calls::{Call, Calls, Held, told};
+use super::options::{self, bind_without_port, keep_alive, told_set};
 use crate::endpoint::Address;
 
 /// A connection's socket.
@@ -22,18 +23,24 @@ pub(super) enum Stream {
 
 impl Stream {
     /// Begins to connect (connect(2)), from a certain local address if one is given.
-    pub(super) fn connect(to: &Address, from: Option<IpAddr>) -> io::Result<Self> {
+    pub(super) fn connect<C: Calls>(to: &Address, from: Option<IpAddr>, calls: &C) -> io::Result<Held<Self, C>> {
         match to {
-            Address::Ip(to) => {
-                let stream = match from {
-                    None => TcpStream::connect(*to)?,
-                    Some(from) => connect_from(*to, from)?,
-                };
-                stream.set_nodelay(true)?;
-                keep_alive(&SockRef::from(&stream))?;
-                Ok(Self::Tcp(stream))
+            Address::Ip(ip) => {
+                let socket = options::open(Domain::for_address(*ip), Type::STREAM, calls)?;
+                if let Some(from) = from {
+                    bind_without_port(&socket, from, calls)?;
+                }
+                begin_to_connect(&socket, &(*ip).into(), to, calls)?;
+                told_set(calls, &*socket, "TCP_NODELAY", 1, socket.set_tcp_nodelay(true))?;
+                keep_alive(&socket, calls)?;
+                Ok(socket.map(|socket| Self::Tcp(TcpStream::from_std(socket.into()))))
             }
-            Address::Unix(Some(path)) => UnixStream::connect(path).map(Self::Unix),
+            Address::Unix(Some(path)) => {
+                let address = SockAddr::unix(path)?;
+                let socket = options::open(Domain::UNIX, Type::STREAM, calls)?;
+                begin_to_connect(&socket, &address, to, calls)?;
+                Ok(socket.map(|socket| Self::Unix(UnixStream::from_std(socket.into()))))
+            }
             Address::Unix(None) => Err(io::ErrorKind::InvalidInput.into()),
         }
     }
@@ -54,19 +61,24 @@ impl Stream {
     ///
     /// The event is only a hint. SO_ERROR has the error of a connect(2) that failed (EINPROGRESS there); where it has
     /// none, getpeername(2) tells whether the handshake is over.
-    pub(super) fn is_established(&self) -> io::Result<bool> {
+    pub(super) fn is_established(&self, calls: &impl Calls) -> io::Result<bool> {
+        let fd = self.as_raw_fd();
         let error = match self {
-            Self::Tcp(stream) => stream.take_error()?,
-            Self::Unix(stream) => stream.take_error()?,
+            Self::Tcp(stream) => stream.take_error(),
+            Self::Unix(stream) => stream.take_error(),
         };
+        let code = error.as_ref().ok().map(|error| error.as_ref().and_then(io::Error::raw_os_error).unwrap_or(0));
+        let error = told(calls, &Call::GetOption { fd, name: "SO_ERROR", value: code.map(i64::from) }, error)?;
         if let Some(error) = error {
             return Err(error);
         }
         let Self::Tcp(stream) = self else { return Ok(true) };
-        match stream.peer_addr() {
+        let peer = stream.peer_addr();
+        let address = peer.as_ref().ok().copied().map(Address::Ip);
+        match told(calls, &Call::PeerName { fd, address: address.as_ref() }, peer) {
             // A simultaneous open with itself (RFC 9293, 3.5): for a port of the ephemeral range without a listener,
             // the kernel may pick that very port to connect from.
-            Ok(peer) if stream.local_addr()? == peer => {
+            Ok(peer) if local_name(stream, calls)? == peer => {
                 Err(io::Error::new(io::ErrorKind::ConnectionRefused, "connected to itself: nobody listens there"))
             }
             Ok(_) => Ok(true),
@@ -102,14 +114,29 @@ impl Stream {
     }
 }
 
-/// [`TcpStream::connect`], from this address.
-fn connect_from(to: SocketAddr, from: IpAddr) -> io::Result<TcpStream> {
-    let socket = Socket::new(Domain::for_address(to), Type::STREAM.nonblocking(), None)?;
-    bind_without_port(&socket, from)?;
-    match socket.connect(&to.into()) {
-        Err(error) if error.raw_os_error() != Some(nix::libc::EINPROGRESS) => Err(error),
-        _ => Ok(TcpStream::from_std(socket.into())),
+impl AsRawFd for Stream {
+    #[inline(always)]
+    fn as_raw_fd(&self) -> RawFd {
+        match self {
+            Self::Tcp(stream) => stream.as_raw_fd(),
+            Self::Unix(stream) => stream.as_raw_fd(),
+        }
     }
+}
+
+/// connect(2); an event tells when it is over.
+fn begin_to_connect(socket: &Socket, address: &SockAddr, to: &Address, calls: &impl Calls) -> io::Result<()> {
+    match told(calls, &Call::Connect { fd: socket.as_raw_fd(), to }, socket.connect(address)) {
+        Err(error) if error.raw_os_error() != Some(nix::libc::EINPROGRESS) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// getsockname(2)
+fn local_name(stream: &TcpStream, calls: &impl Calls) -> io::Result<SocketAddr> {
+    let local = stream.local_addr();
+    let address = local.as_ref().ok().copied().map(Address::Ip);
+    told(calls, &Call::SocketName { fd: stream.as_raw_fd(), address: address.as_ref() }, local)
 }
 
 #[cfg(test)]
@@ -117,15 +144,19 @@ mod tests {
     use std::net::TcpListener;
     use std::time::Duration;
 
+    use socket2::SockRef;
+
     use super::*;
+    use crate::reactor::calls::Quiet;
 
     #[test]
     fn dialled_stream_notices_that_its_server_has_vanished() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let to = Address::Ip(listener.local_addr().unwrap());
         for from in [None, Some("127.0.0.2".parse().unwrap())] {
-            let Stream::Tcp(dialled) = Stream::connect(&to, from).unwrap() else { panic!("it is a TCP address") };
-            let dialled = SockRef::from(&dialled);
+            let held = Stream::connect(&to, from, &Quiet).unwrap();
+            let Stream::Tcp(dialled) = &*held else { panic!("it is a TCP address") };
+            let dialled = SockRef::from(dialled);
             assert!(dialled.keepalive().unwrap());
             assert_eq!(dialled.tcp_keepalive_time().unwrap(), Duration::from_secs(120));
         }

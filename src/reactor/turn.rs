@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use super::calls::Calls;
 use super::console::Patience;
 use super::handle::Request;
-use super::signals::Signals;
 use super::token::Token;
 use super::{EVENTS, Ending, Reactor, Status};
 use crate::engine::{Event, Readiness};
@@ -44,7 +44,7 @@ pub(super) enum StatsRequest {
     Reply(Sender<Stats>),
 }
 
-impl<S: Service> Reactor<S> {
+impl<S: Service, C: Calls> Reactor<S, C> {
     /// Runs one turn: waits for events, for `wait` at most (`None`: for ever), and works on them. Returns whether the
     /// reactor goes on. Fails with [`Error::Loop`] if epoll_wait(2) does, and once with [`Error::Output`] if standard
     /// output cannot be written to; the turns after that print nothing.
@@ -72,7 +72,7 @@ impl<S: Service> Reactor<S> {
         if let Some(alarm) = &mut self.alarm {
             alarm.waits(wait);
         }
-        match self.engine.net_mut().poll.poll(&mut self.events, wait) {
+        match self.engine.net_mut().epoll.wait(&mut self.events, wait) {
             Ok(()) => Ok(()),
             // Interrupted by a signal that is not ours (epoll_wait(2), EINTR): timers are still run.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {
@@ -123,7 +123,8 @@ impl<S: Service> Reactor<S> {
     }
 
     pub(super) fn take_signals(&mut self) {
-        while let Some(signal) = self.signals.as_ref().and_then(Signals::next) {
+        while let Some(signal) = self.signals.as_ref().and_then(|signals| signals.next(self.engine.net().epoll.calls()))
+        {
             match signal {
                 Signal::SIGUSR1 => {
                     self.stats_requests.push(StatsRequest::Log);
@@ -159,7 +160,7 @@ impl<S: Service> Reactor<S> {
             return;
         }
         if let Some(service) = self.console.reads_for()
-            && let Some(read) = self.console.read(self.engine.net().poll.registry())
+            && let Some(read) = self.console.read(&self.engine.net().epoll)
         {
             self.own_events.extend(read.lines.into_iter().map(|line| Event::Line(service, line)));
             if read.ended {
@@ -223,7 +224,7 @@ impl<S: Service> Reactor<S> {
     pub(super) fn print_turn(&mut self) -> Result<(), Error> {
         self.print_some(if self.engine.is_stopped() { usize::MAX } else { PRINTED_PER_TURN })?;
         if self.engine.takes_lines() && self.engine.printed().is_empty() {
-            self.console.show_prompt().map_err(|source| Error::Output { source })?;
+            self.console.show_prompt(self.engine.net().epoll.calls()).map_err(|source| Error::Output { source })?;
         }
         Ok(())
     }
@@ -232,13 +233,14 @@ impl<S: Service> Reactor<S> {
         // Once signals ask the program to end, a full pipe or a stopped terminal must not hold it up.
         let patience = match self.end_signals.len() {
             0 | 1 => Patience::Until {
-                readable: self.signals.as_ref().map(AsFd::as_fd),
+                readable: self.signals.as_ref().map(|signals| signals.as_fd()),
                 deadline: self.output_deadline.map(|at| (self.clock, at)),
             },
             _ => Patience::None,
         };
+        let calls = self.engine.net().epoll.calls().clone();
         let printed = self.engine.printed_mut();
-        self.console.print(printed, most, patience).map_err(|source| Error::Output { source })?;
+        self.console.print(printed, most, patience, &calls).map_err(|source| Error::Output { source })?;
         if self.console.has_lost_reader() {
             self.engine.stop();
         }
@@ -255,7 +257,7 @@ impl<S: Service> Reactor<S> {
     fn poll_timeout(&mut self, wait: Option<Duration>) -> Option<Duration> {
         let deadline = self.engine.deadline();
         let due = match &mut self.alarm {
-            Some(alarm) => alarm.poll_begins(self.clock.now(), deadline),
+            Some(alarm) => alarm.poll_begins(self.clock.now(), deadline, self.engine.net().epoll.calls()),
             // Saves a read of the clock in a busy loop.
             None if deadline.is_some_and(|at| at <= self.engine.now()) => Some(Duration::ZERO),
             None => deadline.map(|at| at.since(self.clock.now())),

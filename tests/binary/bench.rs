@@ -42,6 +42,7 @@ mod results;
 mod shares;
 mod shown;
 mod streams;
+#[cfg(feature = "watch")]
 mod transport;
 
 use serde_json::Value;

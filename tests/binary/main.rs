@@ -16,6 +16,8 @@ mod command;
 mod datagrams;
 #[cfg(feature = "bench")]
 mod engines;
+#[cfg(feature = "watch")]
+mod explained;
 mod far;
 mod faults;
 mod foreign;

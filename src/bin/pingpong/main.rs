@@ -41,7 +41,9 @@ use exit::Exit;
 /// The reactor of `serve`, `client` and `ping`. They share one compiled engine: one more for each type of service costs
 /// 40 KiB, and the low-dependency binary is to stay under 1 MiB. That is why `client` and `ping` reach their service's
 /// outcome through an `Rc<RefCell<_>>`; `bench`, which that binary lacks, has it by value.
-type DynReactor = Reactor<Box<dyn Service>>;
+///
+/// `C` is told of each system call: with `--explain`.
+type DynReactor<C> = Reactor<Box<dyn Service>, C>;
 
 fn main() -> ExitCode {
     let exit = match cli::parse(std::env::args_os()) {

@@ -10,13 +10,14 @@ use std::os::linux::fs::MetadataExt;
 use std::os::unix::fs::FileTypeExt;
 
 use memchr::memchr;
+use mio::Interest;
 use mio::unix::SourceFd;
-use mio::{Interest, Registry};
 use nix::errno::Errno;
 use nix::poll::PollFlags;
 use nix::unistd::{getpgrp, read, tcgetpgrp};
 
 use crate::outlet::poll_now;
+use crate::reactor::calls::{Call, Calls, Epoll};
 use crate::reactor::token::Token;
 
 /// The most that one read takes. Each line is a call of the service and often a send, so a chunk of short lines makes a
@@ -89,11 +90,11 @@ impl ConsoleKind {
 }
 
 impl LineReader {
-    pub(super) fn open(registry: &Registry, kind: ConsoleKind) -> io::Result<Self> {
+    pub(super) fn open(epoll: &Epoll<impl Calls>, kind: ConsoleKind) -> io::Result<Self> {
         let stdin = match kind {
             ConsoleKind::Nobody => Stdin::Ended,
             ConsoleKind::Terminal | ConsoleKind::Script => {
-                match registry.register(&mut stdin_source(), Token::ConsoleInput.into(), Interest::READABLE) {
+                match epoll.add(&mut stdin_source(), 0, Token::ConsoleInput, Interest::READABLE) {
                     Ok(()) => Stdin::Polled,
                     Err(error) if error.kind() == ErrorKind::PermissionDenied => Stdin::File,
                     Err(error) => return Err(error),
@@ -126,21 +127,25 @@ impl LineReader {
     }
 
     /// Reads once; `None` where there is nothing to read for now.
-    pub(super) fn read(&mut self, registry: &Registry) -> Option<ReadLines> {
+    pub(super) fn read(&mut self, epoll: &Epoll<impl Calls>) -> Option<ReadLines> {
         // The kernel stops a background job that reads its terminal (SIGTTIN).
         self.is_in_background = self.is_terminal && !is_in_foreground();
         if self.is_in_background {
             return None;
         }
-        if self.stdin == Stdin::Polled && !has_input() {
+        if self.stdin == Stdin::Polled && !has_input(epoll.calls()) {
             self.has_event = false;
             return None;
         }
         let mut chunk = [0; CHUNK];
-        match read(io::stdin(), &mut chunk) {
+        let result = read(io::stdin(), &mut chunk);
+        let bytes = result.ok().and_then(|count| chunk.get(..count)).unwrap_or_default();
+        let call = Call::Read { fd: 0, bytes, room: CHUNK };
+        epoll.calls().made(&call, result.map_err(io::Error::from).as_ref().copied());
+        match result {
             Ok(count @ 1..) => Some(ReadLines { lines: self.cut(&chunk[..count]), ended: false }),
             Err(Errno::EINTR) => None,
-            Ok(0) | Err(_) => Some(ReadLines { lines: self.end(registry), ended: true }),
+            Ok(0) | Err(_) => Some(ReadLines { lines: self.end(epoll), ended: true }),
         }
     }
 
@@ -163,10 +168,10 @@ impl LineReader {
     }
 
     /// Standard input has ended: the beginning of a line is one, too.
-    fn end(&mut self, registry: &Registry) -> Vec<Vec<u8>> {
+    fn end(&mut self, epoll: &Epoll<impl Calls>) -> Vec<Vec<u8>> {
         if self.stdin == Stdin::Polled {
             // Fails where the descriptor has been closed meanwhile, and then is not watched any more either.
-            let _ = registry.deregister(&mut stdin_source());
+            let _ = epoll.remove(&mut stdin_source(), 0, Token::ConsoleInput);
         }
         self.stdin = Stdin::Ended;
         let rest = std::mem::take(&mut self.partial);
@@ -179,8 +184,10 @@ fn stdin_source() -> SourceFd<'static> {
 }
 
 /// Whether a read would not wait. One that finds the end or an error does not wait either.
-fn has_input() -> bool {
-    poll_now(io::stdin(), PollFlags::POLLIN).intersects(PollFlags::POLLIN | PollFlags::POLLHUP | PollFlags::POLLERR)
+fn has_input(calls: &impl Calls) -> bool {
+    let events = poll_now(io::stdin(), PollFlags::POLLIN);
+    calls.made(&Call::Poll { fd: 0, event: "POLLIN" }, Ok(usize::from(!events.is_empty())));
+    events.intersects(PollFlags::POLLIN | PollFlags::POLLHUP | PollFlags::POLLERR)
 }
 
 /// Whether this process belongs to the terminal's foreground job. Where tcgetpgrp(3) fails, standard input is not our

@@ -13,8 +13,7 @@ mod prompt;
 
 use std::io::{self, IsTerminal};
 
-use mio::Registry;
-
+use crate::reactor::calls::{Calls, Epoll};
 use crate::service::{PrintQueue, ServiceId};
 
 pub use input::ConsoleKind;
@@ -32,20 +31,20 @@ pub(super) struct Console {
 
 impl Console {
     /// Prints on standard output from now on.
-    pub(super) fn open_output(&mut self, registry: &Registry, when_full: WhenFull) -> io::Result<()> {
-        self.output = Some(Printer::open(registry, when_full)?);
+    pub(super) fn open_output(&mut self, epoll: &Epoll<impl Calls>, when_full: WhenFull) -> io::Result<()> {
+        self.output = Some(Printer::open(epoll, when_full)?);
         Ok(())
     }
 
     /// Reads lines for a service from now on. Where they are typed below what is printed, there is a prompt.
     pub(super) fn open_input(
         &mut self,
-        registry: &Registry,
+        epoll: &Epoll<impl Calls>,
         service: ServiceId,
         kind: ConsoleKind,
         prompt: &'static str,
     ) -> io::Result<()> {
-        self.input = Some((LineReader::open(registry, kind)?, service));
+        self.input = Some((LineReader::open(epoll, kind)?, service));
         if let Some(output) = &mut self.output
             && kind == ConsoleKind::Terminal
             && io::stdout().is_terminal()
@@ -85,9 +84,9 @@ impl Console {
     }
 
     /// Reads once; `None` where there is nothing to read for now.
-    pub(super) fn read(&mut self, registry: &Registry) -> Option<ReadLines> {
+    pub(super) fn read(&mut self, epoll: &Epoll<impl Calls>) -> Option<ReadLines> {
         let (input, _) = self.input.as_mut()?;
-        let read = input.read(registry)?;
+        let read = input.read(epoll)?;
         if let Some(output) = &mut self.output
             && !read.ended
         {
@@ -98,9 +97,15 @@ impl Console {
 
     /// Prints what waits in the queue: `most` bytes or a little more where others must not wait, as far as standard
     /// output takes them. Fails where it cannot be written to.
-    pub(super) fn print(&mut self, queue: &mut PrintQueue, most: usize, patience: Patience<'_>) -> io::Result<()> {
+    pub(super) fn print(
+        &mut self,
+        queue: &mut PrintQueue,
+        most: usize,
+        patience: Patience<'_>,
+        calls: &impl Calls,
+    ) -> io::Result<()> {
         match &mut self.output {
-            Some(output) => output.print(queue, most, patience),
+            Some(output) => output.print(queue, most, patience, calls),
             None => {
                 queue.clear();
                 Ok(())
@@ -109,9 +114,9 @@ impl Console {
     }
 
     /// Shows the prompt, if there is one, until standard input has ended.
-    pub(super) fn show_prompt(&mut self) -> io::Result<()> {
+    pub(super) fn show_prompt(&mut self, calls: &impl Calls) -> io::Result<()> {
         match (&self.input, &mut self.output) {
-            (Some((input, _)), Some(output)) if !input.has_ended() => output.show_prompt(),
+            (Some((input, _)), Some(output)) if !input.has_ended() => output.show_prompt(calls),
             _ => Ok(()),
         }
     }

@@ -5,11 +5,11 @@
 
 use std::io;
 
-use mio::Registry;
 use nix::errno::Errno;
 
 use super::place::{Patience, Place};
 use super::prompt::Prompt;
+use crate::reactor::calls::{Calls, Epoll, Quiet};
 use crate::service::PrintQueue;
 
 /// Bytes taken from the queue at once.
@@ -50,10 +50,10 @@ enum State {
 }
 
 impl Printer {
-    pub(super) fn open(registry: &Registry, when_full: WhenFull) -> io::Result<Self> {
+    pub(super) fn open(epoll: &Epoll<impl Calls>, when_full: WhenFull) -> io::Result<Self> {
         let place = Place::open();
         if when_full == WhenFull::Drop {
-            place.watch(registry)?;
+            place.watch(epoll)?;
         }
         Ok(Self { place, when_full, state: State::Ready, text: Vec::new(), written: 0, prompt: None })
     }
@@ -71,15 +71,21 @@ impl Printer {
 
     /// Prints what waits in the queue, `most` bytes or a little more where others must not wait, as far as there is
     /// room. Fails where standard output cannot be written to, as on a full disk; a reader that has gone is no failure.
-    pub(super) fn print(&mut self, queue: &mut PrintQueue, most: usize, patience: Patience<'_>) -> io::Result<()> {
+    pub(super) fn print(
+        &mut self,
+        queue: &mut PrintQueue,
+        most: usize,
+        patience: Patience<'_>,
+        calls: &impl Calls,
+    ) -> io::Result<()> {
         let mut left = if self.when_full == WhenFull::Wait { usize::MAX } else { most };
-        self.flush(patience)?;
+        self.flush(patience, calls)?;
         while self.state == State::Ready && left > 0 && !queue.is_empty() {
             let mut text = Vec::new();
             queue.take(&mut text, left.min(CHUNK));
             left = left.saturating_sub(text.len());
             self.put(&text);
-            self.flush(patience)?;
+            self.flush(patience, calls)?;
         }
         if self.state == State::Gone {
             queue.lose_all();
@@ -88,11 +94,11 @@ impl Printer {
     }
 
     /// Shows the prompt, if there is one, unless it is shown already.
-    pub(super) fn show_prompt(&mut self) -> io::Result<()> {
+    pub(super) fn show_prompt(&mut self, calls: &impl Calls) -> io::Result<()> {
         if let Some(prompt) = &mut self.prompt {
             prompt.show(&mut self.text);
         }
-        self.flush(Patience::None)
+        self.flush(Patience::None, calls)
     }
 
     /// The user has ended a line, which has moved the cursor away from the prompt.
@@ -126,8 +132,14 @@ impl Printer {
         }
     }
 
-    /// Writes what has been taken, as far as there is room.
-    fn flush(&mut self, patience: Patience<'_>) -> io::Result<()> {
+    /// Writes what has been taken, as far as there is room. Most turns have printed nothing.
+    #[inline]
+    fn flush(&mut self, patience: Patience<'_>, calls: &impl Calls) -> io::Result<()> {
+        if self.text.is_empty() { Ok(()) } else { self.flush_text(patience, calls) }
+    }
+
+    #[inline(never)]
+    fn flush_text(&mut self, patience: Patience<'_>, calls: &impl Calls) -> io::Result<()> {
         if self.state == State::Full && self.when_full == WhenFull::Wait {
             // No event will come.
             self.state = State::Ready;
@@ -135,13 +147,13 @@ impl Printer {
         let patience = if self.when_full == WhenFull::Wait { patience } else { Patience::None };
         let mut was_in_vain = false;
         while self.state == State::Ready && self.written < self.text.len() {
-            match self.place.write(&self.text[self.written..]) {
+            match self.place.write(&self.text[self.written..], calls) {
                 Ok(count) => {
                     self.written += count;
                     was_in_vain = false;
                 }
                 Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN) if self.place.wait_for_room(patience, was_in_vain) => was_in_vain = true,
+                Err(Errno::EAGAIN) if self.place.wait_for_room(patience, was_in_vain, calls) => was_in_vain = true,
                 Err(Errno::EAGAIN) => self.state = State::Full,
                 Err(errno) if self.place.is_goodbye(errno) => self.state = State::Gone,
                 Err(errno) => {
@@ -163,7 +175,7 @@ impl Drop for Printer {
         if self.prompt.as_ref().is_some_and(Prompt::is_shown) {
             self.text.push(b'\n');
             // The program ends: an error would be told too late.
-            let _ = self.flush(Patience::None);
+            let _ = self.flush(Patience::None, &Quiet);
         }
     }
 }

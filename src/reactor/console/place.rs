@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Stdout};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
+use mio::Interest;
 use mio::unix::SourceFd;
-use mio::{Interest, Registry};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{SFlag, fstat};
@@ -13,6 +13,7 @@ use nix::unistd::write;
 
 use crate::moment::Moment;
 use crate::outlet::{Room, open_without_waiting, room};
+use crate::reactor::calls::{Call, Calls, Epoll};
 use crate::reactor::clock::Clock;
 use crate::reactor::token::Token;
 
@@ -73,33 +74,40 @@ impl Place {
     }
 
     /// Has an event tell when there is room again.
-    pub(super) fn watch(&self, registry: &Registry) -> io::Result<()> {
+    pub(super) fn watch(&self, epoll: &Epoll<impl Calls>) -> io::Result<()> {
         if let Self::Plain(_) = self {
             // It cannot be watched (epoll_ctl(2): EPERM), and need not.
             return Ok(());
         }
         let descriptor = self.descriptor().as_raw_fd();
-        registry.register(&mut SourceFd(&descriptor), Token::ConsoleOutput.into(), Interest::WRITABLE)
+        epoll.add(&mut SourceFd(&descriptor), descriptor, Token::ConsoleOutput, Interest::WRITABLE)
     }
 
     /// Writes what there is room for; EAGAIN where there is none.
-    pub(super) fn write(&self, text: &[u8]) -> nix::Result<usize> {
-        match self {
-            Self::Own(own) => write(own, text),
-            Self::Plain(stdout) => write(stdout, text),
-            Self::Polled(stdout) => match room(stdout) {
-                Room::Ready => write(stdout, &text[..text.len().min(PAGE)]),
-                Room::Full => Err(Errno::EAGAIN),
-                Room::Broken => Err(Errno::EPIPE),
-            },
+    pub(super) fn write(&self, text: &[u8], calls: &impl Calls) -> nix::Result<usize> {
+        let mut text = text;
+        if let Self::Polled(stdout) = self {
+            let room = room(stdout);
+            let call = Call::Poll { fd: stdout.as_raw_fd(), event: "POLLOUT" };
+            calls.made(&call, Ok(usize::from(room != Room::Full)));
+            match room {
+                Room::Ready => text = &text[..text.len().min(PAGE)],
+                Room::Full => return Err(Errno::EAGAIN),
+                Room::Broken => return Err(Errno::EPIPE),
+            }
         }
+        let fd = self.descriptor();
+        let result = write(fd, text);
+        let call = Call::Write { fd: fd.as_raw_fd(), bytes: text };
+        calls.made(&call, result.map_err(io::Error::from).as_ref().copied());
+        result
     }
 
     /// Waits until there may be room; `false` when patience has ended before.
     ///
     /// A terminal may have room for a byte and not for a line end, which takes two there (termios(3), ONLCR): poll(2)
     /// reports room, and a write finds none. So a write that `was_in_vain` is tried again after a while.
-    pub(super) fn wait_for_room(&self, patience: Patience<'_>, was_in_vain: bool) -> bool {
+    pub(super) fn wait_for_room(&self, patience: Patience<'_>, was_in_vain: bool, calls: &impl Calls) -> bool {
         let Patience::Until { readable: end, .. } = patience else { return false };
         let mut polled: Vec<PollFd<'_>> = end.map(|end| PollFd::new(end, PollFlags::POLLIN)).into_iter().collect();
         if !was_in_vain {
@@ -107,7 +115,10 @@ impl Place {
         }
         loop {
             let Some(timeout) = patience.timeout() else { return false };
-            match poll(&mut polled, if was_in_vain { PollTimeout::from(TRY_AGAIN) } else { timeout }) {
+            let result = poll(&mut polled, if was_in_vain { PollTimeout::from(TRY_AGAIN) } else { timeout });
+            let call = Call::Poll { fd: self.descriptor().as_raw_fd(), event: "POLLOUT" };
+            calls.made(&call, result.map(|count| count as usize).map_err(io::Error::from).as_ref().copied());
+            match result {
                 Err(Errno::EINTR) => {}
                 Err(_) => return false,
                 // The deadline has come, as the clock will say.

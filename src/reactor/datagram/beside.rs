@@ -12,8 +12,9 @@ use mio::net::UdpSocket;
 use nix::ifaddrs::getifaddrs;
 use socket2::SockRef;
 
-use super::{Datagram, Family, Reach, serving};
-use crate::reactor::options::ListenOptions;
+use super::{Bound, Datagram, Family, Reach, serving};
+use crate::reactor::calls::{Calls, Held};
+use crate::reactor::options::{self, ListenOptions, told_set};
 
 /// Opens them, at the port of a socket that is bound to all addresses. Those that cannot be opened are left out: none of
 /// them is needed. There are none where several processes share the port: one that starts when the machine has a new
@@ -21,18 +22,20 @@ use crate::reactor::options::ListenOptions;
 ///
 /// Two sockets may have a port in common in this way if both say so (SO_REUSEADDR, socket(7)). They say so only until
 /// all are bound: another server that sets it, too, would take their datagrams away unnoticed.
-pub(super) fn open(wildcard: &UdpSocket, local: SocketAddr, options: &ListenOptions) -> Vec<(Datagram, SocketAddr)> {
+pub(super) fn open<C: Calls>(wildcard: &UdpSocket, local: SocketAddr, options: &ListenOptions, calls: &C) -> Bound<C> {
     if options.reuse_port {
         return Vec::new();
     }
-    let share = |socket: &UdpSocket, shares| SockRef::from(socket).set_reuse_address(shares);
+    let share = |socket: &UdpSocket, shares| {
+        told_set(calls, socket, "SO_REUSEADDR", shares as i64, SockRef::from(socket).set_reuse_address(shares))
+    };
     if share(wildcard, true).is_err() {
         return Vec::new();
     }
     let addresses = addresses_beside(local.ip()).into_iter().map(|ip| SocketAddr::new(ip, local.port()));
     let mut sockets = Vec::new();
     for address in addresses.take(ListenOptions::MOST_BESIDE) {
-        match bind(address, options) {
+        match bind(address, options, calls) {
             Ok(socket) => sockets.push((socket, address)),
             Err(error) => log::debug!("udp://{address} has no socket of its own: {error}"),
         }
@@ -41,15 +44,17 @@ pub(super) fn open(wildcard: &UdpSocket, local: SocketAddr, options: &ListenOpti
     if share(wildcard, false).is_err() {
         sockets.clear();
     }
-    let datagram = |(socket, address)| (Datagram::new(Family::of(socket, address), Reach::Specific), address);
+    let datagram = |(socket, address): (Held<UdpSocket, C>, _)| {
+        (socket.map(|socket| Datagram::new(Family::of(socket, address), Reach::Specific)), address)
+    };
     sockets.into_iter().map(datagram).collect()
 }
 
-fn bind(address: SocketAddr, options: &ListenOptions) -> io::Result<UdpSocket> {
-    let socket = serving(address, options)?;
-    socket.set_reuse_address(true)?;
-    socket.bind(&address.into())?;
-    Ok(UdpSocket::from_std(socket.into()))
+fn bind<C: Calls>(address: SocketAddr, options: &ListenOptions, calls: &C) -> io::Result<Held<UdpSocket, C>> {
+    let socket = serving(address, options, calls)?;
+    told_set(calls, &*socket, "SO_REUSEADDR", 1, socket.set_reuse_address(true))?;
+    options::bind(&socket, address, calls)?;
+    Ok(socket.map(|socket| UdpSocket::from_std(socket.into())))
 }
 
 /// The addresses of this machine that a socket bound to `wildcard` stands for, without those that mean nothing without
@@ -75,6 +80,7 @@ fn addresses_beside(wildcard: IpAddr) -> Vec<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reactor::calls::Quiet;
 
     #[test]
     fn all_addresses_stand_for_loopback_too() {
@@ -88,18 +94,18 @@ mod tests {
     #[test]
     fn there_are_none_where_processes_share_the_port() {
         let options = ListenOptions { reuse_port: true, ..ListenOptions::default() };
-        let (sockets, _) = Datagram::udp("[::]:0".parse().unwrap(), &options).unwrap();
+        let (sockets, _) = Datagram::udp("[::]:0".parse().unwrap(), &options, &Quiet).unwrap();
         assert_eq!(sockets.len(), 1);
     }
 
     #[test]
     fn once_they_are_open_nobody_else_gets_the_port() {
         for host in ["0.0.0.0:0", "[::]:0"] {
-            let (sockets, local) = Datagram::udp(host.parse().unwrap(), &ListenOptions::default()).unwrap();
+            let (sockets, local) = Datagram::udp(host.parse().unwrap(), &ListenOptions::default(), &Quiet).unwrap();
             assert!(sockets.len() > 1, "{host}");
             for (_, address) in &sockets {
                 assert_eq!(address.port(), local.port());
-                let error = bind(*address, &ListenOptions::default()).expect_err("it is taken");
+                let error = bind(*address, &ListenOptions::default(), &Quiet).expect_err("it is taken");
                 assert_eq!(error.kind(), io::ErrorKind::AddrInUse, "{address}");
             }
         }

@@ -33,6 +33,7 @@ use super::outgoing::Outgoing;
 use super::{Datagram, Family, Reach};
 use crate::endpoint::Address;
 use crate::engine::{Arrival, BATCH, Batch, LocalAddress};
+use crate::reactor::calls::{Call, Calls};
 
 /// A receive that brought fewer datagrams than this is followed by one that prepares room for this many only. To prepare
 /// a whole batch takes half as long as to answer a datagram.
@@ -45,17 +46,41 @@ thread_local! {
 }
 
 /// Receives a batch; whether more may wait.
-pub(in crate::reactor) fn receive(socket: &mut Datagram, batch: &mut Batch) -> io::Result<bool> {
-    HEADERS.with_borrow_mut(|headers| headers.receive(socket, batch))
+pub(in crate::reactor) fn receive(socket: &mut Datagram, batch: &mut Batch, calls: &impl Calls) -> io::Result<bool> {
+    HEADERS.with_borrow_mut(|headers| headers.receive(socket, batch, calls))
 }
 
 /// Sends one datagram, from a certain local address if one is given. A connected socket sends to where it is connected.
-pub(in crate::reactor) fn send_to(
+pub(in crate::reactor) fn send_to<C: Calls>(
     socket: &Datagram,
     bytes: &[u8],
     to: &Address,
     from: Option<LocalAddress>,
+    calls: &C,
 ) -> io::Result<()> {
+    if !C::TELLS {
+        return send_one(socket, bytes, to, from);
+    }
+    let fd = socket.as_raw_fd();
+    let name = match (&socket.family, socket.reach) {
+        (Family::Unix(_), Reach::Connected) => "write",
+        _ if from.is_some() => "sendmmsg",
+        _ => "sendto",
+    };
+    let call = Call::Send { name, fd, bytes, to: (socket.reach != Reach::Connected).then_some(to), segment: None };
+    told_sent(calls, &call, send_one(socket, bytes, to, from))
+}
+
+/// Tells of a call that sent datagrams: sendto(2) returns the number of bytes, sendmmsg(2) that of messages, here 1.
+#[inline(always)]
+pub(super) fn told_sent(calls: &impl Calls, call: &Call<'_>, result: io::Result<()>) -> io::Result<()> {
+    let Call::Send { name, bytes, .. } = call else { return result };
+    let count = if *name == "sendmmsg" { 1 } else { bytes.len() };
+    calls.made(call, result.as_ref().map(|()| count));
+    result
+}
+
+fn send_one(socket: &Datagram, bytes: &[u8], to: &Address, from: Option<LocalAddress>) -> io::Result<()> {
     if socket.reach == Reach::Connected {
         return send_connected(&socket.family, bytes);
     }
@@ -76,13 +101,14 @@ pub(in crate::reactor) fn send_run(
     segment: usize,
     to: &Address,
     from: Option<LocalAddress>,
+    calls: &impl Calls,
 ) -> io::Result<()> {
     let (Family::Ipv4(udp) | Family::Ipv6(udp), Address::Ip(to)) = (&socket.family, to) else {
         return Err(io::ErrorKind::Unsupported.into());
     };
     let segment = u16::try_from(segment).map_err(|_| io::ErrorKind::InvalidInput)?;
     let to = (socket.reach != Reach::Connected).then_some(*to);
-    HEADERS.with_borrow_mut(|headers| headers.outgoing.send_run(udp, bytes, segment, to, from))
+    HEADERS.with_borrow_mut(|headers| headers.outgoing.send_run(udp, bytes, segment, to, from, calls))
 }
 
 /// What the calls need beside the socket, allocated once for all sockets.
@@ -103,45 +129,67 @@ impl Headers {
         }
     }
 
-    fn receive(&mut self, socket: &mut Datagram, batch: &mut Batch) -> io::Result<bool> {
+    fn receive(&mut self, socket: &mut Datagram, batch: &mut Batch, calls: &impl Calls) -> io::Result<bool> {
+        let fd = socket.as_raw_fd();
         let last = &mut socket.last_batch;
         match (&socket.family, socket.reach) {
-            (Family::Ipv4(socket) | Family::Ipv6(socket), Reach::Wildcard) => {
-                one_by_one(batch, |slot| receive_with_info(socket.as_raw_fd(), &mut self.control, slot))
+            (Family::Ipv4(_) | Family::Ipv6(_), Reach::Wildcard) => one_by_one(
+                batch,
+                told_each(calls, "recvmsg", fd, |slot| receive_with_info(fd, &mut self.control, slot)),
+            ),
+            (Family::Ipv4(_), _) => {
+                receive_batch(fd, &mut self.receive_v4, last, batch, calls, |v4| SocketAddr::V4(v4.into()))
             }
-            (Family::Ipv4(socket), _) => {
-                receive_batch(socket.as_raw_fd(), &mut self.receive_v4, last, batch, |v4| SocketAddr::V4(v4.into()))
+            (Family::Ipv6(_), _) => {
+                receive_batch(fd, &mut self.receive_v6, last, batch, calls, |v6| SocketAddr::V6(v6.into()))
             }
-            (Family::Ipv6(socket), _) => {
-                receive_batch(socket.as_raw_fd(), &mut self.receive_v6, last, batch, |v6| SocketAddr::V6(v6.into()))
-            }
-            (Family::Unix(socket), Reach::Connected) => one_by_one(batch, |slot| {
-                // It hears from one sender only, and the engine knows which.
-                Ok(Arrival { length: socket.recv(slot)?, source: Address::Unix(None), local: None, to_many: false })
-            }),
-            (Family::Unix(socket), _) => one_by_one(batch, |slot| {
-                let (length, source) = socket.recv_from(slot)?;
-                Ok(Arrival { length, source: unix_address(&source), local: None, to_many: false })
-            }),
+            (Family::Unix(socket), Reach::Connected) => one_by_one(
+                batch,
+                told_each(calls, "recvfrom", fd, |slot| {
+                    // It hears from one sender only, and the engine knows which.
+                    Ok(Arrival { length: socket.recv(slot)?, source: Address::Unix(None), local: None, to_many: false })
+                }),
+            ),
+            (Family::Unix(socket), _) => one_by_one(
+                batch,
+                told_each(calls, "recvfrom", fd, |slot| {
+                    let (length, source) = socket.recv_from(slot)?;
+                    Ok(Arrival { length, source: unix_address(&source), local: None, to_many: false })
+                }),
+            ),
         }
     }
 }
 
 /// Receives a batch in one call; whether more may wait. The call has little room if the `last` one brought little.
-fn receive_batch<A: SockaddrLike + Copy>(
+fn receive_batch<A: SockaddrLike + Copy, C: Calls>(
     fd: RawFd,
     headers: &mut MultiHeaders<A>,
     last: &mut usize,
     batch: &mut Batch,
+    calls: &C,
     address: impl Fn(A) -> SocketAddr,
 ) -> io::Result<bool> {
-    let may_wait = if *last < FEW {
-        receive_up_to::<FEW, A>(fd, headers, batch, address)?
+    let (room, result) = if *last < FEW {
+        (FEW, receive_up_to::<FEW, A>(fd, headers, batch, address))
     } else {
-        receive_up_to::<BATCH, A>(fd, headers, batch, address)?
+        (BATCH, receive_up_to::<BATCH, A>(fd, headers, batch, address))
     };
+    if C::TELLS {
+        tell_of_batch(fd, batch, room, &result, calls);
+    }
+    let may_wait = result?;
     *last = batch.len();
     Ok(may_wait)
+}
+
+#[inline(always)]
+fn tell_of_batch(fd: RawFd, batch: &mut Batch, room: usize, result: &io::Result<bool>, calls: &impl Calls) {
+    let (mut slots, arrivals) = batch.split();
+    let length = arrivals.first().map_or(0, |first| first.length);
+    let first = slots.next().and_then(|slot| slot.get(..length)).unwrap_or_default();
+    let call = Call::ReceiveMany { fd, first, arrivals, room };
+    calls.made(&call, result.as_ref().map(|_| arrivals.len()));
 }
 
 /// Receives up to `N` datagrams in one call; whether more may wait.
@@ -168,6 +216,25 @@ fn receive_up_to<const N: usize, A: SockaddrLike + Copy>(
         })
     }));
     Ok(arrivals.len() == N)
+}
+
+/// Receives in this way, and tells of each call.
+fn told_each<C: Calls>(
+    calls: &C,
+    name: &'static str,
+    fd: RawFd,
+    mut receive: impl FnMut(&mut [u8]) -> io::Result<Arrival>,
+) -> impl FnMut(&mut [u8]) -> io::Result<Arrival> {
+    move |slot| {
+        let room = slot.len();
+        let result = receive(slot);
+        let arrival = result.as_ref().ok();
+        let bytes = arrival.and_then(|arrival| slot.get(..arrival.length)).unwrap_or_default();
+        let from = arrival.map(|arrival| &arrival.source);
+        let call = Call::Receive { name, fd, bytes, room, is_peek: false, from };
+        calls.made(&call, result.as_ref().map(|arrival| arrival.length));
+        result
+    }
 }
 
 /// Receives until nothing waits or the batch is full; whether more may wait. What arrived before an error is kept.

@@ -4,7 +4,7 @@
 //! message, which a batch cannot have (see `calls`).
 
 use std::fs;
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, RawFd};
 
 use super::Datagram;
 
@@ -12,7 +12,7 @@ use super::Datagram;
 /// waits.
 pub(in crate::reactor) fn kernel_drops<'a>(sockets: impl Iterator<Item = &'a Datagram>) -> u64 {
     let mut inodes: Vec<u64> =
-        sockets.filter(|socket| socket.is_udp()).filter_map(|socket| inode_of(socket.raw_fd())).collect();
+        sockets.filter(|socket| socket.is_udp()).filter_map(|socket| inode_of(socket.as_raw_fd())).collect();
     if inodes.is_empty() {
         return 0;
     }

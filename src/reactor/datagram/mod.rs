@@ -23,7 +23,8 @@ use nix::sys::socket::{UnixAddr, setsockopt, sockopt};
 use socket2::{Domain, Socket, Type};
 
 use crate::endpoint::Address;
-use crate::reactor::options::{ListenOptions, bind_without_port, dual_stack};
+use crate::reactor::calls::{Call, Calls, Held, told};
+use crate::reactor::options::{self, ListenOptions, bind_without_port, dual_stack, told_set};
 use crate::reactor::socket_file::{Refusal, SocketFile};
 
 pub(super) use calls::{receive, send_run, send_to};
@@ -42,6 +43,9 @@ pub(super) struct Datagram {
     /// How many datagrams the last receive brought.
     last_batch: usize,
 }
+
+/// Sockets that serve, with their addresses.
+type Bound<C> = Vec<(Held<Datagram, C>, SocketAddr)>;
 
 #[derive(Debug)]
 enum Family {
@@ -70,22 +74,25 @@ impl Datagram {
     /// that both set it may bind the same port, and the second takes the datagrams of the first unnoticed.
     ///
     /// Returns it with its address, and behind it those [beside](beside::open) it, if it is bound to all addresses.
-    pub(super) fn udp(
+    pub(super) fn udp<C: Calls>(
         address: SocketAddr,
         options: &ListenOptions,
-    ) -> io::Result<(Vec<(Self, SocketAddr)>, SocketAddr)> {
-        let socket = serving(address, options)?;
-        dual_stack(&socket, address)?;
+        calls: &C,
+    ) -> io::Result<(Bound<C>, SocketAddr)> {
+        let socket = serving(address, options, calls)?;
+        dual_stack(&socket, address, calls)?;
         let reach = if address.ip().is_unspecified() { Reach::Wildcard } else { Reach::Specific };
         if reach == Reach::Wildcard {
             // Before bind(2): what arrives between the two calls would come without it.
-            ask_for_local_address(&socket, address)?;
+            ask_for_local_address(&socket, address, calls)?;
         }
-        socket.bind(&address.into())?;
-        let socket = UdpSocket::from_std(socket.into());
-        let local = socket.local_addr()?;
-        let beside = if reach == Reach::Wildcard { beside::open(&socket, local, options) } else { Vec::new() };
-        let mut sockets = vec![(Self::new(Family::of(socket, local), reach), local)];
+        options::bind(&socket, address, calls)?;
+        let socket = socket.map(|socket| UdpSocket::from_std(socket.into()));
+        let local = socket.local_addr();
+        let name = local.as_ref().ok().copied().map(Address::Ip);
+        let local = told(calls, &Call::SocketName { fd: socket.as_raw_fd(), address: name.as_ref() }, local)?;
+        let beside = if reach == Reach::Wildcard { beside::open(&socket, local, options, calls) } else { Vec::new() };
+        let mut sockets = vec![(socket.map(|socket| Self::new(Family::of(socket, local), reach)), local)];
         sockets.extend(beside);
         Ok((sockets, local))
     }
@@ -95,34 +102,39 @@ impl Datagram {
     }
 
     /// A Unix socket that serves at a path.
-    pub(super) fn unix(path: &Path, options: &ListenOptions) -> Result<Self, Refusal> {
-        let (file, socket) = SocketFile::bind(path, Type::DGRAM, options.unix_mode)?;
-        let socket = UnixDatagram::from_std(socket.into());
-        Ok(Self { _file: Some(file), ..Self::new(Family::Unix(socket), Reach::Specific) })
+    pub(super) fn unix<C: Calls>(path: &Path, options: &ListenOptions, calls: &C) -> Result<Held<Self, C>, Refusal> {
+        let (file, socket) = SocketFile::bind(path, Type::DGRAM, options.unix_mode, calls)?;
+        Ok(socket.map(|socket| {
+            let socket = UnixDatagram::from_std(socket.into());
+            Self { _file: Some(file), ..Self::new(Family::Unix(socket), Reach::Specific) }
+        }))
     }
 
     /// A socket to ask from.
-    pub(super) fn connected(to: &Address, from: Option<IpAddr>) -> io::Result<Self> {
+    pub(super) fn connected<C: Calls>(to: &Address, from: Option<IpAddr>, calls: &C) -> io::Result<Held<Self, C>> {
         let family = match to {
-            Address::Ip(to) => {
-                let socket = Socket::new(Domain::for_address(*to), Type::DGRAM.nonblocking(), None)?;
-                socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
+            Address::Ip(ip) => {
+                let socket = options::open(Domain::for_address(*ip), Type::DGRAM, calls)?;
+                make_room(&socket, calls)?;
                 if let Some(from) = from {
-                    bind_without_port(&socket, from)?;
+                    bind_without_port(&socket, from, calls)?;
                 }
-                socket.connect(&(*to).into())?;
-                Family::of(UdpSocket::from_std(socket.into()), *to)
+                told(calls, &Call::Connect { fd: socket.as_raw_fd(), to }, socket.connect(&(*ip).into()))?;
+                socket.map(|socket| Family::of(UdpSocket::from_std(socket.into()), *ip))
             }
             Address::Unix(Some(path)) => {
-                let socket = UnixDatagram::unbound()?;
+                let socket = options::open(Domain::UNIX, Type::DGRAM, calls)?;
+                let socket = socket.map(|socket| UnixDatagram::from_std(socket.into()));
+                let fd = socket.as_raw_fd();
                 // It needs a name to be answered at: the kernel picks an abstract one (unix(7), autobind).
-                nix::sys::socket::bind(socket.as_raw_fd(), &UnixAddr::new_unnamed())?;
-                socket.connect(path)?;
-                Family::Unix(socket)
+                let bound = nix::sys::socket::bind(fd, &UnixAddr::new_unnamed()).map_err(Into::into);
+                told(calls, &Call::Bind { fd, to: &Address::Unix(None) }, bound)?;
+                told(calls, &Call::Connect { fd, to }, socket.connect(path))?;
+                socket.map(Family::Unix)
             }
             Address::Unix(None) => return Err(io::ErrorKind::InvalidInput.into()),
         };
-        Ok(Self::new(family, Reach::Connected))
+        Ok(family.map(|family| Self::new(family, Reach::Connected)))
     }
 
     /// What epoll(7) watches.
@@ -136,8 +148,10 @@ impl Datagram {
     fn is_udp(&self) -> bool {
         matches!(self.family, Family::Ipv4(_) | Family::Ipv6(_))
     }
+}
 
-    fn raw_fd(&self) -> RawFd {
+impl AsRawFd for Datagram {
+    fn as_raw_fd(&self) -> RawFd {
         match &self.family {
             Family::Ipv4(socket) | Family::Ipv6(socket) => socket.as_raw_fd(),
             Family::Unix(socket) => socket.as_raw_fd(),
@@ -162,20 +176,28 @@ impl Family {
 }
 
 /// A UDP socket to serve at this address, not bound yet.
-fn serving(address: SocketAddr, options: &ListenOptions) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::DGRAM.nonblocking(), None)?;
-    options.share_port(&socket)?;
-    socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
+fn serving<C: Calls>(address: SocketAddr, options: &ListenOptions, calls: &C) -> io::Result<Held<Socket, C>> {
+    let socket = options::open(Domain::for_address(address), Type::DGRAM, calls)?;
+    options.share_port(&socket, calls)?;
+    make_room(&socket, calls)?;
     Ok(socket)
 }
 
+/// Has the kernel keep more of what arrives until it is received (SO_RCVBUF, socket(7)).
+fn make_room(socket: &Socket, calls: &impl Calls) -> io::Result<()> {
+    let result = socket.set_recv_buffer_size(RECEIVE_BUFFER);
+    told_set(calls, socket, "SO_RCVBUF", RECEIVE_BUFFER as i64, result)
+}
+
 /// Has each datagram come with the local address that it was sent to (IP_PKTINFO, ip(7); IPV6_RECVPKTINFO, ipv6(7)).
-fn ask_for_local_address(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+fn ask_for_local_address(socket: &Socket, address: SocketAddr, calls: &impl Calls) -> io::Result<()> {
     // On a dual-stack socket, too: for IPv4, IPV6_RECVPKTINFO tells only the address that was asked. Where that is a
     // broadcast address, an answer cannot leave from it.
-    setsockopt(socket, sockopt::Ipv4PacketInfo, &true)?;
+    let result = setsockopt(socket, sockopt::Ipv4PacketInfo, &true).map_err(Into::into);
+    told_set(calls, socket, "IP_PKTINFO", 1, result)?;
     if address.is_ipv6() {
-        setsockopt(socket, sockopt::Ipv6RecvPacketInfo, &true)?;
+        let result = setsockopt(socket, sockopt::Ipv6RecvPacketInfo, &true).map_err(Into::into);
+        told_set(calls, socket, "IPV6_RECVPKTINFO", 1, result)?;
     }
     Ok(())
 }

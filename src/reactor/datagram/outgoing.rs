@@ -13,7 +13,10 @@ use nix::sys::socket::{
     ControlMessage, MsgFlags, MultiHeaders, SockaddrIn, SockaddrIn6, SockaddrLike, getsockopt, sendmmsg, sockopt,
 };
 
+use super::calls::told_sent;
+use crate::endpoint::Address;
 use crate::engine::LocalAddress;
+use crate::reactor::calls::{Call, Calls, told};
 
 /// The headers of messages to both families.
 pub(super) struct Outgoing {
@@ -77,11 +80,30 @@ impl Outgoing {
         segment: u16,
         to: Option<SocketAddr>,
         from: Option<LocalAddress>,
+        calls: &impl Calls,
     ) -> io::Result<()> {
-        if !*self.has_segments.get_or_insert_with(|| getsockopt(socket, sockopt::UdpGsoSegment).is_ok()) {
+        let fd = socket.as_raw_fd();
+        let has_segments = || {
+            let asked = getsockopt(socket, sockopt::UdpGsoSegment).map_err(io::Error::from);
+            let value = asked.as_ref().ok().map(|size| i64::from(*size));
+            told(calls, &Call::GetOption { fd, name: "UDP_SEGMENT", value }, asked).is_ok()
+        };
+        if !*self.has_segments.get_or_insert_with(has_segments) {
             return Err(io::ErrorKind::Unsupported.into());
         }
-        let fd = socket.as_raw_fd();
+        let address = to.map(Address::Ip);
+        let call = Call::Send { name: "sendmmsg", fd, bytes, to: address.as_ref(), segment: Some(segment) };
+        told_sent(calls, &call, self.send_segments(fd, bytes, segment, to, from))
+    }
+
+    fn send_segments(
+        &mut self,
+        fd: RawFd,
+        bytes: &[u8],
+        segment: u16,
+        to: Option<SocketAddr>,
+        from: Option<LocalAddress>,
+    ) -> io::Result<()> {
         let segments = ControlMessage::UdpGsoSegments(&segment);
         match (to, from) {
             // The family of a connected socket's address does not matter: there is none.

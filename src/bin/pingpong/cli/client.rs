@@ -8,7 +8,7 @@ use super::arguments::{endpoint, flag, framing, required, timeout};
 use crate::client::ClientOptions;
 
 pub(super) fn command() -> Command {
-    Command::new("client")
+    let command = Command::new("client")
         .about("Talks: says messages and prints their answers, or what is typed")
         .arg(endpoint())
         .arg(
@@ -23,7 +23,10 @@ pub(super) fn command() -> Command {
         .arg(flag("greeting", "Wait first for what the server says, and print it"))
         .arg(framing("line: send LF, an answer is a line; raw: send bare text, an answer is a chunk"))
         .arg(timeout("timeout", "How long an answer may take, when not interactive").default_value("5s"))
-        .after_help(HELP)
+        .after_help(HELP);
+    #[cfg(feature = "watch")]
+    let command = command.arg(super::explain::argument());
+    command
 }
 
 const HELP: &str = "\
@@ -44,6 +47,8 @@ impl ClientOptions {
             greeting: options.get_flag("greeting"),
             framing: required(options, "framing"),
             timeout: required(options, "timeout"),
+            #[cfg(feature = "watch")]
+            explain: super::explain::depth(options),
         }
     }
 }

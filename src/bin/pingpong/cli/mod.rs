@@ -14,6 +14,8 @@ mod client;
 #[cfg(feature = "bench")]
 mod compare;
 #[cfg(feature = "watch")]
+mod explain;
+#[cfg(feature = "watch")]
 mod lesson;
 #[cfg(feature = "bench")]
 mod part;
@@ -185,6 +187,14 @@ mod tests {
             b"ping unix:///\xff --send \xff --expect \xff\\n",
         ] {
             assert!(parse(fine).is_ok(), "{}", fine.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn help_shows_explain_where_it_is_built() {
+        for name in ["serve", "client", "ping"] {
+            let help = parse(["pingpong", name, "--help"].map(Into::into)).unwrap_err().to_string();
+            assert_eq!(help.contains("--explain[=<WHAT>]"), cfg!(feature = "watch"), "{help}");
         }
     }
 

@@ -11,7 +11,7 @@ use crate::ping::PingOptions;
 use crate::probe::Probe;
 
 pub(super) fn command() -> Command {
-    Command::new("ping")
+    let command = Command::new("ping")
         .about("Asks: round trips, counted and timed")
         .arg(endpoint())
         .arg(count("count", "Ask so often and end [default: until interrupted]").short('c'))
@@ -36,7 +36,10 @@ pub(super) fn command() -> Command {
         .arg(flag("quiet", "No line for each answer").short('q'))
         .arg(flag("echo", "Expect the same bytes back"))
         .args(texts())
-        .after_help(HELP)
+        .after_help(HELP);
+    #[cfg(feature = "watch")]
+    let command = command.arg(super::explain::argument());
+    command
 }
 
 const HELP: &str = "\
@@ -80,6 +83,8 @@ impl PingOptions {
             connect_timeout: timeout.unwrap_or(CONNECT),
             quiet: options.get_flag("quiet"),
             probe: Probe::of(options, padding),
+            #[cfg(feature = "watch")]
+            explain: super::explain::depth(options),
         };
         match too_long(&ping.endpoint, ping.probe.longest()) {
             None => Ok(ping),

@@ -17,7 +17,7 @@ use crate::logger::Verbosity;
 use crate::serve::{Kind, ServeOptions};
 
 pub(super) fn command() -> Command {
-    Command::new("serve")
+    let command = Command::new("serve")
         .about("Answers: ping, hello, echo and chat, in one process and one thread")
         .arg(
             Arg::new("services")
@@ -84,7 +84,10 @@ pub(super) fn command() -> Command {
         )
         .arg(flag("log-time", "Begin each line of the log with the time (RFC 3339, UTC)"))
         .arg(flag("quiet", "Log warnings only").short('q').conflicts_with("verbose"))
-        .after_help(HELP)
+        .after_help(HELP);
+    #[cfg(feature = "watch")]
+    let command = command.arg(super::explain::argument());
+    command
 }
 
 const HELP: &str = "\
@@ -139,6 +142,8 @@ impl ServeOptions {
             spin: duration("spin").unwrap_or_default(),
             once: options.get_flag("once"),
             segments: !options.get_flag("no-segment"),
+            #[cfg(feature = "watch")]
+            explain: super::explain::depth(options),
         }
     }
 }

@@ -16,10 +16,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use pingpong::service::{Framing, Service};
-use pingpong::{ConsoleKind, Endpoint, Limits, WhenFull};
+use pingpong::{Calls, ConsoleKind, Endpoint, Limits, Quiet, WhenFull};
 
 use crate::DynReactor;
 use crate::error::Error;
+#[cfg(feature = "watch")]
+use crate::watch::Explain;
 
 use conversation::{Conversation, Remark};
 use interactive::Interactive;
@@ -37,6 +39,9 @@ pub(crate) struct ClientOptions {
     pub(crate) framing: Framing,
     /// How long an answer may take.
     pub(crate) timeout: Duration,
+    /// Whether each system call is told of.
+    #[cfg(feature = "watch")]
+    pub(crate) explain: Option<crate::watch::Depth>,
 }
 
 /// The longest answer, without its line end: all of it is kept until that comes. (A chunk is never as long.)
@@ -44,14 +49,23 @@ const LONGEST_ANSWER: usize = 64 << 20;
 
 /// Holds the conversation, and tells how it went.
 pub(crate) fn run(options: ClientOptions) -> Result<(), Error> {
+    #[cfg(feature = "watch")]
+    if let Some(depth) = options.explain {
+        return converse(options, Explain::new(depth));
+    }
+    converse(options, Quiet)
+}
+
+/// `calls` is told of each system call.
+fn converse(options: ClientOptions, calls: impl Calls) -> Result<(), Error> {
     let awaits_greeting = options.greeting;
     let is_scripted = awaits_greeting || !options.messages.is_empty();
     let conversation = Conversation::new(options)?;
     let remark = if is_scripted {
-        hold(Scripted::new(conversation, awaits_greeting), ConsoleKind::Nobody)?
+        hold(Scripted::new(conversation, awaits_greeting), ConsoleKind::Nobody, calls)?
     } else {
         let console = ConsoleKind::of_stdin();
-        hold(Interactive::new(conversation, console), console)?
+        hold(Interactive::new(conversation, console), console, calls)?
     };
     // Not before the console is closed: its prompt may stand where this goes.
     if let Some(remark) = remark {
@@ -66,10 +80,10 @@ trait Client: Service {
 }
 
 /// Runs the client to its end, with standard input as its console where it takes lines.
-fn hold<C: Client + 'static>(client: C, console: ConsoleKind) -> Result<Option<Remark>, Error> {
+fn hold<C: Client + 'static>(client: C, console: ConsoleKind, calls: impl Calls) -> Result<Option<Remark>, Error> {
     let mut limits = Limits::default();
     limits.max_message = LONGEST_ANSWER;
-    let mut reactor = DynReactor::new(limits)?;
+    let mut reactor = DynReactor::with_calls(limits, calls)?;
     let client = Rc::new(RefCell::new(client));
     let id = reactor.add("client", Box::new(client.clone()));
     reactor.open_output(WhenFull::Wait)?;

@@ -14,7 +14,7 @@ use mio::{Events, Poll};
 
 use super::Options;
 use super::diagram::Diagram;
-use crate::watch::{InetSocket, KernelState, Protocol, SockDiag};
+use crate::watch::{InetSocket, KernelState, Protocol, SockDiag, has_colours};
 
 /// How long a state or an event is waited for: far longer than any takes.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -174,8 +174,7 @@ impl Stage {
             is_under_way: false,
             look: None,
             output: None,
-            // https://no-color.org
-            shows_colours: is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+            shows_colours: has_colours(is_terminal),
             waits: is_terminal && io::stdin().is_terminal() && !options.no_wait,
             options,
         })

@@ -13,12 +13,14 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use pingpong::{Ending, Endpoint, Limits, Status, WhenFull};
+use pingpong::{Calls, Ending, Endpoint, Limits, Quiet, Status, WhenFull};
 
 use crate::DynReactor;
 use crate::descriptors;
 use crate::error::Error;
 use crate::probe::Probe;
+#[cfg(feature = "watch")]
+use crate::watch::Explain;
 
 use prober::Prober;
 pub(crate) use tally::Tally;
@@ -38,6 +40,9 @@ pub(crate) struct PingOptions {
     /// No line for each answer.
     pub(crate) quiet: bool,
     pub(crate) probe: Probe,
+    /// Whether each system call is told of.
+    #[cfg(feature = "watch")]
+    pub(crate) explain: Option<crate::watch::Depth>,
 }
 
 /// How it ended.
@@ -54,6 +59,15 @@ const UNSENT: usize = 64 << 20;
 
 /// Asks until it has asked often enough or is interrupted, and reports.
 pub(crate) fn run(options: PingOptions) -> Result<Outcome, Error> {
+    #[cfg(feature = "watch")]
+    if let Some(depth) = options.explain {
+        return ask(options, Explain::new(depth));
+    }
+    ask(options, Quiet)
+}
+
+/// `calls` is told of each system call.
+fn ask(options: PingOptions, calls: impl Calls) -> Result<Outcome, Error> {
     let mut limits = Limits::default();
     // Nothing that is under way at the end is of use.
     limits.linger = Duration::ZERO;
@@ -64,7 +78,7 @@ pub(crate) fn run(options: PingOptions) -> Result<Outcome, Error> {
     let sockets = descriptors::raise_limit().saturating_sub(descriptors::RESERVED);
     // A name is looked up while Ctrl-C still ends the process.
     let prober = Rc::new(RefCell::new(Prober::new(options, sockets)?));
-    let mut reactor = DynReactor::new(limits)?;
+    let mut reactor = DynReactor::with_calls(limits, calls)?;
     reactor.watch_signals()?;
     reactor.keep_exact_time()?;
     let id = reactor.add("ping", Box::new(prober.clone()));

@@ -59,6 +59,8 @@ impl Simulation {
             connect_timeout: TIMEOUT,
             quiet: false,
             probe: if fixed { Probe::Fixed { send: text("ping"), expect: text("pong") } } else { Probe::Pong(0) },
+            #[cfg(feature = "watch")]
+            explain: None,
         };
         let mut server = Server::new(Prober::new(options, usize::MAX).unwrap());
         server.with(|prober, out| prober.begin(out));

@@ -7,13 +7,15 @@ mod options;
 use std::time::{Duration, Instant};
 
 use pingpong::service::{Chat, Echo, Hello, Operator, Ping, Service};
-use pingpong::{Address, ConsoleKind, Ending, Endpoint, ListenOptions, ServiceId, Status, WhenFull};
+use pingpong::{Address, Calls, ConsoleKind, Ending, Endpoint, ListenOptions, Quiet, ServiceId, Status, WhenFull};
 
 use crate::DynReactor;
 use crate::descriptors;
 use crate::error::Error;
 use crate::logger;
 use crate::target;
+#[cfg(feature = "watch")]
+use crate::watch::Explain;
 
 pub(crate) use options::{Kind, ServeOptions};
 
@@ -22,12 +24,21 @@ type Served = (Kind, Vec<(Endpoint, Vec<Address>)>);
 
 /// Serves until a signal or `--once` ends it.
 pub(crate) fn run(options: ServeOptions) -> Result<Ending, Error> {
+    #[cfg(feature = "watch")]
+    if let Some(depth) = options.explain {
+        return serve(options, Explain::new(depth));
+    }
+    serve(options, Quiet)
+}
+
+/// `calls` is told of each system call.
+fn serve(options: ServeOptions, calls: impl Calls) -> Result<Ending, Error> {
     // While a name is looked up, which may take long, a signal still kills us.
     let services = resolve(&options)?;
 
     let mut limits = options.limits.clone();
     limits.max_connections = max_connections(&options, &services);
-    let mut reactor = DynReactor::new(limits)?;
+    let mut reactor = DynReactor::with_calls(limits, calls)?;
     reactor.watch_signals()?;
     reactor.open_output(WhenFull::Drop)?;
     reactor.spin(options.spin);
@@ -61,7 +72,7 @@ fn resolve(options: &ServeOptions) -> Result<Vec<Served>, Error> {
 
 /// Adds the services, and announces where each listens. Returns the chat, which is to have the console, if there is one.
 fn open_services(
-    reactor: &mut DynReactor,
+    reactor: &mut DynReactor<impl Calls>,
     services: &[Served],
     options: &ServeOptions,
     console: ConsoleKind,
@@ -99,7 +110,7 @@ fn operator(console: ConsoleKind) -> Operator {
 }
 
 /// Turns, shows the sockets when asked, and logs the counters at each interval, if there is one.
-fn turn_until_ended(reactor: &mut DynReactor, interval: Option<Duration>) -> Result<Ending, Error> {
+fn turn_until_ended(reactor: &mut DynReactor<impl Calls>, interval: Option<Duration>) -> Result<Ending, Error> {
     let mut due = interval.map(|interval| Instant::now() + interval);
     loop {
         if let Status::Ended(ending) = reactor.turn(due.map(|due| due.saturating_duration_since(Instant::now())))? {
@@ -120,13 +131,13 @@ fn turn_until_ended(reactor: &mut DynReactor, interval: Option<Duration>) -> Res
 
 /// Answers a SIGUSR2.
 #[cfg(feature = "watch")]
-fn show_sockets(reactor: &DynReactor) {
+fn show_sockets(reactor: &DynReactor<impl Calls>) {
     logger::show(&crate::watch::sockets(reactor));
 }
 
 /// Without the feature `watch` the kernel cannot be asked; but a signal that ended the server would be worse.
 #[cfg(not(feature = "watch"))]
-fn show_sockets(_: &DynReactor) {
+fn show_sockets(_: &DynReactor<impl Calls>) {
     log::warn!("SIGUSR2: this build has no table of sockets (it is built without 'watch'; SIGUSR1 logs the counters)");
 }
 

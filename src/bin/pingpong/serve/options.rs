@@ -28,6 +28,9 @@ pub(crate) struct ServeOptions {
     pub(crate) spin: Duration,
     /// Whether datagram answers may leave several in a call.
     pub(crate) segments: bool,
+    /// Whether each system call is told of.
+    #[cfg(feature = "watch")]
+    pub(crate) explain: Option<crate::watch::Depth>,
 }
 
 /// The kinds of service.

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use nix::sys::stat::fstat;
 use pingpong::service::Service;
-use pingpong::{Activity, Address, Reactor, SocketStatus};
+use pingpong::{Activity, Address, Calls, Reactor, SocketStatus};
 use socket2::SockRef;
 
 use super::text::{bytes, grouped, padded, time};
@@ -52,7 +52,7 @@ struct Told {
 }
 
 /// The table, and the sum below it. Where the kernel does not answer, columns are empty and the sum says why.
-pub(crate) fn sockets<S: Service>(reactor: &Reactor<S>) -> String {
+pub(crate) fn sockets<S: Service, C: Calls>(reactor: &Reactor<S, C>) -> String {
     let mut rows: Vec<Row<'_>> = reactor.sockets().map(Row::of).collect();
     let asked = ask_of_unix(&mut rows).and_then(|()| SockDiag::open());
     worst_first(&mut rows);

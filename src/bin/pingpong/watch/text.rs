@@ -33,6 +33,33 @@ pub(super) fn time(time: Duration) -> String {
     }
 }
 
+/// Whether a terminal or a file gets colours: only a terminal, and only if its user does not say otherwise
+/// (https://no-color.org).
+pub(crate) fn has_colours(is_terminal: bool) -> bool {
+    is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// `text` behind `head`, in lines of so many columns, each but the first indented. The head is not broken.
+pub(super) fn wrapped(head: &str, text: &str, columns: usize, indent: &str) -> String {
+    let mut lines = head.to_owned();
+    let mut width = head.chars().count();
+    for word in text.split_whitespace() {
+        let length = word.chars().count();
+        if width + 1 + length > columns {
+            lines += "\n";
+            lines += indent;
+            width = indent.len();
+        } else {
+            lines.push(' ');
+            width += 1;
+        }
+        lines += word;
+        width += length;
+    }
+    lines.push('\n');
+    lines
+}
+
 /// A count with a comma every three digits.
 pub(super) fn grouped(count: usize) -> String {
     let digits = count.to_string();
@@ -93,6 +120,13 @@ mod tests {
         ] {
             assert_eq!(time(Duration::from_micros(micros)), text);
         }
+    }
+
+    #[test]
+    fn text_is_wrapped_behind_its_head() {
+        assert_eq!(wrapped("close(7) = 0", "", 20, "  "), "close(7) = 0\n");
+        assert_eq!(wrapped("close(7) = 0:", "it is over now", 20, "  "), "close(7) = 0: it is\n  over now\n");
+        assert_eq!(wrapped("a head that is too long:", "why", 20, "  "), "a head that is too long:\n  why\n");
     }
 
     #[test]
