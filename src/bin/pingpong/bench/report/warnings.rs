@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::merge::listed as listed_parts;
 use super::text::{grouped, rate, shown};
 use super::{PERCENTILES, Report};
-use crate::bench::record::{Cost, Fact, Wrong, percentile, values_of};
+use crate::bench::record::{Cost, Fact, Wrong, percentile};
 
 /// The answers that have to lie beyond a percentile for it to mean something.
 pub(super) const BEYOND: f64 = 10.0;
@@ -17,10 +17,6 @@ const LAG: u64 = 100_000;
 
 /// A share of time without waiting at which the load generator itself may be the limit.
 pub(super) const SATURATED: f64 = 0.95;
-
-/// How long Linux waits at the least before it sends a segment again that nothing tells the fate of (TCP_RTO_MIN), in
-/// nanoseconds.
-const SENT_AGAIN: u64 = 200_000_000;
 
 /// A share of time without a CPU that is worth naming.
 const TAKEN_AWAY: f64 = 0.1;
@@ -205,20 +201,17 @@ impl Report {
         }
     }
 
-    /// Segments that were sent again, where some answers took as long as that takes.
+    /// Segments that were sent again, and which answers may have waited for them.
     fn warn_of_retransmits(&self, warnings: &mut Vec<String>) {
         let retransmits = self.transport.as_ref().map_or(0, |transport| transport.retransmits);
-        let slow = values_of(&self.service)
-            .into_iter()
-            .filter(|(nanos, _)| *nanos >= SENT_AGAIN)
-            .map(|(_, count)| count)
-            .sum::<u64>();
-        if retransmits > 0 && slow > 0 {
+        let answers = self.service.len();
+        if retransmits > 0 && answers > 0 {
+            let before = 100.0 * (1.0 - retransmits as f64 / answers as f64).max(0.0);
             warnings.push(format!(
-                "{} segments were sent again, for which TCP waits 200 ms or longer, and {} answers took that long: that tail \
-                 may be lost packets, and not the server (tcp_retransmits)",
+                "{} segments were sent again by TCP: as many of the slowest answers (from {} on) may have waited for lost \
+                 packets, and not for the server (tcp_retransmits)",
                 grouped(retransmits),
-                grouped(slow)
+                shown(percentile(&self.service, before))
             ));
         }
     }
