@@ -114,6 +114,7 @@ impl<'a> Plan<'a> {
         let owed = before.last().filter(|trial| trial.has_lost()).map_or(Duration::ZERO, Trial::lasted);
         Phase {
             rate: Some(Rate::even(rate)),
+            whole: None,
             arrivals: self.options.arrivals.after(before.len() as u64),
             warmup: self.warmup(step) + owed,
             extent: Extent::Duration(self.extent(step)),

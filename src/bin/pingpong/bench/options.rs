@@ -52,6 +52,8 @@ pub(crate) struct BenchOptions {
     pub(crate) spread: Option<Sources>,
     /// Which part of a load it is that several processes share: what is asked for is its share.
     pub(crate) part: Option<Part>,
+    /// What was asked of all its parts, where it has been divided.
+    pub(crate) whole: Option<Box<Self>>,
     /// How many connections the parts before it have: ports and local addresses go on from there.
     pub(crate) dealt_before: u64,
     /// When to begin to ask, by the wall clock. `None`: as soon as the connections are made.
@@ -104,11 +106,14 @@ impl BenchOptions {
 
     /// What is to be done, one phase after another: one in the closed loop, and one at each rate.
     pub(crate) fn phases(&self) -> Vec<Phase> {
-        let phase =
-            |rate, step| Phase { rate, arrivals: self.arrivals.after(step), warmup: self.warmup, extent: self.extent };
+        let phase = |rate, whole, step| {
+            let arrivals = self.arrivals.after(step as u64);
+            Phase { rate, whole, arrivals, warmup: self.warmup, extent: self.extent }
+        };
+        let of_whole = |step| self.whole.as_ref().map(|whole| (whole.rates[step], whole.extent));
         match &*self.rates {
-            [] => vec![phase(None, 0)],
-            rates => (0..).zip(rates).map(|(step, rate)| phase(Some(*rate), step)).collect(),
+            [] => vec![phase(None, None, 0)],
+            rates => rates.iter().enumerate().map(|(step, rate)| phase(Some(*rate), of_whole(step), step)).collect(),
         }
     }
 
@@ -134,6 +139,8 @@ pub(crate) struct Find {
 pub(crate) struct Phase {
     /// At which rate requests are due (open loop). `None`: closed loop.
     pub(crate) rate: Option<Rate>,
+    /// The rate of all parts of the load together, and how long it holds, or for how many requests. `None`: it has no parts.
+    pub(crate) whole: Option<(Rate, Extent)>,
     pub(crate) arrivals: Arrivals,
     /// How long requests are sent before they count: what came before settles.
     pub(crate) warmup: Duration,
@@ -148,6 +155,12 @@ impl Phase {
             Extent::Duration(duration) => Some(duration),
             Extent::Requests(requests) => Duration::try_from_secs_f64(requests as f64 / self.rate?.mean()).ok(),
         }
+    }
+
+    /// As it would be for one process that has all parts.
+    pub(crate) fn undivided(self) -> Self {
+        let Some((rate, extent)) = self.whole else { return self };
+        Self { rate: Some(rate), extent, whole: None, ..self }
     }
 }
 

@@ -1,7 +1,8 @@
 //! One part of a load that several processes share (`--part I/N`): what it has of what is asked of all of them.
 //!
 //! The options are divided here and nowhere else, before anything is done with them: all that comes behind knows of its own
-//! share. Even schedules begin a part of their own gap late, so that together the parts ask as evenly as one process would.
+//! share. Only even schedules go by the whole: the parts have its events by turns (`load::deal`), so that together they ask
+//! as one process would.
 
 use super::options::{BenchOptions, Extent};
 use super::rate::Rate;
@@ -37,9 +38,9 @@ impl Part {
         self.of
     }
 
-    /// By how much of its own gap an even schedule is late.
-    pub(crate) fn lateness(self) -> f64 {
-        f64::from(self.index) / f64::from(self.of)
+    /// Counted from 0.
+    pub(crate) fn index(self) -> u32 {
+        self.index
     }
 
     /// The seed of this part's random times. Parts that had the same would ask at the same moments.
@@ -81,6 +82,7 @@ impl BenchOptions {
     /// enough.
     pub(crate) fn divided(mut self) -> Result<Self, String> {
         let Some(part) = self.part else { return Ok(self) };
+        self.whole = Some(Box::new(self.clone()));
         let all = u64::from(self.connections);
         enough(part, all as f64, 1.0, format_args!("--connections {all}"))?;
         if let Extent::Requests(requests) = &mut self.extent {
@@ -99,9 +101,9 @@ impl BenchOptions {
         Ok(self)
     }
 
-    /// By how much of its own gap an even schedule is late.
-    pub(crate) fn lateness(&self) -> f64 {
-        self.part.map_or(0.0, Part::lateness)
+    /// What is asked of all parts together.
+    pub(crate) fn whole(&self) -> &Self {
+        self.whole.as_deref().unwrap_or(self)
     }
 }
 
@@ -217,7 +219,7 @@ mod tests {
     #[test]
     fn the_only_part_is_the_whole_and_others_have_seeds_of_their_own() {
         let part = |number, of| Part::new(number, of).unwrap();
-        assert_eq!((part(1, 1).seed(7), part(1, 1).lateness(), part(1, 1).share(9)), (7, 0.0, 9));
+        assert_eq!((part(1, 1).seed(7), part(1, 1).share(9)), (7, 9));
         let mut seeds: Vec<u64> = parts(1_000).flat_map(|part| (0..50).map(move |seed| part.seed(seed))).collect();
         seeds.sort_unstable();
         seeds.dedup();

@@ -241,6 +241,7 @@ impl BenchOptions {
             sources: options.get_one("source").copied(),
             spread: None,
             part: options.get_one("part").copied(),
+            whole: None,
             dealt_before: 0,
             start_at: options.get_one("start-at").copied(),
             clock_error: options.get_one("clock-error").copied(),

@@ -11,6 +11,7 @@ use pingpong::describe;
 use pingpong::service::{Outbox, Peer};
 
 use super::connection::Connection;
+use super::deal::Deal;
 use super::dialer::is_for_now;
 use super::wake::{Tag, Wake};
 use super::{Lifetime, Load, Stage};
@@ -56,8 +57,8 @@ impl Load {
             return;
         }
         self.enter(Stage::Connecting);
-        if let Some(rate) = self.options.connect_rate {
-            self.dialer.keep_rate(out.now(), rate, self.options.lateness());
+        if let Some(rate) = self.options.whole().connect_rate {
+            self.dialer.keep_rate(out.now(), rate, Deal::to(self.options.part));
         }
         self.dial_more(out);
     }

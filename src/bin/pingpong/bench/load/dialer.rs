@@ -9,6 +9,7 @@ use std::time::Duration;
 use pingpong::service::{Dial, Outbox};
 use pingpong::{Address, Moment, Ports};
 
+use super::deal::Deal;
 use super::schedule::Schedule;
 use super::wake::{Tag, Visit, Wake};
 use crate::bench::{BenchOptions, Sources};
@@ -113,9 +114,9 @@ impl Dialer {
         !self.route.hosts.is_empty()
     }
 
-    /// From now on this many connections a second are dialled, each by this share of the gap between two of them later.
-    pub(super) fn keep_rate(&mut self, from: Moment, per_second: f64, lateness: f64) {
-        self.schedule = Some(Schedule::new(from, per_second).late_by(lateness));
+    /// From now on so many connections a second are dialled, of which these are dealt to this part.
+    pub(super) fn keep_rate(&mut self, from: Moment, per_second: f64, deal: Deal) {
+        self.schedule = Some(Schedule::new(from, per_second).dealt(deal));
     }
 
     /// Dials the first of all connections, alone, to see whether a server is there.

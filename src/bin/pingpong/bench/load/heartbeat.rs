@@ -14,6 +14,7 @@ use std::time::Duration;
 use pingpong::Moment;
 use pingpong::service::{Input, Outbox, Peer};
 
+use super::deal::Deal;
 use super::message::Messages;
 use super::schedule::Schedule;
 use super::wake::{Due, Tag};
@@ -31,9 +32,9 @@ const PART: u32 = 16;
 /// The heartbeats of all idle connections.
 #[derive(Debug)]
 pub(super) struct Heartbeats {
+    /// Those of all parts of the load together, and which of them are its own.
     per_second: f64,
-    /// By how much of the gap between two they are late.
-    lateness: f64,
+    deal: Deal,
     /// How far timers are apart, at least.
     together: Duration,
     schedule: Schedule,
@@ -89,16 +90,18 @@ impl Heartbeats {
     /// `None` where none are asked for.
     pub(super) fn new(options: &BenchOptions) -> Option<Self> {
         let interval = options.heartbeat.filter(|_| options.idle > 0)?;
-        let per_second = f64::from(options.idle) / interval.as_secs_f64();
+        let per_second = |idle: u32| f64::from(idle) / interval.as_secs_f64();
         let is_datagram = options.endpoint.is_datagram();
         let heart =
             Heart { peer: None, state: State::Quiet, is_silent: false, matched: 0, number: 0, sent: Moment::default() };
-        let full = Duration::from_secs_f64(SENT_AT_ONCE as f64 / per_second);
+        let full = Duration::from_secs_f64(SENT_AT_ONCE as f64 / per_second(options.idle));
+        let all = options.whole().idle;
         Some(Self {
-            per_second,
-            lateness: options.lateness(),
+            per_second: per_second(all),
+            // Event k of all of them is a heartbeat of connection k modulo their number, whichever part has that.
+            deal: Deal::to(options.part).in_rounds(all.into()),
             together: TOGETHER.min(interval / PART).min(full),
-            schedule: Schedule::new(Moment::default(), per_second),
+            schedule: Schedule::new(Moment::default(), per_second(all)),
             messages: Messages::new(&options.probe, options.framing, is_datagram),
             is_datagram,
             timeout: options.timeout,
@@ -112,7 +115,7 @@ impl Heartbeats {
 
     /// Begins with them at `from`. A connection that has left one of an earlier phase unanswered is silent till then.
     fn start(&mut self, from: Moment) {
-        self.schedule = Schedule::new(from, self.per_second).late_by(self.lateness);
+        self.schedule = Schedule::new(from, self.per_second).dealt(self.deal);
         self.earlier = self.due;
         for heart in &mut self.hearts {
             heart.is_silent = heart.state == State::Lapsed;

@@ -21,6 +21,7 @@ mod churn;
 mod closed;
 mod connect;
 mod connection;
+mod deal;
 mod dialer;
 mod dice;
 mod ending;

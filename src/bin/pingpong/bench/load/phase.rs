@@ -5,12 +5,14 @@ use std::time::Duration;
 use pingpong::Moment;
 use pingpong::service::Outbox;
 
+use super::deal::Deal;
 use super::open::{self, Turns};
 use super::pending::Carried;
 use super::schedule::Schedule;
 use super::wake::{Due, Wake};
 use super::{Lifetime, Load, NEVER, Pace, Stage};
 use crate::bench::options::{Extent, Phase};
+use crate::bench::rate::Arrivals;
 use crate::error::Error;
 
 /// Phases are told apart by so many bits of their number.
@@ -88,23 +90,30 @@ impl Load {
 
     /// What makes connections ask from now on.
     fn pace_from(&mut self, start: Moment) -> Pace {
-        let Phase { rate, arrivals, warmup, .. } = self.phase;
-        let Some(rate) = rate else {
+        if self.phase.rate.is_none() {
             let depth = if self.lifetime == Lifetime::OneRequest { 1 } else { self.options.pipeline };
             return Pace::Closed { depth, begun: 0 };
-        };
+        }
         let (window, is_by_order) = match self.lifetime {
             Lifetime::WholeRun => {
                 (open::window(self.options.connections, self.messages.longest()), self.messages.are_by_order())
             }
             Lifetime::OneRequest => (1, false),
         };
-        let seconds = self.phase.expected().unwrap_or_default().as_secs_f64();
-        let arrivals = arrivals.of_part(self.options.part);
-        let schedule = Schedule::of(rate, arrivals, start, start + warmup, seconds).late_by(self.options.lateness());
-        let mut turns = Turns::new(schedule, window, is_by_order);
+        let mut turns = Turns::new(self.schedule_from(start), window, is_by_order);
         turns.queue_up(&mut self.connections);
         Pace::Open(turns)
+    }
+
+    /// When requests are due. Of an even schedule a part has some events of the whole's; at random it has a schedule of its
+    /// own.
+    fn schedule_from(&self, start: Moment) -> Schedule {
+        let part = self.options.part;
+        let phase = if self.phase.arrivals == Arrivals::Even { self.phase.undivided() } else { self.phase };
+        let rate = phase.rate.expect("only the open loop has a schedule");
+        let seconds = phase.expected().unwrap_or_default().as_secs_f64();
+        let arrivals = phase.arrivals.of_part(part);
+        Schedule::of(rate, arrivals, start, start + phase.warmup, seconds).dealt(Deal::to(part))
     }
 
     /// Ends the warm-up when its time is over, be its timer late.

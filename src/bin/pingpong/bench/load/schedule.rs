@@ -2,10 +2,9 @@
 //!
 //! When event k is due depends on the rate alone, never on what came of the events before it.
 
-use std::time::Duration;
-
 use pingpong::Moment;
 
+use super::deal::Deal;
 use super::dice::Dice;
 use crate::bench::rate::{Arrivals, Rate};
 
@@ -14,8 +13,8 @@ use crate::bench::rate::{Arrivals, Rate};
 pub(super) struct Schedule {
     course: Course,
     spacing: Spacing,
-    /// The number of the next event, from 0 on.
-    next: u64,
+    /// Which event is the next, where they are evenly spaced.
+    deal: Deal,
     /// When it is due.
     due: Moment,
 }
@@ -67,13 +66,10 @@ impl Schedule {
         Self::along(course, arrivals)
     }
 
-    /// The same events, each by this share of the gap to the next one later, where they are evenly spaced: so the parts of a
-    /// load ask in turn.
-    pub(super) fn late_by(mut self, gaps: f64) -> Self {
-        if let Spacing::Even = self.spacing {
-            self.course.shift(gaps);
-            self.due = self.moment_of_next();
-        }
+    /// Only those of its events that are dealt to one part of a load, where they are evenly spaced.
+    pub(super) fn dealt(mut self, deal: Deal) -> Self {
+        self.deal = deal;
+        self.due = self.moment_of_next();
         self
     }
 
@@ -86,7 +82,7 @@ impl Schedule {
                 Spacing::Poisson { dice, next }
             }
         };
-        let mut schedule = Self { course, spacing, next: 0, due: Moment::default() };
+        let mut schedule = Self { course, spacing, deal: Deal::to(None), due: Moment::default() };
         schedule.due = schedule.moment_of_next();
         schedule
     }
@@ -100,9 +96,9 @@ impl Schedule {
     /// The next event has taken place.
     #[inline]
     pub(super) fn advance(&mut self) {
-        self.next += 1;
-        if let Spacing::Poisson { dice, next } = &mut self.spacing {
-            *next += dice.exponential();
+        match &mut self.spacing {
+            Spacing::Even => self.deal.advance(),
+            Spacing::Poisson { dice, next } => *next += dice.exponential(),
         }
         self.due = self.moment_of_next();
     }
@@ -117,30 +113,21 @@ impl Schedule {
             }
             return count;
         }
-        let first = self.next.max(self.course.first_from(from));
-        self.next = self.next.max(self.course.first_from(until));
+        let first = self.deal.next().max(self.course.first_from(from));
+        self.deal.go_on_from(self.course.first_from(until));
         self.due = self.moment_of_next();
-        self.next.saturating_sub(first)
+        self.deal.below(self.deal.next()).saturating_sub(self.deal.below(first))
     }
 
     fn moment_of_next(&self) -> Moment {
         match self.spacing {
-            Spacing::Even => self.course.moment_of(self.next as f64),
+            Spacing::Even => self.course.moment_of(self.deal.next() as f64),
             Spacing::Poisson { next, .. } => self.course.moment_of(next),
         }
     }
 }
 
 impl Course {
-    /// Has all events come by so much of a gap later, on the ramp by so much of the gaps there.
-    fn shift(&mut self, gaps: f64) {
-        self.start = self.start + Duration::from_secs_f64(gaps / self.rate.first);
-        if let Some(ramp) = self.ramp.take() {
-            let before = self.first_from(ramp.from) as f64 - gaps;
-            self.ramp = Some(Ramp { before, ..ramp });
-        }
-    }
-
     /// When this many events are due.
     fn moment_of(&self, events: f64) -> Moment {
         let (start, nanos) = match &self.ramp {
@@ -203,7 +190,9 @@ impl Ramp {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::bench::Part;
 
@@ -267,7 +256,7 @@ mod tests {
     }
 
     /// Seconds after the clock's start.
-    fn at(seconds: f64) -> Moment {
+    pub(in crate::bench::load) fn at(seconds: f64) -> Moment {
         Moment::from_nanos((seconds * 1e9) as u64)
     }
 
@@ -368,61 +357,9 @@ mod tests {
     }
 
     /// When the events of a schedule are due that are due before `until`, in nanoseconds.
-    fn due_before(mut schedule: Schedule, until: Moment) -> Vec<u64> {
+    pub(in crate::bench::load) fn due_before(mut schedule: Schedule, until: Moment) -> Vec<u64> {
         let mut next = || (schedule.due(), schedule.advance()).0;
         std::iter::from_fn(|| Some(next()).filter(|due| *due < until)).map(Moment::as_nanos).collect()
-    }
-
-    /// The schedule of each part of a load with this rate.
-    fn parts(rate: Rate, arrivals: Arrivals, of: u32) -> impl Iterator<Item = Schedule> {
-        (1..=of).map(move |number| {
-            let part = Part::new(number, of).unwrap();
-            let [first, last] = [rate.first, rate.last].map(|all| all / f64::from(of));
-            let share = Rate { first, last };
-            Schedule::of(share, arrivals.of_part(Some(part)), at(0.5), at(1.5), 2.0).late_by(part.lateness())
-        })
-    }
-
-    #[test]
-    fn the_parts_of_a_load_ask_as_evenly_as_the_whole() {
-        let even = [0.7, 3.0, 100.0, 7_777.7].map(Rate::even);
-        let ramps = [(10.0, 3e3), (2e3, 1.5), (333.3, 333.4)].map(|(first, last)| Rate { first, last });
-        for (rate, of) in even.into_iter().chain(ramps).flat_map(|rate| [1, 2, 3, 4, 7, 100].map(|of| (rate, of))) {
-            let whole = due_before(Schedule::of(rate, Arrivals::Even, at(0.5), at(1.5), 2.0), at(3.4));
-            let mut union: Vec<(u64, usize)> = Vec::new();
-            for (index, part) in parts(rate, Arrivals::Even, of).enumerate() {
-                union.extend(due_before(part, at(3.4)).into_iter().map(|due| (due, index)));
-            }
-            union.sort_unstable();
-            assert!(whole.len().abs_diff(union.len()) <= 1, "{rate} in {of}: {} and {}", whole.len(), union.len());
-            for (place, (whole, (due, _))) in whole.iter().zip(&union).enumerate() {
-                assert!(whole.abs_diff(*due) <= 10, "{rate} in {of}: event {place} at {due} and not {whole}");
-            }
-            // Before the ramp, and on it, parts have their turns one after another.
-            let on_ramp = union.partition_point(|(due, _)| *due + 10 < at(1.5).as_nanos());
-            for part in [&union[..on_ramp], &union[on_ramp..]].into_iter().filter(|_| rate.is_ramp()) {
-                assert!(part.iter().zip((0..of as usize).cycle()).all(|((_, index), turn)| *index == turn), "{rate}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_part_passes_over_as_many_as_it_has() {
-        for rate in [Rate::even(333.3), Rate { first: 100.0, last: 5e3 }, Rate { first: 5e3, last: 7.0 }] {
-            for (number, schedule) in parts(rate, Arrivals::Even, 7).enumerate() {
-                for (from, until) in [(0.0, 0.6), (0.6, 1.4), (1.4, 1.6), (1.0, 3.0), (2.0, 4.0)] {
-                    let again = parts(rate, Arrivals::Even, 7).nth(number).unwrap();
-                    let counted =
-                        due_before(again, at(until)).iter().filter(|due| **due >= at(from).as_nanos()).count();
-                    let mut passed_over = parts(rate, Arrivals::Even, 7).nth(number).unwrap();
-                    assert_eq!(
-                        passed_over.skip(at(from), at(until)),
-                        counted as u64,
-                        "{rate} {from} {until} {schedule:?}"
-                    );
-                }
-            }
-        }
     }
 
     #[test]

@@ -203,6 +203,7 @@ fn a_scan_by_hand_crosses_the_limit_where_it_was_found() {
     let rate = found(&queue.finds(&wanted, 50.0, 1000.0).0);
     let mut meets = |rate: f64| {
         let phase = Phase {
+            whole: None,
             rate: Some(Rate::even(rate)),
             arrivals: Arrivals::Even,
             warmup: 250 * MILLI,

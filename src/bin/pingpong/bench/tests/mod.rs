@@ -63,6 +63,7 @@ pub(super) fn options(set: impl FnOnce(&mut BenchOptions)) -> BenchOptions {
         sources: None,
         spread: None,
         part: None,
+        whole: None,
         dealt_before: 0,
         start_at: None,
         clock_error: None,

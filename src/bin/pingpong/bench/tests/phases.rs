@@ -15,6 +15,7 @@ const SECOND: Duration = Duration::from_secs(1);
 fn phase(rate: Option<f64>) -> Phase {
     Phase {
         rate: rate.map(Rate::even),
+        whole: None,
         arrivals: Arrivals::Even,
         warmup: Duration::ZERO,
         extent: Extent::Duration(SECOND),

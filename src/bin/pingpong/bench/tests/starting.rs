@@ -8,7 +8,7 @@ use pingpong::Moment;
 use super::{MILLI, Rig, dialling, rates};
 use crate::bench::load::Stage;
 use crate::bench::record::Fact;
-use crate::bench::{BenchOptions, Extent, Part};
+use crate::bench::{BenchOptions, Extent, Part, Rate};
 use crate::error::Error;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -179,6 +179,41 @@ fn heard_by_third_of_four(set: impl Fn(&mut BenchOptions), connection: usize, ev
 fn a_part_asks_in_its_turns() {
     let heard = heard_by_third_of_four(|options| options.rates = rates(20.0), 0, 10 * MILLI);
     assert_eq!(heard, [100, 300, 500, 700, 900]);
+}
+
+/// How many of these were due in the second that is measured, in all parts of a load together.
+fn due_in_all(parts: u32, facts: [Fact; 2], set: impl Fn(&mut BenchOptions)) -> u64 {
+    let due_in = |number: u32| {
+        let (mut server, start) = beginning_after(SECOND, |options| {
+            (options.connections, options.part) = (parts, Part::new(number, parts));
+            options.extent = Extent::Duration(SECOND);
+            set(options);
+            *options = options.clone().divided().unwrap();
+        });
+        let dials = server.load(|load| load.ledger.counts[Fact::ConnectionsRequested]) as usize;
+        server.answers_dials(0..dials);
+        server.comes_to(start);
+        while !server.is_over() {
+            server.pass(50 * MILLI);
+        }
+        let now = server.now();
+        server.load(|load| load.conclude(now, 0)).unwrap();
+        server.load(|load| facts.map(|fact| load.ledger.counts[fact]).iter().sum::<u64>())
+    };
+    (1..=parts).map(due_in).sum()
+}
+
+#[test]
+fn in_all_parts_together_as_much_is_due_as_in_one_process() {
+    let requests = [Fact::Sent, Fact::Unsent];
+    for (rate, parts, due) in [(333.0, 7, 333), (100.0, 3, 100), (200.0, 3, 200)] {
+        assert_eq!(due_in_all(parts, requests, |options| options.rates = rates(rate)), due, "{rate} in {parts}");
+    }
+    let ramp = |options: &mut BenchOptions| options.rates = vec![Rate { first: 100.0, last: 401.0 }];
+    assert_eq!(due_in_all(7, requests, ramp), due_in_all(1, requests, ramp));
+    // Parts differ in how many idle connections they have; each of these has a heartbeat every 500 ms.
+    let beats = |options: &mut BenchOptions| (options.idle, options.heartbeat) = (11, Some(SECOND / 2));
+    assert_eq!(due_in_all(3, [Fact::Heartbeats, Fact::ProbesUnsent], beats), 22);
 }
 
 #[test]

@@ -16,6 +16,7 @@ use std::time::Duration;
 use pingpong::{Address, Moment};
 
 use super::connection::{Connection, Verdict};
+use super::deal::Deal;
 use super::message::Messages;
 use super::open;
 use super::schedule::Schedule;
@@ -44,9 +45,9 @@ pub(in crate::bench) struct Wanted {
 #[derive(Debug)]
 pub(in crate::bench) struct Probing {
     state: State,
+    /// Those of all parts of the load together, and which of them are its own.
     per_second: f64,
-    /// By how much of the gap between two its messages are late.
-    lateness: f64,
+    deal: Deal,
     schedule: Schedule,
     messages: Messages,
     /// Which messages are unanswered.
@@ -104,13 +105,13 @@ struct Outcomes {
 impl Probing {
     /// `None` where none is asked for.
     pub(in crate::bench::load) fn new(options: &BenchOptions) -> Option<Self> {
-        let per_second = options.probe_rate?;
+        let per_second = options.whole().probe_rate?;
         let is_datagram = options.endpoint.is_datagram();
         let messages = Messages::new(&options.probe, options.framing, is_datagram);
         Some(Self {
             state: State::Wanted(None),
             per_second,
-            lateness: options.lateness(),
+            deal: Deal::to(options.part),
             schedule: Schedule::new(Moment::default(), per_second),
             window: open::window(1, messages.longest()),
             messages,
@@ -144,7 +145,7 @@ impl Probing {
 
     /// Begins at `from`. What is unanswered from an earlier phase is not counted any more.
     fn start(&mut self, from: Moment) {
-        self.schedule = Schedule::new(from, self.per_second).late_by(self.lateness);
+        self.schedule = Schedule::new(from, self.per_second).dealt(self.deal);
         self.from = from;
         let is_stamped = self.line().is_some_and(|line| line.is_stamped());
         self.passages = Passages::new(is_stamped);
