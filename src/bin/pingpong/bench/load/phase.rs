@@ -84,6 +84,8 @@ impl Load {
         let first = if let Pace::Open(_) = self.pace { Due::Send } else { Due::Begin };
         out.wake_at(start, self.wake(first));
         if self.present == 0 && self.lifetime == Lifetime::WholeRun {
+            // While it waited, if not before; its timer may be late.
+            self.gone.get_or_insert(start);
             self.server_gone(out);
         }
     }

@@ -57,7 +57,7 @@ use super::machine;
 use super::options::BenchOptions;
 use super::preflight::Ground;
 use super::rate::Rate;
-use super::record::{Cost, Counts, Fact, Mistakes, Passages, Transport, percentile};
+use super::record::{Cost, Counts, Fact, Latency, Mistakes, Passages, Transport, histogram, percentile};
 use super::until::{Looks, Until};
 use crate::budget::may_be_budgeted;
 pub(crate) use alike::Mismatch;
@@ -165,6 +165,10 @@ impl Report {
         let started = started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let effective = settings::effective(options, &load.phase, load.address());
         let from = (started + ledger.elapsed(ledger.from())).as_secs_f64();
+        // Also where it ended before there was anything to measure.
+        let on_schedule = |times: &Option<Latency>| {
+            load.phase.rate.map(|_| times.as_ref().map_or_else(histogram, |times| times.total.clone()))
+        };
         let mut report = Self {
             title: settings::title(&effective),
             is_partial: load.stage != Stage::Resting || gone_after.is_some(),
@@ -187,8 +191,8 @@ impl Report {
             is_crowded: ground.is_crowded,
             is_budgeted: may_be_budgeted(&options.endpoint, load.address(), &options.probe),
             service: ledger.service.total.clone(),
-            response: ledger.response.as_ref().map(|times| times.total.clone()),
-            lag: ledger.lag.as_ref().map(|times| times.total.clone()),
+            response: on_schedule(&ledger.response),
+            lag: on_schedule(&ledger.lag),
             probe: load.probing.as_ref().map(|probing| probing.passages.clone()),
             blocks: Blocks::of(ledger, from, ended),
             transport,

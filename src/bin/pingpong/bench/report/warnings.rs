@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::merge::listed as listed_parts;
 use super::text::{grouped, rate, shown};
-use super::{PERCENTILES, Report};
+use super::{PERCENTILES, Report, settings};
 use crate::bench::record::{Cost, Fact, Wrong, percentile};
 
 /// The answers that have to lie beyond a percentile for it to mean something.
@@ -79,7 +79,10 @@ impl Report {
             None => {}
         }
         if self.is_partial && self.gone_after_seconds.is_none() {
-            warnings.push(format!("interrupted: this is what came of {:.1} s", self.seconds));
+            warnings.push(match self.measured {
+                None => "interrupted before it began to measure".to_owned(),
+                Some(_) => format!("interrupted: this is what came of {:.1} s", self.seconds),
+            });
         }
         let wrong = count(Fact::Wrong);
         if wrong > 0 {
@@ -135,7 +138,10 @@ impl Report {
             ));
         }
         let is_silent = self.mistakes.wrong.is_none() && count(Fact::Requests) + count(Fact::Late) == 0;
-        if is_silent && count(Fact::ConnectionsLost) > 0 {
+        // One that goes while --start-at is waited for was not asked anything.
+        let has_waited = self.gone_after_seconds == Some(0.0)
+            && !settings::effective_of_first(&self.about)["start_at_unix_seconds"].is_null();
+        if is_silent && !has_waited && count(Fact::ConnectionsLost) > 0 {
             warnings.push(
                 "the server closed its connections and answered nothing: is it the right kind of server (--framing, --send \
                  and --expect)?"

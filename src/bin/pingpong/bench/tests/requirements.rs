@@ -35,7 +35,7 @@ fn unmet(rig: &mut Rig, mut options: BenchOptions, requirements: &[Required]) ->
     judged.iter().map(|one| one["reason"].as_str().filter(|_| one["met"] == false).map(str::to_owned)).collect()
 }
 
-fn report(rig: &mut Rig, options: &BenchOptions) -> Value {
+pub(super) fn report(rig: &mut Rig, options: &BenchOptions) -> Value {
     let ended = rig.now();
     rig.load(|load| {
         load.conclude(ended, 0).unwrap();

@@ -1,11 +1,12 @@
 //! The load over the fake kernel with a virtual clock: it begins at a moment that is asked for, and a part of a load asks in
 //! its turns.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use pingpong::Moment;
 
-use super::{MILLI, Rig, dialling, rates};
+use super::requirements::report;
+use super::{MILLI, Rig, dialling, options, rates};
 use crate::bench::load::Stage;
 use crate::bench::record::Fact;
 use crate::bench::{BenchOptions, Extent, Part, Rate};
@@ -22,6 +23,11 @@ fn beginning_after(wait: Duration, set: impl FnOnce(&mut BenchOptions)) -> (Rig,
     let start = server.now() + wait;
     server.load(|load| load.start_at(start));
     (server, start)
+}
+
+/// What is asked of such a load, as a report tells it.
+fn waiting() -> BenchOptions {
+    options(|options| options.start_at = Some(SystemTime::now()))
 }
 
 impl Rig {
@@ -117,25 +123,32 @@ fn with_none_left_the_run_ends_when_it_was_to_begin() {
     server.answers_dials(0..2);
     server.resets(0);
     server.resets(1);
-    server.comes_to(start);
+    // Its timer may be late.
+    let wait = start.since(server.now());
+    server.leap(wait + 50 * MILLI);
+    server.turn();
+    server.settle();
     server.pass(100 * MILLI);
     assert!(server.is_over());
-    let now = server.now();
-    server.load(|load| load.conclude(now, 0)).unwrap();
+    let told = report(&mut server, &waiting());
     assert_eq!((server.count(Fact::ConnectionsLost), server.count(Fact::Unsent)), (2, 10));
+    assert_eq!(told["metrics"]["gone_after_seconds"], 0.0);
+    assert!(told["warnings"].to_string().contains("gone before the measured time began"), "{told:#}");
+    assert!(!told["warnings"].to_string().contains("right kind of server"), "{told:#}");
 }
 
 #[test]
 fn interrupted_while_it_waits_it_has_measured_nothing() {
-    let (mut server, _) = beginning_after(SECOND, |_| {});
+    let (mut server, _) = beginning_after(SECOND, |options| options.rates = rates(10.0));
     server.answers_dials(0..2);
     server.pass(SECOND / 2);
     server.shut_down();
     assert!(server.is_over());
-    let now = server.now();
-    server.load(|load| load.conclude(now, 0)).unwrap();
+    let told = report(&mut server, &waiting());
     assert_eq!(server.stage(), Stage::Waiting);
     assert_eq!((server.count(Fact::Sent), server.count(Fact::ConnectionsHeld)), (0, 2));
+    assert_eq!((&told["partial"], &told["open_loop"]), (&true.into(), &true.into()));
+    assert_eq!(told["warnings"][0], "interrupted before it began to measure");
 }
 
 #[test]
