@@ -14,6 +14,9 @@ struct Engine {
     count: &'static str,
     /// What is to be known where the second one is missing.
     hint: &'static str,
+    /// The index of an engine in whose allocation it starts processes: they inherit that one's variables, which number
+    /// something else.
+    within: Option<&'static str>,
 }
 
 /// Kubernetes' Indexed Job, Slurm's srun(1), Open MPI's mpirun(1).
@@ -22,9 +25,15 @@ const ENGINES: [Engine; 3] = [
         index: "JOB_COMPLETION_INDEX",
         count: "JOB_COMPLETIONS",
         hint: " (Kubernetes does not set that one: give it in the container's env, the same as the Job's completions)",
+        within: None,
     },
-    Engine { index: "SLURM_PROCID", count: "SLURM_NTASKS", hint: " (start it with srun)" },
-    Engine { index: "OMPI_COMM_WORLD_RANK", count: "OMPI_COMM_WORLD_SIZE", hint: " (start it with mpirun)" },
+    Engine { index: "SLURM_PROCID", count: "SLURM_NTASKS", hint: " (start it with srun)", within: None },
+    Engine {
+        index: "OMPI_COMM_WORLD_RANK",
+        count: "OMPI_COMM_WORLD_SIZE",
+        hint: " (start it with mpirun)",
+        within: Some("SLURM_PROCID"),
+    },
 ];
 
 pub(super) fn argument() -> Arg {
@@ -58,8 +67,10 @@ fn whole(text: &str) -> Option<u32> {
 fn automatic(variable: impl Fn(&str) -> Option<OsString>) -> Result<Part, String> {
     let mut told: Option<(&Engine, Part)> = None;
     let mut half = None;
-    for engine in &ENGINES {
-        let Engine { index, count, hint } = engine;
+    let is_told = |engine: &&Engine| [engine.index, engine.count].iter().all(|name| variable(name).is_some());
+    let inherited: Vec<&str> = ENGINES.iter().filter(is_told).filter_map(|engine| engine.within).collect();
+    for engine in ENGINES.iter().filter(|engine| !inherited.contains(&engine.index)) {
+        let Engine { index, count, hint, .. } = engine;
         let (own, all) = match (variable(index), variable(count)) {
             (Some(own), Some(all)) => (own, all),
             (None, None) => continue,
@@ -149,12 +160,21 @@ mod tests {
         assert_eq!(auto(&kubernetes).as_deref(), Ok("3/4"));
         assert_eq!(auto(&slurm).as_deref(), Ok("1/8"));
         assert_eq!(auto(&mpi).as_deref(), Ok("8/8"));
-        // An allocation of Slurm's has one of its variables for what mpirun starts in it.
-        assert_eq!(auto(&[&slurm[1..], &mpi].concat()).as_deref(), Ok("8/8"));
-        let agree = [("OMPI_COMM_WORLD_RANK", "0"), ("OMPI_COMM_WORLD_SIZE", "8")];
-        assert_eq!(auto(&[slurm, agree].concat()).as_deref(), Ok("1/8"));
-        let differ = auto(&[slurm, mpi].concat()).unwrap_err();
-        assert!(differ.contains("SLURM_PROCID says 1/8 and OMPI_COMM_WORLD_RANK says 8/8"), "{differ}");
+        let differ = auto(&[kubernetes, mpi].concat()).unwrap_err();
+        assert!(differ.contains("JOB_COMPLETION_INDEX says 3/4 and OMPI_COMM_WORLD_RANK says 8/8"), "{differ}");
+        let agree = [("OMPI_COMM_WORLD_RANK", "2"), ("OMPI_COMM_WORLD_SIZE", "4")];
+        assert_eq!(auto(&[kubernetes, agree].concat()).as_deref(), Ok("3/4"));
+    }
+
+    /// A job script of Slurm's, and all that it starts by mpirun(1), has the variables of the task that it is itself.
+    #[test]
+    fn what_mpirun_starts_within_an_allocation_of_slurm_is_numbered_by_mpirun() {
+        let mpi = [("OMPI_COMM_WORLD_RANK", "7"), ("OMPI_COMM_WORLD_SIZE", "8")];
+        for slurm in [("SLURM_PROCID", "0"), ("SLURM_PROCID", "9"), ("SLURM_LOCALID", "0")] {
+            assert_eq!(auto(&[&[slurm, ("SLURM_NTASKS", "8")], &mpi[..]].concat()).as_deref(), Ok("8/8"), "{slurm:?}");
+        }
+        let half = [("SLURM_PROCID", "1"), ("SLURM_NTASKS", "2"), mpi[0]];
+        assert_eq!(auto(&half).as_deref(), Ok("2/2"));
     }
 
     #[test]
