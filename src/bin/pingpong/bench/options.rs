@@ -52,10 +52,10 @@ pub(crate) struct BenchOptions {
     pub(crate) spread: Option<Sources>,
     /// Which part of a load it is that several processes share: what is asked for is its share.
     pub(crate) part: Option<Part>,
-    /// What was asked of all its parts, where it has been divided.
-    pub(crate) whole: Option<Box<Self>>,
     /// How many connections the parts before it have: ports and local addresses go on from there.
     pub(crate) dealt_before: u64,
+    /// What was asked of all its parts, where it has been divided.
+    pub(crate) undivided: Option<Box<Self>>,
     /// When to begin to ask, by the wall clock. `None`: as soon as the connections are made.
     pub(crate) start_at: Option<SystemTime>,
     /// By how much the wall clock may be off, as the user says.
@@ -110,7 +110,7 @@ impl BenchOptions {
             let arrivals = self.arrivals.after(step as u64);
             Phase { rate, whole, arrivals, warmup: self.warmup, extent: self.extent }
         };
-        let of_whole = |step| self.whole.as_ref().map(|whole| (whole.rates[step], whole.extent));
+        let of_whole = |step| self.undivided.as_ref().map(|whole| (whole.rates[step], whole.extent));
         match &*self.rates {
             [] => vec![phase(None, None, 0)],
             rates => rates.iter().enumerate().map(|(step, rate)| phase(Some(*rate), of_whole(step), step)).collect(),

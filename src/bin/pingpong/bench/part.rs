@@ -82,8 +82,8 @@ impl BenchOptions {
     /// enough.
     pub(crate) fn divided(mut self) -> Result<Self, String> {
         let Some(part) = self.part else { return Ok(self) };
-        self.whole = Some(Box::new(self.clone()));
         let all = u64::from(self.connections);
+        self.undivided = Some(Box::new(self.clone()));
         enough(part, all as f64, 1.0, format_args!("--connections {all}"))?;
         if let Extent::Requests(requests) = &mut self.extent {
             enough(part, *requests as f64, 1.0, format_args!("--requests {requests}"))?;
@@ -102,8 +102,8 @@ impl BenchOptions {
     }
 
     /// What is asked of all parts together.
-    pub(crate) fn whole(&self) -> &Self {
-        self.whole.as_deref().unwrap_or(self)
+    pub(crate) fn undivided(&self) -> &Self {
+        self.undivided.as_deref().unwrap_or(self)
     }
 }
 

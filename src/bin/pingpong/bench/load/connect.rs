@@ -57,7 +57,7 @@ impl Load {
             return;
         }
         self.enter(Stage::Connecting);
-        if let Some(rate) = self.options.whole().connect_rate {
+        if let Some(rate) = self.options.undivided().connect_rate {
             self.dialer.keep_rate(out.now(), rate, Deal::to(self.options.part));
         }
         self.dial_more(out);

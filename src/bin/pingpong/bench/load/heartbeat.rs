@@ -95,7 +95,7 @@ impl Heartbeats {
         let heart =
             Heart { peer: None, state: State::Quiet, is_silent: false, matched: 0, number: 0, sent: Moment::default() };
         let full = Duration::from_secs_f64(SENT_AT_ONCE as f64 / per_second(options.idle));
-        let all = options.whole().idle;
+        let all = options.undivided().idle;
         Some(Self {
             per_second: per_second(all),
             // Event k of all of them is a heartbeat of connection k modulo their number, whichever part has that.

@@ -105,7 +105,7 @@ struct Outcomes {
 impl Probing {
     /// `None` where none is asked for.
     pub(in crate::bench::load) fn new(options: &BenchOptions) -> Option<Self> {
-        let per_second = options.whole().probe_rate?;
+        let per_second = options.undivided().probe_rate?;
         let is_datagram = options.endpoint.is_datagram();
         let messages = Messages::new(&options.probe, options.framing, is_datagram);
         Some(Self {
