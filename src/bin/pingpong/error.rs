@@ -70,7 +70,10 @@ pub(crate) enum Error {
     NotOneLoad { first: String, second: String, why: crate::bench::Mismatch },
     /// Parts of a load are not there.
     #[cfg(feature = "bench")]
-    MissingParts { missing: String, all: u64 },
+    MissingParts { missing: String, all: u64, because: Option<String> },
+    /// Files that were to be added up are empty; there may be others.
+    #[cfg(feature = "bench")]
+    EmptyFiles { why: String, has_others: bool },
     /// Results of runs that were not the same load are not compared.
     #[cfg(feature = "bench")]
     NotComparable { first: PathBuf, second: PathBuf, why: crate::bench::Mismatch },
@@ -225,9 +228,15 @@ impl fmt::Display for Error {
                 write!(f, "cannot add up {first} and {second}: {why} (--force does it all the same)")
             }
             #[cfg(feature = "bench")]
-            Self::MissingParts { missing, all } => {
+            Self::MissingParts { missing, all, because } => {
                 let (noun, verb) = if missing.parse::<u64>().is_ok() { ("part", "is") } else { ("parts", "are") };
-                write!(f, "cannot add up: {noun} {missing} of {all} {verb} missing (--partial adds up the others)")
+                write!(f, "cannot add up: {noun} {missing} of {all} {verb} missing (--partial adds up the others)")?;
+                because.iter().try_for_each(|why| write!(f, "; {why}"))
+            }
+            #[cfg(feature = "bench")]
+            Self::EmptyFiles { why, has_others } => {
+                let way_out = if *has_others { " (--partial adds up the others)" } else { "" };
+                write!(f, "cannot add up: {why}{way_out}")
             }
             #[cfg(feature = "bench")]
             Self::NotComparable { first, second, why } => {

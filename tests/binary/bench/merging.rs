@@ -174,6 +174,46 @@ fn piped_into(arguments: &str, text: &[u8]) -> Ended {
 }
 
 #[test]
+fn a_file_without_a_byte_is_a_run_that_was_ended_before_it_wrote() {
+    let folder = Folder::new();
+    let files = ["1.json", "2.json", "3.json", "4.json"].map(|name| folder.file(name));
+    let [one, two, three, four] = files.each_ref().map(PathBuf::as_path);
+    let parts = four_parts();
+    files.iter().zip(&parts).for_each(|(file, part)| fs::write(file, part).unwrap());
+    fs::write(two, "").unwrap();
+    let is_empty = format!("{} is empty: its run was ended before it could write", two.display());
+    let told = format!("part 2 of 4 is missing (--partial adds up the others); {is_empty}");
+    fails(&merge("", &[one, two, three, four]), 2, &["cannot add up: ", &told]);
+    let ended = merge("--partial", &[two, one, three, four]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.stdout.starts_with("3 of 4 parts at the same time, "), "{ended:?}");
+    assert!(ended.stdout.contains(&format!("\nwarning: {is_empty}\n")), "{ended:?}");
+    assert_eq!(Figures::of(&merge("--partial --json", &[two, one, three, four])).whole["empty_files"], json!([two]));
+
+    // Beside all parts it is one that was run again.
+    let again = folder.file("again.json");
+    fs::write(&again, "").unwrap();
+    fs::write(two, &parts[1]).unwrap();
+    let ended = merge("", &[one, two, three, four, &again]);
+    assert!(ended.code == Some(0) && ended.stdout.contains("again.json is empty: "), "{ended:?}");
+
+    fs::write(one, "").unwrap();
+    let ended = merge("--partial", &[one, &again]);
+    fails(&ended, 2, &["cannot add up: ", "again.json are empty: their runs were ended before they could write"]);
+    assert!(!ended.stderr.contains("--partial"), "there are no others");
+
+    // Of runs that are no parts nothing else tells that one is missing.
+    let pair = Pair::of("-c 2 -n 40");
+    fs::write(&pair.files[0], "").unwrap();
+    fails(
+        &pair.merge(""),
+        2,
+        &["a.json is empty: its run was ended before it could write (--partial adds up the other"],
+    );
+    assert_eq!(pair.merge("--partial").code, Some(0));
+}
+
+#[test]
 fn a_sum_is_made_of_what_a_pipe_brings() {
     let folder = Folder::new();
     let parts = four_parts();

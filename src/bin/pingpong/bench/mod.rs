@@ -98,12 +98,15 @@ pub(crate) fn merge(options: MergeOptions) -> Result<Results, Error> {
     let mut sums = Sums::new(options.allowed);
     let mut shown = options.html.as_ref().map(|_| Shown::default());
     for path in &options.files {
-        files::read_each(path, |name, results| {
+        let count = files::read_each(path, |name, results| {
             if let Some(shown) = &mut shown {
                 shown.add(&name, &results);
             }
             sums.add(&name, results)
         })?;
+        if count == 0 {
+            sums.note_empty(path.display().to_string());
+        }
     }
     let results = sums.into_results(&options.requirements)?.expect("the command line asks for one file at least");
     let parts = shown.map(Shown::into_parts).unwrap_or_default();

@@ -53,12 +53,15 @@ pub(crate) fn read(path: &Path) -> Result<Results, Error> {
 }
 
 /// Reads the results in a file, or in standard input (`-`), and gives each on with what it is called: a thousand of them
-/// need not be there at once.
-pub(crate) fn read_each(path: &Path, mut take: impl FnMut(String, Results) -> Result<(), Error>) -> Result<(), Error> {
+/// need not be there at once. Returns how many there were: none only in a file without a byte.
+pub(crate) fn read_each(path: &Path, mut take: impl FnMut(String, Results) -> Result<(), Error>) -> Result<u64, Error> {
     let (name, input): (PathBuf, Box<dyn BufRead>) = match path.as_os_str() == "-" {
         true => ("standard input".into(), Box::new(io::stdin().lock())),
         false => {
             let file = File::open(path).map_err(|source| Error::File { to: "read", path: path.into(), source })?;
+            if file.metadata().is_ok_and(|about| about.is_file() && about.len() == 0) {
+                return Ok(0);
+            }
             (path.to_owned(), Box::new(BufReader::with_capacity(1 << 16, file)))
         }
     };
@@ -70,7 +73,7 @@ pub(crate) fn read_each(path: &Path, mut take: impl FnMut(String, Results) -> Re
             Ok(Some((line, results))) => take(format!("line {line} of {}", name.display()), results)?,
             Ok(None) if count > 0 => break,
             // A file that some other program has written anew, in its own way.
-            _ if count == 0 && path.is_file() => return take(path.display().to_string(), read(path)?),
+            _ if count == 0 && path.is_file() => return take(path.display().to_string(), read(path)?).map(|()| 1),
             Ok(None) => {
                 let lines = scan.passed_over;
                 return Err(wrong(foreign(&format!("no results of 'pingpong bench --json' in its {lines} lines"))));
@@ -79,7 +82,7 @@ pub(crate) fn read_each(path: &Path, mut take: impl FnMut(String, Results) -> Re
         }
         count += 1;
     }
-    Ok(())
+    Ok(count)
 }
 
 /// A file for results, made anew.

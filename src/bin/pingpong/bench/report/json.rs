@@ -185,7 +185,7 @@ fn mistakes(whole: &Value) -> Mistakes {
 }
 
 /// What is written and read back as it is: of one run, and of a sum.
-const ABOUT: [&str; 10] = [
+const ABOUT: [&str; 11] = [
     "until",
     "program",
     "started_unix_seconds",
@@ -195,6 +195,7 @@ const ABOUT: [&str; 10] = [
     "runs",
     "forced",
     "missing_parts",
+    "empty_files",
     "search",
 ];
 

@@ -37,11 +37,13 @@ pub(crate) struct Sums {
     steps: Vec<Sum>,
     /// What the first results are called, and how many steps they were to have.
     first: Option<(String, usize)>,
+    /// Files without a byte in them.
+    empty: Vec<String>,
 }
 
 impl Sums {
     pub(crate) fn new(allowed: Allowed) -> Self {
-        Self { allowed, steps: Vec::new(), first: None }
+        Self { allowed, steps: Vec::new(), first: None, empty: Vec::new() }
     }
 
     /// Adds results, which are called so. Fails where they cannot be a part of the same load as those before.
@@ -63,12 +65,29 @@ impl Sums {
         self.steps.iter_mut().zip(reports).try_for_each(|(sum, report)| sum.add(name, report))
     }
 
+    /// There is a file that was made for results, and has none.
+    pub(crate) fn note_empty(&mut self, name: String) {
+        self.empty.push(name);
+    }
+
     /// The sums, held against these requirements; `None` of no results. Fails where they are not one load, and all of it.
     pub(crate) fn into_results(self, requirements: &[Requirement]) -> Result<Option<Results>, Error> {
-        let Some((_, planned)) = self.first else { return Ok(None) };
-        let reports = self.steps.into_iter().filter_map(|sum| sum.into_report().transpose());
+        let Self { allowed, steps, first, empty } = self;
+        let because = (!empty.is_empty()).then(|| told_of_empty(&empty));
+        // Of parts it is known which are missing; of other runs an empty file is all that tells.
+        let may_be_missing = allowed.partial || allowed.force || steps.iter().all(Sum::is_of_parts);
+        if let Some(why) = because.clone().filter(|_| first.is_none() || !may_be_missing) {
+            return Err(Error::EmptyFiles { why, has_others: first.is_some() });
+        }
+        let Some((_, planned)) = first else { return Ok(None) };
+        let reports = steps.into_iter().filter_map(|sum| sum.into_report(because.as_deref()).transpose());
         let mut reports = reports.collect::<Result<Vec<_>, _>>()?;
-        reports.iter_mut().for_each(|report| report.judge(requirements));
+        for report in &mut reports {
+            if !empty.is_empty() {
+                report.about["empty_files"] = json!(empty);
+            }
+            report.judge(requirements);
+        }
         Ok(Some(Results::new(reports, planned)))
     }
 }
@@ -140,11 +159,17 @@ impl Sum {
         Ok(())
     }
 
-    /// The sum; `None` of no reports. Fails where parts are missing, or have not measured at the same time.
-    fn into_report(mut self) -> Result<Option<Report>, Error> {
+    /// Whether it is known how many parts there are.
+    fn is_of_parts(&self) -> bool {
+        self.parts.iter().any(|part| alike::part_of(&part.run).is_some())
+    }
+
+    /// The sum; `None` of no reports. Fails where parts are missing, for the reason that is known, or have not measured at
+    /// the same time.
+    fn into_report(mut self, because: Option<&str>) -> Result<Option<Report>, Error> {
         let (missing, all) = missing(&self.parts);
         if !missing.is_empty() && !self.allowed.partial && !self.allowed.force {
-            return Err(Error::MissingParts { missing: listed(&missing), all });
+            return Err(Error::MissingParts { missing: listed(&missing), all, because: because.map(str::to_owned) });
         }
         if self.times.len() > 1 {
             let members: Vec<Member<'_>> =
@@ -182,6 +207,20 @@ fn missing(parts: &[Part]) -> (Vec<u64>, u64) {
     let all = known.peek().map_or(0, |(_, all)| *all);
     let known: BTreeSet<u64> = known.map(|(part, _)| part).collect();
     ((1..=all.min(MOST_PARTS)).filter(|part| !known.contains(part)).collect(), all)
+}
+
+/// That these files have no byte in them.
+pub(super) fn told_of_empty(files: &[impl AsRef<str>]) -> String {
+    /// More of them are a number.
+    const MOST: usize = 4;
+    let names: Vec<&str> = files.iter().take(MOST).map(AsRef::as_ref).collect();
+    match (files.len(), names.join(", ")) {
+        (1, name) => format!("{name} is empty: its run was ended before it could write"),
+        (all, names) => {
+            let others = if all > MOST { format!(" and {} others", all - MOST) } else { String::new() };
+            format!("{names}{others} are empty: their runs were ended before they could write")
+        }
+    }
 }
 
 /// Numbers of parts for people: `2 and 7–9`.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::merge::listed as listed_parts;
+use super::merge::{listed as listed_parts, told_of_empty};
 use super::text::{grouped, rate, shown};
 use super::{PERCENTILES, Report, settings};
 use crate::bench::record::{Cost, Fact, Wrong, percentile};
@@ -41,13 +41,18 @@ impl Report {
         warnings
     }
 
-    /// Parts of a sum that are missing.
+    /// Parts of a sum that are missing, and files that have none.
     fn warn_of_parts(&self, warnings: &mut Vec<String>) {
         let missing: Vec<u64> =
             self.about["missing_parts"].as_array().into_iter().flatten().filter_map(Value::as_u64).collect();
         if !missing.is_empty() {
             let verb = if missing.len() == 1 { "part is" } else { "parts are" };
             warnings.push(format!("{} {verb} missing (--partial): {}", missing.len(), listed_parts(&missing)));
+        }
+        let empty: Vec<&str> =
+            self.about["empty_files"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        if !empty.is_empty() {
+            warnings.push(told_of_empty(&empty));
         }
     }
 
