@@ -94,12 +94,11 @@ impl From<&Error> for Exit {
             #[cfg(feature = "bench")]
             Error::Source { .. } => Self::Unreachable,
             #[cfg(feature = "bench")]
-            Error::NotOneLoad { .. }
-            | Error::MissingParts { .. }
-            | Error::EmptyFiles { .. }
-            | Error::NotComparable { .. } => Self::Usage,
+            Error::NotOneLoad { .. } | Error::MissingParts { .. } | Error::NotComparable { .. } => Self::Usage,
             #[cfg(feature = "bench")]
             Error::File { .. } => Self::Failed,
+            #[cfg(feature = "bench")]
+            Error::EmptyFiles { .. } => Self::Usage,
         }
     }
 }
