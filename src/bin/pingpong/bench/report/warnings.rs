@@ -293,7 +293,7 @@ impl Report {
         }
         let asked = self.asked_per_second.unwrap_or_default();
         let sent = (self.counts[Fact::Sent] as f64) / self.seconds.max(f64::MIN_POSITIVE);
-        if sent < asked * 0.99 - 1.0 {
+        if self.seconds > 0.0 && sent < asked * 0.99 - 1.0 {
             warnings.push(format!("asked for {} requests a second, sent {}", rate(asked), rate(sent)));
         }
     }

@@ -149,6 +149,7 @@ fn interrupted_while_it_waits_it_has_measured_nothing() {
     assert_eq!((server.count(Fact::Sent), server.count(Fact::ConnectionsHeld)), (0, 2));
     assert_eq!((&told["partial"], &told["open_loop"]), (&true.into(), &true.into()));
     assert_eq!(told["warnings"][0], "interrupted before it began to measure");
+    assert!(!told["warnings"].to_string().contains("asked for"), "{told:#}");
 }
 
 #[test]
