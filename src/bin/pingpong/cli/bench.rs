@@ -147,7 +147,7 @@ Examples:
   pingpong bench localhost -r 20k --html result.html
   pingpong bench localhost -c 1k -r 20k --part 1/2 --start-at 'next 30s' --json=a.json
   pingpong bench merge a.json b.json
-  srun -n 4 pingpong bench localhost --part auto --start-at 'next 10s' --json | pingpong bench merge -
+  srun -n 4 --label pingpong bench localhost --part auto --start-at 'next 10s' --json | pingpong bench merge -
   pingpong bench compare old1.json old2.json --to new1.json new2.json
 
 Exits with 0 when requests were answered, 1 when none was, or connections failed, were lost or got no answer, 3 when
