@@ -81,6 +81,13 @@ impl Judged {
         })
     }
 
+    /// Whether it is not met because of a time that was measured: a load generator that is too slow makes times longer, but
+    /// loses no answers and ends no server.
+    pub(super) fn is_measured_time(&self) -> bool {
+        let is_time = matches!(self.requirement.quantity, Quantity::Percentile { .. } | Quantity::End { .. });
+        is_time && matches!(self.unmet, Some(Unmet::Measured))
+    }
+
     pub(super) fn text(&self) -> &str {
         &self.requirement.text
     }
