@@ -3,11 +3,12 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use super::super::support::{Ended, Folder, Launch, Server};
+use super::super::support::{Ended, Folder, Launch, Server, pass};
 use super::peers::{self, pong_line};
 use super::{Figures, fails, load};
 
@@ -108,6 +109,32 @@ fn server_that_dies_is_told_and_nothing_is_compared() {
     assert!(whole["compared"].as_array().unwrap().is_empty());
     warns(&whole, "not compared: B");
     assert_eq!(server(&whole, "B").count("connections_lost"), 3);
+}
+
+#[test]
+fn server_that_stands_still_and_goes_on_keeps_its_turns() {
+    let steady = Server::start("ping=tcp://127.0.0.1:0");
+    // Once it stands still for longer than an answer is waited for.
+    let halting = peers::tcp(|_| {
+        let mut left = 150;
+        move |_, line: &str| {
+            left -= 1;
+            if left == 0 {
+                pass(Duration::from_millis(600));
+            }
+            Some(pong_line(line))
+        }
+    });
+    let options = format!("--against tcp://{halting} -c 1 -r 500 -d 2s --timeout 150ms");
+    let ended = load(steady.endpoint("ping", "tcp"), &options).run();
+    let whole = whole(&ended);
+    assert_eq!((ended.code, &whole["not_compared_because"]), (Some(1), &Value::Null), "{ended:?}");
+    let halted = server(&whole, "B");
+    assert!(halted.count("lost") + halted.count("late") > 0, "{}", whole["servers"]["B"]["metrics"]);
+    assert_eq!(
+        (&halted.whole["partial"], &halted.whole["metrics"]["gone_after_seconds"]),
+        (&false.into(), &Value::Null)
+    );
 }
 
 #[test]

@@ -28,6 +28,9 @@ const BEYOND: f64 = 11.0;
 pub(super) trait Stand {
     fn measure(&mut self, phase: Phase) -> Result<Report, Error>;
 
+    /// Whether a signal has ended it, so that nothing more can be measured.
+    fn is_over(&self) -> bool;
+
     /// Tells how the search goes, line by line.
     fn tell(&mut self, text: &str);
 }
@@ -46,8 +49,8 @@ pub(super) fn find(options: &BenchOptions, find: &Find, stand: &mut impl Stand) 
         let trial = Trial::of(step, &report);
         stand.tell(&trial.row());
         let end = match () {
-            () if report.tells_of_an_end() => Some(End::Gone),
-            () if report.is_partial() => Some(End::Interrupted),
+            () if report.has_lost_its_server() => Some(End::Gone),
+            () if stand.is_over() => Some(End::Interrupted),
             () => {
                 search.tell(trial.verdict());
                 search.next().is_none().then(|| End::Searched(search.stage()))

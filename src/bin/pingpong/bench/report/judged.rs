@@ -137,7 +137,8 @@ impl Report {
     /// Why no figure of this run can be relied on.
     fn is_no_whole(&self) -> Option<String> {
         if let Some(gone_after) = self.gone_after_seconds {
-            return Some(format!("the server was gone after {gone_after:.1} s"));
+            let what = if self.has_lost_its_server() { "was gone" } else { "answered nothing" };
+            return Some(format!("the server {what} after {gone_after:.1} s"));
         }
         if self.is_partial {
             return Some(format!("interrupted after {:.1} s", self.seconds));

@@ -264,14 +264,16 @@ impl Report {
         Some(format!("{expr} {reached} in {:.1} s: {share} with 99 % certainty", self.seconds))
     }
 
-    /// Whether the run was interrupted, or the server was gone before its end.
-    pub(super) fn is_partial(&self) -> bool {
-        self.is_partial
-    }
-
     /// Whether the server was there, and was gone before the end.
     pub(crate) fn tells_of_an_end(&self) -> bool {
         self.gone_after_seconds.is_some()
+    }
+
+    /// Whether it is gone for good: no connection to it is left, or nobody is at its port. One that only fell silent may go on.
+    pub(super) fn has_lost_its_server(&self) -> bool {
+        let left = [Fact::ConnectionsHeld, Fact::ConnectionsStalled, Fact::ConnectionsUnserved];
+        let is_left = left.iter().any(|fact| self.counts[*fact] > 0);
+        self.tells_of_an_end() && (!is_left || self.counts[Fact::Refused] > 0)
     }
 
     /// Whether requests were sent on schedule.

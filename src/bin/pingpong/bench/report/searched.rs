@@ -48,7 +48,7 @@ pub(crate) enum End {
     /// By itself.
     Searched(Stage),
     Interrupted,
-    /// The server was gone.
+    /// The server's connections were, or nobody was at its port any more.
     Gone,
 }
 

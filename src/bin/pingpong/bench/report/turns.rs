@@ -55,9 +55,12 @@ impl Side {
         &self.name
     }
 
-    /// Adds a turn.
+    /// Adds a turn. Where the server answers in it, it was not gone after one before.
     pub(crate) fn add_turn(&mut self, mut turn: Report) {
         self.turns += 1;
+        if let Some(before) = self.report.as_mut().filter(|_| turn.counts[Fact::Requests] > 0) {
+            (before.gone_after_seconds, before.is_partial) = (None, false);
+        }
         turn.blocks = turn.blocks.in_one();
         self.add(turn);
     }
@@ -122,9 +125,9 @@ impl Report {
         percentile(&self.service, 50.0)
     }
 
-    /// Whether the load was there to the end of its time.
+    /// Whether the load was there to the end of its time, be it that the server answered nothing any more.
     pub(in crate::bench) fn is_whole(&self) -> bool {
-        !self.is_partial
+        !self.is_partial || self.tells_of_an_end() && !self.has_lost_its_server()
     }
 
     /// Whether more of it makes sense: the server is there and does not answer wrongly alone.
