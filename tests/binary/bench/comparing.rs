@@ -17,8 +17,13 @@ struct Files {
 impl Files {
     #[track_caller]
     fn new() -> Self {
+        Self::over("tcp")
+    }
+
+    #[track_caller]
+    fn over(kind: &str) -> Self {
         let server = Server::start("ping=127.0.0.1:0");
-        let Figures { whole, .. } = bench(server.endpoint("ping", "tcp"), "-c 1 -r 1000 -d 400ms");
+        let Figures { whole, .. } = bench(server.endpoint("ping", kind), "-c 1 -r 1000 -d 400ms");
         Self { folder: Folder::new(), pattern: whole }
     }
 
@@ -142,6 +147,31 @@ fn runs_that_failed_are_told_and_are_worse_than_those_that_did_not() {
     assert!(ended.stdout.contains(&format!("warning: {}: this run has failed", failed.display())), "{ended:?}");
     assert!(ended.stdout.ends_with("verdict: worse: a new run has failed"), "{ended:?}");
     assert_eq!(compare(&[&failed], &[&fine], "").code, Some(0));
+}
+
+#[test]
+fn answers_that_are_missing_are_worse_though_those_that_came_took_no_longer() {
+    let files = Files::over("udp");
+    // 1,333 of 33,333 datagrams: less than a tenth, which would be a failure.
+    let lossy = |name: &str| {
+        files.run(name, 100, |run| {
+            (run["metrics"]["sent"], run["metrics"]["lost"]) = (33_333.into(), 1_333.into());
+            run["blocks"]["errors"] = (0..32).map(|block| 41 + block % 3).collect::<Vec<_>>().into();
+        })
+    };
+    let whole_run = |name: &str| files.run(name, 100, |run| run["metrics"]["sent"] = 32_000.into());
+    let (old, new) = (whole_run("old"), lossy("new"));
+    let ended = compare(&[&old], &[&new], "");
+    assert_eq!(ended.code, Some(7), "{ended:?}");
+    assert!(ended.stdout.ends_with("verdict: worse by more than 5 %: errors from 0 % to 4 %"), "{ended:?}");
+    assert!(ended.stdout.contains("–: new: 1,333 of 33,333 requests got no right answer"), "{ended:?}");
+    let whole = whole(&compare(&[&new], &[&old], "--json"));
+    assert_eq!((&whole["verdict"], &whole["better"]), (&"better".into(), &json!(["errors"])), "{whole}");
+    assert_eq!(whole["errors"]["new_share"], 0.0);
+    // Of several runs, too.
+    let (old, new) = ([&old, &whole_run("older")], [&new, &lossy("newer")]);
+    assert_eq!(compare(&old, &new, "-q").stdout, "verdict: worse by more than 5 %: errors from 0 % to 4 %");
+    assert_eq!(compare(&new, &[&lossy("newest")], "").code, Some(0));
 }
 
 #[test]
