@@ -15,7 +15,7 @@
 //! - `scan`: finds results in other text; `sheet`: reads their JSON
 //! - `probe`: the probe's block, and its part of the JSON
 //! - `page`: a page for a browser, with pictures
-//! - `files`: where results go
+//! - `files`: where results go; `result_file`: one of their files
 //! - `progress`: what a terminal shows while a load runs
 
 mod alike;
@@ -34,6 +34,7 @@ mod pieces;
 mod probe;
 pub(super) mod progress;
 mod ratios;
+mod result_file;
 mod results;
 mod scan;
 mod searched;
