@@ -97,6 +97,7 @@ impl From<&Error> for Exit {
             Error::NotOneLoad { .. }
             | Error::MissingParts { .. }
             | Error::NotComparable { .. }
+            | Error::NotOneRun { .. }
             | Error::SameFile { .. } => Self::Usage,
             #[cfg(feature = "bench")]
             Error::File { .. } => Self::Failed,

@@ -228,6 +228,6 @@ fn results_of_several_servers_are_neither_added_up_nor_compared() {
     assert_eq!(names, HashSet::from(["A".to_owned(), "B".to_owned()]));
     let file = file.display();
     for command in [format!("merge {file}"), format!("compare {file} --to {file}")] {
-        fails(&Launch::new(&format!("bench {command}")).run(), 1, &["--against"]);
+        fails(&Launch::new(&format!("bench {command}")).run(), 2, &["--against"]);
     }
 }

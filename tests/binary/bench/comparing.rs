@@ -187,5 +187,12 @@ fn results_without_blocks_or_of_another_kind_are_told() {
     let steps = json!({ "schema": 2, "planned_steps": 2, "steps": [files.pattern, files.pattern] });
     let several = files.folder.file("steps");
     fs::write(&several, steps.to_string()).unwrap();
-    fails(&compare(&[&several], &[&other], ""), 1, &["2 steps"]);
+    fails(&compare(&[&several], &[&other], ""), 2, &["cannot use", "2 steps"]);
+    // What a comparison has written is no run.
+    let compared = files.folder.file("compared");
+    compare(&[&files.plain("one", 100)], &[&other], &format!("--json={}", compared.display()));
+    fails(&compare(&[&other], &[&compared], ""), 2, &["cannot use", "what 'bench compare' has found"]);
+    let merging = Launch::new(&format!("bench merge {}", compared.display())).run();
+    fails(&merging, 2, &["cannot use", "what 'bench compare' has found"]);
+    fails(&compare(&[&other], &[&files.folder.file("missing")], ""), 1, &["cannot read"]);
 }

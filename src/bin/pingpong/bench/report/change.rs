@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::alike::{self, Mismatch};
 use super::files::Published;
-use super::json::{SCHEMA, foreign};
+use super::json::{SCHEMA, other_kind};
 use super::page::Page;
 use super::ratios::{self, Row, name_of};
 use super::text::{self, grouped};
@@ -28,7 +28,7 @@ impl Group {
     /// Adds what is in a file. Fails where that is not one run.
     pub(crate) fn add(&mut self, file: &Path, results: Results) -> io::Result<()> {
         let [report] = <[Report; 1]>::try_from(results.into_reports())
-            .map_err(|steps| foreign(&format!("it has {} steps, and runs at one rate are compared", steps.len())))?;
+            .map_err(|steps| other_kind(&format!("it has {} steps, and runs at one rate are compared", steps.len())))?;
         self.runs.push((file.to_owned(), report));
         Ok(())
     }

@@ -16,7 +16,7 @@ use pingpong::outlet::{Room, open_without_waiting, room};
 use crate::error::Error;
 
 use super::Results;
-use super::json::foreign;
+use super::json::{OtherKind, foreign};
 use super::page::Page;
 use super::result_file::{Opened, ResultFile};
 use super::scan::Scan;
@@ -50,7 +50,16 @@ impl Published for Results {
 /// Reads results that `--json` wrote.
 pub(crate) fn read(path: &Path) -> Result<Results, Error> {
     let results = fs::read_to_string(path).and_then(|text| Results::from_json(&text));
-    results.map_err(|source| Error::File { to: "read", path: path.into(), source })
+    results.map_err(|source| unread("read", path, source))
+}
+
+/// Why a file's results are of no use.
+pub(crate) fn unread(to: &'static str, path: &Path, source: io::Error) -> Error {
+    let path = path.to_owned();
+    match source.get_ref().is_some_and(|source| source.is::<OtherKind>()) {
+        true => Error::NotOneRun { path, source },
+        false => Error::File { to, path, source },
+    }
 }
 
 /// Reads the results in a file, or in standard input (`-`), and gives each on with what it is called: a thousand of them
@@ -63,7 +72,7 @@ pub(crate) fn read_each(path: &Path, mut take: impl FnMut(String, Results) -> Re
             (path.to_owned(), Box::new(BufReader::with_capacity(1 << 16, file)))
         }
     };
-    let wrong = |source| Error::File { to: "read", path: name.clone(), source };
+    let wrong = |source| unread("read", &name, source);
     let (mut scan, mut count) = (Scan::new(input), 0_u64);
     loop {
         match scan.next() {

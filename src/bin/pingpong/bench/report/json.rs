@@ -1,6 +1,7 @@
 //! A report as JSON, and back. Keys are snake_case with their units; `schema` changes when one loses its meaning.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 
 use hdrhistogram::Histogram;
@@ -176,6 +177,23 @@ impl Report {
 /// That something was not written by this program.
 pub(super) fn foreign(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what.to_owned())
+}
+
+/// Results of pingpong, but not those of one load.
+#[derive(Debug)]
+pub(super) struct OtherKind(String);
+
+impl std::error::Error for OtherKind {}
+
+impl fmt::Display for OtherKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The error of a reader that has found them.
+pub(super) fn other_kind(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, OtherKind(what.to_owned()))
 }
 
 fn mistakes(whole: &Value) -> Mistakes {
