@@ -105,6 +105,19 @@ fn it_takes_connections_and_serves_only_some() {
 }
 
 #[test]
+fn it_stops_answering_in_the_warm_up_and_is_at_no_limit_of_connections() {
+    let options = "-c 4 -d 300ms --warmup 200ms --timeout 100ms";
+    let figures = streams(options, |number, line| Some(if number % 50 == 0 { String::new() } else { pong_line(line) }));
+    assert_eq!((figures.count("connections_unserved"), figures.count("connections_stalled")), (0, 4));
+    assert_eq!(figures.code, Some(1));
+    assert!(figures.warns("4 connections still waited") && !figures.warns("limit of connections"));
+    let reply = |number, text: &str| if number <= 10 { vec![pong(text)] } else { vec![] };
+    let figures = datagrams("-c 1 -r 100 -d 300ms --warmup 200ms --timeout 100ms", reply);
+    assert_eq!((figures.count("connections_unserved"), figures.count("connections_stalled")), (0, 1));
+    says(&figures, 1, true, &["1 sockets, which had been answered before"]);
+}
+
+#[test]
 fn it_does_not_answer_some_who_connect_and_closes_others() {
     // Its queue holds three; the SYNs of the others are not answered.
     let (endpoint, _listener) = listener_for(2);

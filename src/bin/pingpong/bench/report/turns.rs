@@ -147,9 +147,16 @@ impl Report {
             (first, last) => first.or(last),
         };
         self.blocks.follow(later.blocks);
+        let stalled_before = self.counts[Fact::ConnectionsStalled];
         self.counts.add(&later.counts);
         for fact in OF_THE_END {
             self.counts[fact] = later.counts[fact];
+        }
+        if !self.is_stream {
+            // A socket may lose all the few datagrams of one turn.
+            let stalled = stalled_before.min(later.counts[Fact::ConnectionsStalled]);
+            self.counts[Fact::ConnectionsHeld] += later.counts[Fact::ConnectionsStalled] - stalled;
+            self.counts[Fact::ConnectionsStalled] = stalled;
         }
         // Connections that could not be made are told of in each turn.
         self.refusals = later.refusals;

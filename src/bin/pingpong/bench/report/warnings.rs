@@ -177,10 +177,14 @@ impl Report {
         }
         let stalled = self.counts[Fact::ConnectionsStalled];
         if stalled > 0 {
-            warnings.push(format!(
-                "{stalled} connections still waited for an answer whose time was up: that request keeps its place, and \
-                 fewer were sent there"
-            ));
+            warnings.push(if self.is_stream {
+                format!(
+                    "{stalled} connections still waited for an answer whose time was up: that request keeps its place, and \
+                     fewer were sent there"
+                )
+            } else {
+                format!("{stalled} sockets, which had been answered before, got no answer in the measured time")
+            });
         }
     }
 

@@ -276,6 +276,28 @@ fn a_connection_that_was_only_asked_in_the_warm_up_and_never_answered_is_told() 
 }
 
 #[test]
+fn a_connection_that_was_answered_in_the_warm_up_alone_has_stalled() {
+    let mut server = asking(|options| {
+        (options.connections, options.rates) = (2, rates(100.0));
+        (options.warmup, options.timeout) = (300 * MILLI, 100 * MILLI);
+    });
+    let falls_silent = server.now() + 200 * MILLI;
+    while !server.is_over() {
+        for connection in [0, 1] {
+            let asked = server.asked(connection);
+            if connection == 0 || server.now() < falls_silent {
+                server.answers(connection, &asked);
+            }
+        }
+        server.pass(MILLI);
+    }
+    let now = server.now();
+    server.load(|load| load.conclude(now, 0)).unwrap();
+    let ends = [Fact::ConnectionsUnserved, Fact::ConnectionsStalled, Fact::ConnectionsHeld];
+    assert_eq!(ends.map(|fact| server.count(fact)), [0, 1, 1]);
+}
+
+#[test]
 fn a_connection_that_cannot_take_more_holds_the_schedule_up_and_that_is_told() {
     let mut server = asking(|options| {
         options.rates = rates(100.0);

@@ -1,0 +1,36 @@
+//! Turns of a server beside others.
+
+use std::time::Duration;
+
+use super::{Record, prompt, report};
+use crate::bench::record::Fact;
+use crate::bench::report::{Report, Side};
+use crate::bench::tests::options;
+
+/// A turn in which all was answered at once, ten requests of ten connections.
+fn turn() -> Report {
+    let records: Vec<Record> = (0..10).map(|place| prompt(Duration::from_millis(60 * place))).collect();
+    report(&records, Some(16.0), 10)
+}
+
+/// What turns of one server come to.
+fn sum(turns: impl IntoIterator<Item = Report>) -> Report {
+    let mut side = Side::new(0, &options(|_| {}));
+    turns.into_iter().for_each(|turn| side.add_turn(turn));
+    side.report.unwrap()
+}
+
+#[test]
+fn a_socket_that_lost_the_datagrams_of_one_turn_has_not_stalled() {
+    let turn_with = |stalled, is_stream| {
+        let mut turn = turn();
+        turn.is_stream = is_stream;
+        (turn.counts[Fact::ConnectionsStalled], turn.counts[Fact::ConnectionsHeld]) = (stalled, 10 - stalled);
+        turn
+    };
+    for (stalled, is_stream, expected) in [([2, 0, 3], false, 0), ([3, 2, 3], false, 2), ([2, 0, 3], true, 3)] {
+        let sum = sum(stalled.map(|stalled| turn_with(stalled, is_stream)));
+        let counts = [Fact::ConnectionsStalled, Fact::ConnectionsHeld].map(|fact| sum.counts[fact]);
+        assert_eq!(counts, [expected, 10 - expected], "{stalled:?}");
+    }
+}
