@@ -13,6 +13,7 @@ use std::time::Duration;
 use std::{fs, thread};
 
 use nix::sys::signal::Signal;
+use serde_json::Value;
 
 use super::super::support::{Folder, PATIENCE, Server, eventually, pass};
 use super::peers::{self, listener_for, pong, pong_line};
@@ -67,6 +68,18 @@ fn it_dies_in_the_middle() {
             assert_eq!(figures.whole["unsent_because"]["no connection was left"], figures.count("unsent"));
         }
     }
+}
+
+#[test]
+fn it_dies_in_a_step_and_the_steps_after_it_do_not_ask_what_kind_of_server_it_is() {
+    let dying = peers::tcp(|_| |number, line: &str| (number <= 20).then(|| pong_line(line)));
+    let ended = load(&tcp(dying), "-c 1 -r 100,200,300 -d 100ms --timeout 100ms").run();
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let whole: Value = serde_json::from_str(&ended.stdout).unwrap();
+    let warnings = |step: usize| whole["steps"][step]["warnings"].to_string();
+    assert!(warnings(1).contains("the server was gone after "), "{}", warnings(1));
+    assert!(warnings(2).contains("the server was gone before the measured time began"), "{}", warnings(2));
+    assert!(!warnings(2).contains("the right kind of server"), "{}", warnings(2));
 }
 
 #[test]

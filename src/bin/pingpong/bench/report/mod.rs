@@ -108,6 +108,8 @@ pub(crate) struct Report {
     /// Why requests were not sent, and how many.
     hindrances: BTreeMap<String, u64>,
     mistakes: Mistakes,
+    /// There was a right answer, be it before the measured time.
+    was_answered: bool,
     /// Only their order tells which request an answer belongs to.
     is_by_order: bool,
     /// Over a stream nothing is lost on the way.
@@ -179,6 +181,7 @@ impl Report {
             refusals: ledger.refusals.clone(),
             hindrances: ledger.hindrances.clone(),
             mistakes: ledger.mistakes.clone(),
+            was_answered: load.was_answered,
             is_by_order: !load.is_numbered(),
             is_stream: !options.endpoint.is_datagram(),
             allows_failures: options.allow_failures,

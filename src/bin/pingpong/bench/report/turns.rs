@@ -163,6 +163,7 @@ impl Report {
         add_reasons(&mut self.hindrances, later.hindrances);
         self.mistakes.wrong = self.mistakes.wrong.take().or(later.mistakes.wrong);
         self.mistakes.unasked = self.mistakes.unasked.take().or(later.mistakes.unasked);
+        self.was_answered |= later.was_answered;
         add(&mut self.service, &later.service);
         self.response = both(self.response.take(), later.response, added);
         self.lag = both(self.lag.take(), later.lag, added);
