@@ -125,6 +125,23 @@ fn signal_ends_all_of_it_and_gives_what_there_is() {
 }
 
 #[test]
+fn a_signal_leaves_every_result_partial_and_no_requirement_met() {
+    let [one, two] = ["ping=tcp://127.0.0.1:0", "ping=tcp://127.0.0.1:0 --stats 10ms"].map(Server::start);
+    let options = format!("--against {} -c 1 -r 500 -d 100s --require errors=0", two.endpoint("ping", "tcp"));
+    let mut loading = load(one.endpoint("ping", "tcp"), &options).spawn();
+    two.stats_once("its turns are on", |stats| stats["messages"] > 800);
+    loading.signal(Signal::SIGINT);
+    let ended = loading.ends();
+    assert_eq!(ended.code, Some(7), "{ended:?}");
+    for name in ["A", "B"] {
+        let server = &whole(&ended)["servers"][name];
+        let errors = &server["requirements"][0];
+        assert_eq!((&server["partial"], &errors["met"]), (&true.into(), &false.into()), "{name}: {server}");
+        assert!(errors["reason"].as_str().unwrap().starts_with("interrupted after "), "{errors}");
+    }
+}
+
+#[test]
 fn server_of_another_kind_is_a_wrong_answer_and_ends_it_early() {
     let right = Server::start("ping=tcp://127.0.0.1:0");
     let wrong = format!("tcp://{}", peers::tcp(|_| |_, _: &str| Some("nonsense\n".to_owned())));

@@ -85,6 +85,13 @@ impl Side {
         }
     }
 
+    /// Not all of its turns were gone through.
+    pub(super) fn interrupt(&mut self) {
+        if let Some(report) = &mut self.report {
+            report.is_partial = true;
+        }
+    }
+
     /// Holds what it has come to against what is required of each.
     pub(super) fn judge(&mut self) {
         if let Some(report) = &mut self.report {

@@ -27,6 +27,9 @@ pub(crate) struct Versus {
 
 impl Versus {
     pub(crate) fn new(mut sides: Vec<Side>, turns: Option<(Turns, bool)>, is_interrupted: bool) -> Self {
+        if is_interrupted {
+            sides.iter_mut().for_each(Side::interrupt);
+        }
         sides.iter_mut().for_each(Side::judge);
         let rows = match sides.iter().find_map(Side::fault) {
             Some(fault) => Err(fault),
@@ -46,8 +49,8 @@ impl Versus {
     /// Whether each comes to what is required, in all of its turns.
     pub(crate) fn meets_requirements(&self) -> bool {
         let has_some = self.reports().any(|report| !report.requirements.is_empty());
-        let is_whole = !self.is_interrupted && self.reports().count() == self.sides.len();
-        self.reports().all(Report::meets_requirements) && (is_whole || !has_some)
+        let has_all = self.reports().count() == self.sides.len();
+        self.reports().all(Report::meets_requirements) && (has_all || !has_some)
     }
 
     fn each(&self) -> impl Iterator<Item = (&str, &Report)> {
