@@ -142,6 +142,7 @@ impl Report {
         Ok(Self {
             title: whole["title"].as_str().unwrap_or_default().to_owned(),
             is_partial: whole["partial"].as_bool().unwrap_or_default(),
+            cut: None,
             seconds: number("seconds")?,
             measured: measured(whole),
             per_second: number("requests_per_second")?,

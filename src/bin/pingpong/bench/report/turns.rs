@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::alike::Span;
 use super::blocks::Blocks;
 use super::merge::{add, add_reasons, added, both};
-use super::{Report, settings};
+use super::{Cut, Report, settings};
 use crate::bench::options::{BenchOptions, Extent};
 use crate::bench::record::{Cost, Fact, percentile};
 use crate::bench::requirement::Requirement;
@@ -62,11 +62,11 @@ impl Side {
         self.add(turn);
     }
 
-    /// Adds what came of a turn that was not gone through: it is reported, and not compared. Where the server was there to
-    /// the end, that is of no interest beside whole turns.
+    /// Adds what came of a turn that was not gone through: it is reported, and not compared. Where the server was not gone,
+    /// that is of no interest beside whole turns.
     pub(crate) fn add_rest(&mut self, mut rest: Report) {
         rest.blocks = Blocks::default();
-        if self.report.is_none() || rest.tells_of_an_end() {
+        if self.report.is_none() || rest.cut == Some(Cut::Gone) {
             self.add(rest);
         }
     }
@@ -129,20 +129,19 @@ impl Report {
         percentile(&self.service, 50.0)
     }
 
-    /// Whether the load was there to the end of its time.
-    pub(in crate::bench) fn is_whole(&self) -> bool {
-        !self.is_partial
-    }
-
-    /// Whether more of it makes sense: the server is there and does not answer wrongly alone.
-    pub(in crate::bench) fn can_go_on(&self) -> bool {
-        let answered = self.counts[Fact::Requests] + self.counts[Fact::Late];
-        self.is_whole() && (answered > 0 || self.counts[Fact::Sent] == 0)
+    /// Whether it has asked and got no right answer.
+    pub(in crate::bench) fn is_unanswered(&self) -> bool {
+        self.counts[Fact::Sent] > 0 && self.counts[Fact::Requests] + self.counts[Fact::Late] == 0
     }
 
     /// Adds the turn after this one, on the same connections.
     fn follow(&mut self, later: Self) {
+        let has_come_back = self.cut == Some(Cut::Silent) && !later.is_unanswered() && later.counts[Fact::Sent] > 0;
+        if has_come_back {
+            (self.is_partial, self.cut, self.gone_after_seconds) = (false, None, None);
+        }
         self.is_partial |= later.is_partial;
+        self.cut = self.cut.or(later.cut);
         self.gone_after_seconds = self.gone_after_seconds.or(later.gone_after_seconds.map(|gone| self.seconds + gone));
         self.longest_pause_seconds = self.longest_pause_seconds.max(later.longest_pause_seconds);
         let seconds = self.seconds + later.seconds;

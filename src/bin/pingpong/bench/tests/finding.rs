@@ -44,6 +44,8 @@ enum Mishap {
     Goes,
     /// The user has had enough.
     Signal,
+    /// The server stands still, and half a second later the user has had enough.
+    SilenceAndSignal,
     /// The load generator stands still for so long.
     Stopped(Duration),
 }
@@ -132,6 +134,10 @@ impl Stand for Queue {
                     Some(Mishap::Goes) => (0..2).for_each(|connection| self.rig.resets(connection)),
                     Some(Mishap::Stopped(pause)) => self.rig.leap(pause),
                     Some(Mishap::Signal) => is_cut = true,
+                    Some(Mishap::SilenceAndSignal) => {
+                        self.rig.pass(SECOND / 2);
+                        is_cut = true;
+                    }
                     None => {}
                 }
             }
@@ -264,6 +270,27 @@ fn a_server_that_goes_ends_the_search() {
     let told = "broken off: the server was gone at 200 a second; before, 100 a second meets p90<20000";
     assert!(queue.told.contains(told), "{}", queue.told);
     assert_eq!(json(&report)["search"]["end"], "server_gone");
+}
+
+#[test]
+fn a_server_that_stands_still_for_longer_than_a_timeout_has_not_gone_and_the_search_goes_on() {
+    let mut queue = Queue::new(|| MILLI, |options| options.timeout = 300 * MILLI);
+    queue.mishap = Some((3, Mishap::Pause(2 * SECOND)));
+    let (report, searched) = queue.finds(&[("p90", 20_000.0)], 50.0, 300.0);
+    assert!(!searched.is_broken_off(), "{}", queue.told);
+    assert_eq!(found(&report), 300.0, "{}", queue.told);
+    let trial = &json(&report)["search"]["trials"][2];
+    let reason = trial["reason"].as_str().unwrap();
+    assert!(trial["met"] == false && reason.contains("the server was gone after 0."), "{}", queue.told);
+}
+
+#[test]
+fn a_signal_ends_a_search_whose_server_stands_still() {
+    let mut queue = Queue::new(|| MILLI, |options| options.timeout = 200 * MILLI);
+    queue.mishap = Some((3, Mishap::SilenceAndSignal));
+    let (report, searched) = queue.finds(&[("p90", 20_000.0)], 50.0, 300.0);
+    assert!(!searched.is_broken_off() && queue.measured == 3, "{}", queue.told);
+    assert_eq!(json(&report)["search"]["end"], "interrupted");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Record, prompt, report};
 use crate::bench::record::Fact;
-use crate::bench::report::{Report, Side};
+use crate::bench::report::{Cut, Report, Side};
 use crate::bench::tests::options;
 
 /// A turn in which all was answered at once, ten requests of ten connections.
@@ -32,5 +32,26 @@ fn a_socket_that_lost_the_datagrams_of_one_turn_has_not_stalled() {
         let sum = sum(stalled.map(|stalled| turn_with(stalled, is_stream)));
         let counts = [Fact::ConnectionsStalled, Fact::ConnectionsHeld].map(|fact| sum.counts[fact]);
         assert_eq!(counts, [expected, 10 - expected], "{stalled:?}");
+    }
+}
+
+#[test]
+fn a_server_that_fell_silent_and_answers_in_a_later_turn_was_not_gone() {
+    let silent = || {
+        let mut turn = turn();
+        (turn.is_partial, turn.cut, turn.gone_after_seconds) = (true, Some(Cut::Silent), Some(0.3));
+        turn
+    };
+    let unanswered = || report(&[], None, 10);
+    for (turns, gone_after) in [
+        (vec![silent(), turn()], None),
+        (vec![silent(), unanswered(), turn()], None),
+        (vec![turn(), silent()], Some(0.94)),
+        (vec![turn(), silent(), unanswered()], Some(0.94)),
+        (vec![silent(), turn(), silent()], Some(1.58)),
+    ] {
+        let sum = sum(turns);
+        let gone = sum.gone_after_seconds.map(|seconds| (seconds * 100.0).round() / 100.0);
+        assert_eq!((gone, sum.is_partial), (gone_after, gone_after.is_some()));
     }
 }
