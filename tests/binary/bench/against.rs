@@ -3,11 +3,12 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use super::super::support::{Ended, Folder, Launch, Server};
+use super::super::support::{Ended, Folder, Launch, Server, pass};
 use super::peers::{self, pong_line};
 use super::{Figures, fails, load};
 
@@ -108,6 +109,26 @@ fn server_that_dies_is_told_and_nothing_is_compared() {
     assert!(whole["compared"].as_array().unwrap().is_empty());
     warns(&whole, "not compared: B");
     assert_eq!(server(&whole, "B").count("connections_lost"), 3);
+}
+
+#[test]
+fn a_standstill_between_turns_is_told() {
+    for timeout in ["200ms", "5s"] {
+        let [one, two] = ["ping=tcp://127.0.0.1:0", "ping=tcp://127.0.0.1:0 --stats 10ms"].map(Server::start);
+        let options = format!("--against {} -c 2 -r 500 -d 2s --timeout {timeout}", two.endpoint("ping", "tcp"));
+        let mut loading = load(one.endpoint("ping", "tcp"), &options).spawn();
+        two.stats_once("its turns are on", |stats| stats["messages"] > 100);
+        two.freeze();
+        pass(Duration::from_secs(1));
+        two.thaw();
+        let ended = loading.ends();
+        let whole = whole(&ended);
+        assert_eq!(whole["not_compared_because"], Value::Null, "{timeout}: {ended:?}");
+        warns(&whole, "B kept a turn waiting for ");
+        let waited = whole["waits_after_turns"]["B"]["longest_seconds"].as_f64().unwrap();
+        assert!((0.1..60.0).contains(&waited), "{timeout}: {waited}");
+        assert_eq!(server(&whole, "B").count("lost") > 0, timeout == "200ms", "{ended:?}");
+    }
 }
 
 #[test]

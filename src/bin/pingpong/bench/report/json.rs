@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
@@ -144,6 +145,7 @@ impl Report {
             is_partial: whole["partial"].as_bool().unwrap_or_default(),
             cut: None,
             seconds: number("seconds")?,
+            waited: Duration::ZERO,
             measured: measured(whole),
             per_second: number("requests_per_second")?,
             asked_per_second: metrics["asked_per_second"].as_f64(),
@@ -221,7 +223,7 @@ fn cost(metrics: &Value) -> Option<Cost> {
 }
 
 /// To the millionth: more digits say nothing.
-fn rounded(number: f64) -> Value {
+pub(super) fn rounded(number: f64) -> Value {
     ((number * 1e6).round() / 1e6).into()
 }
 

@@ -46,7 +46,7 @@ mod versus;
 mod warnings;
 
 use std::collections::BTreeMap;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use hdrhistogram::Histogram;
 use pingpong::Moment;
@@ -95,6 +95,8 @@ pub(crate) struct Report {
     longest_pause_seconds: f64,
     /// The measured time, in seconds.
     seconds: f64,
+    /// For how long answers were waited for after it; zero where that is not known.
+    waited: Duration,
     /// When that was, by the wall clock; `None` where nothing was measured.
     measured: Option<Span>,
     /// Right answers per second.
@@ -200,6 +202,7 @@ impl Report {
             gone_after_seconds: gone_after.map(|gone_after| gone_after.as_secs_f64()),
             longest_pause_seconds: ledger.longest_pause.as_secs_f64(),
             seconds,
+            waited: ledger.waited(ended),
             measured: (seconds > 0.0).then_some(Span { from, until: from + seconds }),
             per_second: ledger.per_second(ended),
             asked_per_second: load.phase.rate.map(Rate::mean),

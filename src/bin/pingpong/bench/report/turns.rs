@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::alike::Span;
 use super::blocks::Blocks;
+use super::json::rounded;
 use super::merge::{add, add_reasons, added, both};
+use super::text::shown;
 use super::{Cut, Report, settings};
 use crate::bench::options::{BenchOptions, Extent};
 use crate::bench::record::{Cost, Fact, percentile};
@@ -25,6 +27,9 @@ const OF_THE_END: [Fact; 9] = [
     Fact::IdleSilent,
 ];
 
+/// A wait for this part of a turn leaves out enough to be worth naming.
+const LONG_WAIT: u32 = 2;
+
 /// One of the servers, with what its turns have come to so far.
 #[derive(Clone, Debug)]
 pub(crate) struct Side {
@@ -37,6 +42,15 @@ pub(crate) struct Side {
     pub(super) report: Option<Report>,
     /// How many turns are in it.
     pub(super) turns: usize,
+    /// For how long its answers were waited for after these turns: nobody was asked anything then.
+    waits: Waits,
+}
+
+/// Times after turns, in all and at the longest.
+#[derive(Clone, Copy, Debug, Default)]
+struct Waits {
+    all: Duration,
+    longest: Duration,
 }
 
 impl Side {
@@ -48,7 +62,7 @@ impl Side {
         };
         let (endpoint, warmup) = (options.endpoint.to_string(), options.warmup);
         let requirements = options.requirements.clone();
-        Self { name, endpoint, time, warmup, requirements, report: None, turns: 0 }
+        Self { name, endpoint, time, warmup, requirements, report: None, turns: 0, waits: Waits::default() }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -58,6 +72,8 @@ impl Side {
     /// Adds a turn.
     pub(crate) fn add_turn(&mut self, mut turn: Report) {
         self.turns += 1;
+        self.waits.all += turn.waited;
+        self.waits.longest = self.waits.longest.max(turn.waited);
         turn.blocks = turn.blocks.in_one();
         self.add(turn);
     }
@@ -115,6 +131,25 @@ impl Side {
         } else {
             None
         }
+    }
+
+    /// That its figures leave out most of a time in which it gave no answers, where turns had to wait for so long.
+    pub(super) fn leaves_out(&self, turn: Duration) -> Option<String> {
+        let longest = self.waits.longest;
+        (longest > turn / LONG_WAIT).then(|| {
+            format!(
+                "{} kept a turn waiting for {}: requests due then were not sent, and its figures know of a standstill only \
+                 what fell into a turn (load it alone to see all of it)",
+                self.name,
+                shown(longest.as_nanos() as u64)
+            )
+        })
+    }
+
+    /// For how long it kept turns waiting.
+    pub(super) fn waits_to_json(&self) -> Value {
+        let [all, longest] = [self.waits.all, self.waits.longest].map(|wait| rounded(wait.as_secs_f64()));
+        json!({ "seconds": all, "longest_seconds": longest })
     }
 
     /// The settings that all have in common.

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use super::{MILLI, asking, rates};
+use pingpong::Moment;
+
+use super::{MILLI, asking, options, rates};
 use crate::bench::Extent;
 use crate::bench::load::Stage;
-use crate::bench::record::Fact;
+use crate::bench::record::{Answered, Fact, Ledger, Request};
 use crate::probe::Probe;
 
 #[test]
@@ -202,6 +204,41 @@ fn a_server_that_falls_silent_is_told_from_one_that_is_slow() {
     assert_eq!(silent_after(250 * MILLI, Duration::from_secs(2)), None);
     // It has never said anything: that is told in other words.
     assert_eq!(silent_after(MILLI, Duration::ZERO), None);
+}
+
+#[test]
+fn a_standstill_over_the_end_is_waited_out() {
+    let waited = |delay: Duration| {
+        let mut server = asking(|options| (options.rates, options.timeout) = (rates(100.0), Duration::from_secs(5)));
+        server.echo_for(0, MILLI, 895 * MILLI);
+        server.pass(delay);
+        server.echo_for(0, MILLI, Duration::from_secs(5));
+        assert!(server.is_over());
+        let now = server.now();
+        server.load(|load| load.ledger.waited(now)).as_millis()
+    };
+    assert!((0..=10).contains(&waited(MILLI)));
+    assert!((1_890..=1_910).contains(&waited(Duration::from_secs(2))), "{}", waited(Duration::from_secs(2)));
+}
+
+#[test]
+fn a_lost_datagram_is_no_standstill_and_a_late_one_is() {
+    let end = Moment::from_nanos(1_000_000_000);
+    for (answers_after, waited) in [([1, 2], Duration::ZERO), ([1, 1_300], 300 * MILLI)] {
+        let options = options(|options| options.endpoint = "udp://192.0.2.1:8888".parse().unwrap());
+        let mut ledger = Ledger::new(&options, false);
+        ledger.measure(&options.phases()[0], Moment::default(), Moment::default(), Some(end));
+        let requests = [0, 1, 2].map(|number| Request { number, due: Moment::default(), sent: Moment::default() });
+        requests.iter().for_each(|request| assert!(ledger.sent(request)));
+        for (request, after) in requests.into_iter().zip(answers_after) {
+            let answered = Answered { request, was_overdue: false, is_overtaken: false };
+            ledger.answered(&answered, true, Moment::default() + after * MILLI);
+        }
+        ledger.close();
+        let ended = end + 5_000 * MILLI;
+        ledger.failed(&requests[2], Fact::Lost, ended);
+        assert_eq!(ledger.waited(ended), waited);
+    }
 }
 
 #[test]

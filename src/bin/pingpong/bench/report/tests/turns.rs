@@ -55,3 +55,20 @@ fn a_server_that_fell_silent_and_answers_in_a_later_turn_was_not_gone() {
         assert_eq!((gone, sum.is_partial), (gone_after, gone_after.is_some()));
     }
 }
+
+#[test]
+fn a_turn_that_waits_long_for_its_answers_is_told_with_what_is_left_out() {
+    let told = |waits: [u64; 3]| {
+        let mut side = Side::new(1, &options(|_| {}));
+        for wait in waits {
+            let mut turn = turn();
+            turn.waited = Duration::from_millis(wait);
+            side.add_turn(turn);
+        }
+        (side.leaves_out(Duration::from_millis(125)), side.waits_to_json())
+    };
+    let (warning, json) = told([2, 1810, 3]);
+    assert!(warning.is_some_and(|warning| warning.starts_with("B kept a turn waiting for 1.81 s: requests due then")));
+    assert_eq!((json["seconds"].as_f64(), json["longest_seconds"].as_f64()), (Some(1.815), Some(1.81)));
+    assert_eq!(told([30, 62, 30]).0, None);
+}
