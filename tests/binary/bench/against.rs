@@ -112,29 +112,23 @@ fn server_that_dies_is_told_and_nothing_is_compared() {
 }
 
 #[test]
-fn server_that_stands_still_and_goes_on_keeps_its_turns() {
-    let steady = Server::start("ping=tcp://127.0.0.1:0");
-    // Once it stands still for longer than an answer is waited for.
-    let halting = peers::tcp(|_| {
-        let mut left = 150;
-        move |_, line: &str| {
-            left -= 1;
-            if left == 0 {
-                pass(Duration::from_millis(600));
-            }
-            Some(pong_line(line))
-        }
-    });
-    let options = format!("--against tcp://{halting} -c 1 -r 500 -d 2s --timeout 150ms");
-    let ended = load(steady.endpoint("ping", "tcp"), &options).run();
-    let whole = whole(&ended);
-    assert_eq!((ended.code, &whole["not_compared_because"]), (Some(1), &Value::Null), "{ended:?}");
-    let halted = server(&whole, "B");
-    assert!(halted.count("lost") + halted.count("late") > 0, "{}", whole["servers"]["B"]["metrics"]);
-    assert_eq!(
-        (&halted.whole["partial"], &halted.whole["metrics"]["gone_after_seconds"]),
-        (&false.into(), &Value::Null)
-    );
+fn a_standstill_between_turns_is_told() {
+    for timeout in ["200ms", "5s"] {
+        let [one, two] = ["ping=tcp://127.0.0.1:0", "ping=tcp://127.0.0.1:0 --stats 10ms"].map(Server::start);
+        let options = format!("--against {} -c 2 -r 500 -d 2s --timeout {timeout}", two.endpoint("ping", "tcp"));
+        let mut loading = load(one.endpoint("ping", "tcp"), &options).spawn();
+        two.stats_once("its turns are on", |stats| stats["messages"] > 100);
+        two.freeze();
+        pass(Duration::from_secs(1));
+        two.thaw();
+        let ended = loading.ends();
+        let whole = whole(&ended);
+        assert_eq!(whole["not_compared_because"], Value::Null, "{timeout}: {ended:?}");
+        warns(&whole, "B kept a turn waiting for ");
+        let waited = whole["waits_after_turns"]["B"]["longest_seconds"].as_f64().unwrap();
+        assert!((0.1..60.0).contains(&waited), "{timeout}: {waited}");
+        assert_eq!(server(&whole, "B").count("lost") > 0, timeout == "200ms", "{ended:?}");
+    }
 }
 
 #[test]
@@ -149,6 +143,23 @@ fn signal_ends_all_of_it_and_gives_what_there_is() {
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(ended.stdout.contains("warning: interrupted: ") && ended.stdout.contains("of 256 turns"), "{ended:?}");
     assert!(ended.stdout.contains("result: server=A requests=") && ended.stdout.contains("result: server=B"));
+}
+
+#[test]
+fn a_signal_leaves_every_result_partial_and_no_requirement_met() {
+    let [one, two] = ["ping=tcp://127.0.0.1:0", "ping=tcp://127.0.0.1:0 --stats 10ms"].map(Server::start);
+    let options = format!("--against {} -c 1 -r 500 -d 100s --require errors=0", two.endpoint("ping", "tcp"));
+    let mut loading = load(one.endpoint("ping", "tcp"), &options).spawn();
+    two.stats_once("its turns are on", |stats| stats["messages"] > 800);
+    loading.signal(Signal::SIGINT);
+    let ended = loading.ends();
+    assert_eq!(ended.code, Some(7), "{ended:?}");
+    for name in ["A", "B"] {
+        let server = &whole(&ended)["servers"][name];
+        let errors = &server["requirements"][0];
+        assert_eq!((&server["partial"], &errors["met"]), (&true.into(), &false.into()), "{name}: {server}");
+        assert!(errors["reason"].as_str().unwrap().starts_with("interrupted after "), "{errors}");
+    }
 }
 
 #[test]

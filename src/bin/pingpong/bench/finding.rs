@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::options::{BenchOptions, Extent, Find, Phase};
 use super::rate::Rate;
-use super::report::{End, Report, Searched, Trial};
+use super::report::{Cut, End, Report, Searched, Trial};
 use super::requirement::Quantity;
 use super::search::{Bounds, Search, Step};
 use crate::error::Error;
@@ -28,9 +28,6 @@ const BEYOND: f64 = 11.0;
 pub(super) trait Stand {
     fn measure(&mut self, phase: Phase) -> Result<Report, Error>;
 
-    /// Whether a signal has ended it, so that nothing more can be measured.
-    fn is_over(&self) -> bool;
-
     /// Tells how the search goes, line by line.
     fn tell(&mut self, text: &str);
 }
@@ -48,10 +45,11 @@ pub(super) fn find(options: &BenchOptions, find: &Find, stand: &mut impl Stand) 
         report.judge(&find.requirements);
         let trial = Trial::of(step, &report);
         stand.tell(&trial.row());
-        let end = match () {
-            () if report.has_lost_its_server() => Some(End::Gone),
-            () if stand.is_over() => Some(End::Interrupted),
-            () => {
+        let end = match report.cut() {
+            Some(Cut::Gone) => Some(End::Gone),
+            Some(Cut::Interrupted) => Some(End::Interrupted),
+            // A server that has fallen silent has not met anything, and may come back.
+            Some(Cut::Silent) | None => {
                 search.tell(trial.verdict());
                 search.next().is_none().then(|| End::Searched(search.stage()))
             }

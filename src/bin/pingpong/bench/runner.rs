@@ -229,10 +229,6 @@ impl Stand for Seeking<'_, '_, '_> {
         self.runner.measure(phase)
     }
 
-    fn is_over(&self) -> bool {
-        self.runner.is_over()
-    }
-
     fn tell(&mut self, text: &str) {
         let publisher = &mut *self.publisher;
         match &self.runner.progress {

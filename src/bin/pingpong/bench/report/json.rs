@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
+use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
@@ -37,6 +38,7 @@ impl Report {
             ("unsent_because", json!(self.hindrances)),
             ("first_wrong", self.first_wrong()),
             ("first_unasked", self.mistakes.unasked.as_deref().into()),
+            ("was_answered", self.was_answered.into()),
             ("answers_by_order", self.is_by_order.into()),
             ("stream", self.is_stream.into()),
             ("allows_failures", self.allows_failures.into()),
@@ -142,7 +144,9 @@ impl Report {
         Ok(Self {
             title: whole["title"].as_str().unwrap_or_default().to_owned(),
             is_partial: whole["partial"].as_bool().unwrap_or_default(),
+            cut: None,
             seconds: number("seconds")?,
+            waited: Duration::ZERO,
             measured: measured(whole),
             per_second: number("requests_per_second")?,
             asked_per_second: metrics["asked_per_second"].as_f64(),
@@ -153,6 +157,7 @@ impl Report {
             refusals: reasons("connect_errors"),
             hindrances: reasons("unsent_because"),
             mistakes: mistakes(whole),
+            was_answered: whole["was_answered"].as_bool().unwrap_or_default(),
             is_by_order: whole["answers_by_order"].as_bool().unwrap_or_default(),
             is_stream: whole["stream"].as_bool().unwrap_or_default(),
             allows_failures: whole["allows_failures"].as_bool().unwrap_or_default(),
@@ -236,7 +241,7 @@ fn cost(metrics: &Value) -> Option<Cost> {
 }
 
 /// To the millionth: more digits say nothing.
-fn rounded(number: f64) -> Value {
+pub(super) fn rounded(number: f64) -> Value {
     ((number * 1e6).round() / 1e6).into()
 }
 
