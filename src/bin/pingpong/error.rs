@@ -77,6 +77,12 @@ pub(crate) enum Error {
     /// Results of runs that were not the same load are not compared.
     #[cfg(feature = "bench")]
     NotComparable { first: PathBuf, second: PathBuf, why: crate::bench::Mismatch },
+    /// A file has results, but not those of one load that could be added up or compared.
+    #[cfg(feature = "bench")]
+    NotOneRun { path: PathBuf, source: io::Error },
+    /// Two outputs go to one file.
+    #[cfg(feature = "bench")]
+    SameFile { path: PathBuf, other: PathBuf },
     /// A file of results could not be read or written, or holds no results.
     #[cfg(feature = "bench")]
     File {
@@ -242,6 +248,13 @@ impl fmt::Display for Error {
             Self::NotComparable { first, second, why } => {
                 let (first, second) = (first.display(), second.display());
                 write!(f, "cannot compare {first} and {second}: {why} (--force does it all the same)")
+            }
+            #[cfg(feature = "bench")]
+            Self::NotOneRun { path, source } => write!(f, "cannot use {}: {}", path.display(), describe(source)),
+            #[cfg(feature = "bench")]
+            Self::SameFile { path, other } => {
+                let (path, other) = (path.display(), other.display());
+                write!(f, "cannot write two results to one file: {other} and {path} (give each a file of its own)")
             }
             #[cfg(feature = "bench")]
             Self::File { to, path, source } => {

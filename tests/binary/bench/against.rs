@@ -3,11 +3,12 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use super::super::support::{Ended, Folder, Launch, Server};
+use super::super::support::{Ended, Folder, Launch, Server, pass};
 use super::peers::{self, pong_line};
 use super::{Figures, fails, load};
 
@@ -111,6 +112,26 @@ fn server_that_dies_is_told_and_nothing_is_compared() {
 }
 
 #[test]
+fn a_standstill_between_turns_is_told() {
+    for timeout in ["200ms", "5s"] {
+        let [one, two] = ["ping=tcp://127.0.0.1:0", "ping=tcp://127.0.0.1:0 --stats 10ms"].map(Server::start);
+        let options = format!("--against {} -c 2 -r 500 -d 2s --timeout {timeout}", two.endpoint("ping", "tcp"));
+        let mut loading = load(one.endpoint("ping", "tcp"), &options).spawn();
+        two.stats_once("its turns are on", |stats| stats["messages"] > 100);
+        two.freeze();
+        pass(Duration::from_secs(1));
+        two.thaw();
+        let ended = loading.ends();
+        let whole = whole(&ended);
+        assert_eq!(whole["not_compared_because"], Value::Null, "{timeout}: {ended:?}");
+        warns(&whole, "B kept a turn waiting for ");
+        let waited = whole["waits_after_turns"]["B"]["longest_seconds"].as_f64().unwrap();
+        assert!((0.1..60.0).contains(&waited), "{timeout}: {waited}");
+        assert_eq!(server(&whole, "B").count("lost") > 0, timeout == "200ms", "{ended:?}");
+    }
+}
+
+#[test]
 fn signal_ends_all_of_it_and_gives_what_there_is() {
     let [one, two] = ["ping=tcp://127.0.0.1:0", "ping=tcp://127.0.0.1:0 --stats 10ms"].map(Server::start);
     let against = format!("--against {} -c 1 -r 500 -d 100s --json=/dev/null", two.endpoint("ping", "tcp"));
@@ -122,6 +143,23 @@ fn signal_ends_all_of_it_and_gives_what_there_is() {
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(ended.stdout.contains("warning: interrupted: ") && ended.stdout.contains("of 256 turns"), "{ended:?}");
     assert!(ended.stdout.contains("result: server=A requests=") && ended.stdout.contains("result: server=B"));
+}
+
+#[test]
+fn a_signal_leaves_every_result_partial_and_no_requirement_met() {
+    let [one, two] = ["ping=tcp://127.0.0.1:0", "ping=tcp://127.0.0.1:0 --stats 10ms"].map(Server::start);
+    let options = format!("--against {} -c 1 -r 500 -d 100s --require errors=0", two.endpoint("ping", "tcp"));
+    let mut loading = load(one.endpoint("ping", "tcp"), &options).spawn();
+    two.stats_once("its turns are on", |stats| stats["messages"] > 800);
+    loading.signal(Signal::SIGINT);
+    let ended = loading.ends();
+    assert_eq!(ended.code, Some(7), "{ended:?}");
+    for name in ["A", "B"] {
+        let server = &whole(&ended)["servers"][name];
+        let errors = &server["requirements"][0];
+        assert_eq!((&server["partial"], &errors["met"]), (&true.into(), &false.into()), "{name}: {server}");
+        assert!(errors["reason"].as_str().unwrap().starts_with("interrupted after "), "{errors}");
+    }
 }
 
 #[test]
@@ -201,6 +239,6 @@ fn results_of_several_servers_are_neither_added_up_nor_compared() {
     assert_eq!(names, HashSet::from(["A".to_owned(), "B".to_owned()]));
     let file = file.display();
     for command in [format!("merge {file}"), format!("compare {file} --to {file}")] {
-        fails(&Launch::new(&format!("bench {command}")).run(), 1, &["--against"]);
+        fails(&Launch::new(&format!("bench {command}")).run(), 2, &["--against"]);
     }
 }

@@ -17,8 +17,13 @@ struct Files {
 impl Files {
     #[track_caller]
     fn new() -> Self {
+        Self::over("tcp")
+    }
+
+    #[track_caller]
+    fn over(kind: &str) -> Self {
         let server = Server::start("ping=127.0.0.1:0");
-        let Figures { whole, .. } = bench(server.endpoint("ping", "tcp"), "-c 1 -r 1000 -d 400ms");
+        let Figures { whole, .. } = bench(server.endpoint("ping", kind), "-c 1 -r 1000 -d 400ms");
         Self { folder: Folder::new(), pattern: whole }
     }
 
@@ -145,6 +150,31 @@ fn runs_that_failed_are_told_and_are_worse_than_those_that_did_not() {
 }
 
 #[test]
+fn answers_that_are_missing_are_worse_though_those_that_came_took_no_longer() {
+    let files = Files::over("udp");
+    // 1,333 of 33,333 datagrams: less than a tenth, which would be a failure.
+    let lossy = |name: &str| {
+        files.run(name, 100, |run| {
+            (run["metrics"]["sent"], run["metrics"]["lost"]) = (33_333.into(), 1_333.into());
+            run["blocks"]["errors"] = (0..32).map(|block| 41 + block % 3).collect::<Vec<_>>().into();
+        })
+    };
+    let whole_run = |name: &str| files.run(name, 100, |run| run["metrics"]["sent"] = 32_000.into());
+    let (old, new) = (whole_run("old"), lossy("new"));
+    let ended = compare(&[&old], &[&new], "");
+    assert_eq!(ended.code, Some(7), "{ended:?}");
+    assert!(ended.stdout.ends_with("verdict: worse by more than 5 %: errors from 0 % to 4 %"), "{ended:?}");
+    assert!(ended.stdout.contains("–: new: 1,333 of 33,333 requests got no right answer"), "{ended:?}");
+    let whole = whole(&compare(&[&new], &[&old], "--json"));
+    assert_eq!((&whole["verdict"], &whole["better"]), (&"better".into(), &json!(["errors"])), "{whole}");
+    assert_eq!(whole["errors"]["new_share"], 0.0);
+    // Of several runs, too.
+    let (old, new) = ([&old, &whole_run("older")], [&new, &lossy("newer")]);
+    assert_eq!(compare(&old, &new, "-q").stdout, "verdict: worse by more than 5 %: errors from 0 % to 4 %");
+    assert_eq!(compare(&new, &[&lossy("newest")], "").code, Some(0));
+}
+
+#[test]
 fn results_without_blocks_or_of_another_kind_are_told() {
     let files = Files::new();
     let blockless = files.run("blockless", 100, |run| _ = run.as_object_mut().unwrap().remove("blocks"));
@@ -157,5 +187,12 @@ fn results_without_blocks_or_of_another_kind_are_told() {
     let steps = json!({ "schema": 2, "planned_steps": 2, "steps": [files.pattern, files.pattern] });
     let several = files.folder.file("steps");
     fs::write(&several, steps.to_string()).unwrap();
-    fails(&compare(&[&several], &[&other], ""), 1, &["2 steps"]);
+    fails(&compare(&[&several], &[&other], ""), 2, &["cannot use", "2 steps"]);
+    // What a comparison has written is no run.
+    let compared = files.folder.file("compared");
+    compare(&[&files.plain("one", 100)], &[&other], &format!("--json={}", compared.display()));
+    fails(&compare(&[&other], &[&compared], ""), 2, &["cannot use", "what 'bench compare' has found"]);
+    let merging = Launch::new(&format!("bench merge {}", compared.display())).run();
+    fails(&merging, 2, &["cannot use", "what 'bench compare' has found"]);
+    fails(&compare(&[&other], &[&files.folder.file("missing")], ""), 1, &["cannot read"]);
 }

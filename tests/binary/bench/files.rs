@@ -343,3 +343,50 @@ fn file_that_is_no_result_is_told() {
     let ended = Launch::new(&format!("bench merge {} {}", good.display(), bad.display())).run();
     fails(&ended, 1, &[bad.to_str().unwrap(), "no such file"]);
 }
+
+#[test]
+fn two_results_do_not_go_to_one_file_whatever_it_is_called() {
+    let folder = Folder::new();
+    let server = Server::start("ping=127.0.0.1:0");
+    let at = server.endpoint("ping", "tcp");
+    let [a, b, old] = ["a.json", "b.json", "old"].map(|name| folder.file(name));
+    results_of_a_second(&a, 1, "-c 1 -n 40");
+    results_of_a_second(&b, 1, "-c 1 -n 40");
+    fs::write(&old, "last week's").unwrap();
+    let link = folder.file("link");
+    std::os::unix::fs::symlink(&old, &link).unwrap();
+    let (a, b, same, link) = (a.display(), b.display(), old.display(), link.display());
+    let otherwise = format!("{}/./old", old.parent().unwrap().display());
+    for words in [
+        format!("{at} -n 3 --json={same} --html {same}"),
+        format!("{at} -n 3 --json={same} --html {link}"),
+        format!("{at} -n 3 --json={same} --hdr {otherwise}"),
+        format!("{at} -d 99s --against {at} --json={otherwise} --html {same}"),
+        format!("merge {a} {b} --json={same} --html {same}"),
+        format!("compare {a} --to {b} --json={same} --html {link}"),
+    ] {
+        fails(&Launch::new(&format!("bench {words}")).run(), 2, &["to one file", "a file of its own"]);
+        assert_eq!(fs::read_to_string(&old).unwrap(), "last week's", "{words}");
+    }
+    let into_itself = Launch::shell(&format!("exec \"$0\" \"$@\" > {same}"), &format!("bench {at} -n 3 --json={same}"));
+    fails(&into_itself.run(), 2, &["standard output and"]);
+    assert_eq!(Launch::new(&format!("bench {at} -n 3 --json=/dev/null --html /dev/null")).run().code, Some(0));
+}
+
+#[test]
+fn a_run_that_comes_to_nothing_leaves_no_empty_file_and_takes_no_earlier_results() {
+    let folder = Folder::new();
+    let server = Server::start("ping=127.0.0.1:0");
+    let at = server.endpoint("ping", "tcp");
+    let [old, new] = ["old.json", "new.html"].map(|name| folder.file(name));
+    let earlier = "x".repeat(1 << 20);
+    fs::write(&old, &earlier).unwrap();
+    let files = format!("--json={} --html {}", old.display(), new.display());
+    for words in ["tcp://127.0.0.1:1".to_owned(), format!("{at} --against tcp://127.0.0.1:1 -d 200ms")] {
+        fails(&Launch::new(&format!("bench {words} -c 1 {files}")).run(), 3, &["tcp://127.0.0.1:1"]);
+        assert!(fs::read_to_string(&old).unwrap() == earlier && !new.exists(), "{words}");
+    }
+    // Results are all that is in it then, be they shorter.
+    assert_eq!(Launch::new(&format!("bench {at} -c 1 -n 3 {files}")).run().code, Some(0));
+    assert!(serde_json::from_slice::<serde_json::Value>(&fs::read(&old).unwrap()).is_ok() && new.exists());
+}

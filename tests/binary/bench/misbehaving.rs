@@ -13,6 +13,7 @@ use std::time::Duration;
 use std::{fs, thread};
 
 use nix::sys::signal::Signal;
+use serde_json::Value;
 
 use super::super::support::{Folder, PATIENCE, Server, eventually, pass};
 use super::peers::{self, listener_for, pong, pong_line};
@@ -70,6 +71,18 @@ fn it_dies_in_the_middle() {
 }
 
 #[test]
+fn it_dies_in_a_step_and_the_steps_after_it_do_not_ask_what_kind_of_server_it_is() {
+    let dying = peers::tcp(|_| |number, line: &str| (number <= 20).then(|| pong_line(line)));
+    let ended = load(&tcp(dying), "-c 1 -r 100,200,300 -d 100ms --timeout 100ms").run();
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let whole: Value = serde_json::from_str(&ended.stdout).unwrap();
+    let warnings = |step: usize| whole["steps"][step]["warnings"].to_string();
+    assert!(warnings(1).contains("the server was gone after "), "{}", warnings(1));
+    assert!(warnings(2).contains("the server was gone before the measured time began"), "{}", warnings(2));
+    assert!(!warnings(2).contains("the right kind of server"), "{}", warnings(2));
+}
+
+#[test]
 fn it_answers_datagrams_later_than_several_timeouts() {
     // Each answer comes with the tenth datagram after its own: ten timeouts later.
     let mut held = VecDeque::new();
@@ -102,6 +115,19 @@ fn it_takes_connections_and_serves_only_some() {
     assert_eq!(figures.mishaps(), "lost=4 connections_unserved=4");
     assert_eq!(figures.count("connections_held"), 2);
     says(&figures, 1, false, &["4 connections got no answer (is the server at its limit of connections?"]);
+}
+
+#[test]
+fn it_stops_answering_in_the_warm_up_and_is_at_no_limit_of_connections() {
+    let options = "-c 4 -d 300ms --warmup 200ms --timeout 100ms";
+    let figures = streams(options, |number, line| Some(if number % 50 == 0 { String::new() } else { pong_line(line) }));
+    assert_eq!((figures.count("connections_unserved"), figures.count("connections_stalled")), (0, 4));
+    assert_eq!(figures.code, Some(1));
+    assert!(figures.warns("4 connections still waited") && !figures.warns("limit of connections"));
+    let reply = |number, text: &str| if number <= 10 { vec![pong(text)] } else { vec![] };
+    let figures = datagrams("-c 1 -r 100 -d 300ms --warmup 200ms --timeout 100ms", reply);
+    assert_eq!((figures.count("connections_unserved"), figures.count("connections_stalled")), (0, 1));
+    says(&figures, 1, true, &["1 sockets, which had been answered before"]);
 }
 
 #[test]

@@ -27,7 +27,7 @@ fn group(files: &[PathBuf]) -> Result<Group, Error> {
     let mut group = Group::default();
     for path in files {
         let results = files::read(path)?;
-        group.add(path, results).map_err(|source| Error::File { to: "compare", path: path.clone(), source })?;
+        group.add(path, results).map_err(|source| files::unread("compare", path, source))?;
     }
     Ok(group)
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::options::{BenchOptions, Extent, Find, Phase};
 use super::rate::Rate;
-use super::report::{End, Report, Searched, Trial};
+use super::report::{Cut, End, Report, Searched, Trial};
 use super::requirement::Quantity;
 use super::search::{Bounds, Search, Step};
 use crate::error::Error;
@@ -45,10 +45,11 @@ pub(super) fn find(options: &BenchOptions, find: &Find, stand: &mut impl Stand) 
         report.judge(&find.requirements);
         let trial = Trial::of(step, &report);
         stand.tell(&trial.row());
-        let end = match () {
-            () if report.tells_of_an_end() => Some(End::Gone),
-            () if report.is_partial() => Some(End::Interrupted),
-            () => {
+        let end = match report.cut() {
+            Some(Cut::Gone) => Some(End::Gone),
+            Some(Cut::Interrupted) => Some(End::Interrupted),
+            // A server that has fallen silent has not met anything, and may come back.
+            Some(Cut::Silent) | None => {
                 search.tell(trial.verdict());
                 search.next().is_none().then(|| End::Searched(search.stage()))
             }

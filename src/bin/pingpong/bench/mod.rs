@@ -45,7 +45,7 @@ pub(crate) use options::{BenchOptions, CompareOptions, Extent, Find, MergeOption
 pub(crate) use part::Part;
 pub(crate) use rate::{Arrivals, Rate};
 pub(crate) use record::Fact;
-use report::files::{self, Publisher, ResultFile};
+use report::files::{self, Publisher};
 pub(crate) use report::{Allowed, Change, Mismatch, Report, Results, Versus};
 use report::{Page, Shown, Sums};
 pub(crate) use requirement::{Comparison, FIGURES, Kind, Quantity, Requirement, Unit};
@@ -74,7 +74,7 @@ pub(crate) fn run(mut options: BenchOptions) -> Result<Outcome, Error> {
     options.spread = ground.spread;
     // A file that cannot be written is better known before the run than after it.
     let mut publisher = Publisher::open(options.json.as_ref(), options.html.as_deref(), options.quiet)?;
-    let hdr = options.hdr.as_deref().map(ResultFile::create).transpose()?;
+    let hdr = options.hdr.as_deref().map(|path| publisher.open_beside(path)).transpose()?;
 
     let phases = options.phases();
     let mut runner = Runner::new(&options, ground, addresses)?;

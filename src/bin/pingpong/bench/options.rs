@@ -215,12 +215,3 @@ pub(crate) enum Output {
     /// Into a file.
     File(PathBuf),
 }
-
-impl Output {
-    pub(crate) fn file(&self) -> Option<&PathBuf> {
-        match self {
-            Self::Stdout => None,
-            Self::File(file) => Some(file),
-        }
-    }
-}

@@ -151,9 +151,20 @@ impl Quantity {
             return Some(Self::Percentile { kind, percent: 100.0 });
         }
         let digits = share.strip_prefix('p').filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))?;
+        if is_a_hundred(digits) {
+            return None;
+        }
         let (whole, fraction) = digits.split_at_checked(2)?;
         let percent: f64 = format!("{whole}.{fraction}0").parse().ok()?;
         (percent > 0.0 && fraction.len() <= 4).then_some(Self::Percentile { kind, percent })
+    }
+
+    /// What is meant by `p100`, which would be 10.0 %: `max`, and `service_max` by `service_p100`.
+    pub(crate) fn instead_of(name: &str) -> Option<String> {
+        let (kind, digits) = name.rsplit_once('p')?;
+        let (digits, unit) = digits.strip_suffix("_us").map_or((digits, ""), |digits| (digits, "_us"));
+        let other = format!("{kind}max{unit}");
+        (is_a_hundred(digits) && Self::named(&other).is_some()).then_some(other)
     }
 
     /// The same as a share, where that makes sense.
@@ -198,6 +209,11 @@ impl Quantity {
     pub(crate) fn is_of_heartbeats(self) -> bool {
         matches!(self, Self::Count(fact) | Self::ShareOf(fact) if fact.is_of_heartbeats())
     }
+}
+
+/// Whether these digits of a percentile look like 100 %: `100`, `1000`. As `999` is 99.9 % they would be 10.0 %.
+fn is_a_hundred(digits: &str) -> bool {
+    digits.len() > 2 && digits.strip_prefix("10").is_some_and(|rest| rest.bytes().all(|byte| byte == b'0'))
 }
 
 /// What follows `KIND_` in a name.
@@ -250,6 +266,12 @@ mod tests {
             ("lag_p50_us_low", Some(Quantity::End { kind: Kind::Lag, percent: 50.0, is_high: false })),
             ("max_high", None),
             ("p99_high_low", None),
+            ("p10", time(Kind::Main, 10.0)),
+            ("p105", time(Kind::Main, 10.5)),
+            ("p100", None),
+            ("p1000", None),
+            ("service_p100_us", None),
+            ("p100_high", None),
             ("p9", None),
             ("p00", None),
             ("p99_us", None),

@@ -147,7 +147,7 @@ Examples:
   pingpong bench localhost -r 20k --html result.html
   pingpong bench localhost -c 1k -r 20k --part 1/2 --start-at 'next 30s' --json=a.json
   pingpong bench merge a.json b.json
-  srun -n 4 pingpong bench localhost --part auto --start-at 'next 10s' --json | pingpong bench merge -
+  srun -n 4 --label pingpong bench localhost --part auto --start-at 'next 10s' --json | pingpong bench merge -
   pingpong bench compare old1.json old2.json --to new1.json new2.json
 
 Exits with 0 when requests were answered, 1 when none was, or connections failed, were lost or got no answer, 3 when
@@ -297,10 +297,6 @@ impl BenchOptions {
         if self.heartbeat.is_some() && self.idle == 0 {
             return Some("--heartbeat is for idle connections: say how many with --idle".to_owned());
         }
-        let files = [self.hdr.as_ref(), self.json.as_ref().and_then(Output::file)];
-        if self.html.is_some() && files.contains(&self.html.as_ref()) {
-            return Some("--html needs a file of its own, beside that of --json or --hdr".to_owned());
-        }
         if self.connections.checked_add(self.idle).is_none() {
             return Some("--connections and --idle together are too many".to_owned());
         }
@@ -427,8 +423,6 @@ mod tests {
             ("unix:///x --source 127.0.0.1", "--source is for tcp"),
             ("localhost --heartbeat 1s", "--idle"),
             ("localhost --html -", "result.html"),
-            ("localhost --html a --json=a", "a file of its own"),
-            ("localhost --html a --hdr a", "a file of its own"),
             ("localhost --send x", "--expect"),
             ("localhost -d 1s -n 5", "--requests"),
             ("localhost -r 5 -p 2", "--pipeline"),

@@ -37,7 +37,8 @@ pub(super) fn command() -> Command {
         .arg(flag("quiet", "Only the verdict").short('q'))
         .after_help(
             "Of one run a side, intervals tell what differs within a run; of several, also from run to run.\n\
-             Exits with 7 when a figure is worse by more than --tolerance, or a new run has failed, else with 0.",
+             Exits with 7 when a figure or the share of errors is worse by more than --tolerance, or a new run has failed;\n\
+             with 2 when the runs cannot be compared, with 1 when a file cannot be read or written; else with 0.",
         )
 }
 

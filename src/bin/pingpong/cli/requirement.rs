@@ -34,6 +34,9 @@ pub(super) fn until_of(text: &str) -> Result<Until, String> {
     let (name, share) = words.split_once('±').or_else(|| words.split_once("+-")).ok_or_else(mistake)?;
     let share = share.strip_suffix('%').and_then(amount_of).filter(|share| (0.01..=100.0).contains(share));
     let share = share.ok_or_else(mistake)?;
+    if Quantity::instead_of(name).is_some() {
+        return Err(mistake());
+    }
     match Quantity::named(name).ok_or_else(|| unknown(name))? {
         Quantity::Percentile { kind: Kind::Probe(_), .. } => Err("it is not for figures of the probe".to_owned()),
         Quantity::Percentile { kind, percent } if percent < 100.0 => {
@@ -76,6 +79,9 @@ fn example(quantity: Quantity) -> &'static str {
 
 /// That there is no such figure, and which there are.
 fn unknown(name: &str) -> String {
+    if let Some(other) = Quantity::instead_of(name) {
+        return format!("no figure is called '{name}': write {other}");
+    }
     let times = ["p50", "p90", "p99", "p999", "p9999", "max"];
     let of_kinds =
         ["service", "response", "lag", "probe"].into_iter().flat_map(|kind| times.map(|time| format!("{kind}_{time}")));
@@ -151,7 +157,8 @@ mod tests {
         for text in ["p99±5%", "p99+-5%", " p99 ± 5 % "] {
             assert_eq!(parsed(text), Ok((99.0, 0.05, "p99±5%".to_owned())), "{text}");
         }
-        for wrong in ["p99", "p99±5", "p99±0%", "p99±101%", "max±5%", "errors±5%", "p99-5%", "±5%", ""] {
+        for wrong in ["p99", "p99±5", "p99±0%", "p99±101%", "max±5%", "errors±5%", "p99-5%", "p100±5%", "±5%", ""]
+        {
             assert!(until_of(wrong).is_err(), "{wrong}");
         }
     }
@@ -172,6 +179,9 @@ mod tests {
             ("eror=0", "is it errors?"),
             ("conections_lost=0", "is it connections_lost?"),
             ("response_p98x<1ms", "is it response_p90?"),
+            ("p100<1s", "no figure is called 'p100': write max"),
+            ("response_p1000_us<1000", "write response_max_us"),
+            ("p100_high<1s", "no figure is called 'p100_high'"),
             ("<5ms", "names of 'metrics'"),
             ("speed>5", "names of 'metrics'"),
         ] {

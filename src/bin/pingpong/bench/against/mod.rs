@@ -71,7 +71,7 @@ fn alternate(runners: &mut [Runner<'_>], targets: &[Target], options: &BenchOpti
         let sounding = Phase { extent: Extent::Duration(SOUNDING), ..phase };
         let report = hand.give(place).measure(sounding)?;
         longest = longest.max(report.typical_time());
-        if hand.is_over() || !report.can_go_on() {
+        if hand.is_over() || !report.can_go_on() || report.is_unanswered() {
             side.add_rest(report);
             return Ok(Versus::new(sides, None, hand.is_over()));
         }
@@ -87,7 +87,7 @@ fn alternate(runners: &mut [Runner<'_>], targets: &[Target], options: &BenchOpti
             let turn = Phase { arrivals, warmup: turns.settling, extent: Extent::Duration(turns.length), ..phase };
             let report = runner.measure(turn)?;
             taken += 1;
-            if hand.is_over() || !report.is_whole() {
+            if hand.is_over() || !report.can_go_on() {
                 sides[place].add_rest(report);
                 return Ok(Versus::new(sides, Some((turns, turns.suit(longest))), hand.is_over()));
             }

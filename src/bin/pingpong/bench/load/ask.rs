@@ -34,7 +34,10 @@ impl Load {
     #[inline(always)]
     pub(super) fn answered(&mut self, index: usize, verdict: &Verdict, out: &mut Outbox<'_>) {
         match verdict {
-            Verdict::Right(answered) => self.ledger.answered(answered, true, out.now()),
+            Verdict::Right(answered) => {
+                self.was_answered = true;
+                self.ledger.answered(answered, true, out.now());
+            }
             Verdict::Wrong(answered) => self.ledger.answered(answered, false, out.now()),
             Verdict::Surplus => return self.ledger.surplus(out.now()),
         }

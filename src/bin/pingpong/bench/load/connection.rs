@@ -61,14 +61,16 @@ impl Connection {
         (self.has_asked, self.is_served) = (self.pending.unanswered() > 0, false);
     }
 
-    /// Whether it is there, and has asked in the measured time and got no answer.
+    /// Whether it is there, has asked in the measured time, and got no answer since it was made.
     pub(super) fn is_unserved(&self) -> bool {
-        self.peer.is_some() && self.has_asked && !self.is_served
+        self.peer.is_some() && self.has_asked && !self.pending.has_been_answered()
     }
 
-    /// Whether it is there and has been answered, but waits for an answer whose time is up.
+    /// Whether it is there and has been answered, be it before the measured time, but now waits for an answer whose time is
+    /// up, or as a datagram socket got none in that time.
     pub(super) fn is_stalled(&self) -> bool {
-        self.peer.is_some() && !self.is_unserved() && self.pending.waits_in_vain()
+        let is_silent = self.has_asked && !self.is_served && !self.pending.is_awaited();
+        self.peer.is_some() && !self.is_unserved() && (self.pending.waits_in_vain() || is_silent)
     }
 
     /// Whether a request can be sent: the connection is made for it, or is there. A datagram socket has room, too: what it

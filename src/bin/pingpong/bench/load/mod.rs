@@ -127,6 +127,8 @@ pub(super) struct Load {
     until: Moment,
     /// How many requests may still be sent that count.
     left: u64,
+    /// There was a right answer, be it in a warm-up or an earlier phase.
+    pub(super) was_answered: bool,
     /// Datagrams that our kernel had dropped before this phase.
     drops_before: u64,
     /// When to begin, where not at once.
@@ -175,6 +177,7 @@ impl Load {
             stood_still: false,
             until: NEVER,
             left: 0,
+            was_answered: false,
             drops_before: 0,
             start: None,
             unreachable: None,

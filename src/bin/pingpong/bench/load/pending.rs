@@ -24,7 +24,7 @@ pub(super) struct Pending {
     /// How many of the lapsed ones keep their place: the newest ones.
     keeping: usize,
     is_stream: bool,
-    /// The highest number answered.
+    /// The highest number answered; 0 where none was, for numbers begin with 1.
     newest_answered: u64,
 }
 
@@ -68,6 +68,11 @@ impl Pending {
     /// Whether requests that were given up keep their place.
     pub(super) fn waits_in_vain(&self) -> bool {
         self.keeping > 0
+    }
+
+    /// Whether any request has been answered, rightly or not, since it was made.
+    pub(super) fn has_been_answered(&self) -> bool {
+        self.newest_answered > 0
     }
 
     /// The number of the request that the next answer belongs to, as far as their order tells.

@@ -430,6 +430,15 @@ impl Ledger {
         (silence > measured / SILENT_PART && silence > measuring.longest_silence).then_some(answering)
     }
 
+    /// For how long answers were waited for after the measured time. A datagram that was lost is waited for as well, which
+    /// tells nothing of the server; but the answers that came do.
+    pub(crate) fn waited(&self, ended: Moment) -> Duration {
+        let is_by_answers = self.is_datagram && self.silent_after(ended).is_none();
+        let last_answer = self.measuring.and_then(|measuring| measuring.last_answer);
+        let last = if is_by_answers { last_answer.unwrap_or_default() } else { ended };
+        last.since(self.from() + self.measured(ended))
+    }
+
     /// Whether every request that counts has its outcome.
     pub(crate) fn is_complete(&self) -> bool {
         self.counts.pending() == 0

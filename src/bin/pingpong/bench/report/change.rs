@@ -8,14 +8,15 @@ use serde_json::{Value, json};
 
 use super::alike::{self, Mismatch};
 use super::files::Published;
-use super::json::{SCHEMA, foreign};
+use super::json::{SCHEMA, other_kind};
 use super::page::Page;
 use super::ratios::{self, Row, name_of};
 use super::text::{self, grouped};
 use super::warnings::BEYOND;
 use super::{PERCENTILES, Report, Results, settings};
-use crate::bench::record::{Fact, percentile};
-use crate::bench::trials::{percentile_ratio_of_blocks, rate_ratio_of_blocks, ratio_of_runs};
+use crate::bench::record::Fact;
+use crate::bench::requirement::Kind;
+use crate::bench::trials::{Failures, are_more, percentile_ratio_of_blocks, rate_ratio_of_blocks, ratio_of_runs};
 
 /// Runs of one side, each with its file.
 #[derive(Debug, Default)]
@@ -27,7 +28,7 @@ impl Group {
     /// Adds what is in a file. Fails where that is not one run.
     pub(crate) fn add(&mut self, file: &Path, results: Results) -> io::Result<()> {
         let [report] = <[Report; 1]>::try_from(results.into_reports())
-            .map_err(|steps| foreign(&format!("it has {} steps, and runs at one rate are compared", steps.len())))?;
+            .map_err(|steps| other_kind(&format!("it has {} steps, and runs at one rate are compared", steps.len())))?;
         self.runs.push((file.to_owned(), report));
         Ok(())
     }
@@ -49,8 +50,18 @@ impl Group {
         runs.map(|(file, _)| file.as_path())
     }
 
-    fn errors(&self) -> u64 {
-        self.reports().map(|report| report.counts.errors()).sum()
+    /// Requests that failed, of all that were due.
+    fn failures(&self) -> Failures {
+        let each = self.reports().map(Report::failures);
+        each.fold(Failures::default(), |sum, one| Failures { failed: sum.failed + one.failed, all: sum.all + one.all })
+    }
+
+    /// The same of each run, or, where there is one only, of each block.
+    fn parts(&self, are_blocks: bool) -> Vec<Failures> {
+        match &*self.runs {
+            [(_, run)] if are_blocks => run.failures_of_blocks(),
+            _ => self.reports().map(Report::failures).collect(),
+        }
     }
 
     fn files(&self) -> Vec<String> {
@@ -90,12 +101,27 @@ impl Change {
 
     /// Whether the new ones are worse.
     pub(crate) fn is_worse(&self) -> bool {
-        self.has_failed() || self.worse().next().is_some()
+        self.has_failed() || self.worse().next().is_some() || self.has_more_errors()
     }
 
     /// Whether new runs have failed, and old ones have not.
     fn has_failed(&self) -> bool {
         self.new.failed().next().is_some() && self.old.failed().next().is_none()
+    }
+
+    /// Whether more requests fail, by more than is tolerated and chance allows.
+    fn has_more_errors(&self) -> bool {
+        self.are_more(&self.old, &self.new)
+    }
+
+    fn has_fewer_errors(&self) -> bool {
+        self.are_more(&self.new, &self.old)
+    }
+
+    fn are_more(&self, few: &Group, many: &Group) -> bool {
+        let are_blocks = self.is_single();
+        many.failures().share() > few.failures().share() * (1.0 + self.tolerance)
+            && are_more(&few.parts(are_blocks), &many.parts(are_blocks))
     }
 
     /// The figures that are worse by more than is tolerated.
@@ -132,26 +158,31 @@ impl Change {
     }
 
     fn verdict(&self) -> String {
-        let listed = |rows: Vec<&Row>| {
+        let listed = |rows: Vec<&Row>, has_errors: bool| {
             let told = |row: &Row| {
                 let change = row.ratio.as_ref().map_or(0.0, |ratio| (ratio.ratio - 1.0) * 100.0);
                 format!("{} {change:+.0} %", row.figure)
             };
-            rows.into_iter().map(told).collect::<Vec<_>>().join(", ")
+            let [old, new] = [&self.old, &self.new].map(|group| text::rate(group.failures().share() * 100.0));
+            let errors = has_errors.then(|| format!("errors from {old} % to {new} %"));
+            rows.into_iter().map(told).chain(errors).collect::<Vec<_>>().join(", ")
         };
         let tolerance = self.tolerance * 100.0;
         let (worse, better): (Vec<&Row>, Vec<&Row>) = (self.worse().collect(), self.better().collect());
-        match (worse.is_empty(), better.is_empty()) {
-            (false, _) => format!("worse by more than {tolerance} %: {}", listed(worse)),
-            (true, _) if self.has_failed() => "worse: a new run has failed".to_owned(),
-            (true, false) => format!("better by more than {tolerance} %: {}", listed(better)),
-            (true, true) => format!("no difference of more than {tolerance} % seen"),
+        let (more, fewer) = (self.has_more_errors(), self.has_fewer_errors());
+        match () {
+            () if more || !worse.is_empty() => format!("worse by more than {tolerance} %: {}", listed(worse, more)),
+            () if self.has_failed() => "worse: a new run has failed".to_owned(),
+            () if fewer || !better.is_empty() => {
+                format!("better by more than {tolerance} %: {}", listed(better, fewer))
+            }
+            () => format!("no difference of more than {tolerance} % seen"),
         }
     }
 
     /// In a word, for scripts.
     fn outcome(&self) -> &'static str {
-        match (self.is_worse(), self.better().next().is_some()) {
+        match (self.is_worse(), self.better().next().is_some() || self.has_fewer_errors()) {
             (true, _) => "worse",
             (false, true) => "better",
             (false, false) => "no difference",
@@ -167,11 +198,14 @@ impl Change {
             self.forced.iter().map(|why| format!("compared by --force, but not the same load: {why}")).collect();
         let failed = self.old.failed().chain(self.new.failed());
         warnings.extend(failed.map(|file| format!("{}: this run has failed or is partial", file.display())));
-        let errors = [self.old.errors(), self.new.errors()];
-        if errors != [0, 0] {
-            let [old, new] = errors.map(grouped);
+        let failures = [&self.old, &self.new].map(Group::failures);
+        if failures.iter().any(|failures| failures.failed > 0) {
+            let [old, new] = failures.map(|failures| {
+                let share = text::rate(failures.share() * 100.0);
+                format!("{} of {}, {share} %", grouped(failures.failed), grouped(failures.all))
+            });
             warnings.push(format!(
-                "requests failed (old {old}, new {new}): times are compared of those alone that did not"
+                "requests failed (old {old}; new {new}): one without a right answer counts as slower than any other"
             ));
         }
         if self.is_single() {
@@ -212,48 +246,71 @@ impl Change {
 }
 
 fn row(old: &Group, new: &Group, is_open: bool, name: String, percent: Option<f64>) -> Row {
-    let figures =
-        |group: &Group| -> Option<Vec<f64>> { group.reports().map(|report| report.figure(is_open, percent)).collect() };
-    let (firsts, seconds) = (figures(old), figures(new));
-    let mean = |figures: &Option<Vec<f64>>| {
-        let figures = figures.as_ref()?;
+    let figures = |side: &str, group: &Group| -> Result<Vec<f64>, String> {
+        let figures = group.reports().map(|report| report.figure(is_open, percent));
+        figures.collect::<Result<_, _>>().map_err(|why| format!("{side}: {why}"))
+    };
+    let figures = [figures("old", old), figures("new", new)];
+    let mean = |figures: &Result<Vec<f64>, String>| {
+        let figures = figures.as_ref().ok()?;
         let logs = figures.iter().map(|figure| figure.ln()).sum::<f64>();
         Some((logs / figures.len() as f64).exp())
     };
-    let values = [mean(&firsts), mean(&seconds)];
-    let ratio = match (&*old.runs, &*new.runs) {
-        ([(_, one)], [(_, two)]) => {
-            let kind = if is_open { "response" } else { "service" };
-            match percent {
-                Some(percent) => percentile_ratio_of_blocks(one.blocks.times(kind), two.blocks.times(kind), percent),
-                None => rate_ratio_of_blocks(&one.blocks.tallies(), &two.blocks.tallies()),
-            }
-            .map_err(|why| why.to_string())
-        }
-        _ => {
-            let beyond = percent.map_or(1.0, |percent| (100.0 - percent) / 100.0);
-            let are_enough = percent.is_none()
-                || old.reports().chain(new.reports()).all(|report| report.answers(is_open) as f64 * beyond >= BEYOND);
-            match firsts.zip(seconds).and_then(|(firsts, seconds)| ratio_of_runs(&firsts, &seconds)) {
-                _ if !are_enough => Err(format!("fewer than {BEYOND} answers beyond it in a run")),
-                Some(ratio) => Ok(ratio),
-                None => Err("a run has no such figure".to_owned()),
-            }
-        }
-    };
+    let values = figures.each_ref().map(mean);
+    let [firsts, seconds] = figures;
+    let ratio = firsts.and_then(|firsts| ratio([old, new], [firsts, seconds?], is_open, percent));
     Row { figure: name, values, ratio }
 }
 
+/// How many times a figure of the old ones that of the new ones is, where all runs have it.
+fn ratio(
+    [old, new]: [&Group; 2],
+    [firsts, seconds]: [Vec<f64>; 2],
+    is_open: bool,
+    percent: Option<f64>,
+) -> Result<super::ratios::Ratio, String> {
+    if let ([(_, one)], [(_, two)]) = (&*old.runs, &*new.runs) {
+        let name = if is_open { "response" } else { "service" };
+        return match percent {
+            Some(percent) => {
+                let percents = [one, two].map(|run| run.percent_of_answered(kind(is_open), percent).unwrap_or(percent));
+                percentile_ratio_of_blocks(one.blocks.times(name), two.blocks.times(name), percents)
+            }
+            None => rate_ratio_of_blocks(&one.blocks.tallies(), &two.blocks.tallies()),
+        }
+        .map_err(|why| why.to_string());
+    }
+    let beyond = percent.map_or(1.0, |percent| (100.0 - percent) / 100.0);
+    let has_enough = |report: &Report| report.asked(is_open) as f64 * beyond >= BEYOND;
+    if percent.is_some() && !old.reports().chain(new.reports()).all(has_enough) {
+        return Err(format!("fewer than {BEYOND} answers beyond it in a run"));
+    }
+    ratio_of_runs(&firsts, &seconds).ok_or_else(|| "a run has no such figure".to_owned())
+}
+
+fn kind(is_open: bool) -> Kind {
+    if is_open { Kind::Response } else { Kind::Service }
+}
+
 impl Report {
-    /// A percentile in nanoseconds, or the rate.
-    fn figure(&self, is_open: bool, percent: Option<f64>) -> Option<f64> {
-        let Some(percent) = percent else { return Some(self.per_second) };
-        let times = self.response.as_ref().filter(|_| is_open).unwrap_or(&self.service);
-        (!times.is_empty()).then(|| percentile(times, percent) as f64)
+    /// A percentile of all requests that were due in nanoseconds, or the rate; or why there is none.
+    fn figure(&self, is_open: bool, percent: Option<f64>) -> Result<f64, String> {
+        percent.map_or(Ok(self.per_second), |percent| self.time_over_all(kind(is_open), percent))
     }
 
-    fn answers(&self, is_open: bool) -> u64 {
-        self.response.as_ref().filter(|_| is_open).unwrap_or(&self.service).len()
+    /// Requests that have a time, or would have one.
+    fn asked(&self, is_open: bool) -> u64 {
+        let times = self.response.as_ref().filter(|_| is_open).unwrap_or(&self.service);
+        times.len() + self.missing(kind(is_open))
+    }
+
+    fn failures(&self) -> Failures {
+        Failures { failed: self.counts.errors(), all: self.counts[Fact::Sent] + self.counts[Fact::Unsent] }
+    }
+
+    fn failures_of_blocks(&self) -> Vec<Failures> {
+        let blocks = self.blocks.outcomes.iter();
+        blocks.map(|block| Failures { failed: block.failed, all: block.answered + block.failed }).collect()
     }
 
     /// Whether a comparison has to tell of it.
@@ -274,7 +331,11 @@ impl fmt::Display for Change {
 
 impl Published for Change {
     fn to_json(&self) -> String {
-        let names = |rows: Vec<&Row>| rows.into_iter().map(|row| row.figure.clone()).collect::<Vec<_>>();
+        let names = |rows: Vec<&Row>, has_errors: bool| {
+            let errors = has_errors.then(|| "errors".to_owned());
+            rows.into_iter().map(|row| row.figure.clone()).chain(errors).collect::<Vec<_>>()
+        };
+        let [old_share, new_share] = [&self.old, &self.new].map(|group| group.failures().share());
         let line = |(key, value): (&str, Value)| format!("\"{key}\": {value}");
         let figures: Vec<Value> = self.rows.iter().map(Row::to_json).collect();
         let lines = [
@@ -284,8 +345,9 @@ impl Published for Change {
             ("new", json!(self.new.files())),
             ("tolerance", self.tolerance.into()),
             ("verdict", self.outcome().into()),
-            ("worse", json!(names(self.worse().collect()))),
-            ("better", json!(names(self.better().collect()))),
+            ("worse", json!(names(self.worse().collect(), self.has_more_errors()))),
+            ("better", json!(names(self.better().collect(), self.has_fewer_errors()))),
+            ("errors", json!({ "old_share": old_share, "new_share": new_share })),
             ("doubtful", json!(self.doubtful())),
             ("between_runs", (!self.is_single()).into()),
             ("compared", json!([{ "first": "old", "second": "new", "figures": figures }])),

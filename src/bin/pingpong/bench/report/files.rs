@@ -16,8 +16,9 @@ use pingpong::outlet::{Room, open_without_waiting, room};
 use crate::error::Error;
 
 use super::Results;
-use super::json::foreign;
+use super::json::{OtherKind, foreign};
 use super::page::Page;
+use super::result_file::{Opened, ResultFile};
 use super::scan::Scan;
 use crate::bench::Output;
 
@@ -49,7 +50,16 @@ impl Published for Results {
 /// Reads results that `--json` wrote.
 pub(crate) fn read(path: &Path) -> Result<Results, Error> {
     let results = fs::read_to_string(path).and_then(|text| Results::from_json(&text));
-    results.map_err(|source| Error::File { to: "read", path: path.into(), source })
+    results.map_err(|source| unread("read", path, source))
+}
+
+/// Why a file's results are of no use.
+pub(crate) fn unread(to: &'static str, path: &Path, source: io::Error) -> Error {
+    let path = path.to_owned();
+    match source.get_ref().is_some_and(|source| source.is::<OtherKind>()) {
+        true => Error::NotOneRun { path, source },
+        false => Error::File { to, path, source },
+    }
 }
 
 /// Reads the results in a file, or in standard input (`-`), and gives each on with what it is called: a thousand of them
@@ -65,7 +75,7 @@ pub(crate) fn read_each(path: &Path, mut take: impl FnMut(String, Results) -> Re
             (path.to_owned(), Box::new(BufReader::with_capacity(1 << 16, file)))
         }
     };
-    let wrong = |source| Error::File { to: "read", path: name.clone(), source };
+    let wrong = |source| unread("read", &name, source);
     let (mut scan, mut count) = (Scan::new(input), 0_u64);
     loop {
         match scan.next() {
@@ -85,29 +95,6 @@ pub(crate) fn read_each(path: &Path, mut take: impl FnMut(String, Results) -> Re
     Ok(count)
 }
 
-/// A file for results, made anew.
-#[derive(Debug)]
-pub(crate) struct ResultFile<'a> {
-    file: File,
-    path: &'a Path,
-}
-
-impl<'a> ResultFile<'a> {
-    pub(crate) fn create(path: &'a Path) -> Result<Self, Error> {
-        let file = File::create(path).map_err(|source| Error::File { to: "write", path: path.into(), source })?;
-        Ok(Self { file, path })
-    }
-
-    /// Fails also where the file takes the results and then cannot keep them (a quota, a network's disk).
-    pub(crate) fn write(mut self, write: impl FnOnce(&mut File) -> io::Result<()>) -> Result<(), Error> {
-        write(&mut self.file).and_then(|()| kept(self.file.sync_data())).map_err(|source| Error::File {
-            to: "write",
-            path: self.path.into(),
-            source,
-        })
-    }
-}
-
 /// Where a report goes: as text to standard output, as JSON there instead or into a file, as a page into a
 /// file.
 #[derive(Debug)]
@@ -118,6 +105,7 @@ pub(crate) struct Publisher<'a> {
     /// Remarks go to standard error unless the report, or quiet JSON, is where they are read.
     tells_remarks: bool,
     feed: Feed,
+    opened: Opened,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,17 +122,23 @@ impl<'a> Publisher<'a> {
             _ if is_quiet => Printed::LastLine,
             _ => Printed::Report,
         };
+        let mut opened = Opened::new();
         let json = match json {
-            Some(Output::File(path)) => Some(ResultFile::create(path)?),
+            Some(Output::File(path)) => Some(opened.open(path)?),
             _ => None,
         };
-        let html = html.map(ResultFile::create).transpose()?;
+        let html = html.map(|path| opened.open(path)).transpose()?;
         let tells_remarks = match prints {
             Printed::Report => false,
             Printed::LastLine => true,
             Printed::Json => !is_quiet,
         };
-        Ok(Self { json, html, prints, tells_remarks, feed: Feed::default() })
+        Ok(Self { json, html, prints, tells_remarks, feed: Feed::default(), opened })
+    }
+
+    /// Opens a file for something else of the same run.
+    pub(crate) fn open_beside(&mut self, path: &'a Path) -> Result<ResultFile<'a>, Error> {
+        self.opened.open(path)
     }
 
     /// Prints a part of the report while the run goes on, as far as standard output takes it now.
@@ -247,12 +241,4 @@ fn take_turn() {
 fn in_one_line(json: &str) -> String {
     let line: String = json.lines().map(str::trim_start).collect();
     line + "\n"
-}
-
-/// What fsync(2) says of a file that has been written. A pipe or a device need not know how to do it.
-fn kept(synced: io::Result<()>) -> io::Result<()> {
-    match synced.as_ref().map_err(io::Error::raw_os_error) {
-        Err(Some(libc::EINVAL | libc::ENOTSUP | libc::EROFS | libc::ENOSYS)) => Ok(()),
-        _ => synced,
-    }
 }

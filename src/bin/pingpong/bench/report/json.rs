@@ -1,7 +1,9 @@
 //! A report as JSON, and back. Keys are snake_case with their units; `schema` changes when one loses its meaning.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
+use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
@@ -36,6 +38,7 @@ impl Report {
             ("unsent_because", json!(self.hindrances)),
             ("first_wrong", self.first_wrong()),
             ("first_unasked", self.mistakes.unasked.as_deref().into()),
+            ("was_answered", self.was_answered.into()),
             ("answers_by_order", self.is_by_order.into()),
             ("stream", self.is_stream.into()),
             ("allows_failures", self.allows_failures.into()),
@@ -141,7 +144,9 @@ impl Report {
         Ok(Self {
             title: whole["title"].as_str().unwrap_or_default().to_owned(),
             is_partial: whole["partial"].as_bool().unwrap_or_default(),
+            cut: None,
             seconds: number("seconds")?,
+            waited: Duration::ZERO,
             measured: measured(whole),
             per_second: number("requests_per_second")?,
             asked_per_second: metrics["asked_per_second"].as_f64(),
@@ -152,6 +157,7 @@ impl Report {
             refusals: reasons("connect_errors"),
             hindrances: reasons("unsent_because"),
             mistakes: mistakes(whole),
+            was_answered: whole["was_answered"].as_bool().unwrap_or_default(),
             is_by_order: whole["answers_by_order"].as_bool().unwrap_or_default(),
             is_stream: whole["stream"].as_bool().unwrap_or_default(),
             allows_failures: whole["allows_failures"].as_bool().unwrap_or_default(),
@@ -176,6 +182,23 @@ impl Report {
 /// That something was not written by this program.
 pub(super) fn foreign(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what.to_owned())
+}
+
+/// Results of pingpong, but not those of one load.
+#[derive(Debug)]
+pub(super) struct OtherKind(String);
+
+impl std::error::Error for OtherKind {}
+
+impl fmt::Display for OtherKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The error of a reader that has found them.
+pub(super) fn other_kind(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, OtherKind(what.to_owned()))
 }
 
 fn mistakes(whole: &Value) -> Mistakes {
@@ -219,7 +242,7 @@ fn cost(metrics: &Value) -> Option<Cost> {
 }
 
 /// To the millionth: more digits say nothing.
-fn rounded(number: f64) -> Value {
+pub(super) fn rounded(number: f64) -> Value {
     ((number * 1e6).round() / 1e6).into()
 }
 

@@ -81,6 +81,13 @@ impl Judged {
         })
     }
 
+    /// Whether it is not met because of a time that was measured: a load generator that is too slow makes times longer, but
+    /// loses no answers and ends no server.
+    pub(super) fn is_measured_time(&self) -> bool {
+        let is_time = matches!(self.requirement.quantity, Quantity::Percentile { .. } | Quantity::End { .. });
+        is_time && matches!(self.unmet, Some(Unmet::Measured))
+    }
+
     pub(super) fn text(&self) -> &str {
         &self.requirement.text
     }
@@ -130,7 +137,8 @@ impl Report {
     /// Why no figure of this run can be relied on.
     fn is_no_whole(&self) -> Option<String> {
         if let Some(gone_after) = self.gone_after_seconds {
-            return Some(format!("the server was gone after {gone_after:.1} s"));
+            let what = if self.has_lost_its_server() { "was gone" } else { "answered nothing" };
+            return Some(format!("the server {what} after {gone_after:.1} s"));
         }
         if self.is_partial {
             return Some(format!("interrupted after {:.1} s", self.seconds));
@@ -188,6 +196,23 @@ impl Report {
         Known::Value(micros(at_rank(times, rank)))
     }
 
+    /// The same in nanoseconds, or why there is none.
+    pub(super) fn time_over_all(&self, kind: Kind, percent: f64) -> Result<f64, String> {
+        match self.known_time(kind, percent) {
+            Known::Value(micros) => Ok(micros * 1e3),
+            Known::Endless(why) | Known::Not(why) => Err(why),
+        }
+    }
+
+    /// Which percentile of the requests that were answered is this one of all that were due: a higher one.
+    pub(super) fn percent_of_answered(&self, kind: Kind, percent: f64) -> Option<f64> {
+        let answered = self.times_of(kind)?.len();
+        Some(match self.missing(kind) {
+            0 => percent,
+            missing => rank(percent, answered + missing) as f64 / answered as f64 * 100.0,
+        })
+    }
+
     /// That too few answers lie beyond a percentile for it to mean something.
     fn is_too_few(&self, quantity: Quantity) -> Option<String> {
         let Quantity::Percentile { kind, percent } = quantity else { return None };
@@ -212,7 +237,7 @@ impl Report {
     }
 
     /// Requests that have no such time. The lag of those that a warm-up left over is not counted, either.
-    fn missing(&self, kind: Kind) -> u64 {
+    pub(super) fn missing(&self, kind: Kind) -> u64 {
         let sum = |facts: &[Fact]| facts.iter().map(|fact| self.counts[*fact]).sum::<u64>();
         let unanswered = [Fact::Wrong, Fact::Lost, Fact::Refused, Fact::Broken, Fact::Unfinished];
         let of_the_probe = [Fact::ProbesWrong, Fact::ProbesLost, Fact::ProbesBroken, Fact::ProbesUnfinished];
@@ -241,12 +266,7 @@ impl Report {
 
     /// In microseconds, of a percentile over all requests that were due: a higher one of those that were answered.
     fn interval_of_time(&self, kind: Kind, percent: f64) -> Option<Interval> {
-        let answered = self.times_of(kind)?.len();
-        let missing = self.missing(kind);
-        let percent = match missing {
-            0 => percent,
-            _ => rank(percent, answered + missing) as f64 / answered as f64 * 100.0,
-        };
+        let percent = self.percent_of_answered(kind, percent)?;
         let name = Kind::ALL.into_iter().find(|(_, other)| *other == kind).map(|(name, _)| name);
         let name = name.unwrap_or(self.main_times().0);
         let interval = (percent < 100.0).then(|| self.interval(name, percent).ok()).flatten()?;

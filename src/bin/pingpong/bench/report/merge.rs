@@ -306,6 +306,7 @@ impl Report {
         add_reasons(&mut self.hindrances, other.hindrances);
         self.mistakes.wrong = self.mistakes.wrong.take().or(other.mistakes.wrong);
         self.mistakes.unasked = self.mistakes.unasked.take().or(other.mistakes.unasked);
+        self.was_answered |= other.was_answered;
         self.is_by_order |= other.is_by_order;
         self.allows_failures &= other.allows_failures;
         self.has_heartbeats |= other.has_heartbeats;

@@ -15,7 +15,7 @@
 //! - `scan`: finds results in other text; `sheet`: reads their JSON
 //! - `probe`: the probe's block, and its part of the JSON
 //! - `page`: a page for a browser, with pictures
-//! - `files`: where results go
+//! - `files`: where results go; `result_file`: one of their files
 //! - `progress`: what a terminal shows while a load runs
 
 mod alike;
@@ -34,6 +34,7 @@ mod pieces;
 mod probe;
 pub(super) mod progress;
 mod ratios;
+mod result_file;
 mod results;
 mod scan;
 mod searched;
@@ -46,7 +47,7 @@ mod versus;
 mod warnings;
 
 use std::collections::BTreeMap;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use hdrhistogram::Histogram;
 use pingpong::Moment;
@@ -87,12 +88,16 @@ pub(crate) struct Report {
     title: String,
     /// The run was interrupted, or the server was gone before its end.
     is_partial: bool,
+    /// Why that was; `None` also where it is not known.
+    cut: Option<Cut>,
     /// When the server was gone, in seconds from the beginning of the measured time.
     gone_after_seconds: Option<f64>,
     /// For how long at most the load generator stood still, in seconds.
     longest_pause_seconds: f64,
     /// The measured time, in seconds.
     seconds: f64,
+    /// For how long answers were waited for after it; zero where that is not known.
+    waited: Duration,
     /// When that was, by the wall clock; `None` where nothing was measured.
     measured: Option<Span>,
     /// Right answers per second.
@@ -108,6 +113,8 @@ pub(crate) struct Report {
     /// Why requests were not sent, and how many.
     hindrances: BTreeMap<String, u64>,
     mistakes: Mistakes,
+    /// There was a right answer, be it before the measured time.
+    was_answered: bool,
     /// Only their order tells which request an answer belongs to.
     is_by_order: bool,
     /// Over a stream nothing is lost on the way.
@@ -144,6 +151,28 @@ pub(crate) struct Report {
     about: Value,
 }
 
+/// Why a load did not come to what was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cut {
+    /// A signal ended it.
+    Interrupted,
+    /// Its connections were lost, or requests were refused.
+    Gone,
+    /// No answer came any more, on connections that stayed: the server may come back.
+    Silent,
+}
+
+impl Cut {
+    fn of(load: &Load, is_silent: bool) -> Option<Self> {
+        let is_refused = is_silent && load.ledger.counts[Fact::Refused] > 0;
+        match () {
+            () if load.gone_after().is_some() || is_refused => Some(Self::Gone),
+            () if load.stage != Stage::Resting => Some(Self::Interrupted),
+            () => is_silent.then_some(Self::Silent),
+        }
+    }
+}
+
 /// A load that has run, and what is known beside it.
 pub(super) struct Run<'a> {
     pub(super) options: &'a BenchOptions,
@@ -161,7 +190,9 @@ impl Report {
         let Run { options, load, started, ended, ground, cost, transport } = run;
         let ledger = &load.ledger;
         let seconds = ledger.measured(ended).as_secs_f64();
-        let gone_after = load.gone_after().or_else(|| ledger.silent_after(ended));
+        let silent_after = ledger.silent_after(ended);
+        let gone_after = load.gone_after().or(silent_after);
+        let cut = Cut::of(load, silent_after.is_some());
         let started = started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let effective = settings::effective(options, &load.phase, load.address());
         let from = (started + ledger.elapsed(ledger.from())).as_secs_f64();
@@ -171,10 +202,12 @@ impl Report {
         };
         let mut report = Self {
             title: settings::title(&effective),
-            is_partial: load.stage != Stage::Resting || gone_after.is_some(),
+            is_partial: cut.is_some(),
+            cut,
             gone_after_seconds: gone_after.map(|gone_after| gone_after.as_secs_f64()),
             longest_pause_seconds: ledger.longest_pause.as_secs_f64(),
             seconds,
+            waited: ledger.waited(ended),
             measured: (seconds > 0.0).then_some(Span { from, until: from + seconds }),
             per_second: ledger.per_second(ended),
             asked_per_second: load.phase.rate.map(Rate::mean),
@@ -183,6 +216,7 @@ impl Report {
             refusals: ledger.refusals.clone(),
             hindrances: ledger.hindrances.clone(),
             mistakes: ledger.mistakes.clone(),
+            was_answered: load.was_answered,
             is_by_order: !load.is_numbered(),
             is_stream: !options.endpoint.is_datagram(),
             allows_failures: options.allow_failures,
@@ -268,14 +302,26 @@ impl Report {
         Some(format!("{expr} {reached} in {:.1} s: {share} with 99 % certainty", self.seconds))
     }
 
-    /// Whether the run was interrupted, or the server was gone before its end.
-    pub(super) fn is_partial(&self) -> bool {
-        self.is_partial
+    /// Why it did not come to what was asked for, if that is so and known.
+    pub(super) fn cut(&self) -> Option<Cut> {
+        self.cut
+    }
+
+    /// Whether the server is there, or may come back, and no signal has come: more of it can be measured.
+    pub(super) fn can_go_on(&self) -> bool {
+        !matches!(self.cut, Some(Cut::Gone | Cut::Interrupted))
     }
 
     /// Whether the server was there, and was gone before the end.
     pub(crate) fn tells_of_an_end(&self) -> bool {
         self.gone_after_seconds.is_some()
+    }
+
+    /// Whether it is gone for good: no connection to it is left, or nobody is at its port. One that only fell silent may go on.
+    pub(super) fn has_lost_its_server(&self) -> bool {
+        let left = [Fact::ConnectionsHeld, Fact::ConnectionsStalled, Fact::ConnectionsUnserved];
+        let is_left = left.iter().any(|fact| self.counts[*fact] > 0);
+        self.tells_of_an_end() && (!is_left || self.counts[Fact::Refused] > 0)
     }
 
     /// Whether requests were sent on schedule.

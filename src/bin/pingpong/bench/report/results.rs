@@ -5,7 +5,7 @@ use std::io;
 
 use serde_json::Value;
 
-use super::json::{SCHEMA, STRANGE, foreign, value_of};
+use super::json::{SCHEMA, STRANGE, foreign, other_kind, value_of};
 use super::judged::{self, Judged};
 use super::sheet::{Sheet, objects};
 use super::text::{self, grouped, per_second, shown};
@@ -95,7 +95,10 @@ impl Results {
     pub(super) fn of_sheet(sheet: Sheet<'_>) -> io::Result<Self> {
         let broken = |_| foreign("not JSON");
         if sheet.get("servers").is_some_and(|servers| servers.starts_with('{')) {
-            return Err(foreign("results of several servers (--against), not of one"));
+            return Err(other_kind("results of several servers (--against), not of one"));
+        }
+        if sheet.get("compared").is_some() && sheet.get("verdict").is_some() {
+            return Err(other_kind("what 'bench compare' has found, and no results of a run"));
         }
         let Some(steps) = sheet.get("steps").filter(|steps| steps.starts_with('[')) else {
             return Ok(Self::new(vec![Report::from_json(sheet)?], 1));

@@ -48,7 +48,7 @@ pub(crate) enum End {
     /// By itself.
     Searched(Stage),
     Interrupted,
-    /// The server was gone.
+    /// The server's connections were, or nobody was at its port any more.
     Gone,
 }
 
@@ -75,24 +75,25 @@ impl Trial {
         let growth = report.growth();
         let lag = report.lag.as_ref().filter(|lag| !lag.is_empty()).map(|lag| percentile(lag, 99.0));
         let unsent_by_us = report.hindrances.get(Hindrance::TooSlow.text()).copied().unwrap_or_default();
-        let complaint = report.requirements.iter().find_map(Judged::short_complaint);
+        let unmet = report.requirements.iter().find(|judged| !judged.is_met());
         let unsent = report.counts[Fact::Unsent];
-        let reason = match () {
-            () if unsent_by_us > 0 => {
-                Some(format!("the load generator was too slow: {} unsent", grouped(unsent_by_us)))
-            }
-            () if complaint.is_some() => complaint,
-            () if unsent > 0 => Some(format!("{} were not sent: too many unanswered", grouped(unsent))),
-            () if growth > BEHIND => {
-                let grown = shown((growth * report.seconds * 1e9) as u64);
-                Some(format!("answers fell behind, by {grown} in {:.1} s", report.seconds))
-            }
-            () => None,
-        };
         let is_busy = report
             .cost
             .is_some_and(|cost| cost.shares.working + cost.shares.taken_away.unwrap_or_default() > SATURATED);
         let is_lagging = lag.zip(p99).is_some_and(|(lag, p99)| lag > p99 / 2);
+        let is_slow = is_busy || is_lagging;
+        let (reason, is_generators) = match unmet {
+            _ if unsent_by_us > 0 && !report.tells_of_an_end() => {
+                (Some(format!("the load generator was too slow: {} unsent", grouped(unsent_by_us))), true)
+            }
+            Some(unmet) => (unmet.short_complaint(), is_slow && unmet.is_measured_time()),
+            None if unsent > 0 => (Some(format!("{} were not sent: too many unanswered", grouped(unsent))), false),
+            None if growth > BEHIND => {
+                let grown = shown((growth * report.seconds * 1e9) as u64);
+                (Some(format!("answers fell behind, by {grown} in {:.1} s", report.seconds)), is_slow)
+            }
+            None => (None, false),
+        };
         let verdict = match () {
             () if reason.is_some() => Verdict::Unmet,
             () if report.requirements.iter().all(Judged::has_room) => Verdict::Met,
@@ -108,7 +109,7 @@ impl Trial {
             errors: report.counts.errors(),
             has_lost: report.counts[Fact::Lost] > 0,
             verdict,
-            is_generators: reason.is_some() && (unsent_by_us > 0 || is_busy || is_lagging),
+            is_generators,
             reason,
         }
     }
@@ -309,15 +310,14 @@ impl Searched {
     /// The lowest rate that was not met, and why it was not.
     fn lowest(&self) -> Option<(String, String)> {
         let lowest = self.bracket.1?;
-        let mut trials = self.trials.iter().rev().filter(|trial| trial.rate() == lowest && !trial.is_met());
-        let reason = trials.clone().find_map(|trial| trial.reason.as_deref());
-        let why = match trials.any(|trial| trial.is_generators) {
-            true => {
+        let trial = self.trials.iter().rev().find(|trial| trial.rate() == lowest && !trial.is_met());
+        let why = match trial {
+            Some(trial) if trial.is_generators => {
                 "; that is the load generator's limit and not the server's (give it a CPU of its own, or load from several \
                  processes, 'bench merge')"
                     .to_owned()
             }
-            false => reason.map_or_else(String::new, |reason| format!(" ({reason})")),
+            _ => trial.and_then(|trial| trial.reason.as_ref()).map_or_else(String::new, |reason| format!(" ({reason})")),
         };
         Some((per_second(lowest), why))
     }

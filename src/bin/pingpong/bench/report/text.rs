@@ -54,14 +54,19 @@ impl Report {
             }
         }
         if self.counts[Fact::ConnectionsRequested] > 0 {
+            let stalled = match self.counts[Fact::ConnectionsStalled] {
+                0 => String::new(),
+                _ => format!(", {} stalled", count(Fact::ConnectionsStalled)),
+            };
             writeln!(
                 f,
-                "connections  {} of {} made in {:.3} s, {} lost, {} without an answer; {} idle ones held to the end",
+                "connections  {} of {} made in {:.3} s, {} lost, {} without an answer{}; {} idle ones held to the end",
                 count(Fact::ConnectionsOpened),
                 count(Fact::ConnectionsRequested),
                 self.connect_seconds,
                 count(Fact::ConnectionsLost),
                 count(Fact::ConnectionsUnserved),
+                stalled,
                 count(Fact::IdleHeld)
             )?;
         }

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::alike::Span;
 use super::blocks::Blocks;
+use super::json::rounded;
 use super::merge::{add, add_reasons, added, both};
-use super::{Report, settings};
+use super::text::shown;
+use super::{Cut, Report, settings};
 use crate::bench::options::{BenchOptions, Extent};
 use crate::bench::record::{Cost, Fact, percentile};
 use crate::bench::requirement::Requirement;
@@ -25,6 +27,9 @@ const OF_THE_END: [Fact; 9] = [
     Fact::IdleSilent,
 ];
 
+/// A wait for this part of a turn leaves out enough to be worth naming.
+const LONG_WAIT: u32 = 2;
+
 /// One of the servers, with what its turns have come to so far.
 #[derive(Clone, Debug)]
 pub(crate) struct Side {
@@ -37,6 +42,15 @@ pub(crate) struct Side {
     pub(super) report: Option<Report>,
     /// How many turns are in it.
     pub(super) turns: usize,
+    /// For how long its answers were waited for after these turns: nobody was asked anything then.
+    waits: Waits,
+}
+
+/// Times after turns, in all and at the longest.
+#[derive(Clone, Copy, Debug, Default)]
+struct Waits {
+    all: Duration,
+    longest: Duration,
 }
 
 impl Side {
@@ -48,7 +62,7 @@ impl Side {
         };
         let (endpoint, warmup) = (options.endpoint.to_string(), options.warmup);
         let requirements = options.requirements.clone();
-        Self { name, endpoint, time, warmup, requirements, report: None, turns: 0 }
+        Self { name, endpoint, time, warmup, requirements, report: None, turns: 0, waits: Waits::default() }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -58,15 +72,17 @@ impl Side {
     /// Adds a turn.
     pub(crate) fn add_turn(&mut self, mut turn: Report) {
         self.turns += 1;
+        self.waits.all += turn.waited;
+        self.waits.longest = self.waits.longest.max(turn.waited);
         turn.blocks = turn.blocks.in_one();
         self.add(turn);
     }
 
-    /// Adds what came of a turn that was not gone through: it is reported, and not compared. Where the server was there to
-    /// the end, that is of no interest beside whole turns.
+    /// Adds what came of a turn that was not gone through: it is reported, and not compared. Where the server was not gone,
+    /// that is of no interest beside whole turns.
     pub(crate) fn add_rest(&mut self, mut rest: Report) {
         rest.blocks = Blocks::default();
-        if self.report.is_none() || rest.tells_of_an_end() {
+        if self.report.is_none() || rest.cut == Some(Cut::Gone) {
             self.add(rest);
         }
     }
@@ -82,6 +98,13 @@ impl Side {
                 first.title = settings::title(effective);
                 self.report = Some(first);
             }
+        }
+    }
+
+    /// Not all of its turns were gone through.
+    pub(super) fn interrupt(&mut self) {
+        if let Some(report) = &mut self.report {
+            report.is_partial = true;
         }
     }
 
@@ -110,6 +133,25 @@ impl Side {
         }
     }
 
+    /// That its figures leave out most of a time in which it gave no answers, where turns had to wait for so long.
+    pub(super) fn leaves_out(&self, turn: Duration) -> Option<String> {
+        let longest = self.waits.longest;
+        (longest > turn / LONG_WAIT).then(|| {
+            format!(
+                "{} kept a turn waiting for {}: requests due then were not sent, and its figures know of a standstill only \
+                 what fell into a turn (load it alone to see all of it)",
+                self.name,
+                shown(longest.as_nanos() as u64)
+            )
+        })
+    }
+
+    /// For how long it kept turns waiting.
+    pub(super) fn waits_to_json(&self) -> Value {
+        let [all, longest] = [self.waits.all, self.waits.longest].map(|wait| rounded(wait.as_secs_f64()));
+        json!({ "seconds": all, "longest_seconds": longest })
+    }
+
     /// The settings that all have in common.
     pub(super) fn settings(&self) -> Option<&Value> {
         Some(&self.report.as_ref()?.about["settings"]["effective"])
@@ -122,20 +164,19 @@ impl Report {
         percentile(&self.service, 50.0)
     }
 
-    /// Whether the load was there to the end of its time.
-    pub(in crate::bench) fn is_whole(&self) -> bool {
-        !self.is_partial
-    }
-
-    /// Whether more of it makes sense: the server is there and does not answer wrongly alone.
-    pub(in crate::bench) fn can_go_on(&self) -> bool {
-        let answered = self.counts[Fact::Requests] + self.counts[Fact::Late];
-        self.is_whole() && (answered > 0 || self.counts[Fact::Sent] == 0)
+    /// Whether it has asked and got no right answer.
+    pub(in crate::bench) fn is_unanswered(&self) -> bool {
+        self.counts[Fact::Sent] > 0 && self.counts[Fact::Requests] + self.counts[Fact::Late] == 0
     }
 
     /// Adds the turn after this one, on the same connections.
     fn follow(&mut self, later: Self) {
+        let has_come_back = self.cut == Some(Cut::Silent) && !later.is_unanswered() && later.counts[Fact::Sent] > 0;
+        if has_come_back {
+            (self.is_partial, self.cut, self.gone_after_seconds) = (false, None, None);
+        }
         self.is_partial |= later.is_partial;
+        self.cut = self.cut.or(later.cut);
         self.gone_after_seconds = self.gone_after_seconds.or(later.gone_after_seconds.map(|gone| self.seconds + gone));
         self.longest_pause_seconds = self.longest_pause_seconds.max(later.longest_pause_seconds);
         let seconds = self.seconds + later.seconds;
@@ -147,15 +188,23 @@ impl Report {
             (first, last) => first.or(last),
         };
         self.blocks.follow(later.blocks);
+        let stalled_before = self.counts[Fact::ConnectionsStalled];
         self.counts.add(&later.counts);
         for fact in OF_THE_END {
             self.counts[fact] = later.counts[fact];
+        }
+        if !self.is_stream {
+            // A socket may lose all the few datagrams of one turn.
+            let stalled = stalled_before.min(later.counts[Fact::ConnectionsStalled]);
+            self.counts[Fact::ConnectionsHeld] += later.counts[Fact::ConnectionsStalled] - stalled;
+            self.counts[Fact::ConnectionsStalled] = stalled;
         }
         // Connections that could not be made are told of in each turn.
         self.refusals = later.refusals;
         add_reasons(&mut self.hindrances, later.hindrances);
         self.mistakes.wrong = self.mistakes.wrong.take().or(later.mistakes.wrong);
         self.mistakes.unasked = self.mistakes.unasked.take().or(later.mistakes.unasked);
+        self.was_answered |= later.was_answered;
         add(&mut self.service, &later.service);
         self.response = both(self.response.take(), later.response, added);
         self.lag = both(self.lag.take(), later.lag, added);

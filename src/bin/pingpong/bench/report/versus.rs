@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::files::Published;
 use super::json::SCHEMA;
@@ -27,6 +27,9 @@ pub(crate) struct Versus {
 
 impl Versus {
     pub(crate) fn new(mut sides: Vec<Side>, turns: Option<(Turns, bool)>, is_interrupted: bool) -> Self {
+        if is_interrupted {
+            sides.iter_mut().for_each(Side::interrupt);
+        }
         sides.iter_mut().for_each(Side::judge);
         let rows = match sides.iter().find_map(Side::fault) {
             Some(fault) => Err(fault),
@@ -46,8 +49,8 @@ impl Versus {
     /// Whether each comes to what is required, in all of its turns.
     pub(crate) fn meets_requirements(&self) -> bool {
         let has_some = self.reports().any(|report| !report.requirements.is_empty());
-        let is_whole = !self.is_interrupted && self.reports().count() == self.sides.len();
-        self.reports().all(Report::meets_requirements) && (is_whole || !has_some)
+        let has_all = self.reports().count() == self.sides.len();
+        self.reports().all(Report::meets_requirements) && (has_all || !has_some)
     }
 
     fn each(&self) -> impl Iterator<Item = (&str, &Report)> {
@@ -104,6 +107,7 @@ impl Versus {
             .flat_map(|(name, report)| report.warnings().into_iter().map(move |warning| format!("{name}: {warning}")));
         let mut warnings: Vec<String> = of_each.collect();
         if let Some((turns, is_long_enough)) = self.turns {
+            warnings.extend(self.sides.iter().filter_map(|side| side.leaves_out(turns.length)));
             let planned = turns.count as usize * self.sides.len();
             if self.is_interrupted {
                 warnings.push(format!(
@@ -190,6 +194,8 @@ impl Published for Versus {
         let compared: Vec<Value> = self.sides.iter().skip(1).zip(self.rows.iter().flatten()).map(compared).collect();
         let reports: Vec<String> =
             self.each().map(|(name, report)| format!("\"{name}\": {}", report.to_json().trim_end())).collect();
+        let waits: Map<String, Value> =
+            self.sides.iter().map(|side| (side.name().to_owned(), side.waits_to_json())).collect();
         let lines = [
             line("schema", SCHEMA.into()),
             line("title", self.title().into()),
@@ -198,6 +204,7 @@ impl Published for Versus {
             line("turns", self.turns_taken().into()),
             line("turn_seconds", turns.map(|turns| turns.length.as_secs_f64()).into()),
             line("settling_seconds", settling.into()),
+            line("waits_after_turns", waits.into()),
             line("not_compared_because", self.rows.as_ref().err().cloned().into()),
             line("compared", compared.into()),
             line("warnings", self.warnings().into()),

@@ -135,18 +135,19 @@ impl Report {
             warnings.push(format!("{when}the first answer that no request waited for was \"{got}\"{guess}"));
         }
         let chosen = &self.about["settings"]["effective"];
-        if count(Fact::Requests) + count(Fact::Late) == 0 && chosen["sources_chosen"] == true {
+        // A server that has answered before knows what it is asked.
+        let is_strange = !self.was_answered && count(Fact::Requests) + count(Fact::Late) == 0;
+        if is_strange && chosen["sources_chosen"] == true {
             warnings.push(format!(
                 "connections came from {}, not from 127.0.0.1: a server that serves that address alone (redis in its \
                  protected mode does) needs --source 127.0.0.1",
                 chosen["sources"].as_str().unwrap_or_default()
             ));
         }
-        let is_silent = self.mistakes.wrong.is_none() && count(Fact::Requests) + count(Fact::Late) == 0;
         // One that goes while --start-at is waited for was not asked anything.
         let has_waited = self.gone_after_seconds == Some(0.0)
             && !settings::effective_of_first(&self.about)["start_at_unix_seconds"].is_null();
-        if is_silent && !has_waited && count(Fact::ConnectionsLost) > 0 {
+        if is_strange && !has_waited && self.mistakes.wrong.is_none() && count(Fact::ConnectionsLost) > 0 {
             warnings.push(
                 "the server closed its connections and answered nothing: is it the right kind of server (--framing, --send \
                  and --expect)?"
@@ -184,10 +185,14 @@ impl Report {
         }
         let stalled = self.counts[Fact::ConnectionsStalled];
         if stalled > 0 {
-            warnings.push(format!(
-                "{stalled} connections still waited for an answer whose time was up: that request keeps its place, and \
-                 fewer were sent there"
-            ));
+            warnings.push(if self.is_stream {
+                format!(
+                    "{stalled} connections still waited for an answer whose time was up: that request keeps its place, and \
+                     fewer were sent there"
+                )
+            } else {
+                format!("{stalled} sockets, which had been answered before, got no answer in the measured time")
+            });
         }
     }
 

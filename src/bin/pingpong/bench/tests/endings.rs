@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use super::{MILLI, asking, rates};
+use pingpong::Moment;
+
+use super::{MILLI, asking, options, rates};
 use crate::bench::Extent;
 use crate::bench::load::Stage;
-use crate::bench::record::Fact;
+use crate::bench::record::{Answered, Fact, Ledger, Request};
 use crate::probe::Probe;
 
 #[test]
@@ -205,6 +207,41 @@ fn a_server_that_falls_silent_is_told_from_one_that_is_slow() {
 }
 
 #[test]
+fn a_standstill_over_the_end_is_waited_out() {
+    let waited = |delay: Duration| {
+        let mut server = asking(|options| (options.rates, options.timeout) = (rates(100.0), Duration::from_secs(5)));
+        server.echo_for(0, MILLI, 895 * MILLI);
+        server.pass(delay);
+        server.echo_for(0, MILLI, Duration::from_secs(5));
+        assert!(server.is_over());
+        let now = server.now();
+        server.load(|load| load.ledger.waited(now)).as_millis()
+    };
+    assert!((0..=10).contains(&waited(MILLI)));
+    assert!((1_890..=1_910).contains(&waited(Duration::from_secs(2))), "{}", waited(Duration::from_secs(2)));
+}
+
+#[test]
+fn a_lost_datagram_is_no_standstill_and_a_late_one_is() {
+    let end = Moment::from_nanos(1_000_000_000);
+    for (answers_after, waited) in [([1, 2], Duration::ZERO), ([1, 1_300], 300 * MILLI)] {
+        let options = options(|options| options.endpoint = "udp://192.0.2.1:8888".parse().unwrap());
+        let mut ledger = Ledger::new(&options, false);
+        ledger.measure(&options.phases()[0], Moment::default(), Moment::default(), Some(end));
+        let requests = [0, 1, 2].map(|number| Request { number, due: Moment::default(), sent: Moment::default() });
+        requests.iter().for_each(|request| assert!(ledger.sent(request)));
+        for (request, after) in requests.into_iter().zip(answers_after) {
+            let answered = Answered { request, was_overdue: false, is_overtaken: false };
+            ledger.answered(&answered, true, Moment::default() + after * MILLI);
+        }
+        ledger.close();
+        let ended = end + 5_000 * MILLI;
+        ledger.failed(&requests[2], Fact::Lost, ended);
+        assert_eq!(ledger.waited(ended), waited);
+    }
+}
+
+#[test]
 fn requests_lost_now_and_then_are_not_a_silence_at_the_end() {
     let mut server = asking(|options| (options.rates, options.extent) = (rates(100.0), Extent::Requests(20)));
     while !server.is_over() {
@@ -273,6 +310,28 @@ fn a_connection_that_was_only_asked_in_the_warm_up_and_never_answered_is_told() 
     server.load(|load| load.conclude(now, 0)).unwrap();
     assert_eq!((server.count(Fact::ConnectionsUnserved), server.count(Fact::ConnectionsHeld)), (2, 1));
     assert_eq!((server.count(Fact::CarriedOver), server.count(Fact::Lost)), (3, 2));
+}
+
+#[test]
+fn a_connection_that_was_answered_in_the_warm_up_alone_has_stalled() {
+    let mut server = asking(|options| {
+        (options.connections, options.rates) = (2, rates(100.0));
+        (options.warmup, options.timeout) = (300 * MILLI, 100 * MILLI);
+    });
+    let falls_silent = server.now() + 200 * MILLI;
+    while !server.is_over() {
+        for connection in [0, 1] {
+            let asked = server.asked(connection);
+            if connection == 0 || server.now() < falls_silent {
+                server.answers(connection, &asked);
+            }
+        }
+        server.pass(MILLI);
+    }
+    let now = server.now();
+    server.load(|load| load.conclude(now, 0)).unwrap();
+    let ends = [Fact::ConnectionsUnserved, Fact::ConnectionsStalled, Fact::ConnectionsHeld];
+    assert_eq!(ends.map(|fact| server.count(fact)), [0, 1, 1]);
 }
 
 #[test]

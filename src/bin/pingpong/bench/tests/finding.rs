@@ -13,7 +13,7 @@ use crate::bench::finding::{self, Stand};
 use crate::bench::load::Stage;
 use crate::bench::options::{BenchOptions, Find, Phase};
 use crate::bench::preflight::Ground;
-use crate::bench::record::Fact;
+use crate::bench::record::{Cost, Fact, Shares};
 use crate::bench::report::{Report, Run, Searched};
 use crate::bench::requirement::{Comparison, Quantity, Requirement};
 use crate::bench::{Arrivals, Extent, Rate};
@@ -33,6 +33,8 @@ struct Queue {
     /// What happens in the trial of this number.
     mishap: Option<(u32, Mishap)>,
     measured: u32,
+    /// What the load generator used.
+    cost: Option<Cost>,
     told: String,
 }
 
@@ -44,6 +46,8 @@ enum Mishap {
     Goes,
     /// The user has had enough.
     Signal,
+    /// The server stands still, and half a second later the user has had enough.
+    SilenceAndSignal,
     /// The load generator stands still for so long.
     Stopped(Duration),
 }
@@ -77,6 +81,7 @@ impl Queue {
             free,
             mishap: None,
             measured: 0,
+            cost: None,
             told: String::new(),
         }
     }
@@ -132,17 +137,21 @@ impl Stand for Queue {
                     Some(Mishap::Goes) => (0..2).for_each(|connection| self.rig.resets(connection)),
                     Some(Mishap::Stopped(pause)) => self.rig.leap(pause),
                     Some(Mishap::Signal) => is_cut = true,
+                    Some(Mishap::SilenceAndSignal) => {
+                        self.rig.pass(SECOND / 2);
+                        is_cut = true;
+                    }
                     None => {}
                 }
             }
             self.wait();
         }
         let ended = self.rig.now();
-        let options = &self.options;
+        let (options, cost) = (&self.options, self.cost);
         self.rig.load(|load| {
             load.conclude(ended, 0)?;
             let (started, ground) = (SystemTime::UNIX_EPOCH, Ground::default());
-            Ok(Report::of(Run { options, load, started, ended, ground, cost: None, transport: None }))
+            Ok(Report::of(Run { options, load, started, ended, ground, cost, transport: None }))
         })
     }
 
@@ -268,6 +277,27 @@ fn a_server_that_goes_ends_the_search() {
 }
 
 #[test]
+fn a_server_that_stands_still_for_longer_than_a_timeout_has_not_gone_and_the_search_goes_on() {
+    let mut queue = Queue::new(|| MILLI, |options| options.timeout = 300 * MILLI);
+    queue.mishap = Some((3, Mishap::Pause(2 * SECOND)));
+    let (report, searched) = queue.finds(&[("p90", 20_000.0)], 50.0, 300.0);
+    assert!(!searched.is_broken_off(), "{}", queue.told);
+    assert_eq!(found(&report), 300.0, "{}", queue.told);
+    let trial = &json(&report)["search"]["trials"][2];
+    let reason = trial["reason"].as_str().unwrap();
+    assert!(trial["met"] == false && reason.contains("the server answered nothing after 0."), "{}", queue.told);
+}
+
+#[test]
+fn a_signal_ends_a_search_whose_server_stands_still() {
+    let mut queue = Queue::new(|| MILLI, |options| options.timeout = 200 * MILLI);
+    queue.mishap = Some((3, Mishap::SilenceAndSignal));
+    let (report, searched) = queue.finds(&[("p90", 20_000.0)], 50.0, 300.0);
+    assert!(!searched.is_broken_off() && queue.measured == 3, "{}", queue.told);
+    assert_eq!(json(&report)["search"]["end"], "interrupted");
+}
+
+#[test]
 fn an_interruption_tells_the_bracket_so_far() {
     let mut queue = Queue::even(5 * MILLI);
     queue.mishap = Some((6, Mishap::Signal));
@@ -302,4 +332,41 @@ fn a_load_generator_that_is_too_slow_is_named_as_the_limit() {
     assert!(told.contains("the load generator was too slow: "), "{told}");
     assert!(told.contains("that is the load generator's limit and not the server's"), "{told}");
     assert!(report.counts[Fact::Unsent] > 0);
+}
+
+/// A load generator that is busy all the time.
+const BUSY: Option<Cost> = Some(Cost { cpu_seconds: 1.0, shares: Shares { working: 0.99, taken_away: None } });
+
+#[test]
+fn a_busy_load_generator_is_blamed_for_times_and_not_for_what_a_server_failed_to_do() {
+    let blamed = |wanted: (&str, f64), timeout: Duration, mishap: Option<(u32, Mishap)>| {
+        let mut queue = Queue::new(|| 5 * MILLI, |options| options.timeout = timeout);
+        (queue.cost, queue.mishap) = (BUSY, mishap);
+        let (report, _) = queue.finds(&[wanted], 400.0, 1000.0);
+        let trials = json(&report)["search"]["trials"].as_array().unwrap().clone();
+        let blamed = trials.iter().any(|trial| trial["load_generator_limit"] == true);
+        assert_eq!(queue.told.contains("the load generator's"), blamed, "{}", queue.told);
+        blamed
+    };
+    // Too slow, or ever slower.
+    assert!(blamed(("p90", 20_000.0), 5 * SECOND, None));
+    assert!(blamed(("errors", 1.0), 60 * SECOND, None));
+    // Requests without an answer in time: as a count, and as the time of one that never came.
+    assert!(!blamed(("errors", 1.0), 100 * MILLI, None));
+    assert!(!blamed(("p99", 20_000.0), 100 * MILLI, None));
+    assert!(!blamed(("p90", 60_000_000.0), 5 * SECOND, Some((1, Mishap::Goes))));
+}
+
+#[test]
+fn the_trial_whose_reason_is_told_decides_whose_limit_it_is() {
+    // At 400 a second the load generator stands still in the first trial; in the second one the server is too slow.
+    let mut queue = Queue::even(5 * MILLI);
+    queue.mishap = Some((1, Mishap::Stopped(2 * SECOND)));
+    queue.finds(&[("p90", 20_000.0)], 400.0, 1000.0);
+    assert!(queue.told.contains("the load generator was too slow: "), "{}", queue.told);
+    assert!(
+        queue.told.contains("not found: even 400 a second does not meet p90<20000 (p90<20000: it is "),
+        "{}",
+        queue.told
+    );
 }

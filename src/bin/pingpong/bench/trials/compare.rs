@@ -46,6 +46,11 @@ const ALARMS: f64 = 2.0;
 /// for itself; of six of them one is beside the truth by chance more often than anybody likes.
 const FIGURES: f64 = 6.0;
 
+/// Whether so small a probability is taken for a difference.
+pub(super) fn is_seen(chance: f64) -> bool {
+    chance < ALARMS / 100.0 / FIGURES
+}
+
 impl Ratio {
     fn of_logs(log: f64, error: f64, degrees: usize, is_rough: bool) -> Self {
         let half = student::quantile(degrees, SURE) * error;
@@ -66,7 +71,7 @@ impl Ratio {
     }
 
     pub(crate) fn verdict(&self) -> Verdict {
-        match self.chance < ALARMS / 100.0 / FIGURES {
+        match is_seen(self.chance) {
             true if self.ratio > 1.0 => Verdict::More,
             true => Verdict::Less,
             false => Verdict::NoDifference { within: (self.high - 1.0).max(1.0 - self.low) },
@@ -167,18 +172,23 @@ impl<B: Figure> Figure for Pair<B> {
     }
 }
 
-/// A percentile of two runs, each with blocks of its own (Welch). What differs from run to run is not in the interval.
-pub(crate) fn percentile_ratio_of_blocks(first: &[Times], second: &[Times], percent: f64) -> Result<Ratio, Unsure> {
-    ratio_of_blocks(first, second, percent)
+/// A percentile of two runs, each with blocks of its own (Welch), given for either: where some requests have no time at all,
+/// those that have one are asked for a higher one. What differs from run to run is not in the interval.
+pub(crate) fn percentile_ratio_of_blocks(
+    first: &[Times],
+    second: &[Times],
+    percents: [f64; 2],
+) -> Result<Ratio, Unsure> {
+    ratio_of_blocks(first, second, percents)
 }
 
 /// The rate of two runs, each with blocks of its own (Welch). What differs from run to run is not in the interval.
 pub(crate) fn rate_ratio_of_blocks(first: &[Tally], second: &[Tally]) -> Result<Ratio, Unsure> {
-    ratio_of_blocks(first, second, 0.0)
+    ratio_of_blocks(first, second, [0.0; 2])
 }
 
-fn ratio_of_blocks<B: Figure>(first: &[B], second: &[B], percent: f64) -> Result<Ratio, Unsure> {
-    let (a, b) = (margin(first, percent)?, margin(second, percent)?);
+fn ratio_of_blocks<B: Figure>(first: &[B], second: &[B], percents: [f64; 2]) -> Result<Ratio, Unsure> {
+    let (a, b) = (margin(first, percents[0])?, margin(second, percents[1])?);
     if !(a.figure > 0.0 && b.figure > 0.0) {
         return Err(Unsure::TooFewAnswers);
     }
@@ -305,7 +315,7 @@ mod tests {
         let blocks = |nanos: u64| -> Vec<Times> {
             (0..32).map(|block| Times::of_values([(nanos + block * 37 % 5, 2_000)])).collect()
         };
-        let ratio = percentile_ratio_of_blocks(&blocks(100), &blocks(150), 99.0).unwrap();
+        let ratio = percentile_ratio_of_blocks(&blocks(100), &blocks(150), [99.0; 2]).unwrap();
         assert!(ratio.verdict() == Verdict::More && ratio.low > 1.4 && ratio.high < 1.55, "{ratio:?}");
         assert_eq!(percentile_ratio_of_pairs(&blocks(100), &blocks(150), 99.9), Err(Unsure::TooFewAnswers));
         assert_eq!(percentile_ratio_of_pairs(&blocks(100)[..7], &blocks(150), 50.0), Err(Unsure::TooFewBlocks));

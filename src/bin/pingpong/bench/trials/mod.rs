@@ -7,6 +7,7 @@
 //! - `sections`: how sure a percentile or a rate is ([`percentile_margin`], [`rate_margin`])
 //! - `trend`: whether a figure rose or fell from block to block
 //! - `compare`: ratios of two series of blocks or of two groups of runs, and what they mean
+//! - `failures`: whether more requests fail than before
 //! - `student`: the quantiles that this needs
 //!
 //! A percentile is given in per cent, a time in nanoseconds. Every interval is meant to hold the truth in 95 of 100 runs;
@@ -15,6 +16,7 @@
 #[cfg(test)]
 mod alarms;
 mod compare;
+mod failures;
 mod sections;
 mod student;
 #[cfg(test)]
@@ -26,6 +28,7 @@ pub(crate) use compare::{
     Ratio, Verdict, percentile_ratio_of_blocks, percentile_ratio_of_pairs, rate_ratio_of_blocks, rate_ratio_of_pairs,
     ratio_of_runs,
 };
+pub(crate) use failures::{Failures, are_more};
 pub(crate) use sections::{Margin, Unsure, percentile_margin, rate_margin};
 pub(crate) use times::{BINS, Join, Tally, Times, bin_of};
 pub(crate) use trend::{Trend, percentile_trend, rate_trend};

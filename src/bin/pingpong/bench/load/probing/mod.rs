@@ -359,9 +359,11 @@ impl Probing {
     pub(in crate::bench::load) fn conclude(&self, counts: &mut Counts) {
         counts[Fact::ProbesUnfinished] = self.counts.waiting;
         let State::Open(_) = self.state else { return };
-        let fact = match self.counts {
-            Outcomes { has_asked: true, is_served: false, .. } => Fact::ConnectionsUnserved,
-            _ if self.connection.pending.waits_in_vain() => Fact::ConnectionsStalled,
+        let pending = &self.connection.pending;
+        let is_silent = self.counts.has_asked && !self.counts.is_served && !pending.is_awaited();
+        let fact = match () {
+            () if self.counts.has_asked && !pending.has_been_answered() => Fact::ConnectionsUnserved,
+            () if pending.waits_in_vain() || is_silent => Fact::ConnectionsStalled,
             _ => Fact::ConnectionsHeld,
         };
         counts[fact] += 1;

@@ -3,10 +3,12 @@
 //! - `dealt`: parts of a load are, added up, what one run of the same requests would have been
 //! - `merging`: what is not added up
 //! - `scanning`: results among other text
+//! - `turns`: those of a server, one after the other
 
 mod dealt;
 mod merging;
 mod scanning;
+mod turns;
 
 use std::time::{Duration, SystemTime};
 

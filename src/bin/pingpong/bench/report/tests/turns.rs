@@ -1,0 +1,74 @@
+//! Turns of a server beside others.
+
+use std::time::Duration;
+
+use super::{Record, prompt, report};
+use crate::bench::record::Fact;
+use crate::bench::report::{Cut, Report, Side};
+use crate::bench::tests::options;
+
+/// A turn in which all was answered at once, ten requests of ten connections.
+fn turn() -> Report {
+    let records: Vec<Record> = (0..10).map(|place| prompt(Duration::from_millis(60 * place))).collect();
+    report(&records, Some(16.0), 10)
+}
+
+/// What turns of one server come to.
+fn sum(turns: impl IntoIterator<Item = Report>) -> Report {
+    let mut side = Side::new(0, &options(|_| {}));
+    turns.into_iter().for_each(|turn| side.add_turn(turn));
+    side.report.unwrap()
+}
+
+#[test]
+fn a_socket_that_lost_the_datagrams_of_one_turn_has_not_stalled() {
+    let turn_with = |stalled, is_stream| {
+        let mut turn = turn();
+        turn.is_stream = is_stream;
+        (turn.counts[Fact::ConnectionsStalled], turn.counts[Fact::ConnectionsHeld]) = (stalled, 10 - stalled);
+        turn
+    };
+    for (stalled, is_stream, expected) in [([2, 0, 3], false, 0), ([3, 2, 3], false, 2), ([2, 0, 3], true, 3)] {
+        let sum = sum(stalled.map(|stalled| turn_with(stalled, is_stream)));
+        let counts = [Fact::ConnectionsStalled, Fact::ConnectionsHeld].map(|fact| sum.counts[fact]);
+        assert_eq!(counts, [expected, 10 - expected], "{stalled:?}");
+    }
+}
+
+#[test]
+fn a_server_that_fell_silent_and_answers_in_a_later_turn_was_not_gone() {
+    let silent = || {
+        let mut turn = turn();
+        (turn.is_partial, turn.cut, turn.gone_after_seconds) = (true, Some(Cut::Silent), Some(0.3));
+        turn
+    };
+    let unanswered = || report(&[], None, 10);
+    for (turns, gone_after) in [
+        (vec![silent(), turn()], None),
+        (vec![silent(), unanswered(), turn()], None),
+        (vec![turn(), silent()], Some(0.94)),
+        (vec![turn(), silent(), unanswered()], Some(0.94)),
+        (vec![silent(), turn(), silent()], Some(1.58)),
+    ] {
+        let sum = sum(turns);
+        let gone = sum.gone_after_seconds.map(|seconds| (seconds * 100.0).round() / 100.0);
+        assert_eq!((gone, sum.is_partial), (gone_after, gone_after.is_some()));
+    }
+}
+
+#[test]
+fn a_turn_that_waits_long_for_its_answers_is_told_with_what_is_left_out() {
+    let told = |waits: [u64; 3]| {
+        let mut side = Side::new(1, &options(|_| {}));
+        for wait in waits {
+            let mut turn = turn();
+            turn.waited = Duration::from_millis(wait);
+            side.add_turn(turn);
+        }
+        (side.leaves_out(Duration::from_millis(125)), side.waits_to_json())
+    };
+    let (warning, json) = told([2, 1810, 3]);
+    assert!(warning.is_some_and(|warning| warning.starts_with("B kept a turn waiting for 1.81 s: requests due then")));
+    assert_eq!((json["seconds"].as_f64(), json["longest_seconds"].as_f64()), (Some(1.815), Some(1.81)));
+    assert_eq!(told([30, 62, 30]).0, None);
+}
