@@ -18,6 +18,7 @@ use crate::error::Error;
 use super::Results;
 use super::json::foreign;
 use super::page::Page;
+use super::proof;
 use super::scan::Scan;
 use crate::bench::Output;
 
@@ -239,11 +240,11 @@ fn take_turn() {
     let _ = fcntl(io::stdout(), FcntlArg::F_SETLKW(&whole));
 }
 
-/// JSON in one line, which collectors of many processes' output keep whole. Its line ends are all between its parts: in
+/// JSON in one line with its checksum, which collectors of many processes' output keep whole. Its line ends are all between its parts: in
 /// texts they are escaped.
 fn in_one_line(json: &str) -> String {
     let line: String = json.lines().map(str::trim_start).collect();
-    line + "\n"
+    proof::sealed(&line) + "\n"
 }
 
 /// What fsync(2) says of a file that has been written. A pipe or a device need not know how to do it.
