@@ -86,10 +86,11 @@ fn what_is_not_known_to_be_at_the_same_time_is_not_added_up() {
     let sum = merged(&late, FORCE).unwrap();
     assert!(sum.title.starts_with("3 runs added up that are not one load") && sum.blocks.outcomes.is_empty());
     let mut unkept = [1, 2].map(|number| part(number, 2));
-    unkept[0]["clock"]["synchronised"] = false.into();
-    is_refused(&unkept, PARTIAL, &["2.json and 1.json", "the clock of part 1 (node-1) is not synchronised", "--force"]);
+    unkept[0]["clock"]["clock_error_seconds"] = Value::Null;
+    let why = "how wrong the clock of part 1 (node-1) may be is not known: give every part --clock-error";
+    is_refused(&unkept, PARTIAL, &["2.json and 1.json", why, "--force"]);
     unkept[0]["clock"] = Value::Null;
-    assert!(merged(&unkept, FORCE).unwrap().warnings()[0].contains("nothing is known of the clock of part 1"));
+    assert!(merged(&unkept, FORCE).unwrap().warnings()[0].contains(why));
 }
 
 #[test]
