@@ -35,12 +35,11 @@ fn tasks_of_srun_are_one_load() {
 }
 
 /// The lines of two tasks as `srun --label` gives them on: cut, and mixed.
-fn labelled(results: &[&str]) -> Vec<String> {
+fn labelled(results: &[&str]) -> Vec<Vec<u8>> {
     let pieces = results.iter().enumerate().map(|(task, line)| {
-        assert!(line.is_ascii(), "else a cut would be elsewhere");
-        line.as_bytes().chunks(1024).map(|piece| format!("{task}: {}\n", String::from_utf8_lossy(piece))).collect()
+        line.as_bytes().chunks(1024).map(|piece| [format!("{task}: ").as_bytes(), piece, b"\n"].concat()).collect()
     });
-    let mut queues: Vec<VecDeque<String>> = pieces.collect();
+    let mut queues: Vec<VecDeque<Vec<u8>>> = pieces.collect();
     let mut lines = vec![];
     while queues.iter().any(|queue| !queue.is_empty()) {
         lines.extend(queues.iter_mut().filter_map(VecDeque::pop_front));
@@ -50,7 +49,7 @@ fn labelled(results: &[&str]) -> Vec<String> {
 
 /// What `bench merge` makes of these lines of its standard input.
 #[track_caller]
-fn merge(lines: &[String]) -> Ended {
+fn merge(lines: &[Vec<u8>]) -> Ended {
     let folder = Folder::new();
     let file = folder.file("log");
     fs::write(&file, lines.concat()).expect("room in the folder");
@@ -73,14 +72,14 @@ fn results_are_put_together_again_from_the_pieces_into_which_srun_cuts_them() {
     let sum: Value = serde_json::from_str(&whole.stdout).expect("JSON");
     assert_eq!((runs(&sum).len(), sum["metrics"]["sent"].as_u64()), (2, Some(4_000)));
     // A collector may end lines in its own way.
-    let others: Vec<String> = lines.iter().map(|line| line.replace('\n', "\r\n")).collect();
+    let others: Vec<Vec<u8>> = lines.iter().map(|line| [&line[..line.len() - 1], b"\r\n"].concat()).collect();
     assert_eq!(merge(&others).stdout.len(), whole.stdout.len());
 
     // Any piece of the first may be missing, or there twice, or change places with the next one.
-    let places: Vec<usize> = (0..lines.len()).filter(|place| lines[*place].starts_with("0: ")).collect();
+    let places: Vec<usize> = (0..lines.len()).filter(|place| lines[*place].starts_with(b"0: ")).collect();
     assert!(places.len() > 20, "it is long: {} pieces", places.len());
     let (inner, last) = (&places[1..places.len() - 1], places[places.len() - 1]);
-    let refused = |how: &str, place: usize, lines: &[String]| {
+    let refused = |how: &str, place: usize, lines: &[Vec<u8>]| {
         let ended = merge(lines);
         assert_eq!((ended.code, &*ended.stdout), (Some(1), ""), "{how} {place}: {}", ended.stderr);
         assert!(ended.stderr.contains("standard input: line "), "{how} {place}: {}", ended.stderr);
@@ -98,7 +97,7 @@ fn results_are_put_together_again_from_the_pieces_into_which_srun_cuts_them() {
         refused("swapped", place, &swapped);
     }
     // Without labels nobody can.
-    let bare: Vec<String> = lines.iter().map(|line| line[3..].to_owned()).collect();
+    let bare: Vec<Vec<u8>> = lines.iter().map(|line| line[3..].to_owned()).collect();
     let ended = merge(&bare);
     assert!(ended.code == Some(1) && ended.stderr.contains("line 1 begins a result that is cut"), "{ended:?}");
 }
