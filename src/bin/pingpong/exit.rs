@@ -94,7 +94,11 @@ impl From<&Error> for Exit {
             #[cfg(feature = "bench")]
             Error::Source { .. } => Self::Unreachable,
             #[cfg(feature = "bench")]
-            Error::NotOneLoad { .. } | Error::MissingParts { .. } | Error::NotComparable { .. } => Self::Usage,
+            Error::NotOneLoad { .. }
+            | Error::OtherSteps { .. }
+            | Error::FewerSteps { .. }
+            | Error::MissingParts { .. }
+            | Error::NotComparable { .. } => Self::Usage,
             #[cfg(feature = "bench")]
             Error::File { .. } => Self::Failed,
         }

@@ -52,13 +52,16 @@ impl Sums {
             self.steps = reports.iter().map(|_| Sum::new(self.allowed)).collect();
         }
         // Steps stand side by side: not even by force can some be added up and others not.
-        if (planned, reports.len()) != (*steps, self.steps.len()) {
-            let why = Mismatch::Differs {
-                what: "the number of steps (--rate)",
-                first: self.steps.len().to_string(),
-                second: reports.len().to_string(),
+        if planned != *steps {
+            let counts = (*steps, planned);
+            return Err(Error::OtherSteps { first: first.clone(), second: name.to_owned(), counts });
+        }
+        if reports.len() != self.steps.len() {
+            let (name, measured) = match reports.len() < self.steps.len() {
+                true => (name, reports.len()),
+                false => (&**first, self.steps.len()),
             };
-            return Err(Error::NotOneLoad { first: first.clone(), second: name.to_owned(), why });
+            return Err(Error::FewerSteps { name: name.to_owned(), measured, planned });
         }
         self.steps.iter_mut().zip(reports).try_for_each(|(sum, report)| sum.add(name, report))
     }

@@ -107,6 +107,28 @@ fn numbers_of_parts_are_listed_in_short() {
     }
 }
 
+#[test]
+fn steps_are_added_up_with_all_of_them_or_not_at_all() {
+    let results = |number: u64, measured: usize, planned: usize| {
+        let part = read(&part(number, 2).to_string()).into_reports().remove(0);
+        Results::new(vec![part; measured], planned)
+    };
+    let cut = "cannot add up: b.json was interrupted after 1 of 2 steps; steps are not added up without all of them";
+    let others = "cannot add up a.json and b.json: they have 2 and 3 steps (--rate), and steps stand side by side";
+    for (first, second, told) in [
+        (("a.json", 2, 2), ("b.json", 1, 2), cut),
+        (("b.json", 1, 2), ("a.json", 2, 2), cut),
+        (("a.json", 2, 2), ("b.json", 3, 3), others),
+    ] {
+        for allowed in [STRICT, FORCE] {
+            let mut sums = Sums::new(allowed);
+            sums.add(first.0, results(1, first.1, first.2)).unwrap();
+            let error = sums.add(second.0, results(2, second.1, second.2)).unwrap_err();
+            assert_eq!(error.to_string(), told);
+        }
+    }
+}
+
 /// The table of the parts of a sum.
 fn table(sum: &Report) -> Vec<String> {
     let text = sum.to_string();
