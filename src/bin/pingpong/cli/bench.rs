@@ -128,7 +128,7 @@ pub(super) fn command() -> Command {
                         .help("Results written with --json; -: from standard input, among other text"),
                 )
                 .arg(flag("partial", "Add up also where parts (--part) are missing"))
-                .arg(flag("force", "Add up also what was not one load: other settings, another time, a run twice"))
+                .arg(flag("force", "Add up also what was not one load: settings, times, a run twice, parts missing"))
                 .arg(wanted::require())
                 .arg(json())
                 .arg(html()),

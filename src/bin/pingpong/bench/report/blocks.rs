@@ -194,10 +194,20 @@ impl BlockSums {
             None => run,
         };
         self.groups.insert(key, sum);
-        self.are_many |= self.groups.len() > MOST;
-        if self.are_many {
-            self.groups.clear();
+        if self.are_many || self.groups.len() > MOST {
+            self.leave_out();
         }
+    }
+
+    /// Leaves all of them out of the sum, those that are still to come, too.
+    pub(super) fn leave_out(&mut self) {
+        self.are_many = true;
+        self.groups.clear();
+    }
+
+    /// Whether blocks of too many lengths or beginnings were left out.
+    pub(super) fn are_many(&self) -> bool {
+        self.are_many
     }
 
     /// Of one run.

@@ -188,7 +188,7 @@ fn mistakes(whole: &Value) -> Mistakes {
 }
 
 /// What is written and read back as it is: of one run, and of a sum.
-const ABOUT: [&str; 10] = [
+const ABOUT: [&str; 11] = [
     "until",
     "program",
     "started_unix_seconds",
@@ -198,6 +198,7 @@ const ABOUT: [&str; 10] = [
     "runs",
     "forced",
     "missing_parts",
+    "blocks_left_out",
     "search",
 ];
 

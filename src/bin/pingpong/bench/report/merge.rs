@@ -127,6 +127,9 @@ impl Sum {
         self.forced.extend(report.about["forced"].as_array().into_iter().flatten().cloned());
         self.times.push(Measured::of(&report));
         self.blocks.add(mem::take(&mut report.blocks));
+        if report.about["blocks_left_out"] == true {
+            self.blocks.leave_out();
+        }
         match &mut self.sum {
             Some(sum) => sum.add(report),
             None => self.sum = Some(report),
@@ -158,6 +161,7 @@ impl Sum {
         }
         let Self { sum, times, blocks, mut parts, forced, .. } = self;
         let Some(mut sum) = sum else { return Ok(None) };
+        let are_many = blocks.are_many();
         // In whichever order they came.
         parts.sort_by_key(|part| alike::part_of(&part.run));
         let runs: Vec<Value> = parts.into_iter().map(|part| part.run).collect();
@@ -170,6 +174,9 @@ impl Sum {
             }
         }
         let mut about = json!({ "program": program(), "runs": runs });
+        if are_many {
+            about["blocks_left_out"] = true.into();
+        }
         for (name, list) in [("forced", Value::from(forced)), ("missing_parts", Value::from(missing))] {
             if list.as_array().is_some_and(|list| !list.is_empty()) {
                 about[name] = list;

@@ -85,13 +85,15 @@ fn shifted(members: &[Member<'_>]) -> Option<Trouble> {
         if (shows - right).abs() <= SAME_CLOCK {
             return None;
         }
+        let by = seconds((shows - right).abs());
+        let what = match clocks.len() {
+            // Which of them is right, nobody knows.
+            2 => format!("the clocks of {} and {} were {by} apart", told(one), told(other)),
+            _ if shows > right => format!("the clock of {} was {by} ahead of that of {}", told(other), told(one)),
+            _ => format!("the clock of {} was {by} behind that of {}", told(other), told(one)),
+        };
         let why = format!(
-            "they ran on one kernel, and the clock of {} was {} {} that of {} (a time namespace, a false clock, or one that \
-             was set meanwhile)",
-            told(other),
-            seconds((shows - right).abs()),
-            if shows > right { "ahead of" } else { "behind" },
-            told(one),
+            "they ran on one kernel, and {what} (a time namespace, a false clock, or one that was set meanwhile)"
         );
         Some((one.name.to_owned(), other.name.to_owned(), Mismatch::Clocks(why)))
     })
@@ -238,7 +240,7 @@ mod tests {
         is_told(
             ahead,
             "1.json 2.json",
-            &["one kernel", "part 2 (node-a) was 60.0 ms ahead of that of part 1 (node-a)"],
+            &["one kernel", "the clocks of part 1 (node-a) and part 2 (node-a) were 60.0 ms apart (a time namespace"],
         );
         let behind = [part(1, "a"), part(2, "a"), part(3, "a")].map(|mut run| {
             let shows = if effective(&run)["part"] == 1 { 2.5 } else { 5.0 };
@@ -251,7 +253,13 @@ mod tests {
             run["measured"] = json!([1003.0, 1013.0]);
             run["run"]["clock"]["unix_minus_boot_seconds"] = json!(8.0);
         });
-        is_told(both, "1.json 2.json", &["3.00 s ahead"]);
+        is_told(both, "1.json 2.json", &["3.00 s apart"]);
+        let ahead = [(1, 5.0), (2, 5.0), (3, 5.06)].map(|(number, shows)| {
+            let mut run = part(number, "a");
+            run["run"]["clock"]["unix_minus_boot_seconds"] = json!(shows);
+            run
+        });
+        is_told(told_of(&ahead), "2.json 3.json", &["part 3 (node-a) was 60.0 ms ahead of that of part 2 (node-a)"]);
     }
 
     #[test]

@@ -94,6 +94,30 @@ fn what_is_not_known_to_be_at_the_same_time_is_not_added_up() {
 }
 
 #[test]
+fn blocks_of_too_many_lengths_are_left_out_and_that_is_told() {
+    let sum = |parts: u64| {
+        let part = |number: u64| {
+            let mut part = part(number, parts);
+            part["blocks"]["seconds"] = json!(0.02 + 1e-7 * number as f64);
+            part
+        };
+        let parts: Vec<Value> = (1..=parts).map(part).collect();
+        merged(&parts, STRICT).unwrap()
+    };
+    let told = |sum: &Report| sum.warnings().iter().any(|warning| warning.contains("there are no intervals"));
+    let most = sum(128);
+    assert!(!most.blocks.outcomes.is_empty() && !told(&most));
+    let many = sum(129);
+    assert!(many.blocks.outcomes.is_empty() && told(&many), "{:?}", many.warnings());
+    // Of a sum of sums it is as true.
+    let mut sums = Sums::new(FORCE);
+    for (name, report) in [("most", most), ("many", many)] {
+        sums.add(name, Results::from_json(&report.to_json()).unwrap()).unwrap();
+    }
+    assert!(told(&sums.into_results(&[]).unwrap().unwrap().into_reports()[0]));
+}
+
+#[test]
 fn numbers_of_parts_are_listed_in_short() {
     for (parts, text) in [
         (vec![], ""),
