@@ -68,6 +68,12 @@ pub(crate) enum Error {
     /// Results of runs that were not one load are not added up.
     #[cfg(feature = "bench")]
     NotOneLoad { first: String, second: String, why: crate::bench::Mismatch },
+    /// Results have other steps than those that they are to be added to: not even by force are they added up.
+    #[cfg(feature = "bench")]
+    OtherSteps { first: String, second: String, counts: (usize, usize) },
+    /// Results that are to be added up were interrupted after so many of their steps.
+    #[cfg(feature = "bench")]
+    FewerSteps { name: String, measured: usize, planned: usize },
     /// Parts of a load are not there.
     #[cfg(feature = "bench")]
     MissingParts { missing: String, all: u64, because: Option<String> },
@@ -233,6 +239,17 @@ impl fmt::Display for Error {
             Self::NotOneLoad { first, second, why } => {
                 write!(f, "cannot add up {first} and {second}: {why} (--force does it all the same)")
             }
+            #[cfg(feature = "bench")]
+            Self::OtherSteps { first, second, counts: (one, other) } => write!(
+                f,
+                "cannot add up {first} and {second}: they have {one} and {other} steps (--rate), and steps stand side by side"
+            ),
+            #[cfg(feature = "bench")]
+            Self::FewerSteps { name, measured, planned } => write!(
+                f,
+                "cannot add up: {name} was interrupted after {measured} of {planned} steps; steps are not added up \
+                 without all of them"
+            ),
             #[cfg(feature = "bench")]
             Self::MissingParts { missing, all, because } => {
                 let (noun, verb) = if missing.parse::<u64>().is_ok() { ("part", "is") } else { ("parts", "are") };

@@ -95,6 +95,8 @@ impl From<&Error> for Exit {
             Error::Source { .. } => Self::Unreachable,
             #[cfg(feature = "bench")]
             Error::NotOneLoad { .. }
+            | Error::OtherSteps { .. }
+            | Error::FewerSteps { .. }
             | Error::MissingParts { .. }
             | Error::NotComparable { .. }
             | Error::NotOneRun { .. }

@@ -154,10 +154,7 @@ fn four_parts() -> Vec<String> {
         whole["measured_until_unix_seconds"] = json!(1000.32);
         whole["blocks"]["from_unix_seconds"] = json!(1000.0);
         (whole["metrics"]["seconds"], whole["metrics"]["requests_per_second"]) = (json!(0.32), json!(400.0));
-        whole["clock"] = json!({
-            "synchronised": false, "estimated_error_seconds": 16.0, "maximum_error_seconds": 16.0,
-            "boot_id": "one", "unix_minus_boot_seconds": 7.0,
-        });
+        whole["clock"] = json!({ "clock_error_seconds": null, "boot_id": "one", "unix_minus_boot_seconds": 7.0 });
         let schema = whole.as_object_mut().unwrap().remove("schema").unwrap();
         format!("{{\"schema\":{schema},{}", &whole.to_string()[1..])
     });

@@ -1,13 +1,14 @@
 //! A load that several processes share, and the moment at which it begins (`--part`, `--start-at`).
 
+use std::fs;
 use std::io::Read;
 use std::sync::mpsc::channel;
 use std::time::{Duration, SystemTime};
 
 use nix::sys::signal::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::super::support::{Launch, PATIENCE, Server};
+use super::super::support::{Folder, Launch, PATIENCE, Server};
 use super::{Figures, load, peers, words};
 
 /// All variables by which engines tell a process which part it is.
@@ -47,6 +48,11 @@ fn parts_divide_a_load_without_remainder() {
     assert_eq!(of_each("requests"), [35.0, 34.0, 34.0]);
     assert_eq!((of_each("rate_per_second"), of_each("probe_per_second")), (vec![1e3 / 3.0; 3], vec![10.0; 3]));
     assert_eq!(of_each("connect_rate_per_second"), [1e3 / 3.0; 3]);
+    let whole = json!({
+        "connections": 5, "idle": 4, "requests": 103, "rates_per_second": [1e3], "connect_rate_per_second": 1e3,
+        "probe_per_second": 30.0, "seed": null,
+    });
+    assert!(parts.iter().all(|part| effective(part)["whole"] == whole), "{}", effective(&parts[0])["whole"]);
     let sum = |name: &str| parts.iter().map(|part| part.count(name)).sum::<u64>();
     // Each has a probe of its own.
     assert_eq!((sum("requests"), sum("connections_requested")), (103, 5 + 4 + 3));
@@ -58,16 +64,42 @@ fn all_but_parts_and_late_starts_are_without_them() {
     let server = Server::start("ping=127.0.0.1:0");
     let figures = Figures::of(&load(server.endpoint("ping", "tcp"), "-c 1 -n 5").run());
     let effective = effective(&figures);
-    for name in ["part", "parts", "start_at_unix_seconds"] {
+    for name in ["part", "parts", "whole", "start_at_unix_seconds"] {
         assert!(effective.as_object().unwrap()[name].is_null(), "{name}");
     }
     let clock = figures.whole["clock"].as_object().unwrap();
-    for unknown in ["synchronised", "estimated_error_seconds", "maximum_error_seconds"] {
-        assert!(clock[unknown].is_null(), "{unknown}");
-    }
+    assert!(clock["clock_error_seconds"].is_null(), "{clock:?}");
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
     assert_eq!(clock["boot_id"], boot.trim());
     assert!(clock["unix_minus_boot_seconds"].as_f64().is_some_and(|offset| offset > 1e9 && offset < now()));
+}
+
+#[test]
+fn parts_of_different_loads_are_not_added_up() {
+    let server = Server::start("ping=127.0.0.1:0");
+    let folder = Folder::new();
+    let part = |name: &str, options: &str| {
+        let file = folder.file(name);
+        let options = format!("-d 100ms --warmup 0s --allow-failures --arrivals poisson {options}");
+        let ended = load(server.endpoint("ping", "tcp"), &options).run();
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        fs::write(&file, ended.stdout).unwrap();
+        file.display().to_string()
+    };
+    let first = part("1.json", "-c 4 -r 200 --seed 1 --part 1/2");
+    for (options, what) in [
+        ("-c 100 -r 200 --seed 1", "--connections of all parts together: 4 and 100"),
+        ("-c 4 -r 2000 --seed 1", "--rate of all parts together: [200.0] and [2000.0]"),
+        ("-c 4 -r 200 --seed 1 --idle 2", "--idle of all parts together: 0 and 2"),
+        ("-c 4 -r 200 --seed 1 --probe 50", "--probe of all parts together: null and 50.0"),
+        ("-c 4 -r 200 --seed 2", "--seed: 1 and 2"),
+        ("-c 4 -r 200", "--seed: 1 and null"),
+    ] {
+        let second = part("2.json", &format!("{options} --part 2/2"));
+        let ended = Launch::new(&format!("bench merge {first} {second}")).run();
+        assert_eq!((ended.code, &*ended.stdout), (Some(2), ""), "{ended:?}");
+        assert!(ended.stderr.contains(&format!("they differ in {what} (--force")), "{ended:?}");
+    }
 }
 
 /// The requests of all parts, as a server sees them come: together they are as even as those of one process.

@@ -109,7 +109,7 @@ fn steps_are_added_up_one_by_one() {
     let sent = |step: usize| whole["steps"][step]["metrics"]["sent"].as_u64().unwrap();
     assert!(sent(0).abs_diff(40) <= 2 && sent(1).abs_diff(120) <= 2, "{} {}", sent(0), sent(1));
     assert_eq!(ended.code, Some(7), "{ended:?}");
-    fails(&merged(&format!("{a} {c}")), 2, &["the number of steps (--rate): 2 and 1"]);
+    fails(&merged(&format!("{a} {c}")), 2, &["they have 2 and 1 steps (--rate), and steps stand side by side"]);
 }
 
 #[test]

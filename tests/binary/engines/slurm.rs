@@ -1,12 +1,13 @@
 //! Slurm: daemons of our own, started by `tests/engines/slurm`.
 
 use std::collections::VecDeque;
+use std::fs;
 use std::path::Path;
+use std::time::SystemTime;
 
 use serde_json::Value;
 
-use super::super::support::{Launch, Server, tool};
-use super::super::talk::Talk;
+use super::super::support::{Ended, Folder, Launch, Server, tool};
 use super::{Workshop, agrees, blocks, early_in, runs, with};
 
 #[test]
@@ -34,12 +35,11 @@ fn tasks_of_srun_are_one_load() {
 }
 
 /// The lines of two tasks as `srun --label` gives them on: cut, and mixed.
-fn labelled(results: &[&str]) -> Vec<String> {
+fn labelled(results: &[&str]) -> Vec<Vec<u8>> {
     let pieces = results.iter().enumerate().map(|(task, line)| {
-        assert!(line.is_ascii(), "else a cut would be elsewhere");
-        line.as_bytes().chunks(1024).map(|piece| format!("{task}: {}\n", String::from_utf8_lossy(piece))).collect()
+        line.as_bytes().chunks(1024).map(|piece| [format!("{task}: ").as_bytes(), piece, b"\n"].concat()).collect()
     });
-    let mut queues: Vec<VecDeque<String>> = pieces.collect();
+    let mut queues: Vec<VecDeque<Vec<u8>>> = pieces.collect();
     let mut lines = vec![];
     while queues.iter().any(|queue| !queue.is_empty()) {
         lines.extend(queues.iter_mut().filter_map(VecDeque::pop_front));
@@ -47,36 +47,57 @@ fn labelled(results: &[&str]) -> Vec<String> {
     lines
 }
 
+/// What `bench merge` makes of these lines of its standard input.
+#[track_caller]
+fn merge(lines: &[Vec<u8>]) -> Ended {
+    let folder = Folder::new();
+    let file = folder.file("log");
+    fs::write(&file, lines.concat()).expect("room in the folder");
+    Launch::shell(&format!("exec \"$0\" \"$@\" < {}", file.display()), "bench merge - --json").run()
+}
+
 #[test]
 fn results_are_put_together_again_from_the_pieces_into_which_srun_cuts_them() {
     let server = Server::start("ping=127.0.0.1:0");
-    let ended = Launch::new(&format!("bench {} -c 2 -n 100 --part 1/2 --json", server.endpoint("ping", "tcp"))).run();
-    let first = ended.stdout.trim_end();
-    let second =
-        with(first, &[("\"part\":1", "\"part\":2"), ("\"started_unix_seconds\": 1", "\"started_unix_seconds\": 2")]);
-    let lines = labelled(&[first, &second]);
-    assert!(lines.len() > 8, "they are longer than a piece: {lines:?}");
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("it is later");
+    let start = since.as_secs().next_multiple_of(2) + 2;
+    let options = format!("-c 4 -r 4k -d 1s --start-at {start} --allow-failures -q --json");
+    let launch = |part| format!("bench {} {options} --part {part}/2", server.endpoint("ping", "tcp"));
+    let mut parts = [1, 2].map(|part| Launch::new(&launch(part)).spawn());
+    let ended = parts.each_mut().map(Server::ends);
+    let lines = labelled(&ended.each_ref().map(|ended| ended.stdout.trim_end()));
 
-    let merge = |lines: &[String]| {
-        let mut merging = Talk::ours(&["bench", "merge", "-", "--json"]).start();
-        merging.types(lines.concat());
-        merging.ends_input();
-        merging.ends()
-    };
     let whole = merge(&lines);
     assert_eq!(whole.code, Some(0), "{whole:?}");
     let sum: Value = serde_json::from_str(&whole.stdout).expect("JSON");
-    assert_eq!((runs(&sum).len(), &sum["metrics"]["requests"]), (2, &100.into()));
-    // Any piece may be missing, but for the first, which alone says that there is a result.
-    for place in 2..lines.len() {
+    assert_eq!((runs(&sum).len(), sum["metrics"]["sent"].as_u64()), (2, Some(4_000)));
+    // A collector may end lines in its own way.
+    let others: Vec<Vec<u8>> = lines.iter().map(|line| [&line[..line.len() - 1], b"\r\n"].concat()).collect();
+    assert_eq!(merge(&others).stdout.len(), whole.stdout.len());
+
+    // Any piece of the first may be missing, or there twice, or change places with the next one.
+    let places: Vec<usize> = (0..lines.len()).filter(|place| lines[*place].starts_with(b"0: ")).collect();
+    assert!(places.len() > 20, "it is long: {} pieces", places.len());
+    let (inner, last) = (&places[1..places.len() - 1], places[places.len() - 1]);
+    let refused = |how: &str, place: usize, lines: &[Vec<u8>]| {
+        let ended = merge(lines);
+        assert_eq!((ended.code, &*ended.stdout), (Some(1), ""), "{how} {place}: {}", ended.stderr);
+        assert!(ended.stderr.contains("standard input: line "), "{how} {place}: {}", ended.stderr);
+    };
+    for place in inner.iter().copied().chain([last]) {
         let mut lines = lines.clone();
         lines.remove(place);
-        let ended = merge(&lines);
-        assert_eq!((ended.code, &*ended.stdout), (Some(1), ""), "{place}: {ended:?}");
-        assert!(ended.stderr.contains("standard input: line "), "{place}: {ended:?}");
+        refused("without", place, &lines);
+    }
+    for (at, place) in inner.iter().copied().enumerate() {
+        let (mut doubled, mut swapped) = (lines.clone(), lines.clone());
+        doubled.insert(place, lines[place].clone());
+        refused("twice", place, &doubled);
+        swapped.swap(place, places[at + 2]);
+        refused("swapped", place, &swapped);
     }
     // Without labels nobody can.
-    let bare: Vec<String> = lines.iter().map(|line| line[3..].to_owned()).collect();
+    let bare: Vec<Vec<u8>> = lines.iter().map(|line| line[3..].to_owned()).collect();
     let ended = merge(&bare);
     assert!(ended.code == Some(1) && ended.stderr.contains("line 1 begins a result that is cut"), "{ended:?}");
 }

@@ -43,11 +43,8 @@ pub(super) fn corrected(began: SystemTime, passed: Duration, now: SystemTime) ->
 
 /// What is known of the wall clock, as it goes into results. It may be off by so much, as the user says.
 pub(super) fn facts(error: Option<Duration>) -> Value {
-    let error = error.map(|error| error.as_secs_f64());
     json!({
-        "synchronised": error.map(|_| true),
-        "estimated_error_seconds": error,
-        "maximum_error_seconds": error,
+        "clock_error_seconds": error.map(|error| error.as_secs_f64()),
         "boot_id": fs::read_to_string("/proc/sys/kernel/random/boot_id").ok().map(|id| id.trim().to_owned()),
         "unix_minus_boot_seconds": since_boot().map(|boot| unix_seconds(SystemTime::now()) - boot),
     })
@@ -86,8 +83,7 @@ mod tests {
     #[test]
     fn processes_of_one_kernel_say_so() {
         let (one, other) = (facts(None), facts(Some(Duration::from_millis(5))));
-        assert!(one["synchronised"].is_null() && one["maximum_error_seconds"].is_null());
-        assert!(other["synchronised"] == true && other["estimated_error_seconds"] == 0.005);
+        assert!(one["clock_error_seconds"].is_null() && other["clock_error_seconds"] == 0.005);
         assert!(one["boot_id"].as_str().is_some_and(|id| id.len() == 36) && one["boot_id"] == other["boot_id"]);
         let offset = |facts: &Value| facts["unix_minus_boot_seconds"].as_f64().unwrap();
         assert!((offset(&one) - offset(&other)).abs() < 5.0 && offset(&one) > 1.6e9);

@@ -12,6 +12,7 @@ use super::report::Allowed;
 use super::requirement::Requirement;
 use super::sources::Sources;
 use super::until::Until;
+use super::whole::Whole;
 use crate::probe::Probe;
 
 /// The options of `pingpong bench`.
@@ -36,6 +37,8 @@ pub(crate) struct BenchOptions {
     pub(crate) rates: Vec<Rate>,
     /// How they are spread then.
     pub(crate) arrivals: Arrivals,
+    /// The seed of random times, where the user has chosen it.
+    pub(crate) chosen_seed: Option<u64>,
     /// Closed loop: requests that one connection has under way.
     pub(crate) pipeline: u32,
     /// Closed loop over UDP: requests that one connection sends at once leave in one call (UDP_SEGMENT).
@@ -52,6 +55,8 @@ pub(crate) struct BenchOptions {
     pub(crate) spread: Option<Sources>,
     /// Which part of a load it is that several processes share: what is asked for is its share.
     pub(crate) part: Option<Part>,
+    /// What is asked of all parts together, where it is one.
+    pub(crate) whole: Option<Whole>,
     /// How many connections the parts before it have: ports and local addresses go on from there.
     pub(crate) dealt_before: u64,
     /// What was asked of all its parts, where it has been divided.

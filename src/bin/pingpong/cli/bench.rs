@@ -128,7 +128,7 @@ pub(super) fn command() -> Command {
                         .help("Results written with --json; -: from standard input, among other text"),
                 )
                 .arg(flag("partial", "Add up also where parts (--part) are missing"))
-                .arg(flag("force", "Add up also what was not one load: other settings, another time, a run twice"))
+                .arg(flag("force", "Add up also what was not one load: settings, times, a run twice, parts missing"))
                 .arg(wanted::require())
                 .arg(json())
                 .arg(html()),
@@ -233,6 +233,7 @@ impl BenchOptions {
             extent: requests.map_or(Extent::Duration(duration), Extent::Requests),
             rates: options.get_one::<Vec<Rate>>("rate").cloned().unwrap_or_default(),
             arrivals: arrivals(options),
+            chosen_seed: options.get_one("seed").copied(),
             pipeline: options.get_one("pipeline").copied().unwrap_or(1),
             segments: !options.get_flag("no-segment"),
             probe,
@@ -241,6 +242,7 @@ impl BenchOptions {
             sources: options.get_one("source").copied(),
             spread: None,
             part: options.get_one("part").copied(),
+            whole: None,
             dealt_before: 0,
             undivided: None,
             start_at: options.get_one("start-at").copied(),
@@ -259,9 +261,8 @@ impl BenchOptions {
             quiet: options.get_flag("quiet"),
             progress: !options.get_flag("no-progress"),
         };
-        let has_seed = options.contains_id("seed");
         let mistake = bench.each_server().find_map(|one| one.mistake());
-        let mistake = mistake.or_else(|| bench.mistake_of_rates(has_seed)).or_else(|| bench.mistake_of_turns());
+        let mistake = mistake.or_else(|| bench.mistake_of_rates()).or_else(|| bench.mistake_of_turns());
         match mistake.or_else(|| bench.mistake_of_part()) {
             None => bench.divided(),
             Some(mistake) => Err(mistake),
@@ -304,8 +305,8 @@ impl BenchOptions {
     }
 
     /// The same of rates, and of what is required of them.
-    fn mistake_of_rates(&self, has_seed: bool) -> Option<String> {
-        if has_seed && self.arrivals == Arrivals::Even {
+    fn mistake_of_rates(&self) -> Option<String> {
+        if self.chosen_seed.is_some() && self.arrivals == Arrivals::Even {
             return Some("--seed is for --arrivals poisson: even arrivals have nothing random".to_owned());
         }
         if matches!(self.arrivals, Arrivals::Poisson { .. })

@@ -34,6 +34,17 @@ const SETTINGS: [(&str, &str); 13] = [
 const OF_PARTS: [(&str, &str); 2] =
     [("parts", "how many --part says there are"), ("start_at_unix_seconds", "--start-at")];
 
+/// What was divided among them, and has to be the same of all: each of them has less of it.
+const OF_WHOLE: [(&str, &str); 7] = [
+    ("connections", "--connections of all parts together"),
+    ("idle", "--idle of all parts together"),
+    ("requests", "--requests of all parts together"),
+    ("rates_per_second", "--rate of all parts together"),
+    ("connect_rate_per_second", "--connect-rate of all parts together"),
+    ("probe_per_second", "--probe of all parts together"),
+    ("seed", "--seed"),
+];
+
 /// Why two runs cannot be parts of one load.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Mismatch {
@@ -86,11 +97,8 @@ pub(super) struct Register {
 impl Register {
     /// Why this run cannot be added to those in it, the first of which is this one; and which of these is in the way.
     pub(super) fn mismatch(&self, first: &Value, run: &Value) -> Option<(usize, Mismatch)> {
-        let alike = self.runs.get(&looks(run)).into_iter().flatten();
-        if let Some((place, _)) =
-            started(run).and_then(|own| alike.into_iter().find(|(_, other)| is_as_old(*other, own)))
-        {
-            return Some((*place, Mismatch::SameRun));
+        if let Some(place) = self.place_of(run) {
+            return Some((place, Mismatch::SameRun));
         }
         if let Some((part, parts)) = part_of(run)
             && let Some(place) = self.parts.get(&(part, parts))
@@ -101,7 +109,16 @@ impl Register {
             return Some((*place, Mismatch::SameSeed));
         }
         let (a, b) = (effective(first), effective(run));
-        difference(first, run).or_else(|| differing(&OF_PARTS, a, b)).map(|differs| (0, differs))
+        let of_parts = || differing(&OF_PARTS, a, b).or_else(|| differing(&OF_WHOLE, &a["whole"], &b["whole"]));
+        difference(first, run).or_else(of_parts).map(|differs| (0, differs))
+    }
+
+    /// Where the same run is in it, be it from another file: of one machine and moment, with the same counts.
+    fn place_of(&self, run: &Value) -> Option<usize> {
+        let own = started(run)?;
+        // What JSON does to the last digit is no difference.
+        let is_as_old = |other: &&(usize, f64)| (other.1 - own).abs() < 2e-6;
+        self.runs.get(&looks(run))?.iter().find(is_as_old).map(|(place, _)| *place)
     }
 
     pub(super) fn add(&mut self, run: &Value) {
@@ -140,7 +157,9 @@ const OF_EACH: [(&str, &str); 5] = [
 
 /// Why two runs, as they stand in the JSON of a sum, cannot be compared.
 pub(super) fn incomparable(a: &Value, b: &Value) -> Option<Mismatch> {
-    if is_same(a, b) {
+    let mut first = Register::default();
+    first.add(a);
+    if first.place_of(b).is_some() {
         return Some(Mismatch::SameRun);
     }
     difference(a, b).or_else(|| differing(&OF_EACH, effective(a), effective(b)))
@@ -152,18 +171,8 @@ fn differing(settings: &[(&str, &'static str)], a: &Value, b: &Value) -> Option<
     Some(Mismatch::Differs { what, first: a[name].to_string(), second: b[name].to_string() })
 }
 
-/// Whether they are the same run, be it in another file: of one machine and moment, with the same counts.
-fn is_same(a: &Value, b: &Value) -> bool {
-    started(a).zip(started(b)).is_some_and(|(a, b)| is_as_old(a, b)) && looks(a) == looks(b)
-}
-
 fn started(run: &Value) -> Option<f64> {
     run["run"]["started_unix_seconds"].as_f64()
-}
-
-/// What JSON does to the last digit is no difference.
-fn is_as_old(a: f64, b: f64) -> bool {
-    (a - b).abs() < 2e-6
 }
 
 /// Its part, its machine and its counts.
@@ -409,6 +418,17 @@ mod tests {
         assert_eq!(other.as_deref(), Some("they differ in how many --part says there are: 4 and 5"));
         let later = told(&part(2, 4, 1.75e9 + 1.0));
         assert_eq!(later.as_deref(), Some("they differ in --start-at: 1750000000.0 and 1750000001.0"));
+        for (name, what) in OF_WHOLE {
+            let whole = |mut run: Value, value: Value| {
+                run["run"]["settings"]["effective"]["whole"] = json!({ name: value });
+                run
+            };
+            let [first, same, other] = [(1, json!(4)), (2, json!(4)), (2, json!(6))]
+                .map(|(number, value)| whole(part(number, 4, 1.75e9), value));
+            assert_eq!(mismatch(&first, &same), None);
+            let told = mismatch(&first, &other).map(|why| why.to_string());
+            assert_eq!(told, Some(format!("they differ in {what}: 4 and 6")));
+        }
         let none = told(&run());
         assert_eq!(none.as_deref(), Some("they differ in how many --part says there are: 4 and null"));
         // What was measured at another time can be compared.

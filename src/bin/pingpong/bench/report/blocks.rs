@@ -151,14 +151,24 @@ impl Blocks {
     }
 
     fn of_columns(columns: &Sheet<'_>) -> Option<Self> {
-        let ended = numbers(columns.get("requests")?)?.into_iter().zip(numbers(columns.get("errors")?)?);
+        let [answered, failed] = ["requests", "errors"].map(|name| numbers(columns.get(name)?));
+        let (answered, failed) = answered.zip(failed).filter(|(answered, failed)| answered.len() == failed.len())?;
+        let ended = answered.into_iter().zip(failed);
         let outcomes: Vec<Outcomes> = ended.map(|(answered, failed)| Outcomes { answered, failed }).collect();
-        let times = |flat: &str| Some(Times::of_values(numbers(flat)?.chunks_exact(2).map(|pair| (pair[0], pair[1]))));
+        let times = |flat: &str| {
+            let flat = numbers(flat)?;
+            let (pairs, []) = flat.as_chunks::<2>() else { return None };
+            Some(Times::of_values(pairs.iter().map(|[nanos, count]| (*nanos, *count))))
+        };
         let mut kinds = [const { None }; KINDS.len()];
         for (kind, name) in kinds.iter_mut().zip(KINDS) {
             let Some(list) = columns.get(name).filter(|list| *list != "null") else { continue };
             let blocks: Vec<Times> = lists(list)?.map(times).collect::<Option<_>>()?;
-            *kind = Some(blocks).filter(|blocks| blocks.len() == outcomes.len());
+            // Of fewer blocks nobody knows which are missing.
+            if blocks.len() != outcomes.len() {
+                return None;
+            }
+            *kind = Some(blocks);
         }
         let [from, seconds] = ["from_unix_seconds", "seconds"].map(|name| columns.get(name)?.parse().ok());
         Some(Self { from: from?, seconds: seconds?, outcomes, times: kinds })
@@ -184,10 +194,20 @@ impl BlockSums {
             None => run,
         };
         self.groups.insert(key, sum);
-        self.are_many |= self.groups.len() > MOST;
-        if self.are_many {
-            self.groups.clear();
+        if self.are_many || self.groups.len() > MOST {
+            self.leave_out();
         }
+    }
+
+    /// Leaves all of them out of the sum, those that are still to come, too.
+    pub(super) fn leave_out(&mut self) {
+        self.are_many = true;
+        self.groups.clear();
+    }
+
+    /// Whether blocks of too many lengths or beginnings were left out.
+    pub(super) fn are_many(&self) -> bool {
+        self.are_many
     }
 
     /// Of one run.

@@ -18,6 +18,7 @@ use crate::error::Error;
 use super::Results;
 use super::json::{OtherKind, foreign};
 use super::page::Page;
+use super::proof;
 use super::result_file::{Opened, ResultFile};
 use super::scan::Scan;
 use crate::bench::Output;
@@ -236,9 +237,9 @@ fn take_turn() {
     let _ = fcntl(io::stdout(), FcntlArg::F_SETLKW(&whole));
 }
 
-/// JSON in one line, which collectors of many processes' output keep whole. Its line ends are all between its parts: in
+/// JSON in one line with its checksum, which collectors of many processes' output keep whole. Its line ends are all between its parts: in
 /// texts they are escaped.
 fn in_one_line(json: &str) -> String {
     let line: String = json.lines().map(str::trim_start).collect();
-    line + "\n"
+    proof::sealed(&line) + "\n"
 }

@@ -94,8 +94,15 @@ impl Report {
         json!({ "confidence": 0.95, "rough": rough, "none": none })
     }
 
-    /// What rose or fell: of the times one, the highest percentile that did; and in the closed loop the rate.
+    /// What rose or fell: of the times one, the highest percentile that did; and in the closed loop the rate. Or that
+    /// nobody knows, nor any interval: the blocks of a sum were left out.
     pub(super) fn trends(&self) -> Vec<String> {
+        if self.about["blocks_left_out"] == true {
+            let why = "the runs began in too many places of their blocks, or these have too many lengths";
+            return vec![format!(
+                "{why}, to be added up: there are no intervals, and no times in the course of the run"
+            )];
+        }
         let (kind, _) = self.main_times();
         let of_times = [(99.0, "p99"), (50.0, "p50")].into_iter().find_map(|(percent, name)| {
             let trend = percentile_trend(self.blocks.times(kind), percent)?;

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::alike::Span;
 use super::blocks::Blocks;
+use super::proof::check_totals;
 use super::sheet::{Sheet, numbers};
 use super::{Judged, Report, figures, micros, probe};
 use crate::bench::record::{Cost, Counts, Fact, Mistakes, ProbePart, Shares, Transport, Wrong, histogram, values_of};
@@ -141,7 +142,7 @@ impl Report {
             let reasons = whole[name].as_object().into_iter().flatten();
             reasons.filter_map(|(why, count)| Some((why.clone(), count.as_u64()?))).collect::<BTreeMap<String, u64>>()
         };
-        Ok(Self {
+        let report = Self {
             title: whole["title"].as_str().unwrap_or_default().to_owned(),
             is_partial: whole["partial"].as_bool().unwrap_or_default(),
             cut: None,
@@ -175,7 +176,9 @@ impl Report {
             requirements: Vec::new(),
             written: metrics.clone(),
             about: ABOUT.into_iter().filter_map(|key| Some((key, whole.get(key)?.clone()))).collect(),
-        })
+        };
+        check_totals(&report)?;
+        Ok(report)
     }
 }
 
@@ -208,7 +211,7 @@ fn mistakes(whole: &Value) -> Mistakes {
 }
 
 /// What is written and read back as it is: of one run, and of a sum.
-const ABOUT: [&str; 11] = [
+const ABOUT: [&str; 12] = [
     "until",
     "program",
     "started_unix_seconds",
@@ -219,6 +222,7 @@ const ABOUT: [&str; 11] = [
     "forced",
     "missing_parts",
     "empty_files",
+    "blocks_left_out",
     "search",
 ];
 

@@ -54,13 +54,16 @@ impl Sums {
             self.steps = reports.iter().map(|_| Sum::new(self.allowed)).collect();
         }
         // Steps stand side by side: not even by force can some be added up and others not.
-        if (planned, reports.len()) != (*steps, self.steps.len()) {
-            let why = Mismatch::Differs {
-                what: "the number of steps (--rate)",
-                first: self.steps.len().to_string(),
-                second: reports.len().to_string(),
+        if planned != *steps {
+            let counts = (*steps, planned);
+            return Err(Error::OtherSteps { first: first.clone(), second: name.to_owned(), counts });
+        }
+        if reports.len() != self.steps.len() {
+            let (name, measured) = match reports.len() < self.steps.len() {
+                true => (name, reports.len()),
+                false => (&**first, self.steps.len()),
             };
-            return Err(Error::NotOneLoad { first: first.clone(), second: name.to_owned(), why });
+            return Err(Error::FewerSteps { name: name.to_owned(), measured, planned });
         }
         self.steps.iter_mut().zip(reports).try_for_each(|(sum, report)| sum.add(name, report))
     }
@@ -143,6 +146,9 @@ impl Sum {
         self.forced.extend(report.about["forced"].as_array().into_iter().flatten().cloned());
         self.times.push(Measured::of(&report));
         self.blocks.add(mem::take(&mut report.blocks));
+        if report.about["blocks_left_out"] == true {
+            self.blocks.leave_out();
+        }
         match &mut self.sum {
             Some(sum) => sum.add(report),
             None => self.sum = Some(report),
@@ -180,6 +186,7 @@ impl Sum {
         }
         let Self { sum, times, blocks, mut parts, forced, .. } = self;
         let Some(mut sum) = sum else { return Ok(None) };
+        let are_many = blocks.are_many();
         // In whichever order they came.
         parts.sort_by_key(|part| alike::part_of(&part.run));
         let runs: Vec<Value> = parts.into_iter().map(|part| part.run).collect();
@@ -192,6 +199,9 @@ impl Sum {
             }
         }
         let mut about = json!({ "program": program(), "runs": runs });
+        if are_many {
+            about["blocks_left_out"] = true.into();
+        }
         for (name, list) in [("forced", Value::from(forced)), ("missing_parts", Value::from(missing))] {
             if list.as_array().is_some_and(|list| !list.is_empty()) {
                 about[name] = list;

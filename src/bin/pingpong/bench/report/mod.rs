@@ -12,7 +12,7 @@
 //! - `change`: earlier runs and later ones; `ratios`: the figures of two beside each other
 //! - `merge`: adds up several reports; `alike`: those that are parts of one load; `together`: those that measured at the
 //!   same time; `parts`: each of them beside the others
-//! - `scan`: finds results in other text; `sheet`: reads their JSON
+//! - `scan`: finds results in other text; `sheet`: reads their JSON; `proof`: whether they are as they were written
 //! - `probe`: the probe's block, and its part of the JSON
 //! - `page`: a page for a browser, with pictures
 //! - `files`: where results go; `result_file`: one of their files
@@ -33,6 +33,7 @@ mod parts;
 mod pieces;
 mod probe;
 pub(super) mod progress;
+mod proof;
 mod ratios;
 mod result_file;
 mod results;

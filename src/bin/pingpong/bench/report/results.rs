@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::json::{SCHEMA, STRANGE, foreign, other_kind, value_of};
 use super::judged::{self, Judged};
+use super::proof;
 use super::sheet::{Sheet, objects};
 use super::text::{self, grouped, per_second, shown};
 use super::{Report, Searched, figures, parts, settings};
@@ -86,7 +87,7 @@ impl Results {
     /// Reads results back.
     pub(crate) fn from_json(text: &str) -> io::Result<Self> {
         match Sheet::of(text) {
-            Ok(sheet) => Self::of_sheet(sheet),
+            Ok(sheet) => proof::check(text.trim().as_bytes()).and_then(|()| Self::of_sheet(sheet)),
             Err(_) => Err(value_of(text).err().unwrap_or_else(|| foreign(STRANGE))),
         }
     }

@@ -18,6 +18,7 @@ use memchr::memmem;
 use super::Results;
 use super::json::foreign;
 use super::pieces::{Line, Pieces};
+use super::proof;
 use super::sheet::{Fault, Sheet};
 
 /// The longest line, and the longest result.
@@ -68,7 +69,11 @@ impl<R: BufRead> Scan<R> {
                 }
                 Line::Last(line, text) => {
                     self.line.clear();
-                    Some((line, whole(line, &text)?))
+                    let (sheet, _) = Sheet::at_beginning_of(&text).map_err(|fault| broken(line, text.len(), fault))?;
+                    let results = results_in(sheet, &text, line)?;
+                    // The beginning of one that is lost in its midst is no other program's.
+                    let lost = || broken(line, text.len(), Fault::Broken(text.len()));
+                    Some((line, results.ok_or_else(lost)?))
                 }
             };
             if found.is_some() {
@@ -83,8 +88,7 @@ impl<R: BufRead> Scan<R> {
             let text = &self.line[self.at + place..];
             match Sheet::at_beginning_of(text) {
                 Ok((sheet, length)) => {
-                    let results = is_result(&sheet).then(|| Results::of_sheet(sheet)).transpose();
-                    let results = results.map_err(|error| wrong(self.number, &error))?;
+                    let results = results_in(sheet, &text[..length], self.number)?;
                     self.at += place + length;
                     self.is_taken |= results.is_some();
                     if results.is_some() {
@@ -145,12 +149,10 @@ impl<R: BufRead> Scan<R> {
             let last = text.rsplit(|byte| *byte == b'\n').next();
             if last.is_some_and(|last| last.trim_ascii_end() == b"}") {
                 match Sheet::at_beginning_of(&text) {
-                    Ok((sheet, _)) if is_result(&sheet) => {
-                        return Results::of_sheet(sheet).map(Some).map_err(|error| wrong(first, &error));
-                    }
-                    Ok(_) => {
-                        self.passed_over += self.number + 1 - first;
-                        return Ok(None);
+                    Ok((sheet, length)) => {
+                        let results = results_in(sheet, &text[..length], first)?;
+                        self.passed_over += if results.is_none() { self.number + 1 - first } else { 0 };
+                        return Ok(results);
                     }
                     // The end of its last step.
                     Err(Fault::Cut) => {}
@@ -173,8 +175,9 @@ impl<R: BufRead> Scan<R> {
         if length == LONGEST {
             return Err(within(self.number, "is longer than 256 MiB, which no result is"));
         }
-        if self.line.last() == Some(&b'\n') {
-            self.line.pop();
+        // No result has a carriage return in it: behind one that is cut it would stand in its midst.
+        for end in *b"\n\r" {
+            self.line.pop_if(|last| *last == end);
         }
         Ok(length > 0)
     }
@@ -202,15 +205,14 @@ fn beginning(text: &[u8]) -> Option<Beginning> {
     })
 }
 
-/// Whether it is one of ours, of whichever version.
-fn is_result(sheet: &Sheet<'_>) -> bool {
-    ["metrics", "steps", "servers"].iter().any(|name| sheet.get(name).is_some())
-}
-
-/// A result that was put together again, which began in this line.
-fn whole(line: u64, text: &[u8]) -> io::Result<Results> {
-    let (sheet, _) = Sheet::at_beginning_of(text).map_err(|fault| broken(line, text.len(), fault))?;
-    Results::of_sheet(sheet).map_err(|error| wrong(line, &error))
+/// The results that this object is, which began in this line; `None` where it is not one of ours, of whichever version.
+fn results_in(sheet: Sheet<'_>, object: &[u8], line: u64) -> io::Result<Option<Results>> {
+    if !["metrics", "steps", "servers"].iter().any(|name| sheet.get(name).is_some()) {
+        return Ok(None);
+    }
+    let results = proof::check(object).and_then(|()| Results::of_sheet(sheet));
+    // What looks like a result is none of this version, or other text got into it.
+    results.map(Some).map_err(|error| within(line, &format!("has a result that cannot be read: {error}")))
 }
 
 fn broken(line: u64, length: usize, fault: Fault) -> io::Error {
@@ -222,11 +224,6 @@ fn broken(line: u64, length: usize, fault: Fault) -> io::Error {
         Fault::Broken(place) => format!("begins a result that is broken {place} bytes later (other text got into it?)"),
     };
     within(line, &why)
-}
-
-/// What looks like a result is none of this version, or other text got into it.
-fn wrong(line: u64, error: &io::Error) -> io::Error {
-    within(line, &format!("has a result that cannot be read: {error}"))
 }
 
 fn within(line: u64, what: &str) -> io::Error {

@@ -13,6 +13,7 @@ use crate::bench::load::is_spreadable;
 use crate::bench::options::Phase;
 use crate::bench::part::Part;
 use crate::bench::rate::{Arrivals, Rate};
+use crate::bench::whole::Whole;
 use crate::bench::{BenchOptions, Extent};
 use crate::probe::Probe;
 
@@ -181,6 +182,7 @@ pub(super) fn effective(options: &BenchOptions, phase: &Phase, address: Option<&
         "address": address.map(|address| shown(address, options.endpoint.ports())),
         "part": options.part.map(Part::number),
         "parts": options.part.map(Part::of),
+        "whole": options.whole.as_ref().map(Whole::to_json),
         "start_at_unix_seconds": options.start_at.map(unix_seconds),
         "connections": options.connections,
         "idle": options.idle,

@@ -92,11 +92,19 @@ pub(super) fn numbers(list: &str) -> Option<Vec<u64>> {
         }
         match at - begin {
             0 if b",[] \n\r\t".contains(&text[at]) => at += 1,
-            1..20 => numbers.push(number),
+            1..20 if ends_here(&text[at..]) => numbers.push(number),
             _ => return None,
         }
     }
     Some(numbers)
+}
+
+/// Whether a number may end before this text: the next one has a comma before it.
+fn ends_here(text: &[u8]) -> bool {
+    match text.first() {
+        Some(b',' | b']') | None => true,
+        Some(_) => matches!(text.trim_ascii_start().first(), Some(b',' | b']') | None),
+    }
 }
 
 /// The lists in a list of lists of numbers, each as text.
@@ -212,7 +220,9 @@ mod tests {
     fn lists_of_numbers_have_nothing_else_in_them() {
         assert_eq!(numbers("[[1, 22],[333,4]]").unwrap(), [1, 22, 333, 4]);
         assert_eq!(numbers("[]").unwrap(), [0; 0]);
-        for broken in ["[1,-2]", "[1.5]", "[1,2026-11-22T10:00:00Z 5]", "null", "[12345678901234567890]", "12"] {
+        for broken in
+            ["[1,-2]", "[1.5]", "[1,2026-11-22T10:00:00Z 5]", "[1 2]", "[1[2]]", "null", "[12345678901234567890]", "12"]
+        {
             assert_eq!(numbers(broken), None, "{broken}");
         }
         assert_eq!(

@@ -1,8 +1,8 @@
 //! Whether the runs of a load measured at the same time: by their clocks, and as far as these are to be trusted.
 //!
 //! Parts of one load (`--part`) say what their clock is worth. Where one kernel had several of them, their clocks are one
-//! clock, and show the same time since it was booted. Those of several kernels have to be kept right (STA_UNSYNC in
-//! adjtimex(2) says that nobody does), and what they may be wrong by is taken from what the runs have in common.
+//! clock, and show the same time since it was booted. Of those of several kernels it has to be known what they may be wrong by
+//! (`--clock-error`), and that is taken from what the runs have in common.
 
 use std::collections::BTreeMap;
 
@@ -85,13 +85,15 @@ fn shifted(members: &[Member<'_>]) -> Option<Trouble> {
         if (shows - right).abs() <= SAME_CLOCK {
             return None;
         }
+        let by = seconds((shows - right).abs());
+        let what = match clocks.len() {
+            // Which of them is right, nobody knows.
+            2 => format!("the clocks of {} and {} were {by} apart", told(one), told(other)),
+            _ if shows > right => format!("the clock of {} was {by} ahead of that of {}", told(other), told(one)),
+            _ => format!("the clock of {} was {by} behind that of {}", told(other), told(one)),
+        };
         let why = format!(
-            "they ran on one kernel, and the clock of {} was {} {} that of {} (a time namespace, a false clock, or one that \
-             was set meanwhile)",
-            told(other),
-            seconds((shows - right).abs()),
-            if shows > right { "ahead of" } else { "behind" },
-            told(one),
+            "they ran on one kernel, and {what} (a time namespace, a false clock, or one that was set meanwhile)"
         );
         Some((one.name.to_owned(), other.name.to_owned(), Mismatch::Clocks(why)))
     })
@@ -103,19 +105,11 @@ fn untold(members: &[Member<'_>]) -> Option<Trouble> {
     if kernel.is_some() && members.iter().all(|member| boot_id(member) == kernel) {
         return None;
     }
-    let (place, why) = members.iter().enumerate().find_map(|(place, member)| {
-        let part = told(member);
-        let why = if clock(member)["synchronised"] == true {
-            uncertainty(member).is_none().then(|| format!("how wrong the clock of {part} may be is not known"))
-        } else if clock(member)["synchronised"] == false {
-            Some(format!("the clock of {part} is not synchronised (adjtimex(2))"))
-        } else {
-            Some(format!("nothing is known of the clock of {part} (adjtimex(2) was not to be had there)"))
-        };
-        Some((place, why?))
-    })?;
-    let why =
-        format!("{why}, so whether it measured with the others is not known: chronyd or systemd-timesyncd mends it");
+    let place = members.iter().position(|member| uncertainty(member).is_none())?;
+    let why = format!(
+        "how wrong the clock of {} may be is not known: give every part --clock-error (chronyc tracking tells it)",
+        told(&members[place])
+    );
     let other = usize::from(place == 0);
     Some((members[other].name.to_owned(), members[place].name.to_owned(), Mismatch::Clocks(why)))
 }
@@ -137,7 +131,7 @@ fn vague(members: &[Member<'_>], spans: &[Span]) -> Option<Trouble> {
     (share < TOGETHER).then(|| {
         let why = format!(
             "the clocks of {} and {} may be wrong by {} and {}, and so they may have measured at the same time for {:.0} % of \
-             it only, and {:.0} % is the least: measure longer (-d), or have chronyd keep the clocks",
+             it only, and {:.0} % is the least: measure longer (-d), or have chronyd keep the clocks (--clock-error)",
             told(one),
             told(other),
             seconds(most),
@@ -157,16 +151,9 @@ fn boot_id<'a>(member: &Member<'a>) -> Option<&'a str> {
     clock(member)["boot_id"].as_str()
 }
 
-/// What a clock may be wrong by, in seconds. An estimate of 0 is none (systemd-timesyncd sets it so), and one beyond the
-/// bound is left from the kernel's start (phc2sys sets only the bound): then it is the bound, which grows by 0.5 ms a
-/// second while nobody sets the clock right.
+/// What a clock may be wrong by, in seconds, as the user says.
 fn uncertainty(member: &Member<'_>) -> Option<f64> {
-    let [estimated, bound] =
-        ["estimated_error_seconds", "maximum_error_seconds"].map(|name| clock(member)[name].as_f64());
-    match (estimated.filter(|seconds| *seconds > 0.0), bound) {
-        (Some(estimated), Some(bound)) => Some(estimated.min(bound)),
-        (estimated, bound) => estimated.or(bound),
-    }
+    clock(member)["clock_error_seconds"].as_f64()
 }
 
 /// A run as it is called in a sentence.
@@ -196,10 +183,7 @@ mod tests {
             "run": {
                 "machine": { "host": format!("node-{kernel}") },
                 "settings": { "effective": { "part": part, "parts": 4 } },
-                "clock": {
-                    "synchronised": true, "estimated_error_seconds": 0.001, "maximum_error_seconds": 0.02,
-                    "boot_id": kernel, "unix_minus_boot_seconds": 5.0,
-                },
+                "clock": { "clock_error_seconds": 0.001, "boot_id": kernel, "unix_minus_boot_seconds": 5.0 },
             },
         })
     }
@@ -256,7 +240,7 @@ mod tests {
         is_told(
             ahead,
             "1.json 2.json",
-            &["one kernel", "part 2 (node-a) was 60.0 ms ahead of that of part 1 (node-a)"],
+            &["one kernel", "the clocks of part 1 (node-a) and part 2 (node-a) were 60.0 ms apart (a time namespace"],
         );
         let behind = [part(1, "a"), part(2, "a"), part(3, "a")].map(|mut run| {
             let shows = if effective(&run)["part"] == 1 { 2.5 } else { 5.0 };
@@ -269,27 +253,26 @@ mod tests {
             run["measured"] = json!([1003.0, 1013.0]);
             run["run"]["clock"]["unix_minus_boot_seconds"] = json!(8.0);
         });
-        is_told(both, "1.json 2.json", &["3.00 s ahead"]);
+        is_told(both, "1.json 2.json", &["3.00 s apart"]);
+        let ahead = [(1, 5.0), (2, 5.0), (3, 5.06)].map(|(number, shows)| {
+            let mut run = part(number, "a");
+            run["run"]["clock"]["unix_minus_boot_seconds"] = json!(shows);
+            run
+        });
+        is_told(told_of(&ahead), "2.json 3.json", &["part 3 (node-a) was 60.0 ms ahead of that of part 2 (node-a)"]);
     }
 
     #[test]
-    fn a_clock_that_nobody_keeps_is_no_clock_beside_those_of_other_machines() {
-        let unkept = trouble(2, |run| run["run"]["clock"]["synchronised"] = false.into());
-        is_told(
-            unkept,
-            "1.json 3.json",
-            &["the clock of part 3 (node-b) is not synchronised (adjtimex(2))", "chronyd"],
-        );
+    fn a_clock_of_which_nobody_says_how_wrong_it_is_is_no_clock_beside_those_of_other_machines() {
+        let way_out = ["may be is not known: give every part --clock-error (chronyc tracking tells it)"];
+        let untold = trouble(2, |run| run["run"]["clock"]["clock_error_seconds"] = Value::Null);
+        is_told(untold.clone(), "1.json 3.json", &way_out);
+        is_told(untold, "1.json 3.json", &["how wrong the clock of part 3 (node-b) may be"]);
         let unknown = trouble(0, |run| run["run"]["clock"] = Value::Null);
-        is_told(unknown, "2.json 1.json", &["nothing is known of the clock of part 1 (node-a)"]);
-        let no_errors = trouble(3, |run| {
-            run["run"]["clock"]["estimated_error_seconds"] = Value::Null;
-            run["run"]["clock"]["maximum_error_seconds"] = Value::Null;
-        });
-        is_told(no_errors, "1.json 4.json", &["how wrong the clock of part 4 (node-c) may be is not known"]);
+        is_told(unknown, "2.json 1.json", &["how wrong the clock of part 1 (node-a) may be is not known"]);
         // On one kernel it is the same for all.
         let alone = [part(1, "a"), part(2, "a")].map(|mut run| {
-            run["run"]["clock"]["synchronised"] = false.into();
+            run["run"]["clock"]["clock_error_seconds"] = Value::Null;
             run
         });
         assert_eq!(told_of(&alone), None);
@@ -297,19 +280,14 @@ mod tests {
 
     #[test]
     fn what_clocks_may_be_wrong_by_is_taken_from_the_time_in_common() {
-        let set = |run: &mut Value, estimated: f64, bound: f64| {
-            run["run"]["clock"]["estimated_error_seconds"] = json!(estimated);
-            run["run"]["clock"]["maximum_error_seconds"] = json!(bound);
-        };
-        assert_eq!(trouble(2, |run| set(run, 0.498, 1.0)), None);
-        let told = trouble(2, |run| set(run, 0.6, 1.0));
+        let set = |run: &mut Value, seconds: f64| run["run"]["clock"]["clock_error_seconds"] = json!(seconds);
+        assert_eq!(trouble(2, |run| set(run, 0.498)), None);
+        assert_eq!(trouble(2, |run| set(run, 0.0)), None);
+        let told = trouble(2, |run| set(run, 0.6));
         is_told(told, "3.json 1.json", &["part 3 (node-b) and part 1 (node-a)", "600 ms and 1.00 ms", "94 %", "-d"]);
-        // No estimate, and one that nobody has made.
-        is_told(trouble(2, |run| set(run, 0.0, 0.6)), "3.json 1.json", &["600 ms"]);
-        assert_eq!(trouble(2, |run| set(run, 16.0, 0.1)), None);
         // Two on one kernel have the same clock: its error counts once, and not beside itself.
         let near = [part(1, "a"), part(2, "a")].map(|mut run| {
-            set(&mut run, 0.4, 1.0);
+            set(&mut run, 0.4);
             run
         });
         assert_eq!(told_of(&near), None);

@@ -86,10 +86,35 @@ fn what_is_not_known_to_be_at_the_same_time_is_not_added_up() {
     let sum = merged(&late, FORCE).unwrap();
     assert!(sum.title.starts_with("3 runs added up that are not one load") && sum.blocks.outcomes.is_empty());
     let mut unkept = [1, 2].map(|number| part(number, 2));
-    unkept[0]["clock"]["synchronised"] = false.into();
-    is_refused(&unkept, PARTIAL, &["2.json and 1.json", "the clock of part 1 (node-1) is not synchronised", "--force"]);
+    unkept[0]["clock"]["clock_error_seconds"] = Value::Null;
+    let why = "how wrong the clock of part 1 (node-1) may be is not known: give every part --clock-error";
+    is_refused(&unkept, PARTIAL, &["2.json and 1.json", why, "--force"]);
     unkept[0]["clock"] = Value::Null;
-    assert!(merged(&unkept, FORCE).unwrap().warnings()[0].contains("nothing is known of the clock of part 1"));
+    assert!(merged(&unkept, FORCE).unwrap().warnings()[0].contains(why));
+}
+
+#[test]
+fn blocks_of_too_many_lengths_are_left_out_and_that_is_told() {
+    let sum = |parts: u64| {
+        let part = |number: u64| {
+            let mut part = part(number, parts);
+            part["blocks"]["seconds"] = json!(0.02 + 1e-7 * number as f64);
+            part
+        };
+        let parts: Vec<Value> = (1..=parts).map(part).collect();
+        merged(&parts, STRICT).unwrap()
+    };
+    let told = |sum: &Report| sum.warnings().iter().any(|warning| warning.contains("there are no intervals"));
+    let most = sum(128);
+    assert!(!most.blocks.outcomes.is_empty() && !told(&most));
+    let many = sum(129);
+    assert!(many.blocks.outcomes.is_empty() && told(&many), "{:?}", many.warnings());
+    // Of a sum of sums it is as true.
+    let mut sums = Sums::new(FORCE);
+    for (name, report) in [("most", most), ("many", many)] {
+        sums.add(name, Results::from_json(&report.to_json()).unwrap()).unwrap();
+    }
+    assert!(told(&sums.into_results(&[]).unwrap().unwrap().into_reports()[0]));
 }
 
 #[test]
@@ -103,6 +128,28 @@ fn numbers_of_parts_are_listed_in_short() {
         ((1..=20).map(|part| 2 * part).collect(), "2, 4, 6, 8, 10, 12, 14, 16 and 12 others"),
     ] {
         assert_eq!(listed(&parts), text);
+    }
+}
+
+#[test]
+fn steps_are_added_up_with_all_of_them_or_not_at_all() {
+    let results = |number: u64, measured: usize, planned: usize| {
+        let part = read(&part(number, 2).to_string()).into_reports().remove(0);
+        Results::new(vec![part; measured], planned)
+    };
+    let cut = "cannot add up: b.json was interrupted after 1 of 2 steps; steps are not added up without all of them";
+    let others = "cannot add up a.json and b.json: they have 2 and 3 steps (--rate), and steps stand side by side";
+    for (first, second, told) in [
+        (("a.json", 2, 2), ("b.json", 1, 2), cut),
+        (("b.json", 1, 2), ("a.json", 2, 2), cut),
+        (("a.json", 2, 2), ("b.json", 3, 3), others),
+    ] {
+        for allowed in [STRICT, FORCE] {
+            let mut sums = Sums::new(allowed);
+            sums.add(first.0, results(1, first.1, first.2)).unwrap();
+            let error = sums.add(second.0, results(2, second.1, second.2)).unwrap_err();
+            assert_eq!(error.to_string(), told);
+        }
     }
 }
 

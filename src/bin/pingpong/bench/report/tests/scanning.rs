@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use super::super::Results;
 use super::super::scan::Scan;
 use super::{changed, part_of, prompt, report};
@@ -89,6 +91,32 @@ fn what_is_cut_or_broken_is_told_by_its_line() {
     is_refused(whole.replace("{\"schema\":2", "{\"schema\":3").as_bytes(), &["line 1 ", "another version"]);
     let quoted = format!("{{\"log\":\"{}\"}}", line(1).replace('"', "\\\""));
     is_refused(quoted.as_bytes(), &["line 1 ", "jq -r .log"]);
+}
+
+/// Without a checksum: as another program has written it.
+#[test]
+fn times_that_are_not_as_many_as_answers_are_told() {
+    let of = |change: fn(&mut Value)| changed(some(640), change);
+    let list = |value: &mut Value, change: fn(&mut Vec<Value>)| {
+        change(value.as_array_mut().unwrap());
+    };
+    assert_eq!(found(of(|_| {}).as_bytes()).unwrap().0, [(1, 640)]);
+    for kind in ["service", "response", "lag"] {
+        let lost = changed(some(640), |whole| list(&mut whole["histograms"][kind], |times| times.truncate(0)));
+        is_refused(lost.as_bytes(), &["line 1 ", &format!("it has 0 {kind} times, and 640 of them are counted")]);
+        let twice =
+            changed(some(640), |whole| list(&mut whole["histograms"][kind], |times| times.extend_from_within(..)));
+        is_refused(twice.as_bytes(), &["line 1 ", &format!("it has 1,280 {kind} times")]);
+        let fewer = changed(some(640), |whole| list(&mut whole["blocks"][kind], |blocks| _ = blocks.pop()));
+        is_refused(fewer.as_bytes(), &["line 1 ", "its blocks are broken"]);
+        let fuller =
+            changed(some(640), |whole| list(&mut whole["blocks"][kind], |blocks| blocks[3] = json!([7, 9999])));
+        is_refused(fuller.as_bytes(), &["line 1 ", &format!("its blocks of {kind} times are not those")]);
+    }
+    is_refused(of(|whole| whole["blocks"]["service"][3] = json!([])).as_bytes(), &["blocks of service times"]);
+    is_refused(of(|whole| whole["blocks"]["service"][3] = json!([7])).as_bytes(), &["its blocks are broken"]);
+    is_refused(of(|whole| whole["blocks"]["requests"][3] = json!(9999)).as_bytes(), &["more answers than there are"]);
+    is_refused(of(|whole| whole["blocks"]["errors"] = json!([])).as_bytes(), &["its blocks are broken"]);
 }
 
 #[test]
