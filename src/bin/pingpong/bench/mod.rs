@@ -3,7 +3,7 @@
 //! The load is a service on connections that it dials; engine and loop are those of the server.
 //!
 //! - `options`: what may be asked of it; `rate`: how fast; `sources`: local addresses to dial from; `part`: what one
-//!   process has of a load that several share; `whole`: what all of them have together
+//!   process has of a load that several share
 //! - `preflight`: what this machine has too little of, before anything is dialled
 //! - `runner`: the loop that turns it, one phase after another on the same connections
 //! - `search`: which rate is tried next, where one is looked for; `finding`: the trials of that
@@ -36,7 +36,6 @@ mod sources;
 mod stamped;
 mod trials;
 mod until;
-mod whole;
 
 use crate::descriptors;
 use crate::error::Error;

@@ -12,7 +12,6 @@ use super::report::Allowed;
 use super::requirement::Requirement;
 use super::sources::Sources;
 use super::until::Until;
-use super::whole::Whole;
 use crate::probe::Probe;
 
 /// The options of `pingpong bench`.
@@ -55,8 +54,6 @@ pub(crate) struct BenchOptions {
     pub(crate) spread: Option<Sources>,
     /// Which part of a load it is that several processes share: what is asked for is its share.
     pub(crate) part: Option<Part>,
-    /// What is asked of all parts together, where it is one.
-    pub(crate) whole: Option<Whole>,
     /// How many connections the parts before it have: ports and local addresses go on from there.
     pub(crate) dealt_before: u64,
     /// What was asked of all its parts, where it has been divided.

@@ -6,7 +6,6 @@
 
 use super::options::{BenchOptions, Extent};
 use super::rate::Rate;
-use super::whole::Whole;
 
 /// A lower rate is none: the command line takes none either.
 const LEAST_RATE: f64 = 1e-4;
@@ -83,7 +82,6 @@ impl BenchOptions {
     /// enough.
     pub(crate) fn divided(mut self) -> Result<Self, String> {
         let Some(part) = self.part else { return Ok(self) };
-        self.whole = Some(Whole::of(&self));
         let all = u64::from(self.connections);
         self.undivided = Some(Box::new(self.clone()));
         enough(part, all as f64, 1.0, format_args!("--connections {all}"))?;

@@ -242,7 +242,6 @@ impl BenchOptions {
             sources: options.get_one("source").copied(),
             spread: None,
             part: options.get_one("part").copied(),
-            whole: None,
             dealt_before: 0,
             undivided: None,
             start_at: options.get_one("start-at").copied(),

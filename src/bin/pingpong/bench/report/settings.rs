@@ -13,7 +13,6 @@ use crate::bench::load::is_spreadable;
 use crate::bench::options::Phase;
 use crate::bench::part::Part;
 use crate::bench::rate::{Arrivals, Rate};
-use crate::bench::whole::Whole;
 use crate::bench::{BenchOptions, Extent};
 use crate::probe::Probe;
 
@@ -155,6 +154,25 @@ fn shown(address: &Address, ports: Option<Ports>) -> String {
     }
 }
 
+/// What was asked of all parts of a load together: by that they are known to be parts of one.
+fn whole(options: &BenchOptions) -> Value {
+    let requests = if let Extent::Requests(requests) = options.extent { Some(requests) } else { None };
+    let rate = |rate: &Rate| match rate.is_ramp() {
+        true => json!({ "first": rate.first, "last": rate.last }),
+        false => rate.first.into(),
+    };
+    let rates: Vec<Value> = options.rates.iter().map(rate).collect();
+    json!({
+        "connections": options.connections,
+        "idle": options.idle,
+        "requests": requests,
+        "rates_per_second": rates,
+        "connect_rate_per_second": options.connect_rate,
+        "probe_per_second": options.probe_rate,
+        "seed": options.chosen_seed,
+    })
+}
+
 /// The settings with all defaults filled in, and the address that the endpoint's name turned out to have.
 pub(super) fn effective(options: &BenchOptions, phase: &Phase, address: Option<&Address>) -> Value {
     let spread = options.spread.filter(|_| address.is_some_and(is_spreadable));
@@ -182,7 +200,7 @@ pub(super) fn effective(options: &BenchOptions, phase: &Phase, address: Option<&
         "address": address.map(|address| shown(address, options.endpoint.ports())),
         "part": options.part.map(Part::number),
         "parts": options.part.map(Part::of),
-        "whole": options.whole.as_ref().map(Whole::to_json),
+        "whole": options.undivided.as_deref().map(whole),
         "start_at_unix_seconds": options.start_at.map(unix_seconds),
         "connections": options.connections,
         "idle": options.idle,

@@ -64,7 +64,6 @@ pub(super) fn options(set: impl FnOnce(&mut BenchOptions)) -> BenchOptions {
         sources: None,
         spread: None,
         part: None,
-        whole: None,
         dealt_before: 0,
         undivided: None,
         start_at: None,
