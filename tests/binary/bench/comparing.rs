@@ -42,6 +42,9 @@ impl Files {
         run["blocks"]["requests"] = vec![1_000; 32].into();
         run["blocks"]["errors"] = vec![0; 32].into();
         run["blocks"]["seconds"] = json!(1.0);
+        for (count, number) in [("sent", 32_000), ("requests", 32_000), ("carried_over", 0), ("late", 0)] {
+            run["metrics"][count] = number.into();
+        }
         run["metrics"]["requests_per_second"] = json!(1_000.0);
         // No run is another one.
         run["started_unix_seconds"] = json!(name.bytes().fold(0.0, |sum, byte| 31.0 * sum + f64::from(byte)));
