@@ -159,6 +159,7 @@ fn answers_that_are_missing_are_worse_though_those_that_came_took_no_longer() {
     let lossy = |name: &str| {
         files.run(name, 100, |run| {
             (run["metrics"]["sent"], run["metrics"]["lost"]) = (33_333.into(), 1_333.into());
+            run["histograms"]["lag"].as_array_mut().unwrap().push(json!([100_000, 1_333]));
             run["blocks"]["errors"] = (0..32).map(|block| 41 + block % 3).collect::<Vec<_>>().into();
         })
     };
