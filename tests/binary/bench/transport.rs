@@ -49,5 +49,5 @@ fn connections_that_a_full_backlog_kept_waiting_have_sent_their_syn_again() {
     assert_eq!((figures.code, figures.count("connections_opened")), (Some(0), 6));
     assert!(figures.figure("tcp_retransmits") >= 1.0, "{}", figures.whole["metrics"]);
     let warnings = figures.whole["warnings"].to_string();
-    assert!(warnings.contains("sent again by TCP: as many of the slowest answers (from "), "{warnings}");
+    assert!(warnings.contains("acknowledged in time: as many of the slowest answers (from "), "{warnings}");
 }

@@ -224,8 +224,8 @@ impl Report {
         if retransmits > 0 && answers > 0 {
             let before = 100.0 * (1.0 - retransmits as f64 / answers as f64).max(0.0);
             warnings.push(format!(
-                "{} segments were sent again by TCP: as many of the slowest answers (from {} on) may have waited for lost \
-                 packets, and not for the server (tcp_retransmits)",
+                "{} segments were sent again by TCP, lost or not acknowledged in time: as many of the slowest answers (from {} \
+                 on) may have waited for that (tcp_retransmits)",
                 grouped(retransmits),
                 shown(percentile(&self.service, before))
             ));
