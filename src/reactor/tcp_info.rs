@@ -3,27 +3,40 @@
 //! nix has no such option of its own; its macro makes a safe one.
 
 use std::io;
+use std::mem::offset_of;
 use std::os::fd::AsFd;
 
-use nix::libc;
+use nix::libc::{self, tcp_info};
 use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::GetStruct;
+
+/// As much of a `struct tcp_info` as is read here, which Linux 4.6 had. Asked for all of it, an older kernel than libc's would
+/// answer with less, and nix takes that for a fault.
+const LENGTH: usize = offset_of!(tcp_info, tcpi_notsent_bytes) + size_of::<u32>();
 
 #[derive(Clone, Copy, Debug)]
 struct TcpInfo;
 
-nix::getsockopt_impl!(TcpInfo, libc::IPPROTO_TCP, libc::TCP_INFO, libc::tcp_info, GetStruct<libc::tcp_info>);
+nix::getsockopt_impl!(TcpInfo, libc::IPPROTO_TCP, libc::TCP_INFO, [u8; LENGTH], GetStruct<[u8; LENGTH]>);
 
 /// Connections that wait in a listener's queue.
 pub(super) fn waiting(listener: &impl AsFd) -> io::Result<usize> {
     // That is what this field means for a listener.
-    Ok(getsockopt(listener, TcpInfo)?.tcpi_unacked as usize)
+    Ok(unacknowledged(&getsockopt(listener, TcpInfo)?) as usize)
 }
 
 /// Whether the peer's kernel has acknowledged all that was given to ours to send, a FIN included.
 pub(super) fn is_acknowledged(stream: &impl AsFd) -> io::Result<bool> {
     let info = getsockopt(stream, TcpInfo)?;
-    Ok(info.tcpi_unacked == 0 && info.tcpi_notsent_bytes == 0)
+    Ok(unacknowledged(&info) == 0 && number(&info, offset_of!(tcp_info, tcpi_notsent_bytes)) == 0)
+}
+
+fn unacknowledged(info: &[u8; LENGTH]) -> u32 {
+    number(info, offset_of!(tcp_info, tcpi_unacked))
+}
+
+fn number(info: &[u8; LENGTH], at: usize) -> u32 {
+    info[at..].first_chunk().map_or(0, |bytes| u32::from_ne_bytes(*bytes))
 }
 
 #[cfg(test)]
