@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::intervals::Interval;
 use super::text::{grouped, per_second, rate as rate_told, shown};
 use super::warnings::BEYOND;
-use super::{Report, micros};
+use super::{Cut, Report, micros};
 use crate::bench::record::{Fact, ProbePart, values_of};
 use crate::bench::requirement::{Comparison, Kind, Quantity, Requirement, Unit};
 
@@ -137,7 +137,7 @@ impl Report {
     /// Why no figure of this run can be relied on.
     fn is_no_whole(&self) -> Option<String> {
         if let Some(gone_after) = self.gone_after_seconds {
-            let what = if self.has_lost_its_server() { "was gone" } else { "answered nothing" };
+            let what = if self.cut() == Some(Cut::Silent) { "answered nothing" } else { "was gone" };
             return Some(format!("the server {what} after {gone_after:.1} s"));
         }
         if self.is_partial {

@@ -318,13 +318,6 @@ impl Report {
         self.gone_after_seconds.is_some()
     }
 
-    /// Whether it is gone for good: no connection to it is left, or nobody is at its port. One that only fell silent may go on.
-    pub(super) fn has_lost_its_server(&self) -> bool {
-        let left = [Fact::ConnectionsHeld, Fact::ConnectionsStalled, Fact::ConnectionsUnserved];
-        let is_left = left.iter().any(|fact| self.counts[*fact] > 0);
-        self.tells_of_an_end() && (!is_left || self.counts[Fact::Refused] > 0)
-    }
-
     /// Whether requests were sent on schedule.
     fn is_open(&self) -> bool {
         self.response.is_some()
