@@ -225,7 +225,7 @@ fn interrupted_while_it_waits_it_reports_that_nothing_was_measured() {
 #[test]
 fn steps_follow_the_first_one_without_waiting() {
     let server = Server::start("ping=127.0.0.1:0");
-    let words = words(server.endpoint("ping", "tcp"), "-c 2 -r 100,200 -d 200ms --part 2/2");
+    let words = words(server.endpoint("ping", "tcp"), "-c 2 -r 100,200 -d 200ms --warmup 0s --part 2/2");
     let ended = Launch::shell("exec \"$0\" \"$@\" --start-at 'next 2s'", &words).run();
     assert_eq!(ended.stdout.lines().count(), 1);
     let whole: Value = serde_json::from_str(&ended.stdout).unwrap();
@@ -235,7 +235,9 @@ fn steps_follow_the_first_one_without_waiting() {
     let start = steps[0]["settings"]["effective"]["start_at_unix_seconds"].as_f64().unwrap();
     assert_eq!((start % 2.0, &steps[1]["settings"]["effective"]["start_at_unix_seconds"]), (0.0, &start.into()));
     assert!(from(0) >= start - 1e-6 && from(1) >= from(0) + 0.2 && from(1) < start + 10.0);
-    assert_eq!((&steps[0]["metrics"]["sent"], &steps[1]["metrics"]["sent"]), (&10.into(), &20.into()));
+    // What a busy machine does not send was due as well.
+    let due = |step: &Value| ["sent", "unsent"].map(|name| step["metrics"][name].as_u64().unwrap()).iter().sum::<u64>();
+    assert_eq!(steps.iter().map(due).collect::<Vec<_>>(), [10, 20]);
 }
 
 #[test]

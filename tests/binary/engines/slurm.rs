@@ -61,7 +61,7 @@ fn results_are_put_together_again_from_the_pieces_into_which_srun_cuts_them() {
     let server = Server::start("ping=127.0.0.1:0");
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("it is later");
     let start = since.as_secs().next_multiple_of(2) + 2;
-    let options = format!("-c 4 -r 4k -d 1s --start-at {start} --allow-failures -q --json");
+    let options = format!("-c 4 -r 4k -d 1s --warmup 0s --start-at {start} --allow-failures -q --json");
     let launch = |part| format!("bench {} {options} --part {part}/2", server.endpoint("ping", "tcp"));
     let mut parts = [1, 2].map(|part| Launch::new(&launch(part)).spawn());
     let ended = parts.each_mut().map(Server::ends);
