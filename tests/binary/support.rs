@@ -26,7 +26,7 @@ pub(crate) use server::{BINARY, Ended, Launch, Lines, Server, Stats};
 pub(crate) use world::{Namespace, Strace};
 
 /// Far longer than anything takes: a wait this long is in vain.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(50);
 
 /// How often to look again for what sends no event: another process's state, its counters.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
