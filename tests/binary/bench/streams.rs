@@ -196,10 +196,12 @@ fn connection_closed_midway_breaks_what_was_asked_on_it() {
     assert_eq!(found, told(1, "sent=8 requests=4 broken=4 connections_lost=1"));
     let found = facts("-c 3 -n 1000", close_at(5));
     assert_eq!(found, told(1, "sent=15 requests=12 broken=3 unsent=985 connections_lost=3"));
-    // In the open loop more may be sent before the end is seen, or be due and not sent.
+    // In the open loop more may be sent before the end is seen, or be due and not sent. Where the far side has not read
+    // it, the reset takes answers along that have come and are not read.
     let address = peers::tcp(move |_| close_at(5));
     let figures = bench(&format!("tcp://{address}"), "-c 3 -r 1000 -d 1m");
-    assert_eq!((figures.code, figures.count("requests"), figures.count("connections_lost")), (Some(1), 12, 3));
+    assert_eq!((figures.code, figures.count("connections_lost")), (Some(1), 3));
+    assert!(figures.count("requests") <= 12, "{}", figures.facts());
     assert_eq!(figures.not_zero(&["wrong", "late", "lost", "refused", "duplicate"]), "", "{}", figures.facts());
     // Nothing was answered at all.
     assert_eq!(facts("-c 2 -d 1m", close_at(1)), told(1, "sent=2 broken=2 connections_lost=2"));
