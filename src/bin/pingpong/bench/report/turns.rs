@@ -122,7 +122,10 @@ impl Side {
         let count = |fact: Fact| report.counts[fact];
         let missing = count(Fact::ConnectionsFailed) + count(Fact::ConnectionsLost);
         if let Some(gone_after) = report.gone_after_seconds {
-            Some(format!("{name} ({endpoint}) was gone after {gone_after:.1} s of its turns"))
+            Some(match gone_after {
+                0.0 => format!("{name} ({endpoint}) was gone before its first turn"),
+                _ => format!("{name} ({endpoint}) was gone after {gone_after:.1} s of its turns"),
+            })
         } else if count(Fact::Requests) + count(Fact::Late) == 0 {
             Some(format!("{name} ({endpoint}) answered nothing right"))
         } else if missing > 0 && !report.allows_failures {

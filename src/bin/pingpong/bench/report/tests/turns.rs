@@ -57,6 +57,19 @@ fn a_server_that_fell_silent_and_answers_in_a_later_turn_was_not_gone() {
 }
 
 #[test]
+fn a_server_that_goes_while_it_settles_was_gone_before_its_first_turn() {
+    let told = |gone_after| {
+        let mut rest = turn();
+        (rest.is_partial, rest.cut, rest.gone_after_seconds) = (true, Some(Cut::Gone), Some(gone_after));
+        let mut side = Side::new(1, &options(|_| {}));
+        side.add_rest(rest);
+        side.fault().unwrap()
+    };
+    assert_eq!(told(0.0), "B (tcp://192.0.2.1:8888) was gone before its first turn");
+    assert_eq!(told(0.3), "B (tcp://192.0.2.1:8888) was gone after 0.3 s of its turns");
+}
+
+#[test]
 fn a_turn_that_waits_long_for_its_answers_is_told_with_what_is_left_out() {
     let told = |waits: [u64; 3]| {
         let mut side = Side::new(1, &options(|_| {}));
