@@ -64,9 +64,8 @@ impl Measuring {
     pub(super) fn silent_after(&self, measured: Duration) -> Option<Duration> {
         let answering = self.last_answer?.since(self.from);
         let silence = measured.saturating_sub(answering);
-        let is_silent = self.failed_since >= SILENT_REQUESTS
-            && silence > measured / SILENT_PART
-            && silence > self.longest_silence;
+        let is_silent =
+            self.failed_since >= SILENT_REQUESTS && silence > measured / SILENT_PART && silence > self.longest_silence;
         is_silent.then_some(answering)
     }
 }

@@ -42,7 +42,8 @@ fn missing_parts_are_named_and_left_out_only_where_that_is_allowed() {
     is_refused(&some, STRICT, &["cannot add up: parts 2 and 4 of 4 are missing (--partial adds up the others)"]);
     is_refused(&some[..1], STRICT, &["parts 1–2 and 4 of 4 are missing"]);
     is_refused(&[1, 3, 4].map(|number| part(number, 4)), STRICT, &["part 2 of 4 is missing"]);
-    for (allowed, by) in [(PARTIAL, "--partial"), (FORCE, "--force"), (Allowed { partial: true, ..FORCE }, "--partial")] {
+    for (allowed, by) in [(PARTIAL, "--partial"), (FORCE, "--force"), (Allowed { partial: true, ..FORCE }, "--partial")]
+    {
         let sum = merged(&some, allowed).unwrap();
         assert!(sum.title.starts_with("2 of 4 parts at the same time, "), "{}", sum.title);
         assert_eq!(sum.about["missing_parts"], json!([2, 4]));
