@@ -8,6 +8,7 @@ use super::alike::Span;
 use super::blocks::Blocks;
 use super::json::rounded;
 use super::merge::{add, add_reasons, added, both};
+use super::standstill::{Sign, Standstill};
 use super::text::shown;
 use super::{Cut, Report, settings};
 use crate::bench::options::{BenchOptions, Extent};
@@ -147,6 +148,14 @@ impl Side {
                 shown(longest.as_nanos() as u64)
             )
         })
+    }
+
+    /// The longest standstill, in its turns or after one of them.
+    pub(super) fn standstill(&self, turn: Duration) -> Option<Standstill> {
+        let longest = self.waits.longest;
+        let wait = Standstill { nanos: longest.as_nanos() as u64, sign: Sign::Turn };
+        let wait = (longest > turn / LONG_WAIT).then_some(wait);
+        wait.max(self.report.as_ref().and_then(Report::standstill))
     }
 
     /// For how long it kept turns waiting.
