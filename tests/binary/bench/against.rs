@@ -125,6 +125,8 @@ fn a_standstill_between_turns_is_told() {
         let whole = whole(&ended);
         assert_eq!(whole["not_compared_because"], Value::Null, "{timeout}: {ended:?}");
         warns(&whole, "B kept a turn waiting for ");
+        let standstills = whole["compared"][0]["standstills"].as_array().unwrap();
+        assert!(standstills.iter().any(|one| one.as_str().unwrap().starts_with("B ")), "{standstills:?}");
         let waited = whole["waits_after_turns"]["B"]["longest_seconds"].as_f64().unwrap();
         assert!((0.1..60.0).contains(&waited), "{timeout}: {waited}");
         assert_eq!(server(&whole, "B").count("lost") > 0, timeout == "200ms", "{ended:?}");

@@ -46,6 +46,7 @@ impl Files {
             run["metrics"][count] = number.into();
         }
         run["metrics"]["requests_per_second"] = json!(1_000.0);
+        run["metrics"]["load_longest_pause_seconds"] = json!(0.0);
         // No run is another one.
         run["started_unix_seconds"] = json!(name.bytes().fold(0.0, |sum, byte| 31.0 * sum + f64::from(byte)));
         change(&mut run);
@@ -98,6 +99,43 @@ fn rate_is_worse_when_it_falls() {
     let (old, new) = (files.plain("old", 100), files.run("new", 100, slow));
     let ended = compare(&[&old], &[&new], "-q");
     assert_eq!((ended.code, &*ended.stdout), (Some(7), "verdict: worse by more than 5 %: rate -10 %"), "{ended:?}");
+}
+
+#[test]
+fn no_difference_seen_names_a_standstill() {
+    let files = Files::new();
+    // One answer of 32,000 took 1.8 s, in the eighth block.
+    let stalling = |run: &mut Value| {
+        for kind in ["service", "response", "lag"] {
+            let values = run["histograms"][kind].as_array_mut().unwrap();
+            values[7][1] = 999.into();
+            values.push(json!([1_800_000_000, 1]));
+            let block = run["blocks"][kind][7].as_array_mut().unwrap();
+            block[1] = 999.into();
+            block.extend([json!(1_800_000_000), json!(1)]);
+        }
+    };
+    let (old, new) = (files.plain("old", 100), files.run("new", 100, stalling));
+    let ended = compare(&[&old], &[&new], "");
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let (text, stood) = (&ended.stdout, "new took 1.80 s for an answer");
+    assert!(text.ends_with(&format!("verdict: no difference of more than 5 % seen, but {stood}")), "{text}");
+    assert!(text.contains(&format!("\nwarning: {stood}: what comes once in a run is in no interval")), "{text}");
+    let p50 = text.lines().find(|line| line.starts_with("p50 ")).unwrap();
+    assert!(p50.ends_with("no difference seen (within 0.2 %), standstills apart"), "{text}");
+    let whole = whole(&compare(&[&old], &[&new], "--json"));
+    assert_eq!((&whole["verdict"], &whole["compared"][0]["standstills"]), (&"no difference".into(), &json!([stood])));
+
+    // And what is better in all of the rest.
+    let slow = files.plain("slow", 120);
+    let better = compare(&[&slow], &[&new], "-q").stdout;
+    assert!(better.starts_with("verdict: better by more than 5 %: ") && better.ends_with(stood), "{better}");
+
+    // That of the load generator, in any of the runs.
+    let stopped = files.run("stopped", 100, |run| run["metrics"]["load_longest_pause_seconds"] = json!(1.25));
+    let told = compare(&[&old, &stopped], &[&files.plain("newer", 100)], "-q").stdout;
+    let expected = "verdict: no difference of more than 5 % seen, but old's load generator stood still for 1.25 s";
+    assert_eq!(told, expected);
 }
 
 #[test]

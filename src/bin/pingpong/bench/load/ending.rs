@@ -114,12 +114,14 @@ impl Load {
             Pace::Open(turns) if !turns.is_held_up() => Hindrance::TooSlow,
             _ => Hindrance::TooManyUnanswered,
         };
-        let count = match (&mut *pace, phase.extent) {
-            (Pace::Open(turns), Extent::Duration(_)) => turns.schedule.skip(ledger.from(), until),
-            (_, Extent::Requests(_)) if *stage == Stage::Awaiting => mem::take(left),
-            _ => 0,
-        };
-        ledger.unsent(count, why);
+        match (&mut *pace, phase.extent) {
+            (Pace::Open(turns), Extent::Duration(_)) => {
+                let from = ledger.from();
+                ledger.unsent_until(until, why, |moment| turns.schedule.skip(from, moment));
+            }
+            (_, Extent::Requests(_)) if *stage == Stage::Awaiting => ledger.unsent(mem::take(left), why),
+            _ => {}
+        }
     }
 
     /// Closes the books of a phase that is over, or is the last one. Fails where no server could be reached.

@@ -39,7 +39,7 @@ pub(crate) struct Blocks {
 pub(crate) struct Outcomes {
     /// Answered right and in time, those carried over left out.
     pub(crate) answered: u64,
-    /// Answered wrongly, late or not at all.
+    /// Answered wrongly, late or not at all, or due and never sent.
     pub(crate) failed: u64,
 }
 
@@ -87,6 +87,18 @@ impl Blocks {
 
     fn place(&self, due: Moment) -> usize {
         (due.since(self.from).as_nanos() / self.length.as_nanos()) as usize
+    }
+
+    /// Requests that were due before this moment have failed: `passes` says how many of them were due before another one, and
+    /// have not been told of.
+    pub(super) fn fail_until(&mut self, until: Moment, mut passes: impl FnMut(Moment) -> u64) -> u64 {
+        let ends = (1..MOST as u32).map(|place| (self.from + self.length * place).min(until)).chain([until]);
+        let failed = ends.zip(&mut self.outcomes).map(|(end, outcomes)| {
+            let failed = passes(end);
+            outcomes.failed += failed;
+            failed
+        });
+        failed.sum()
     }
 
     /// Joins blocks in pairs.

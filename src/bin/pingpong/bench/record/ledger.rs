@@ -17,6 +17,7 @@ use pingpong::{Moment, describe};
 
 use super::blocks::{Blocks, Outcomes};
 use super::counts::{Counts, Fact};
+use super::measuring::Measuring;
 use super::mistakes::Mistakes;
 use super::request::{Answered, Hindrance, Request};
 use super::times::{Latency, histogram};
@@ -58,44 +59,6 @@ pub(crate) struct Ledger {
     measuring: Option<Measuring>,
     part_began: Moment,
 }
-
-/// The time in which requests count.
-#[derive(Clone, Copy, Debug)]
-struct Measuring {
-    /// When the first request could be sent: the warm-up began.
-    warm_up: Moment,
-    from: Moment,
-    /// Where the end is known beforehand.
-    until: Option<Moment>,
-    /// No request will be sent any more.
-    is_over: bool,
-    last_sent: Moment,
-    last_outcome: Moment,
-    /// When the last answer came, be it in the warm-up.
-    last_answer: Option<Moment>,
-    /// The longest time between two answers, in the measured time.
-    longest_silence: Duration,
-    /// Requests that have failed since.
-    failed_since: u64,
-    /// Requests carried over that were answered right and in time.
-    carried_answered: u64,
-}
-
-impl Measuring {
-    /// An answer has come.
-    #[inline]
-    fn heard(&mut self, now: Moment) {
-        let silence = now.since(self.last_answer.map_or(self.from, |last| last.max(self.from)));
-        self.longest_silence = self.longest_silence.max(silence);
-        (self.last_answer, self.failed_since) = (Some(now), 0);
-    }
-}
-
-/// Requests that fail in a row, at the least, when a server has gone silent.
-const SILENT_REQUESTS: u64 = 3;
-
-/// The part of the measured time for which a server was silent, at the least, when it has gone.
-const SILENT_PART: u32 = 10;
 
 impl Ledger {
     pub(crate) fn new(options: &BenchOptions, shows_progress: bool) -> Self {
@@ -142,18 +105,7 @@ impl Ledger {
         let is_open = phase.rate.is_some();
         self.response = is_open.then(|| Latency::new(self.keeps_parts));
         self.lag = is_open.then(|| Latency::new(false));
-        self.measuring = Some(Measuring {
-            warm_up: now,
-            from,
-            until,
-            is_over: false,
-            last_sent: Moment::default(),
-            last_outcome: Moment::default(),
-            last_answer: None,
-            longest_silence: Duration::ZERO,
-            failed_since: 0,
-            carried_answered: 0,
-        });
+        self.measuring = Some(Measuring::new(now, from, until));
         self.blocks = Blocks::new(from, phase.expected(), until.is_some());
         self.part_began = from;
     }
@@ -269,12 +221,19 @@ impl Ledger {
         }
     }
 
-    /// This many requests were due and not sent.
+    /// This many of the requests that were asked for were not sent, and had no moment at which they were due.
     pub(crate) fn unsent(&mut self, count: u64, why: Hindrance) {
         if count > 0 {
             self.counts[Fact::Unsent] += count;
             *self.hindrances.entry(why.text().to_owned()).or_default() += count;
         }
+    }
+
+    /// Requests that were due before this moment were not sent: `skip` passes over those due before another one, and says
+    /// how many they are.
+    pub(crate) fn unsent_until(&mut self, until: Moment, why: Hindrance, skip: impl FnMut(Moment) -> u64) {
+        let count = self.blocks.fail_until(until, skip);
+        self.unsent(count, why);
     }
 
     /// A dial failed.
@@ -415,19 +374,16 @@ impl Ledger {
         if seconds > 0.0 { (self.counts[Fact::Requests] - carried) as f64 / seconds } else { 0.0 }
     }
 
-    /// When the last answer came, counted from the beginning of the measured time, where the server fell silent then:
-    /// requests failed for a part of the measured time that is too long for chance, and for longer than ever before.
-    /// Where a number of requests was asked for and sent, that time is over with the last one: after it only those are
-    /// waited for that were lost before.
+    /// When the last answer came, counted from the beginning of the measured time, where the server fell silent then. Where a
+    /// number of requests was asked for and sent, that time is over with the last one: after it only those are waited for
+    /// that were lost before.
     pub(crate) fn silent_after(&self, now: Moment) -> Option<Duration> {
-        let measuring = self.measuring.filter(|measuring| measuring.failed_since >= SILENT_REQUESTS)?;
+        let measuring = self.measuring?;
         let measured = match measuring.until {
             None if self.counts[Fact::Unsent] == 0 => measuring.last_sent.since(measuring.from),
             _ => self.measured(now),
         };
-        let answering = measuring.last_answer?.since(measuring.from);
-        let silence = measured.saturating_sub(answering);
-        (silence > measured / SILENT_PART && silence > measuring.longest_silence).then_some(answering)
+        measuring.silent_after(measured)
     }
 
     /// For how long answers were waited for after the measured time. A datagram that was lost is waited for as well, which

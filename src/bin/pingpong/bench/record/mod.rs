@@ -3,7 +3,7 @@
 //! The load tells the ledger of each request that it sends and of what became of it; nothing here knows the load, a
 //! connection or a report.
 //!
-//! - `ledger`: which requests count, and what came of each
+//! - `ledger`: which requests count, and what came of each; `measuring`: the time in which they do
 //! - `request`: what it is told
 //! - `counts`: how often each fact came about
 //! - `mistakes`: the first answers that were not right
@@ -15,6 +15,7 @@ mod blocks;
 mod cost;
 mod counts;
 mod ledger;
+mod measuring;
 mod mistakes;
 mod passage;
 mod request;

@@ -11,6 +11,7 @@ use super::files::Published;
 use super::json::{SCHEMA, other_kind};
 use super::page::Page;
 use super::ratios::{self, Row, name_of};
+use super::standstill;
 use super::text::{self, grouped};
 use super::warnings::BEYOND;
 use super::{PERCENTILES, Report, Results, settings};
@@ -64,6 +65,11 @@ impl Group {
         }
     }
 
+    /// The longest standstill in any of them, in words.
+    fn standstill(&self, side: &str) -> Option<String> {
+        Some(self.reports().filter_map(Report::standstill).max()?.told(side))
+    }
+
     fn files(&self) -> Vec<String> {
         self.runs.iter().map(|(file, _)| file.display().to_string()).collect()
     }
@@ -87,6 +93,8 @@ pub(crate) struct Change {
     tolerance: f64,
     /// Why they are no runs of the same load.
     forced: Vec<String>,
+    /// Standstills of either side, of which percentiles and their intervals say little.
+    standstills: Vec<String>,
     rows: Vec<Row>,
 }
 
@@ -96,7 +104,10 @@ impl Change {
         let figure = |name: String, percent: Option<f64>| row(&old, &new, is_open, name, percent);
         let mut rows = vec![figure("rate".to_owned(), None)];
         rows.extend(PERCENTILES.map(|(percent, _)| figure(name_of(percent), Some(percent))));
-        Self { old, new, tolerance, forced, rows }
+        let standstills: Vec<String> =
+            [("old", &old), ("new", &new)].into_iter().filter_map(|(side, group)| group.standstill(side)).collect();
+        rows.iter_mut().for_each(|row| row.has_standstill = !standstills.is_empty());
+        Self { old, new, tolerance, forced, standstills, rows }
     }
 
     /// Whether the new ones are worse.
@@ -170,13 +181,17 @@ impl Change {
         let tolerance = self.tolerance * 100.0;
         let (worse, better): (Vec<&Row>, Vec<&Row>) = (self.worse().collect(), self.better().collect());
         let (more, fewer) = (self.has_more_errors(), self.has_fewer_errors());
+        let but = match self.standstills.join(", ") {
+            none if none.is_empty() => none,
+            standstills => format!(", but {standstills}"),
+        };
         match () {
             () if more || !worse.is_empty() => format!("worse by more than {tolerance} %: {}", listed(worse, more)),
             () if self.has_failed() => "worse: a new run has failed".to_owned(),
             () if fewer || !better.is_empty() => {
-                format!("better by more than {tolerance} %: {}", listed(better, fewer))
+                format!("better by more than {tolerance} %: {}{but}", listed(better, fewer))
             }
-            () => format!("no difference of more than {tolerance} % seen"),
+            () => format!("no difference of more than {tolerance} % seen{but}"),
         }
     }
 
@@ -208,6 +223,7 @@ impl Change {
                 "requests failed (old {old}; new {new}): one without a right answer counts as slower than any other"
             ));
         }
+        warnings.extend(standstill::warning(&self.standstills));
         if self.is_single() {
             warnings.push(
                 "one run a side: intervals come from the blocks of each run, and what differs from run to run is not in \
@@ -259,7 +275,7 @@ fn row(old: &Group, new: &Group, is_open: bool, name: String, percent: Option<f6
     let values = figures.each_ref().map(mean);
     let [firsts, seconds] = figures;
     let ratio = firsts.and_then(|firsts| ratio([old, new], [firsts, seconds?], is_open, percent));
-    Row { figure: name, values, ratio }
+    Row { figure: name, values, ratio, has_standstill: false }
 }
 
 /// How many times a figure of the old ones that of the new ones is, where all runs have it.
@@ -350,7 +366,10 @@ impl Published for Change {
             ("errors", json!({ "old_share": old_share, "new_share": new_share })),
             ("doubtful", json!(self.doubtful())),
             ("between_runs", (!self.is_single()).into()),
-            ("compared", json!([{ "first": "old", "second": "new", "figures": figures }])),
+            (
+                "compared",
+                json!([{ "first": "old", "second": "new", "figures": figures, "standstills": self.standstills }]),
+            ),
             ("warnings", json!(self.warnings())),
         ];
         format!("{{\n{}\n}}\n", lines.map(line).join(",\n"))

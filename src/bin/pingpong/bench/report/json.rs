@@ -211,7 +211,7 @@ fn mistakes(whole: &Value) -> Mistakes {
 }
 
 /// What is written and read back as it is: of one run, and of a sum.
-const ABOUT: [&str; 12] = [
+const ABOUT: [&str; 13] = [
     "until",
     "program",
     "started_unix_seconds",
@@ -221,6 +221,7 @@ const ABOUT: [&str; 12] = [
     "runs",
     "forced",
     "missing_parts",
+    "missing_parts_by",
     "empty_files",
     "blocks_left_out",
     "search",

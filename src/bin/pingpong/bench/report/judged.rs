@@ -137,11 +137,19 @@ impl Report {
     /// Why no figure of this run can be relied on.
     fn is_no_whole(&self) -> Option<String> {
         if let Some(gone_after) = self.gone_after_seconds {
-            let what = if self.cut() == Some(Cut::Silent) { "answered nothing" } else { "was gone" };
-            return Some(format!("the server {what} after {gone_after:.1} s"));
+            let is_silent = self.cut() == Some(Cut::Silent);
+            return Some(match gone_after {
+                0.0 if is_silent => "the server answered nothing in the measured time".to_owned(),
+                0.0 => "the server was gone before the measured time began".to_owned(),
+                _ if is_silent => format!("the server answered nothing after {gone_after:.1} s"),
+                _ => format!("the server was gone after {gone_after:.1} s"),
+            });
         }
         if self.is_partial {
-            return Some(format!("interrupted after {:.1} s", self.seconds));
+            return Some(match self.measured {
+                None => "interrupted before it began to measure".to_owned(),
+                Some(_) => format!("interrupted after {:.1} s", self.seconds),
+            });
         }
         (self.counts[Fact::Requests] + self.counts[Fact::Late] == 0).then(|| "nothing was answered".to_owned())
     }

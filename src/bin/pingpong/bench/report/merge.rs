@@ -184,7 +184,7 @@ impl Sum {
                 self.refuse(first, second, why)?;
             }
         }
-        let Self { sum, times, blocks, mut parts, forced, .. } = self;
+        let Self { allowed, sum, times, blocks, mut parts, forced, .. } = self;
         let Some(mut sum) = sum else { return Ok(None) };
         let are_many = blocks.are_many();
         // In whichever order they came.
@@ -206,6 +206,9 @@ impl Sum {
             if list.as_array().is_some_and(|list| !list.is_empty()) {
                 about[name] = list;
             }
+        }
+        if !about["missing_parts"].is_null() {
+            about["missing_parts_by"] = if allowed.partial { "--partial" } else { "--force" }.into();
         }
         Ok(Some(Report { about, ..sum }))
     }

@@ -9,7 +9,8 @@
 //! - `warnings`: which figures cannot be trusted, and why; `settings`: what was asked for
 //! - `blocks`: the run in blocks; `intervals`: how sure figures are, by these
 //! - `versus`: several servers by turns; `turns`: those of each, added up
-//! - `change`: earlier runs and later ones; `ratios`: the figures of two beside each other
+//! - `change`: earlier runs and later ones; `ratios`: the figures of two beside each other; `standstill`: what these hardly
+//!   tell of
 //! - `merge`: adds up several reports; `alike`: those that are parts of one load; `together`: those that measured at the
 //!   same time; `parts`: each of them beside the others
 //! - `scan`: finds results in other text; `sheet`: reads their JSON; `proof`: whether they are as they were written
@@ -41,6 +42,7 @@ mod scan;
 mod searched;
 mod settings;
 mod sheet;
+mod standstill;
 mod text;
 mod together;
 mod turns;

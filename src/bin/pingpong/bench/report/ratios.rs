@@ -17,6 +17,8 @@ pub(super) struct Row {
     pub(super) values: [Option<f64>; 2],
     /// How many times the first one the second is, or why that cannot be told.
     pub(super) ratio: Result<Ratio, String>,
+    /// One of the two stood still, of which that says little.
+    pub(super) has_standstill: bool,
 }
 
 /// The name of a percentile for people.
@@ -41,7 +43,11 @@ impl Row {
     /// In words, where these names are those of the two: `B's p99 is 1.31 [1.22 .. 1.40] of A's`.
     pub(super) fn told(&self, [first, second]: [&str; 2]) -> String {
         match &self.ratio {
-            Ok(ratio) => ratio.told(&format!("{second}'s {}", self.figure), &format!("{first}'s")),
+            Ok(ratio) => {
+                let told = ratio.told(&format!("{second}'s {}", self.figure), &format!("{first}'s"));
+                let is_none_seen = matches!(ratio.verdict(), Verdict::NoDifference { .. });
+                if self.has_standstill && is_none_seen { format!("{told}, standstills apart") } else { told }
+            }
             Err(why) => format!("–: {why}"),
         }
     }
@@ -90,7 +96,7 @@ pub(super) fn of_turns(first: &Report, second: &Report) -> Vec<Row> {
 }
 
 pub(super) fn row(figure: String, values: [Option<f64>; 2], ratio: Result<Ratio, Unsure>) -> Row {
-    Row { figure, values, ratio: ratio.map_err(|why| why.to_string()) }
+    Row { figure, values, ratio: ratio.map_err(|why| why.to_string()), has_standstill: false }
 }
 
 fn whole<B: Join + Default>(blocks: &[B]) -> B {

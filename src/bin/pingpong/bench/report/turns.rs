@@ -8,6 +8,7 @@ use super::alike::Span;
 use super::blocks::Blocks;
 use super::json::rounded;
 use super::merge::{add, add_reasons, added, both};
+use super::standstill::{Sign, Standstill};
 use super::text::shown;
 use super::{Cut, Report, settings};
 use crate::bench::options::{BenchOptions, Extent};
@@ -122,7 +123,10 @@ impl Side {
         let count = |fact: Fact| report.counts[fact];
         let missing = count(Fact::ConnectionsFailed) + count(Fact::ConnectionsLost);
         if let Some(gone_after) = report.gone_after_seconds {
-            Some(format!("{name} ({endpoint}) was gone after {gone_after:.1} s of its turns"))
+            Some(match gone_after {
+                0.0 => format!("{name} ({endpoint}) was gone before its first turn"),
+                _ => format!("{name} ({endpoint}) was gone after {gone_after:.1} s of its turns"),
+            })
         } else if count(Fact::Requests) + count(Fact::Late) == 0 {
             Some(format!("{name} ({endpoint}) answered nothing right"))
         } else if missing > 0 && !report.allows_failures {
@@ -144,6 +148,14 @@ impl Side {
                 shown(longest.as_nanos() as u64)
             )
         })
+    }
+
+    /// The longest standstill, in its turns or after one of them.
+    pub(super) fn standstill(&self, turn: Duration) -> Option<Standstill> {
+        let longest = self.waits.longest;
+        let wait = Standstill { nanos: longest.as_nanos() as u64, sign: Sign::Turn };
+        let wait = (longest > turn / LONG_WAIT).then_some(wait);
+        wait.max(self.report.as_ref().and_then(Report::standstill))
     }
 
     /// For how long it kept turns waiting.

@@ -9,6 +9,7 @@ use super::json::SCHEMA;
 use super::judged::{self, Judged};
 use super::page::Page;
 use super::ratios::{self, Row};
+use super::standstill;
 use super::text::{self, grouped, per_second, shown};
 use super::turns::Side;
 use super::{Report, figures, settings};
@@ -39,7 +40,24 @@ impl Versus {
                 Ok(reports.iter().skip(1).map(|second| ratios::of_turns(reports[0], second)).collect())
             }
         };
-        Self { sides, turns, is_interrupted, rows }
+        let mut versus = Self { sides, turns, is_interrupted, rows };
+        versus.note_standstills();
+        versus
+    }
+
+    fn note_standstills(&mut self) {
+        let have: Vec<bool> =
+            self.sides[1..].iter().map(|second| !self.standstills([&self.sides[0], second]).is_empty()).collect();
+        for (rows, has_standstill) in self.rows.iter_mut().flatten().zip(have) {
+            rows.iter_mut().for_each(|row| row.has_standstill = has_standstill);
+        }
+    }
+
+    /// Those of these sides, in words.
+    fn standstills<'a>(&self, sides: impl IntoIterator<Item = &'a Side>) -> Vec<String> {
+        let Some((turns, _)) = self.turns else { return Vec::new() };
+        let told = |side: &'a Side| Some(side.standstill(turns.length)?.told(side.name()));
+        sides.into_iter().filter_map(told).collect()
     }
 
     pub(crate) fn reports(&self) -> impl Iterator<Item = &Report> {
@@ -127,6 +145,7 @@ impl Versus {
             warnings.push(format!("not compared: {why}"));
         }
         if self.rows.is_ok() {
+            warnings.extend(standstill::warning(&self.standstills(&self.sides)));
             let failing = self.each().filter(|(_, report)| report.counts.errors() > 0);
             let failing: Vec<String> =
                 failing.map(|(name, report)| format!("{} of {name}", grouped(report.counts.errors()))).collect();
@@ -189,7 +208,10 @@ impl Published for Versus {
         };
         let compared = |(second, rows): (&Side, &Vec<Row>)| {
             let figures: Vec<Value> = rows.iter().map(Row::to_json).collect();
-            json!({ "first": self.sides[0].name(), "second": second.name(), "figures": figures })
+            let standstills = self.standstills([&self.sides[0], second]);
+            json!({
+                "first": self.sides[0].name(), "second": second.name(), "figures": figures, "standstills": standstills,
+            })
         };
         let compared: Vec<Value> = self.sides.iter().skip(1).zip(self.rows.iter().flatten()).map(compared).collect();
         let reports: Vec<String> =

@@ -47,7 +47,8 @@ impl Report {
             self.about["missing_parts"].as_array().into_iter().flatten().filter_map(Value::as_u64).collect();
         if !missing.is_empty() {
             let verb = if missing.len() == 1 { "part is" } else { "parts are" };
-            warnings.push(format!("{} {verb} missing (--partial): {}", missing.len(), listed_parts(&missing)));
+            let allowed_by = self.about["missing_parts_by"].as_str().unwrap_or("--partial");
+            warnings.push(format!("{} {verb} missing ({allowed_by}): {}", missing.len(), listed_parts(&missing)));
         }
         let empty: Vec<&str> =
             self.about["empty_files"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();

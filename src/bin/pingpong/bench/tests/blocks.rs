@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use super::{MILLI, Rig, asking, rates};
-use crate::bench::Extent;
 use crate::bench::record::{Fact, Outcomes};
 use crate::bench::trials::Times;
+use crate::bench::{Arrivals, Extent};
+use crate::probe::Probe;
 
 /// How requests ended in each block, and the times of each.
 fn blocks(server: &mut Rig) -> Vec<(Outcomes, Times)> {
@@ -43,7 +44,7 @@ fn a_stall_is_in_the_blocks_of_the_requests_that_waited_for_it() {
 }
 
 #[test]
-fn every_request_that_was_sent_ends_in_one_block() {
+fn every_request_ends_in_one_block() {
     let mut server = asking(|options| {
         options.rates = rates(100.0);
         options.timeout = 50 * MILLI;
@@ -64,11 +65,53 @@ fn every_request_that_was_sent_ends_in_one_block() {
     let sum = blocks
         .iter()
         .fold(outcomes(0, 0), |sum, (ended, _)| outcomes(sum.answered + ended.answered, sum.failed + ended.failed));
-    let failed = counts.errors() - counts[Fact::Unsent];
-    assert!(failed > 0, "{counts:?}");
-    assert_eq!(sum, outcomes(counts[Fact::Requests] - counts[Fact::CarriedOver], failed), "{counts:?}");
+    assert!(counts.errors() > 0, "{counts:?}");
+    assert_eq!(sum, outcomes(counts[Fact::Requests] - counts[Fact::CarriedOver], counts.errors()), "{counts:?}");
     let times: u64 = blocks.iter().map(|(_, times)| times.len()).sum();
     assert_eq!(times, counts[Fact::Requests] + counts[Fact::Late]);
+}
+
+#[test]
+fn what_was_never_sent_failed_in_the_block_in_which_it_was_due() {
+    // A block of 20 ms has two requests. Sixteen may be unanswered: what is due from 640 to 960 ms, and no more.
+    for arrivals in [Arrivals::Even, Arrivals::Poisson { seed: 7 }] {
+        let mut server = asking(|options| {
+            (options.rates, options.arrivals) = (rates(100.0), arrivals);
+            (options.extent, options.warmup) = (Extent::Duration(1_280 * MILLI), 10 * MILLI);
+            (options.probe, options.timeout) = (Probe::Pong(1 << 20), Duration::from_secs(5));
+        });
+        let until = server.now() + 650 * MILLI;
+        while server.now() < until {
+            let asked = server.hears(0);
+            server.says(0, asked.replace("ping", "pong"));
+            server.pass(MILLI);
+        }
+        server.pass(Duration::from_secs(9));
+        assert!(server.is_over());
+        let counts = server.counts();
+        let failed: Vec<u64> = blocks(&mut server).iter().map(|(ended, _)| ended.failed).collect();
+        assert_eq!((failed.len(), failed.iter().sum::<u64>()), (64, counts.errors()), "{counts:?}");
+        assert!(counts[Fact::Unsent] > 8, "{counts:?}");
+        if arrivals == Arrivals::Even {
+            assert_eq!((counts[Fact::Lost], counts[Fact::Unsent]), (16, 48), "{counts:?}");
+            assert_eq!(failed, [[0; 32], [2; 32]].concat());
+        }
+    }
+}
+
+#[test]
+fn what_is_due_after_the_server_has_gone_failed_in_its_block() {
+    let mut server = asking(|options| {
+        options.rates = rates(100.0);
+        options.extent = Extent::Duration(1_280 * MILLI);
+    });
+    server.echo_for(0, MILLI, 320 * MILLI);
+    server.resets(0);
+    server.pass(Duration::from_secs(3));
+    let failed: Vec<u64> = blocks(&mut server).iter().map(|(ended, _)| ended.failed).collect();
+    let counts = server.counts();
+    assert_eq!((counts.errors(), counts[Fact::Unsent] > 90), (failed.iter().sum(), true), "{counts:?}");
+    assert!(failed[..15] == [0; 15] && failed[16..] == [2; 48], "{failed:?}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use pingpong::{Address, Moment};
 
 use super::{MILLI, Rig, begin, options, rates};
 use crate::bench::load::Stage;
-use crate::bench::record::{Counts, Fact};
+use crate::bench::record::{Counts, Fact, Outcomes};
 use crate::bench::{BenchOptions, Extent};
 use crate::probe::Probe;
 
@@ -146,6 +146,8 @@ impl Far {
 struct Course {
     options: BenchOptions,
     counts: Counts,
+    /// How requests ended in all blocks together.
+    in_blocks: Outcomes,
     gone: bool,
     /// How long it took from the beginning of the measured time.
     took: Duration,
@@ -210,7 +212,9 @@ fn courses(character: Character, seed: u64) -> [Course; 2] {
         assert_eq!(rig.load(|load| load.stage), Stage::Resting);
         let (gone, from) = rig.load(|load| (load.gone_after().is_some(), load.ledger.from()));
         assert!(died || !gone, "{character:?} {seed}");
-        Course { options: options.clone(), counts: rig.counts(), gone, took: now.since(from) }
+        let mut in_blocks = Outcomes::default();
+        rig.load(|load| load.ledger.full_blocks(now).iter().for_each(|block| in_blocks.add(*block)));
+        Course { options: options.clone(), counts: rig.counts(), in_blocks, gone, took: now.since(from) }
     })
 }
 
@@ -218,7 +222,7 @@ impl Course {
     /// Every request that was due and every connection that was asked for is in exactly one counter.
     #[track_caller]
     fn balances(&self, told: &str) {
-        let Self { options, counts, .. } = self;
+        let Self { options, counts, in_blocks, .. } = self;
         let sum = |facts: &[Fact]| facts.iter().map(|fact| counts[*fact]).sum::<u64>();
         let outcomes =
             [Fact::Requests, Fact::Wrong, Fact::Late, Fact::Lost, Fact::Refused, Fact::Broken, Fact::Unfinished];
@@ -237,6 +241,9 @@ impl Course {
         if let (Some(interval), Extent::Duration(duration)) = (options.heartbeat, options.extent) {
             let due = duration.as_secs_f64() / interval.as_secs_f64() * f64::from(options.idle);
             assert!((counts[Fact::Heartbeats] as f64 - due).abs() <= 1.0, "{due}: {told}");
+        }
+        if let Extent::Duration(_) = options.extent {
+            assert_eq!(in_blocks.failed, counts.errors(), "{told}");
         }
         let accounted = counts[Fact::Sent] + counts[Fact::Unsent];
         match (options.extent, options.peak_rate()) {

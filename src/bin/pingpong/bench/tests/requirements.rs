@@ -15,7 +15,7 @@ const SECOND: Duration = Duration::from_secs(1);
 /// A figure, a comparison as users write it, and a limit in the figure's own unit.
 type Required = (&'static str, &'static str, f64);
 
-fn requirement((name, sign, limit): Required) -> Requirement {
+pub(super) fn requirement((name, sign, limit): Required) -> Requirement {
     let quantity = Quantity::named(name.trim_end_matches('%')).unwrap();
     let quantity = if name.ends_with('%') { quantity.as_share().unwrap() } else { quantity };
     let (_, comparison) = Comparison::ALL.into_iter().find(|(other, _)| *other == sign).unwrap();
@@ -104,7 +104,7 @@ fn nothing_is_met_where_nothing_was_answered() {
     gone.resets(0);
     gone.pass(SECOND);
     let outcomes = unmet(&mut gone, options, &anything);
-    assert_eq!(outcomes, vec![Some("the server was gone after 0.0 s".to_owned()); 4]);
+    assert_eq!(outcomes, vec![Some("the server was gone before the measured time began".to_owned()); 4]);
 }
 
 #[test]
@@ -121,6 +121,18 @@ fn nothing_is_met_by_a_server_that_goes_or_a_run_that_is_interrupted() {
     cut.echo_for(0, MILLI, 500 * MILLI);
     let outcomes = unmet(&mut cut, options, &anything);
     assert_eq!(outcomes, vec![Some("interrupted after 0.5 s".to_owned()); 2]);
+
+    let (mut cut, options) = required(|options| (options.rates, options.warmup) = (rates(100.0), SECOND));
+    cut.echo_for(0, MILLI, 500 * MILLI);
+    let outcomes = unmet(&mut cut, options, &anything);
+    assert_eq!(outcomes, vec![Some("interrupted before it began to measure".to_owned()); 2]);
+
+    // The last answer comes in the warm-up.
+    let (mut silent, options) = required(|options| (options.rates, options.warmup) = (rates(100.0), SECOND));
+    silent.echo_for(0, MILLI, 900 * MILLI);
+    silent.pass(3 * SECOND);
+    let outcomes = unmet(&mut silent, options, &anything);
+    assert_eq!(outcomes, vec![Some("the server answered nothing in the measured time".to_owned()); 2]);
 }
 
 #[test]

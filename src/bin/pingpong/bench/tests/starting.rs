@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use pingpong::Moment;
 
-use super::requirements::report;
+use super::requirements::{report, requirement};
 use super::{MILLI, Rig, dialling, options, rates};
 use crate::bench::load::Stage;
 use crate::bench::record::Fact;
@@ -27,7 +27,10 @@ fn beginning_after(wait: Duration, set: impl FnOnce(&mut BenchOptions)) -> (Rig,
 
 /// What is asked of such a load, as a report tells it.
 fn waiting() -> BenchOptions {
-    options(|options| options.start_at = Some(SystemTime::now()))
+    options(|options| {
+        options.start_at = Some(SystemTime::now());
+        options.requirements = vec![requirement(("connections_failed", "=", 0.0))];
+    })
 }
 
 impl Rig {
@@ -131,6 +134,7 @@ fn with_none_left_the_run_ends_when_it_was_to_begin() {
     server.pass(100 * MILLI);
     assert!(server.is_over());
     let told = report(&mut server, &waiting());
+    assert_eq!(told["requirements"][0]["reason"], "the server was gone before the measured time began");
     assert_eq!((server.count(Fact::ConnectionsLost), server.count(Fact::Unsent)), (2, 10));
     assert_eq!(told["metrics"]["gone_after_seconds"], 0.0);
     assert!(told["warnings"].to_string().contains("gone before the measured time began"), "{told:#}");
@@ -149,6 +153,7 @@ fn interrupted_while_it_waits_it_has_measured_nothing() {
     assert_eq!((server.count(Fact::Sent), server.count(Fact::ConnectionsHeld)), (0, 2));
     assert_eq!((&told["partial"], &told["open_loop"]), (&true.into(), &true.into()));
     assert_eq!(told["warnings"][0], "interrupted before it began to measure");
+    assert_eq!(told["requirements"][0]["reason"], "interrupted before it began to measure");
     assert!(!told["warnings"].to_string().contains("asked for"), "{told:#}");
 }
 

@@ -51,6 +51,8 @@ fn assert_are_one(sum: &Report, one: &Report) -> Result<(), TestCaseError> {
     }
     prop_assert_eq!(&sum.blocks, &one.blocks);
     prop_assert_eq!(sum.blocks.outcomes.len(), 32);
+    let failed: u64 = sum.blocks.outcomes.iter().map(|outcomes| outcomes.failed).sum();
+    prop_assert_eq!(failed, sum.counts.errors());
     for kind in KINDS {
         for (percent, _) in PERCENTILES {
             prop_assert_eq!(sum.interval(kind, percent).ok(), one.interval(kind, percent).ok(), "{} {}", kind, percent);

@@ -42,15 +42,17 @@ fn missing_parts_are_named_and_left_out_only_where_that_is_allowed() {
     is_refused(&some, STRICT, &["cannot add up: parts 2 and 4 of 4 are missing (--partial adds up the others)"]);
     is_refused(&some[..1], STRICT, &["parts 1–2 and 4 of 4 are missing"]);
     is_refused(&[1, 3, 4].map(|number| part(number, 4)), STRICT, &["part 2 of 4 is missing"]);
-    for allowed in [PARTIAL, FORCE] {
+    for (allowed, by) in [(PARTIAL, "--partial"), (FORCE, "--force"), (Allowed { partial: true, ..FORCE }, "--partial")]
+    {
         let sum = merged(&some, allowed).unwrap();
         assert!(sum.title.starts_with("2 of 4 parts at the same time, "), "{}", sum.title);
         assert_eq!(sum.about["missing_parts"], json!([2, 4]));
-        assert_eq!(sum.warnings()[0], "2 parts are missing (--partial): 2 and 4");
+        assert_eq!(sum.warnings()[0], format!("2 parts are missing ({by}): 2 and 4"));
         assert!(sum.last_line().ends_with(" missing_parts=2"), "{}", sum.last_line());
         // It stays so, until the others are there.
         let half = Results::new(vec![sum], 1).to_json();
         let half: Value = serde_json::from_str(&half).unwrap();
+        assert_eq!(half["missing_parts_by"], by);
         is_refused(&[half.clone(), part(2, 4)], STRICT, &["part 4 of 4 is missing"]);
         let whole = merged(&[half, part(2, 4), part(4, 4)], STRICT).unwrap();
         assert!(whole.title.starts_with("4 parts at the same time, ") && whole.about["missing_parts"].is_null());

@@ -10,6 +10,7 @@ mod merging;
 mod scanning;
 mod turns;
 
+use std::mem;
 use std::time::{Duration, SystemTime};
 
 use pingpong::Moment;
@@ -74,7 +75,11 @@ fn report(records: &[Record], rate: Option<f64>, connections: u32) -> Report {
                 ledger.answered(&answered, is_right, sent + took);
             }
             End::Failed(fact) => ledger.failed(&request, fact, sent + options.timeout),
-            End::Unsent => ledger.unsent(1, Hindrance::TooSlow),
+            End::Unsent => {
+                let mut left = 1;
+                let skip = |until: Moment| if due < until { mem::take(&mut left) } else { 0 };
+                ledger.unsent_until(from + TIME, Hindrance::TooSlow, skip);
+            }
         }
     }
     let ended = from + 3 * TIME;
