@@ -46,7 +46,8 @@ pub(crate) struct Ledger {
     pub(crate) longest_pause: Duration,
     /// The service times since the progress line was last drawn, warm-up included.
     pub(crate) recent: Option<Histogram<u64>>,
-    timeout: Duration,
+    /// In nanoseconds.
+    timeout: u64,
     is_datagram: bool,
     keeps_parts: bool,
     /// When the first connection was dialled.
@@ -73,8 +74,8 @@ struct Measuring {
     last_outcome: Moment,
     /// When the last answer came, be it in the warm-up.
     last_answer: Option<Moment>,
-    /// The longest time between two answers, in the measured time.
-    longest_silence: Duration,
+    /// The longest time between two answers, in the measured time, in nanoseconds.
+    longest_silence: u64,
     /// Requests that have failed since.
     failed_since: u64,
     /// Requests carried over that were answered right and in time.
@@ -85,7 +86,7 @@ impl Measuring {
     /// An answer has come.
     #[inline]
     fn heard(&mut self, now: Moment) {
-        let silence = now.since(self.last_answer.map_or(self.from, |last| last.max(self.from)));
+        let silence = now.nanos_since(self.last_answer.map_or(self.from, |last| last.max(self.from)));
         self.longest_silence = self.longest_silence.max(silence);
         (self.last_answer, self.failed_since) = (Some(now), 0);
     }
@@ -111,7 +112,7 @@ impl Ledger {
             blocks: Blocks::new(Moment::default(), None, false),
             longest_pause: Duration::ZERO,
             recent: shows_progress.then(histogram),
-            timeout: options.timeout,
+            timeout: u64::try_from(options.timeout.as_nanos()).unwrap_or(u64::MAX),
             is_datagram: options.endpoint.is_datagram(),
             keeps_parts,
             began: Moment::default(),
@@ -150,7 +151,7 @@ impl Ledger {
             last_sent: Moment::default(),
             last_outcome: Moment::default(),
             last_answer: None,
-            longest_silence: Duration::ZERO,
+            longest_silence: 0,
             failed_since: 0,
             carried_answered: 0,
         });
@@ -207,7 +208,7 @@ impl Ledger {
         if self.lag.is_some() {
             let block = self.block_of(request);
             if let Some(lag) = &mut self.lag {
-                lag.record(request.sent.since(request.due), block);
+                lag.record(request.sent.nanos_since(request.due), block);
             }
         }
         true
@@ -224,10 +225,10 @@ impl Ledger {
 
     pub(crate) fn answered(&mut self, answered: &Answered, is_right: bool, now: Moment) {
         let Answered { request, was_overdue, is_overtaken } = answered;
-        let took = now.since(request.sent);
+        let took = now.nanos_since(request.sent);
         let is_in_time = took <= self.timeout;
         if let Some(recent) = &mut self.recent {
-            recent.record(took.as_nanos() as u64).expect("it grows");
+            recent.record(took).expect("it grows");
         }
         if let Some(measuring) = &mut self.measuring {
             measuring.heard(now);
@@ -237,20 +238,21 @@ impl Ledger {
         let is_carried = request.sent < request.due;
         measuring.carried_answered += u64::from(is_right && is_in_time && is_carried);
         let block = self.block_of(request);
-        let outcomes = self.blocks.outcomes(block);
-        outcomes.answered += u64::from(is_right && is_in_time && !is_carried);
-        outcomes.failed += u64::from(!(is_right && is_in_time));
-        outcomes.failed -= u64::from(*was_overdue);
-        self.counts[Fact::Lost] -= u64::from(*was_overdue);
         self.counts[Fact::Reordered] += u64::from(*is_overtaken && self.is_datagram);
-        if !is_right {
-            self.counts[Fact::Wrong] += 1;
-            return;
+        if is_right && is_in_time {
+            self.counts[Fact::Requests] += 1;
+            self.blocks.outcomes(block).answered += u64::from(!is_carried);
+        } else {
+            // What is overdue was counted when its time was up.
+            self.counts[Fact::Lost] -= u64::from(*was_overdue);
+            self.blocks.outcomes(block).failed += u64::from(!was_overdue);
+            self.counts[if is_right { Fact::Late } else { Fact::Wrong }] += 1;
         }
-        self.counts[if is_in_time { Fact::Requests } else { Fact::Late }] += 1;
-        self.service.record(took, block);
-        if let Some(response) = &mut self.response {
-            response.record(now.since(request.due), block);
+        if is_right {
+            self.service.record(took, block);
+            if let Some(response) = &mut self.response {
+                response.record(now.nanos_since(request.due), block);
+            }
         }
     }
 
@@ -427,7 +429,8 @@ impl Ledger {
         };
         let answering = measuring.last_answer?.since(measuring.from);
         let silence = measured.saturating_sub(answering);
-        (silence > measured / SILENT_PART && silence > measuring.longest_silence).then_some(answering)
+        let longest = Duration::from_nanos(measuring.longest_silence);
+        (silence > measured / SILENT_PART && silence > longest).then_some(answering)
     }
 
     /// For how long answers were waited for after the measured time. A datagram that was lost is waited for as well, which
