@@ -230,10 +230,12 @@ impl Ledger {
         if let Some(recent) = &mut self.recent {
             recent.record(took).expect("it grows");
         }
-        if let Some(measuring) = &mut self.measuring {
-            measuring.heard(now);
+        let Some(measuring) = &mut self.measuring else { return };
+        measuring.heard(now);
+        if request.due < measuring.from {
+            return;
         }
-        let Some(measuring) = self.measuring_if_counts(request, now) else { return };
+        measuring.last_outcome = now;
         // Only a request that was carried over was sent before it was due.
         let is_carried = request.sent < request.due;
         measuring.carried_answered += u64::from(is_right && is_in_time && is_carried);
@@ -263,7 +265,9 @@ impl Ledger {
 
     /// A request gets no answer, for this reason.
     pub(crate) fn failed(&mut self, request: &Request, fact: Fact, now: Moment) {
-        if let Some(measuring) = self.measuring_if_counts(request, now) {
+        let measuring = self.measuring.as_mut().filter(|measuring| request.due >= measuring.from);
+        if let Some(measuring) = measuring {
+            measuring.last_outcome = now;
             measuring.failed_since += 1;
             self.counts[fact] += 1;
             let block = self.block_of(request);
@@ -336,14 +340,6 @@ impl Ledger {
             let kinds = [Some(&mut self.service), self.response.as_mut(), self.lag.as_mut()];
             kinds.into_iter().flatten().for_each(|times| times.blocks.double());
         }
-    }
-
-    /// Where a request counts that has its outcome now.
-    #[inline]
-    fn measuring_if_counts(&mut self, request: &Request, now: Moment) -> Option<&mut Measuring> {
-        let measuring = self.measuring.as_mut().filter(|measuring| request.due >= measuring.from)?;
-        measuring.last_outcome = now;
-        Some(measuring)
     }
 }
 
