@@ -47,7 +47,8 @@ pub(crate) struct Ledger {
     pub(crate) longest_pause: Duration,
     /// The service times since the progress line was last drawn, warm-up included.
     pub(crate) recent: Option<Histogram<u64>>,
-    timeout: Duration,
+    /// In nanoseconds.
+    timeout: u64,
     is_datagram: bool,
     keeps_parts: bool,
     /// When the first connection was dialled.
@@ -74,7 +75,7 @@ impl Ledger {
             blocks: Blocks::new(Moment::default(), None, false),
             longest_pause: Duration::ZERO,
             recent: shows_progress.then(histogram),
-            timeout: options.timeout,
+            timeout: u64::try_from(options.timeout.as_nanos()).unwrap_or(u64::MAX),
             is_datagram: options.endpoint.is_datagram(),
             keeps_parts,
             began: Moment::default(),
@@ -159,7 +160,7 @@ impl Ledger {
         if self.lag.is_some() {
             let block = self.block_of(request);
             if let Some(lag) = &mut self.lag {
-                lag.record(request.sent.since(request.due), block);
+                lag.record(request.sent.nanos_since(request.due), block);
             }
         }
         true
@@ -176,33 +177,36 @@ impl Ledger {
 
     pub(crate) fn answered(&mut self, answered: &Answered, is_right: bool, now: Moment) {
         let Answered { request, was_overdue, is_overtaken } = answered;
-        let took = now.since(request.sent);
+        let took = now.nanos_since(request.sent);
         let is_in_time = took <= self.timeout;
         if let Some(recent) = &mut self.recent {
-            recent.record(took.as_nanos() as u64).expect("it grows");
+            recent.record(took).expect("it grows");
         }
-        if let Some(measuring) = &mut self.measuring {
-            measuring.heard(now);
+        let Some(measuring) = &mut self.measuring else { return };
+        measuring.heard(now);
+        if request.due < measuring.from {
+            return;
         }
-        let Some(measuring) = self.measuring_if_counts(request, now) else { return };
+        measuring.last_outcome = now;
         // Only a request that was carried over was sent before it was due.
         let is_carried = request.sent < request.due;
         measuring.carried_answered += u64::from(is_right && is_in_time && is_carried);
         let block = self.block_of(request);
-        let outcomes = self.blocks.outcomes(block);
-        outcomes.answered += u64::from(is_right && is_in_time && !is_carried);
-        outcomes.failed += u64::from(!(is_right && is_in_time));
-        outcomes.failed -= u64::from(*was_overdue);
-        self.counts[Fact::Lost] -= u64::from(*was_overdue);
         self.counts[Fact::Reordered] += u64::from(*is_overtaken && self.is_datagram);
-        if !is_right {
-            self.counts[Fact::Wrong] += 1;
-            return;
+        if is_right && is_in_time {
+            self.counts[Fact::Requests] += 1;
+            self.blocks.outcomes(block).answered += u64::from(!is_carried);
+        } else {
+            // What is overdue was counted when its time was up.
+            self.counts[Fact::Lost] -= u64::from(*was_overdue);
+            self.blocks.outcomes(block).failed += u64::from(!was_overdue);
+            self.counts[if is_right { Fact::Late } else { Fact::Wrong }] += 1;
         }
-        self.counts[if is_in_time { Fact::Requests } else { Fact::Late }] += 1;
-        self.service.record(took, block);
-        if let Some(response) = &mut self.response {
-            response.record(now.since(request.due), block);
+        if is_right {
+            self.service.record(took, block);
+            if let Some(response) = &mut self.response {
+                response.record(now.nanos_since(request.due), block);
+            }
         }
     }
 
@@ -213,7 +217,9 @@ impl Ledger {
 
     /// A request gets no answer, for this reason.
     pub(crate) fn failed(&mut self, request: &Request, fact: Fact, now: Moment) {
-        if let Some(measuring) = self.measuring_if_counts(request, now) {
+        let measuring = self.measuring.as_mut().filter(|measuring| request.due >= measuring.from);
+        if let Some(measuring) = measuring {
+            measuring.last_outcome = now;
             measuring.failed_since += 1;
             self.counts[fact] += 1;
             let block = self.block_of(request);
@@ -293,14 +299,6 @@ impl Ledger {
             let kinds = [Some(&mut self.service), self.response.as_mut(), self.lag.as_mut()];
             kinds.into_iter().flatten().for_each(|times| times.blocks.double());
         }
-    }
-
-    /// Where a request counts that has its outcome now.
-    #[inline]
-    fn measuring_if_counts(&mut self, request: &Request, now: Moment) -> Option<&mut Measuring> {
-        let measuring = self.measuring.as_mut().filter(|measuring| request.due >= measuring.from)?;
-        measuring.last_outcome = now;
-        Some(measuring)
     }
 }
 

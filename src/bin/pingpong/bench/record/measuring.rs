@@ -26,8 +26,8 @@ pub(super) struct Measuring {
     pub(super) last_outcome: Moment,
     /// When the last answer came, be it in the warm-up.
     pub(super) last_answer: Option<Moment>,
-    /// The longest time between two answers, in the measured time.
-    longest_silence: Duration,
+    /// The longest time between two answers, in the measured time, in nanoseconds.
+    longest_silence: u64,
     /// Requests that have failed since.
     pub(super) failed_since: u64,
     /// Requests carried over that were answered right and in time.
@@ -45,7 +45,7 @@ impl Measuring {
             last_sent: Moment::default(),
             last_outcome: Moment::default(),
             last_answer: None,
-            longest_silence: Duration::ZERO,
+            longest_silence: 0,
             failed_since: 0,
             carried_answered: 0,
         }
@@ -54,7 +54,7 @@ impl Measuring {
     /// An answer has come.
     #[inline]
     pub(super) fn heard(&mut self, now: Moment) {
-        let silence = now.since(self.last_answer.map_or(self.from, |last| last.max(self.from)));
+        let silence = now.nanos_since(self.last_answer.map_or(self.from, |last| last.max(self.from)));
         self.longest_silence = self.longest_silence.max(silence);
         (self.last_answer, self.failed_since) = (Some(now), 0);
     }
@@ -64,8 +64,8 @@ impl Measuring {
     pub(super) fn silent_after(&self, measured: Duration) -> Option<Duration> {
         let answering = self.last_answer?.since(self.from);
         let silence = measured.saturating_sub(answering);
-        let is_silent =
-            self.failed_since >= SILENT_REQUESTS && silence > measured / SILENT_PART && silence > self.longest_silence;
-        is_silent.then_some(answering)
+        let longest = Duration::from_nanos(self.longest_silence);
+        let is_silent = silence > measured / SILENT_PART && silence > longest;
+        (is_silent && self.failed_since >= SILENT_REQUESTS).then_some(answering)
     }
 }
