@@ -13,7 +13,9 @@ use super::blocks::Blocks;
 use super::proof::check_totals;
 use super::sheet::{Sheet, numbers};
 use super::{Judged, Report, figures, micros, probe};
-use crate::bench::record::{Cost, Counts, Fact, Mistakes, ProbePart, Shares, Transport, Wrong, histogram, values_of};
+use crate::bench::record::{
+    Cost, Counts, Fact, Mistakes, ProbePart, Shares, Transport, Wrong, histogram, histogram_up_to, values_of,
+};
 
 /// The version of this layout.
 pub(super) const SCHEMA: u64 = 2;
@@ -256,10 +258,11 @@ pub(super) fn value_of(text: &str) -> io::Result<Value> {
 
 /// Of the text of a list of pairs.
 fn times_in(pairs: &str) -> Option<Histogram<u64>> {
-    let mut times = histogram();
     let numbers = numbers(pairs)?;
-    for pair in numbers.chunks(2) {
-        times.record_n(pair[0], *pair.get(1)?).ok()?;
+    let (pairs, []) = numbers.as_chunks::<2>() else { return None };
+    let mut times = histogram_up_to(pairs.iter().map(|[nanos, _]| *nanos).max().unwrap_or_default());
+    for [nanos, count] in pairs {
+        times.record_n(*nanos, *count).ok()?;
     }
     Some(times)
 }
