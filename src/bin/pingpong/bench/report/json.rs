@@ -123,7 +123,8 @@ impl Report {
     pub(super) fn from_json(mut sheet: Sheet<'_>) -> io::Result<Self> {
         let [histograms, blocks] = ["histograms", "blocks"].map(|name| sheet.take(name).unwrap_or("null"));
         let values = sheet.into_values().map(|(name, text)| Ok((name.to_owned(), value_of(text)?)));
-        let whole = &Value::Object(values.collect::<io::Result<_>>()?);
+        let mut read = Value::Object(values.collect::<io::Result<_>>()?);
+        let whole = &read;
         if whole["schema"] != SCHEMA {
             return Err(foreign(STRANGE));
         }
@@ -144,7 +145,7 @@ impl Report {
             let reasons = whole[name].as_object().into_iter().flatten();
             reasons.filter_map(|(why, count)| Some((why.clone(), count.as_u64()?))).collect::<BTreeMap<String, u64>>()
         };
-        let report = Self {
+        let mut report = Self {
             title: whole["title"].as_str().unwrap_or_default().to_owned(),
             is_partial: whole["partial"].as_bool().unwrap_or_default(),
             cut: None,
@@ -176,9 +177,11 @@ impl Report {
             transport: transport(metrics, times),
             cost: cost(metrics),
             requirements: Vec::new(),
-            written: metrics.clone(),
-            about: ABOUT.into_iter().filter_map(|key| Some((key, whole.get(key)?.clone()))).collect(),
+            written: Value::Null,
+            about: Value::Null,
         };
+        report.written = read["metrics"].take();
+        report.about = ABOUT.into_iter().filter_map(|key| Some((key, read.get_mut(key)?.take()))).collect();
         check_totals(&report)?;
         Ok(report)
     }

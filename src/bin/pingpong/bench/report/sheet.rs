@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use memchr::{memchr2, memchr3};
+use memchr::{memchr, memchr_iter, memchr2, memchr3};
 
 /// Values by name.
 #[derive(Debug, Default)]
@@ -81,14 +81,17 @@ pub(super) fn objects(list: &str) -> Result<Vec<&str>, Fault> {
 
 /// The numbers in a list, and in the lists that it has; `None` where there is anything else.
 pub(super) fn numbers(list: &str) -> Option<Vec<u64>> {
-    let mut text = list.trim_end().strip_suffix(']')?.as_bytes();
+    let (mut text, mut depth) = (list.trim().as_bytes(), 0_usize);
     let mut numbers = Vec::with_capacity(text.len() / 4);
     loop {
-        while let [b',' | b'[' | b']' | b' ' | b'\n' | b'\r' | b'\t', rest @ ..] = text {
+        while let [byte @ (b',' | b'[' | b']' | b' ' | b'\n' | b'\r' | b'\t'), rest @ ..] = text {
             text = rest;
-        }
-        if text.is_empty() {
-            return Some(numbers);
+            match byte {
+                b'[' => depth += 1,
+                b']' if depth == 1 => return text.is_empty().then_some(numbers),
+                b']' => depth = depth.checked_sub(1)?,
+                _ => {}
+            }
         }
         let (number, digits) = number_at_beginning_of(text);
         text = &text[digits..];
@@ -171,7 +174,8 @@ impl<'a> Rest<'a> {
     /// The value that is next.
     fn value(&mut self) -> Result<&'a str, Fault> {
         let rest = &self.text[self.skip_blanks()..];
-        let length = length_of(rest.as_bytes()).ok_or(Fault::Cut)?;
+        let rest_of_text = rest.as_bytes();
+        let length = plain_list(rest_of_text).or_else(|| length_of(rest_of_text)).ok_or(Fault::Cut)?;
         if length == 0 {
             return Err(Fault::Broken(self.at));
         }
@@ -188,6 +192,15 @@ fn length_of(text: &[u8]) -> Option<usize> {
         b'"' => quoted(text),
         _ => memchr3(b',', b'}', b']', text),
     }
+}
+
+/// The same of a list of numbers with another member of its object behind it. Whether its brackets are where they have to be
+/// is seen when it is read: to stop at each of them takes long.
+fn plain_list(text: &[u8]) -> Option<usize> {
+    let list = text[..memchr(b'"', text)?].trim_ascii_end().strip_suffix(b",")?.trim_ascii_end();
+    let is_list = list.starts_with(b"[") && list.ends_with(b"]");
+    let count = |bracket| memchr_iter(bracket, list).count();
+    (is_list && count(b'[') == count(b']')).then_some(list.len())
 }
 
 fn bracketed(text: &[u8], opening: u8, closing: u8) -> Option<usize> {
@@ -245,6 +258,20 @@ mod tests {
             assert!(Sheet::of(broken).is_err(), "{broken}");
         }
         assert_eq!(Sheet::at_beginning_of(b"{\"a\":\"\xff\"}").unwrap_err(), Fault::Broken(6));
+    }
+
+    #[test]
+    fn the_end_of_a_list_is_found_wherever_it_is() {
+        let pairs = "[[1,2],[3,4]]";
+        for list in [pairs, "[]", "[[],\n [5] ]", r#"["]"]"#, r#"[[[1]],"]]",[2]]"#, r#"[{"a":[]},[3]]"#] {
+            for behind in ["}", r#","b":1}"#, " ,\n\"b\" : [1]}", r#","b":{"c":[[1]]}}"#] {
+                let object = format!(r#"{{"a":{list}{behind}"#);
+                assert_eq!(Sheet::of(&object).unwrap().get("a"), Some(list), "{object}");
+            }
+        }
+        // Two of them are none.
+        let object = format!(r#"{{"a":{pairs},{pairs},"b":1}}"#);
+        assert_eq!(Sheet::of(&object).ok().and_then(|sheet| numbers(sheet.get("a")?)), None);
     }
 
     #[test]
