@@ -30,5 +30,5 @@ pub(super) use ledger::Ledger;
 pub(super) use mistakes::{Mistakes, Wrong};
 pub(super) use passage::{Part as ProbePart, Passage, Passages, Row, Slowest};
 pub(super) use request::{Answered, Hindrance, Request};
-pub(super) use times::{Latency, Part, histogram, percentile, values_of};
+pub(super) use times::{Latency, Part, histogram, histogram_up_to, percentile, values_of};
 pub(super) use transport::Transport;

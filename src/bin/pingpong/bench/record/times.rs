@@ -49,8 +49,13 @@ impl Latency {
 
 /// A histogram of nanoseconds with three significant digits. It grows as needed: no value is clamped.
 pub(crate) fn histogram() -> Histogram<u64> {
+    histogram_up_to(u64::MAX)
+}
+
+/// The same, where no time is longer than this: as large as it has to be, if that is less.
+pub(crate) fn histogram_up_to(longest: u64) -> Histogram<u64> {
     const MINUTE: u64 = 60_000_000_000;
-    let mut histogram = Histogram::new_with_bounds(1, MINUTE, 3).expect("these bounds are sound");
+    let mut histogram = Histogram::new_with_bounds(1, longest.clamp(2, MINUTE), 3).expect("these bounds are sound");
     histogram.auto(true);
     histogram
 }

@@ -23,6 +23,9 @@ use super::result_file::{Opened, ResultFile};
 use super::scan::Scan;
 use crate::bench::Output;
 
+/// How many bytes of results are read at once: as many as a pipe holds.
+const AT_ONCE: usize = 1 << 16;
+
 /// What is reported: as text, that is its `Display`, as JSON, and in short.
 pub(crate) trait Published: fmt::Display {
     fn to_json(&self) -> String;
@@ -67,13 +70,13 @@ pub(crate) fn unread(to: &'static str, path: &Path, source: io::Error) -> Error 
 /// need not be there at once. Returns how many there were: none only in a file without a byte.
 pub(crate) fn read_each(path: &Path, mut take: impl FnMut(String, Results) -> Result<(), Error>) -> Result<u64, Error> {
     let (name, input): (PathBuf, Box<dyn BufRead>) = match path.as_os_str() == "-" {
-        true => ("standard input".into(), Box::new(io::stdin().lock())),
+        true => ("standard input".into(), Box::new(BufReader::with_capacity(AT_ONCE, io::stdin().lock()))),
         false => {
             let file = File::open(path).map_err(|source| Error::File { to: "read", path: path.into(), source })?;
             if file.metadata().is_ok_and(|about| about.is_file() && about.len() == 0) {
                 return Ok(0);
             }
-            (path.to_owned(), Box::new(BufReader::with_capacity(1 << 16, file)))
+            (path.to_owned(), Box::new(BufReader::with_capacity(AT_ONCE, file)))
         }
     };
     let wrong = |source| unread("read", &name, source);

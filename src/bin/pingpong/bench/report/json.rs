@@ -13,7 +13,9 @@ use super::blocks::Blocks;
 use super::proof::check_totals;
 use super::sheet::{Sheet, numbers};
 use super::{Judged, Report, figures, micros, probe};
-use crate::bench::record::{Cost, Counts, Fact, Mistakes, ProbePart, Shares, Transport, Wrong, histogram, values_of};
+use crate::bench::record::{
+    Cost, Counts, Fact, Mistakes, ProbePart, Shares, Transport, Wrong, histogram, histogram_up_to, values_of,
+};
 
 /// The version of this layout.
 pub(super) const SCHEMA: u64 = 2;
@@ -121,7 +123,8 @@ impl Report {
     pub(super) fn from_json(mut sheet: Sheet<'_>) -> io::Result<Self> {
         let [histograms, blocks] = ["histograms", "blocks"].map(|name| sheet.take(name).unwrap_or("null"));
         let values = sheet.into_values().map(|(name, text)| Ok((name.to_owned(), value_of(text)?)));
-        let whole = &Value::Object(values.collect::<io::Result<_>>()?);
+        let mut read = Value::Object(values.collect::<io::Result<_>>()?);
+        let whole = &read;
         if whole["schema"] != SCHEMA {
             return Err(foreign(STRANGE));
         }
@@ -142,7 +145,7 @@ impl Report {
             let reasons = whole[name].as_object().into_iter().flatten();
             reasons.filter_map(|(why, count)| Some((why.clone(), count.as_u64()?))).collect::<BTreeMap<String, u64>>()
         };
-        let report = Self {
+        let mut report = Self {
             title: whole["title"].as_str().unwrap_or_default().to_owned(),
             is_partial: whole["partial"].as_bool().unwrap_or_default(),
             cut: None,
@@ -174,9 +177,11 @@ impl Report {
             transport: transport(metrics, times),
             cost: cost(metrics),
             requirements: Vec::new(),
-            written: metrics.clone(),
-            about: ABOUT.into_iter().filter_map(|key| Some((key, whole.get(key)?.clone()))).collect(),
+            written: Value::Null,
+            about: Value::Null,
         };
+        report.written = read["metrics"].take();
+        report.about = ABOUT.into_iter().filter_map(|key| Some((key, read.get_mut(key)?.take()))).collect();
         check_totals(&report)?;
         Ok(report)
     }
@@ -257,10 +262,11 @@ pub(super) fn value_of(text: &str) -> io::Result<Value> {
 
 /// Of the text of a list of pairs.
 fn times_in(pairs: &str) -> Option<Histogram<u64>> {
-    let mut times = histogram();
     let numbers = numbers(pairs)?;
-    for pair in numbers.chunks(2) {
-        times.record_n(pair[0], *pair.get(1)?).ok()?;
+    let (pairs, []) = numbers.as_chunks::<2>() else { return None };
+    let mut times = histogram_up_to(pairs.iter().map(|[nanos, _]| *nanos).max().unwrap_or_default());
+    for [nanos, count] in pairs {
+        times.record_n(*nanos, *count).ok()?;
     }
     Some(times)
 }

@@ -297,14 +297,16 @@ impl Report {
         if let Some(runs) = self.about["runs"].as_array() {
             return runs.clone();
         }
-        vec![json!({
+        let mut run = json!({
             "file": name,
             "title": self.title,
             "partial": self.is_partial,
             "measured": self.measured.map(|span| [span.from, span.until]),
-            "metrics": if self.written.is_null() { self.metrics() } else { self.written.clone() },
-            "run": self.about,
-        })]
+        });
+        // Within `json!` they would be copied piece by piece.
+        run["metrics"] = if self.written.is_null() { self.metrics() } else { self.written.clone() };
+        run["run"] = self.about.clone();
+        vec![run]
     }
 
     fn add(&mut self, other: Self) {

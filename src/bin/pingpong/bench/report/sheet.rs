@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use memchr::{memchr2, memchr3};
+use memchr::{memchr, memchr_iter, memchr2, memchr3};
 
 /// Values by name.
 #[derive(Debug, Default)]
@@ -81,22 +81,54 @@ pub(super) fn objects(list: &str) -> Result<Vec<&str>, Fault> {
 
 /// The numbers in a list, and in the lists that it has; `None` where there is anything else.
 pub(super) fn numbers(list: &str) -> Option<Vec<u64>> {
-    let text = list.trim_end().strip_suffix(']')?.as_bytes();
+    let (mut text, mut depth) = (list.trim().as_bytes(), 0_usize);
     let mut numbers = Vec::with_capacity(text.len() / 4);
-    let mut at = 0;
-    while at < text.len() {
-        let (begin, mut number) = (at, 0_u64);
-        while let Some(digit) = text.get(at).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit < 10) {
-            number = number.wrapping_mul(10).wrapping_add(digit.into());
-            at += 1;
+    loop {
+        while let [byte @ (b',' | b'[' | b']' | b' ' | b'\n' | b'\r' | b'\t'), rest @ ..] = text {
+            text = rest;
+            match byte {
+                b'[' => depth += 1,
+                b']' if depth == 1 => return text.is_empty().then_some(numbers),
+                b']' => depth = depth.checked_sub(1)?,
+                _ => {}
+            }
         }
-        match at - begin {
-            0 if b",[] \n\r\t".contains(&text[at]) => at += 1,
-            1..20 if ends_here(&text[at..]) => numbers.push(number),
-            _ => return None,
+        let (number, digits) = number_at_beginning_of(text);
+        text = &text[digits..];
+        if !(1..20).contains(&digits) || !ends_here(text) {
+            return None;
         }
+        numbers.push(number);
     }
-    Some(numbers)
+}
+
+/// The number with which a text begins, and how many digits it has: none, if it begins with something else. Of more than 19
+/// digits it is any number.
+fn number_at_beginning_of(text: &[u8]) -> (u64, usize) {
+    if let Some((number, digits)) = text.first_chunk().copied().and_then(short_number) {
+        return (number, digits);
+    }
+    let digits = text.iter().map(|byte| byte.wrapping_sub(b'0')).take_while(|digit| *digit < 10);
+    digits.fold((0_u64, 0), |(number, place), digit| (number.wrapping_mul(10).wrapping_add(digit.into()), place + 1))
+}
+
+/// The same where it ends within eight bytes. These are looked at together: how many digits the next number has is hard to
+/// predict, and a processor that has guessed wrong loses more time than all of this takes.
+fn short_number(text: [u8; 8]) -> Option<(u64, usize)> {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    // Digits are 0 to 9 now, and all other bytes are more.
+    let digits = u64::from_le_bytes(text) ^ (EACH * 0x30);
+    let others = (digits | digits.wrapping_add(EACH * 6)) & (EACH * 0xf0);
+    let count = others.trailing_zeros() / 8;
+    if count == 8 {
+        return None;
+    }
+    // With zeros before it, so that it has eight; the first of them is in the lowest byte.
+    let digits = digits.checked_shl(64 - 8 * count).unwrap_or(0);
+    let pairs = (digits.wrapping_mul(10) + (digits >> 8)) & 0x00ff_00ff_00ff_00ff;
+    let fours = (pairs.wrapping_mul(100) + (pairs >> 16)) & 0x0000_ffff_0000_ffff;
+    let number = (fours.wrapping_mul(10_000) + (fours >> 32)) & 0xffff_ffff;
+    Some((number, count as usize))
 }
 
 /// Whether a number may end before this text: the next one has a comma before it.
@@ -142,7 +174,8 @@ impl<'a> Rest<'a> {
     /// The value that is next.
     fn value(&mut self) -> Result<&'a str, Fault> {
         let rest = &self.text[self.skip_blanks()..];
-        let length = length_of(rest.as_bytes()).ok_or(Fault::Cut)?;
+        let rest_of_text = rest.as_bytes();
+        let length = plain_list(rest_of_text).or_else(|| length_of(rest_of_text)).ok_or(Fault::Cut)?;
         if length == 0 {
             return Err(Fault::Broken(self.at));
         }
@@ -159,6 +192,15 @@ fn length_of(text: &[u8]) -> Option<usize> {
         b'"' => quoted(text),
         _ => memchr3(b',', b'}', b']', text),
     }
+}
+
+/// The same of a list of numbers with another member of its object behind it. Whether its brackets are where they have to be
+/// is seen when it is read: to stop at each of them takes long.
+fn plain_list(text: &[u8]) -> Option<usize> {
+    let list = text[..memchr(b'"', text)?].trim_ascii_end().strip_suffix(b",")?.trim_ascii_end();
+    let is_list = list.starts_with(b"[") && list.ends_with(b"]");
+    let count = |bracket| memchr_iter(bracket, list).count();
+    (is_list && count(b'[') == count(b']')).then_some(list.len())
 }
 
 fn bracketed(text: &[u8], opening: u8, closing: u8) -> Option<usize> {
@@ -190,6 +232,8 @@ fn quoted(text: &[u8]) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -214,6 +258,38 @@ mod tests {
             assert!(Sheet::of(broken).is_err(), "{broken}");
         }
         assert_eq!(Sheet::at_beginning_of(b"{\"a\":\"\xff\"}").unwrap_err(), Fault::Broken(6));
+    }
+
+    #[test]
+    fn the_end_of_a_list_is_found_wherever_it_is() {
+        let pairs = "[[1,2],[3,4]]";
+        for list in [pairs, "[]", "[[],\n [5] ]", r#"["]"]"#, r#"[[[1]],"]]",[2]]"#, r#"[{"a":[]},[3]]"#] {
+            for behind in ["}", r#","b":1}"#, " ,\n\"b\" : [1]}", r#","b":{"c":[[1]]}}"#] {
+                let object = format!(r#"{{"a":{list}{behind}"#);
+                assert_eq!(Sheet::of(&object).unwrap().get("a"), Some(list), "{object}");
+            }
+        }
+        // Two of them are none.
+        let object = format!(r#"{{"a":{pairs},{pairs},"b":1}}"#);
+        assert_eq!(Sheet::of(&object).ok().and_then(|sheet| numbers(sheet.get("a")?)), None);
+    }
+
+    #[test]
+    fn numbers_of_any_length_are_read() {
+        let lengths =
+            [1, 12, 123, 1_234, 12_345, 123_456, 1_234_567, 12_345_678, 987_654_321, 9_999_999_999_999_999_999];
+        for list in [json!(lengths), json!([lengths]), json!(lengths.map(|number| [number, 0]))] {
+            let read: Vec<u64> = numbers(&list.to_string()).unwrap().into_iter().filter(|number| *number > 0).collect();
+            assert_eq!(read, lengths, "{list}");
+        }
+        for byte in (0..=0xff).filter(|byte: &u8| !byte.is_ascii_digit()) {
+            for place in 0..12 {
+                let mut text = *b"907856341209";
+                text[place] = byte;
+                let number = str::from_utf8(&text[..place]).unwrap().parse().unwrap_or(0);
+                assert_eq!(number_at_beginning_of(&text), (number, place), "{byte}");
+            }
+        }
     }
 
     #[test]

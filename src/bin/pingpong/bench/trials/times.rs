@@ -54,19 +54,24 @@ impl Times {
 
     /// Of times and how often each was measured.
     pub(crate) fn of_values(values: impl IntoIterator<Item = (u64, u64)>) -> Self {
-        let mut times = Self::default();
-        let mut pairs: Vec<(u16, u64)> =
-            values.into_iter().map(|(nanos, count)| (bin_of(nanos) as u16, count)).filter(|pair| pair.1 > 0).collect();
-        // They nearly always are.
-        if !pairs.is_sorted_by_key(|(bin, _)| *bin) {
-            pairs.sort_by_key(|(bin, _)| *bin);
-        }
-        for (bin, count) in pairs {
+        let values = values.into_iter();
+        let mut times = Self { bins: Vec::with_capacity(values.size_hint().0), count: 0 };
+        for (nanos, count) in values.filter(|(_, count)| *count > 0) {
+            let bin = bin_of(nanos) as u16;
             match times.bins.last_mut() {
                 Some((last, sum)) if *last == bin => *sum += count,
                 _ => times.bins.push((bin, count)),
             }
             times.count += count;
+        }
+        // They nearly always are.
+        if !times.bins.is_sorted_by_key(|(bin, _)| *bin) {
+            times.bins.sort_by_key(|(bin, _)| *bin);
+            times.bins.dedup_by(|(bin, count), (last, sum)| {
+                let is_same = bin == last;
+                *sum += if is_same { *count } else { 0 };
+                is_same
+            });
         }
         times
     }
@@ -107,19 +112,21 @@ impl Times {
 
 impl Join for Times {
     fn join(&mut self, later: &Self) {
-        let mine = std::mem::take(&mut self.bins);
-        self.bins.reserve(mine.len().max(later.bins.len()));
-        let mut place = 0;
-        for (bin, count) in mine {
-            while place < later.bins.len() && later.bins[place].0 < bin {
-                self.bins.push(later.bins[place]);
+        // Those that are added to a sum of many are in nearly no bin that it has not.
+        let (mut place, mut new) = (0, Vec::new());
+        for (bin, count) in &later.bins {
+            while self.bins.get(place).is_some_and(|(own, _)| own < bin) {
                 place += 1;
             }
-            let both = place < later.bins.len() && later.bins[place].0 == bin;
-            self.bins.push((bin, if both { count + later.bins[place].1 } else { count }));
-            place += usize::from(both);
+            match self.bins.get_mut(place) {
+                Some((own, sum)) if own == bin => *sum += count,
+                _ => new.push((*bin, *count)),
+            }
         }
-        self.bins.extend_from_slice(&later.bins[place..]);
+        if !new.is_empty() {
+            self.bins.append(&mut new);
+            self.bins.sort_by_key(|(bin, _)| *bin);
+        }
         self.count += later.count;
     }
 }
@@ -182,5 +189,6 @@ mod tests {
         assert_eq!(times, Times::of_values([(5, 4), (6, 1), (70, 2), (90, 1)]));
         assert_eq!(times.len(), 8);
         assert_eq!(Times::of_values(times.values()), times);
+        assert_eq!(Times::of_values([(90, 1), (5, 1), (70, 2), (0, 0), (6, 1), (5, 3)]), times);
     }
 }
