@@ -210,7 +210,7 @@ fn a_load_that_connects_too_late_says_so() {
 fn interrupted_while_it_waits_it_reports_that_nothing_was_measured() {
     let server = Server::start("ping=tcp://127.0.0.1:0 --stats 10ms");
     let start = (now() + 600.0).floor();
-    let options = format!("-c 3 --idle 2 -d 1s -r 100 --start-at {start}");
+    let options = format!("-c 3 --idle 2 --heartbeat 50ms -d 1s -r 100 --start-at {start}");
     let mut waiting = load(server.endpoint("ping", "tcp"), &options).spawn();
     server.stats_once("it is connected", |stats| stats["open"] == 5);
     waiting.signal(Signal::SIGINT);
@@ -219,6 +219,7 @@ fn interrupted_while_it_waits_it_reports_that_nothing_was_measured() {
     assert!(figures.whole["partial"] == true && figures.whole["measured_from_unix_seconds"].is_null());
     assert!(figures.warns("interrupted before it began to measure") && figures.whole["open_loop"] == true);
     assert_eq!((figures.count("connections_held"), figures.count("idle_held")), (3, 2));
+    assert!(!figures.warns("not every idle connection"), "{:?}", figures.whole["warnings"]);
     assert!(PATIENCE < Duration::from_secs(600), "or the test proves nothing");
 }
 

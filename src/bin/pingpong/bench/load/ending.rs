@@ -41,6 +41,7 @@ impl Load {
         }
         // What was due just now is sent a little late.
         self.send_last_probes(out);
+        self.send_last_heartbeats(out);
         self.enter(Stage::Awaiting);
         self.count_unsent(self.ledger.until().unwrap_or(out.now()));
         self.stop_probing(self.ledger.until().unwrap_or(out.now()));

@@ -16,6 +16,7 @@ use pingpong::service::{Input, Outbox, Peer};
 
 use super::deal::Deal;
 use super::message::Messages;
+use super::open::GRACE;
 use super::schedule::Schedule;
 use super::wake::{Due, Tag};
 use super::{Load, Stage};
@@ -303,6 +304,16 @@ impl Load {
         if let Some(next) = heartbeats.send_due(self.until, &mut self.ledger.counts, out) {
             out.wake_at(next, self.wake(Due::Heartbeat));
         }
+    }
+
+    /// Sends what is due, however many they are: the time is over. What is later than a delay of this machine's explains is
+    /// not sent any more.
+    pub(super) fn send_last_heartbeats(&mut self, out: &mut Outbox<'_>) {
+        let (now, until) = (out.now(), self.until.min(out.now()));
+        let Some(heartbeats) = &mut self.heartbeats else { return };
+        while now.since(heartbeats.schedule.due()) <= GRACE
+            && heartbeats.send_due(until, &mut self.ledger.counts, out).is_some()
+        {}
     }
 
     /// Sends no heartbeat any more.

@@ -34,7 +34,7 @@ const SENT_AT_ONCE: usize = 8;
 
 /// How late what was due may still be sent after the measured time. More than that is no delay of this machine's, but a
 /// load generator that is too slow, or a schedule that is held up.
-const GRACE: Duration = Duration::from_millis(100);
+pub(super) const GRACE: Duration = Duration::from_millis(100);
 
 /// The most requests of one of so many connections that may be unanswered.
 pub(super) fn window(connections: u32, longest_message: usize) -> usize {

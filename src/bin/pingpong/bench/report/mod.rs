@@ -268,7 +268,7 @@ impl Report {
             || failures.iter().any(|fact| self.counts[*fact] > 0)
             || self.counts[Fact::Lost] > self.tolerated_loss(Fact::Sent)
             || self.counts[Fact::ProbesLost] > self.tolerated_loss(Fact::Probes)
-            || self.is_stream && self.counts[Fact::IdleSilent] > 0;
+            || self.is_stream && self.counts[Fact::IdleSilent] + self.counts[Fact::HeartbeatsUnsent] > 0;
         has_failed && !self.allows_failures
     }
 

@@ -244,6 +244,21 @@ fn number_of_requests_ends_heartbeats_too() {
     assert_heartbeats(&counts, &[(Fact::Heartbeats, 3), (Fact::HeartbeatsAnswered, 3), (Fact::IdleHeld, 4)]);
 }
 
+/// One is due each millisecond.
+#[test]
+fn what_is_due_at_the_end_is_sent_a_little_late_and_what_is_later_than_that_is_not() {
+    for (late, unsent) in [(100, 0), (180, 60)] {
+        let mut server = beating(|options| {
+            options.idle = 1_000;
+            options.heartbeat = Some(10 * TENTH);
+        });
+        server.echo_for(0, 10 * MILLI, 9 * TENTH);
+        server.leap(late * MILLI);
+        let counts = server.finish(|_| false);
+        assert_eq!((counts[Fact::Heartbeats], counts[Fact::HeartbeatsUnsent]), (1_000, unsent), "{late} ms");
+    }
+}
+
 /// The same over datagrams.
 fn beating_datagrams() -> Rig {
     let mut server = dialling(|options| {
