@@ -114,7 +114,7 @@ impl Teller {
 
     fn tell_closed(&mut self, fd: RawFd) {
         let line = format!("close({fd}) = 0");
-        let why = why::closed(self.sockets.kind(fd));
+        let why = why::closed(self.sockets.kind(fd), self.sockets.link(fd));
         let changes = self.sockets.closed(fd);
         match self.depth {
             Depth::Calls => self.show(&line, "", &[]),
