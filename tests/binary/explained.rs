@@ -399,3 +399,27 @@ fn colours_are_for_a_terminal_and_not_with_no_color() {
     let ended = Talk::ours(&client).run();
     assert!(ended.stderr.contains("ESTABLISHED") && !ended.stderr.contains('\x1b'), "{ended:?}");
 }
+
+#[test]
+fn turns_in_which_nothing_happens_are_told_of_together() {
+    let folder = Folder::new();
+    let place = folder.file("socket");
+    let server = Server::start(&format!("hello=unix://{} --delay 0s --explain -q", place.display()));
+    // A client that stays is waited for, by turns that only look at the clock, until it is closed without an event.
+    let mut client = Client::unix(&place);
+    client.ask("exit\n", "Welcome!");
+    client.hears_end();
+    let lines = eventually("its end", || {
+        let lines = server.stderr();
+        lines.iter().any(|line| line.starts_with("close(")).then_some(lines)
+    });
+    drop(client);
+    let calls: Vec<_> = lines.iter().filter(|line| call(line).is_some()).collect();
+    let turns: Vec<_> = calls.windows(2).filter(|pair| pair[0].starts_with("epoll_wait(")).collect();
+    for pair in &turns {
+        let is_idle = |line: &str| line.ends_with("nothing is due yet");
+        assert!(!pair[1].starts_with("epoll_wait(") || is_idle(pair[0]) && !is_idle(pair[1]), "{pair:#?}");
+    }
+    assert!(turns.iter().any(|pair| pair[0].contains(" times: ")), "{turns:#?}");
+    assert!(turns.iter().any(|pair| pair[0].ends_with("due now") && pair[1].starts_with("close(")), "{turns:#?}");
+}

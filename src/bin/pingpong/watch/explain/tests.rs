@@ -6,11 +6,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use nix::libc;
+use pingpong::engine::Arrival;
 use pingpong::{Address, Call};
 
 use super::sockets::Family::{Internet, Unix};
 use super::sockets::{Kind, Link, Sockets};
-use super::{COLUMNS, INDENT, why, wrapped, written};
+use super::{COLUMNS, INDENT, broken, why, wrapped, written};
 
 fn ip(text: &str) -> Address {
     Address::Ip(text.parse().unwrap())
@@ -91,6 +92,20 @@ fn a_call_is_written_as_strace_writes_it() {
     }
 }
 
+#[test]
+fn of_several_datagrams_the_first_is_shown_and_how_many_more_there_are() {
+    let arrival = |source| Arrival { length: 20, source: ip(source), local: None, to_many: false };
+    let written = |source, count: usize| {
+        let arrivals: Vec<_> = (0..count).map(|_| arrival(source)).collect();
+        let call = Call::ReceiveMany { fd: 13, first: b"zzzzzzzzzzzzzzzzzzzz", arrivals: &arrivals, room: 4 };
+        written::call(&call, Ok(count), &sockets())
+    };
+    let first = r#"recvmmsg(13, ["zzzzzzzzzzzz"... from 127.0.0.1:40112"#;
+    assert_eq!(written("127.0.0.1:40112", 1), format!("{first}], 4) = 1"));
+    assert_eq!(written("127.0.0.1:40112", 4), format!("{first}, 3 more], 4) = 4"));
+    assert!(written("[::ffff:127.0.0.1]:40112", 4).len() < COLUMNS);
+}
+
 /// Each call that a reactor makes, as it goes well.
 fn calls<'a>(to: &'a Address, path: &'a Address) -> Vec<(Call<'a>, usize)> {
     let ctl = |operation, fd, events| Call::EpollCtl { epoll: 3, operation, fd, token: 0, events };
@@ -160,14 +175,16 @@ fn calls<'a>(to: &'a Address, path: &'a Address) -> Vec<(Call<'a>, usize)> {
 
 #[test]
 fn every_call_has_a_reason_and_fits_a_terminal() {
-    let (to, path) = (ip("127.0.0.1:50007"), Address::Unix(Some(Path::new("/run/user/1000/pingpong.sock").into())));
+    let path = Address::Unix(Some(Path::new("/a/path/that/is/far/too/long/for/a/line/of/80/columns.sock").into()));
     let sockets = sockets();
-    for (call, value) in calls(&to, &path) {
-        let why = why::made(&call, Ok(value), &sockets);
-        assert!(why.len() > 8 && !why.ends_with('.'), "{call:?}: {why:?}");
-        let head = format!("{}:", written::call(&call, Ok(value), &sockets));
-        for line in wrapped(&head, &why, COLUMNS, INDENT).lines() {
-            assert!(line.chars().count() <= COLUMNS, "{line}");
+    for to in ["127.0.0.1:50007", "[2001:db8:1234:5678:9abc:def0:1234:5678]:50007"].map(ip) {
+        for (call, value) in calls(&to, &path) {
+            let why = why::made(&call, Ok(value), &sockets);
+            assert!(why.len() > 8 && !why.ends_with('.'), "{call:?}: {why:?}");
+            let head = broken(&written::call(&call, Ok(value), &sockets), COLUMNS - 1, INDENT);
+            for line in wrapped(&format!("{head}:"), &why, COLUMNS, INDENT).lines() {
+                assert!(line.chars().count() <= COLUMNS, "{line}");
+            }
         }
     }
     for kind in [Kind::Epoll, Kind::Waker, Kind::Unknown] {

@@ -30,7 +30,7 @@ fn went_well(call: &Call<'_>, value: usize, sockets: &Sockets) -> String {
         Call::TimerCreate => "a timer to wake up by: epoll_wait itself counts whole milliseconds",
         Call::TimerSet { .. } => "the loop has something to do then, and sleeps until just before",
         Call::EpollCtl { operation, events, .. } => watched(operation, kind, events),
-        Call::EpollWait { ready, timeout, .. } => return found(ready, *timeout == Some(Default::default()), sockets),
+        Call::EpollWait { ready, .. } => return found(ready, sockets),
         Call::ReadSignal { signal, .. } => return taken(*signal),
         Call::Socket { kind: "SOCK_DGRAM", .. } => "a socket for datagrams; no call on it will wait",
         Call::Socket { kind: "SOCK_SEQPACKET", .. } => {
@@ -198,10 +198,10 @@ fn watched(operation: &str, kind: Kind, events: &str) -> &'static str {
 }
 
 /// What an epoll_wait has found.
-fn found(ready: &Ready<'_>, is_look: bool, sockets: &Sockets) -> String {
+fn found(ready: &Ready<'_>, sockets: &Sockets) -> String {
     let found: Vec<_> = ready.events().collect();
     if found.is_empty() {
-        return if is_look { "only a look: no news" } else { "no news, and something is due now" }.to_owned();
+        return "no news; the kernel has gone on with what was closed".to_owned();
     }
     let said = found.iter().take(MOST).filter_map(|(token, events)| {
         let fd = sockets.descriptor(*token)?;
