@@ -7,7 +7,7 @@ use std::path::Path;
 
 use nix::sys::signal::Signal;
 
-use super::support::{BINARY, Client, DatagramClient, Folder, Launch, Server, eventually, narrow_pipe, tool};
+use super::support::{BINARY, Client, DatagramClient, Folder, Launch, Server, eventually, narrow_pipe, root, tool};
 use super::talk::Talk;
 
 /// A call: its name, the descriptor that it is made on, if it has one, what it returned; and the whole line.
@@ -346,6 +346,20 @@ fn states_are_the_kernels_as_the_peer_changes_them() {
             (last == "TIME-WAIT").then(|| assert!(before.iter().all(is_ending), "{all:?}"))
         });
     }
+}
+
+#[test]
+fn the_backlog_that_is_told_is_the_kernels() {
+    if !root() || !tool("unshare") {
+        return;
+    }
+    // A network of its own has a setting of its own.
+    let script = "echo 50 > /proc/sys/net/core/somaxconn && exec \"$0\" \"$@\"";
+    let folder = Folder::new();
+    let arguments = format!("serve echo=unix://{} --explain -q", folder.file("socket").display());
+    let server = Launch::within(&["unshare", "-n", "sh", "-c", script], &arguments).start();
+    let told = server.stderr().join(" ");
+    assert!(told.contains("net.core.somaxconn lets up to 50 connections and one more wait here"), "{told}");
 }
 
 #[test]
