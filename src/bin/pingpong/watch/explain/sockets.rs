@@ -65,12 +65,12 @@ struct Known {
 /// A state that was not there before.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Change {
-    fd: RawFd,
-    kind: Kind,
-    link: Link,
-    is_closed: bool,
+    pub(super) fd: RawFd,
+    pub(super) kind: Kind,
+    pub(super) link: Link,
+    pub(super) is_closed: bool,
     /// `None`: the kernel knows it no more.
-    now: Option<KernelState>,
+    pub(super) now: Option<KernelState>,
 }
 
 #[derive(Debug)]
@@ -269,7 +269,7 @@ fn meaning(state: KernelState, kind: Kind, link: Link) -> &'static str {
     match (state, kind) {
         // A client's connect gives both sockets this state (unix(7)).
         (KernelState::Established, Kind::Datagram(Family::Unix)) if link == Link::None => {
-            "a client has connected to it; it takes datagrams from anybody still"
+            "a client has connected to it; anybody may send"
         }
         (KernelState::Established, Kind::Datagram(_)) => "it knows whom to talk to; no connection",
         (KernelState::Established, _) => "both ends may speak",
@@ -277,7 +277,7 @@ fn meaning(state: KernelState, kind: Kind, link: Link) -> &'static str {
         (KernelState::SynReceived, _) => "a SYN was answered; the last ACK is missing",
         (KernelState::FinWait1, _) => "our FIN is under way",
         (KernelState::FinWait2, _) => "the peer knows that we have ended; it has not",
-        (KernelState::TimeWait, _) => "both have ended; kept for a minute, against strays",
+        (KernelState::TimeWait, _) => "both ended; kept for a minute, against strays",
         (KernelState::Unconnected, Kind::Datagram(_)) => "it takes datagrams from anybody",
         (KernelState::Unconnected, _) => "not connected",
         (KernelState::CloseWait, _) => "the peer has ended, we have not",
