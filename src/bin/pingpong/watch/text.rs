@@ -41,9 +41,25 @@ pub(crate) fn has_colours(is_terminal: bool) -> bool {
 
 /// `text` behind `head`, in lines of so many columns, each but the first indented. The head is not broken.
 pub(super) fn wrapped(head: &str, text: &str, columns: usize, indent: &str) -> String {
+    in_lines(head, text.split_whitespace(), columns, indent) + "\n"
+}
+
+/// A call in lines of so many columns, each but the first indented. Quoted text is not broken.
+pub(super) fn broken(call: &str, columns: usize, indent: &str) -> String {
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    let mut words = call.split(|letter: char| {
+        is_quoted ^= letter == '"' && !is_escaped;
+        is_escaped = letter == '\\' && !is_escaped;
+        letter == ' ' && !is_quoted
+    });
+    let first = words.next().unwrap_or_default();
+    in_lines(first, words, columns, indent)
+}
+
+fn in_lines<'a>(head: &str, words: impl Iterator<Item = &'a str>, columns: usize, indent: &str) -> String {
     let mut lines = head.to_owned();
-    let mut width = head.chars().count();
-    for word in text.split_whitespace() {
+    let mut width = head.rsplit('\n').next().unwrap_or_default().chars().count();
+    for word in words {
         let length = word.chars().count();
         if width + 1 + length > columns {
             lines += "\n";
@@ -56,7 +72,6 @@ pub(super) fn wrapped(head: &str, text: &str, columns: usize, indent: &str) -> S
         lines += word;
         width += length;
     }
-    lines.push('\n');
     lines
 }
 
@@ -127,6 +142,14 @@ mod tests {
         assert_eq!(wrapped("close(7) = 0", "", 20, "  "), "close(7) = 0\n");
         assert_eq!(wrapped("close(7) = 0:", "it is over now", 20, "  "), "close(7) = 0: it is\n  over now\n");
         assert_eq!(wrapped("a head that is too long:", "why", 20, "  "), "a head that is too long:\n  why\n");
+        assert_eq!(wrapped("it is\n  broken:", "why it is so", 16, "  "), "it is\n  broken: why it\n  is so\n");
+    }
+
+    #[test]
+    fn a_call_is_broken_between_its_arguments() {
+        assert_eq!(broken("close(7) = 0", 12, "  "), "close(7) = 0");
+        assert_eq!(broken(r#"write(1, "a b c d e f", 11) = 11"#, 12, "  "), "write(1,\n  \"a b c d e f\",\n  11) = 11");
+        assert_eq!(broken(r#"write(1, "\\\" \\", 3) = 3"#, 12, "  "), "write(1,\n  \"\\\\\\\" \\\\\",\n  3) = 3");
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! `--explain`: each system call of a command's reactor, why it was made, and the kernel's state where it has changed.
 //!
 //! - `written`: a call as strace(1) writes it, shortened; `why`: its reason, in plain words
+//! - `quiet`: turns of the loop in which nothing happens, told of in one line
 //! - `sockets`: what each descriptor is, and the state that the kernel has it in, asked through sock_diag(7)
 //!
 //! [`Explain`] is told of every call by the reactor ([`Calls`]), right after it was made. What it writes goes through the
 //! logger's guard: a standard error that nobody reads loses lines, and holds up nobody. That lines are missing is said
 //! where they are.
 
+mod quiet;
 mod sockets;
 #[cfg(test)]
 mod tests;
@@ -22,8 +24,9 @@ use std::time::Duration;
 
 use pingpong::{Call, Calls};
 
-use super::text::{has_colours, wrapped};
+use super::text::{broken, has_colours, wrapped};
 use crate::logger;
+use quiet::Quiet;
 use sockets::{Change, Sockets};
 
 /// How much is told: the value of `--explain`.
@@ -64,6 +67,7 @@ struct Teller {
     depth: Depth,
     has_colours: bool,
     sockets: Sockets,
+    quiet: Quiet,
     /// Lines lost before the last one that was written.
     lost: u64,
 }
@@ -72,7 +76,8 @@ impl Explain {
     pub(crate) fn new(depth: Depth) -> Self {
         let has_colours = has_colours(io::stderr().is_terminal());
         let sockets = Sockets::new(depth == Depth::All);
-        Self(Rc::new(RefCell::new(Teller { depth, has_colours, sockets, lost: logger::LINES_LOST.load(Relaxed) })))
+        let lost = logger::LINES_LOST.load(Relaxed);
+        Self(Rc::new(RefCell::new(Teller { depth, has_colours, sockets, quiet: Quiet::default(), lost })))
     }
 }
 
@@ -96,6 +101,7 @@ impl Drop for Open {
 
 impl Drop for Teller {
     fn drop(&mut self) {
+        self.tell_of_quiet_turns(false);
         self.tell_endings();
     }
 }
@@ -107,14 +113,27 @@ impl Teller {
         if self.depth == Depth::Calls {
             return self.show(&line, "", &[]);
         }
-        let why = why::made(call, result, &self.sockets);
         let changes = self.sockets.changes_after(call, result);
+        let is_turn = matches!(call, Call::EpollWait { .. });
+        if let (Call::EpollWait { timeout, .. }, Ok(0), []) = (call, result, &changes[..]) {
+            return self.quiet.add(line, *timeout == Some(Duration::ZERO));
+        }
+        self.tell_of_quiet_turns(!is_turn);
+        let why = why::made(call, result, &self.sockets);
         self.show(&line, &why, &changes);
     }
 
+    /// Tells of the turns without news before what is told next: a call in the last one of them, or something else.
+    fn tell_of_quiet_turns(&mut self, does_something: bool) {
+        for (call, why) in self.quiet.take(does_something) {
+            self.show(&call, why, &[]);
+        }
+    }
+
     fn tell_closed(&mut self, fd: RawFd) {
+        self.tell_of_quiet_turns(true);
         let line = format!("close({fd}) = 0");
-        let why = why::closed(self.sockets.kind(fd));
+        let why = why::closed(self.sockets.kind(fd), self.sockets.link(fd));
         let changes = self.sockets.closed(fd);
         match self.depth {
             Depth::Calls => self.show(&line, "", &[]),
@@ -130,9 +149,11 @@ impl Teller {
             // A turn of the loop begins.
             text.push('\n');
         }
-        let head = if why.is_empty() { call.to_owned() } else { format!("{call}:") };
+        // A line for each of the calls alone.
+        let call = if self.depth == Depth::All { broken(call, COLUMNS - 1, INDENT) } else { call.to_owned() };
+        let head = if why.is_empty() { call.clone() } else { format!("{call}:") };
         let lines = wrapped(&head, why, COLUMNS, INDENT);
-        text += &lines.replacen(call, &self.styled(BOLD, call), 1);
+        text += &lines.replacen(&call, &self.styled(BOLD, &call), 1);
         text += &self.states(changes);
         logger::show(&text);
     }

@@ -1,12 +1,18 @@
 use std::io;
+use std::os::fd::AsRawFd;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
 use std::time::Duration;
 
 use nix::libc;
+use pingpong::engine::Arrival;
 use pingpong::{Address, Call};
 
-use super::sockets::{Kind, Sockets};
-use super::{COLUMNS, INDENT, why, wrapped, written};
+use super::sockets::Family::{Internet, Unix};
+use super::sockets::{Change, Kind, Link, Sockets};
+use super::{COLUMNS, INDENT, broken, why, wrapped, written};
+use crate::watch::KernelState;
 
 fn ip(text: &str) -> Address {
     Address::Ip(text.parse().unwrap())
@@ -87,6 +93,20 @@ fn a_call_is_written_as_strace_writes_it() {
     }
 }
 
+#[test]
+fn of_several_datagrams_the_first_is_shown_and_how_many_more_there_are() {
+    let arrival = |source| Arrival { length: 20, source: ip(source), local: None, to_many: false };
+    let written = |source, count: usize| {
+        let arrivals: Vec<_> = (0..count).map(|_| arrival(source)).collect();
+        let call = Call::ReceiveMany { fd: 13, first: b"zzzzzzzzzzzzzzzzzzzz", arrivals: &arrivals, room: 4 };
+        written::call(&call, Ok(count), &sockets())
+    };
+    let first = r#"recvmmsg(13, ["zzzzzzzzzzzz"... from 127.0.0.1:40112"#;
+    assert_eq!(written("127.0.0.1:40112", 1), format!("{first}], 4) = 1"));
+    assert_eq!(written("127.0.0.1:40112", 4), format!("{first}, 3 more], 4) = 4"));
+    assert!(written("[::ffff:127.0.0.1]:40112", 4).len() < COLUMNS);
+}
+
 /// Each call that a reactor makes, as it goes well.
 fn calls<'a>(to: &'a Address, path: &'a Address) -> Vec<(Call<'a>, usize)> {
     let ctl = |operation, fd, events| Call::EpollCtl { epoll: 3, operation, fd, token: 0, events };
@@ -156,18 +176,25 @@ fn calls<'a>(to: &'a Address, path: &'a Address) -> Vec<(Call<'a>, usize)> {
 
 #[test]
 fn every_call_has_a_reason_and_fits_a_terminal() {
-    let (to, path) = (ip("127.0.0.1:50007"), Address::Unix(Some(Path::new("/run/user/1000/pingpong.sock").into())));
+    let path = Address::Unix(Some(Path::new("/a/path/that/is/far/too/long/for/a/line/of/80/columns.sock").into()));
     let sockets = sockets();
-    for (call, value) in calls(&to, &path) {
-        let why = why::made(&call, Ok(value), &sockets);
-        assert!(why.len() > 8 && !why.ends_with('.'), "{call:?}: {why:?}");
-        let head = format!("{}:", written::call(&call, Ok(value), &sockets));
-        for line in wrapped(&head, &why, COLUMNS, INDENT).lines() {
-            assert!(line.chars().count() <= COLUMNS, "{line}");
+    for to in ["127.0.0.1:50007", "[2001:db8:1234:5678:9abc:def0:1234:5678]:50007"].map(ip) {
+        for (call, value) in calls(&to, &path) {
+            let why = why::made(&call, Ok(value), &sockets);
+            assert!(why.len() > 8 && !why.ends_with('.'), "{call:?}: {why:?}");
+            let head = broken(&written::call(&call, Ok(value), &sockets), COLUMNS - 1, INDENT);
+            for line in wrapped(&format!("{head}:"), &why, COLUMNS, INDENT).lines() {
+                assert!(line.chars().count() <= COLUMNS, "{line}");
+            }
         }
     }
-    for kind in [Kind::Epoll, Kind::Waker, Kind::Listener, Kind::Stream, Kind::Datagram, Kind::Unknown] {
-        assert!(!why::closed(kind).is_empty());
+    for kind in [Kind::Epoll, Kind::Waker, Kind::Unknown] {
+        assert!(!why::closed(kind, Link::None).is_empty());
+    }
+    for kind in [Kind::Listener, Kind::Stream, Kind::Datagram].iter().flat_map(|kind| [kind(Internet), kind(Unix)]) {
+        for link in [Link::None, Link::Up, Link::Broken] {
+            assert!(!why::closed(kind, link).is_empty());
+        }
     }
 }
 
@@ -221,4 +248,146 @@ fn every_error_that_can_be_expected_has_a_reason() {
     }
     // Any other says at least what it is.
     assert_eq!(why::made(&bind(), Err(&error(libc::ENOMEM)), &sockets), "cannot allocate memory");
+}
+
+#[test]
+fn every_state_fits_a_terminal() {
+    let states = (0..=12).map(KernelState::of);
+    let kinds = [Kind::Listener, Kind::Stream, Kind::Datagram].iter().flat_map(|kind| [kind(Internet), kind(Unix)]);
+    for (state, kind) in states.flat_map(|state| kinds.clone().map(move |kind| (state, kind))) {
+        for link in [Link::None, Link::Up, Link::Broken] {
+            let change = Change { fd: 19_999, kind, link, is_closed: true, now: Some(state) };
+            assert!(format!("{INDENT}{change}").len() <= COLUMNS, "{change}");
+        }
+    }
+}
+
+/// Words of TCP/IP, which mean nothing between Unix sockets.
+#[track_caller]
+fn assert_no_network(text: &str) {
+    for word in ["SYN", "FIN", "RST", "ICMP", "ACK", "handshake", "acknowledged"] {
+        assert!(!text.contains(word), "{text:?}");
+    }
+}
+
+#[test]
+fn of_unix_sockets_nothing_is_told_that_only_tcp_ip_has() {
+    let sockets = sockets();
+    let path = Address::Unix(Some(Path::new("/run/pingpong.sock").into()));
+    for (call, value) in [
+        (Call::Listen { fd: 16, backlog: 4096 }, 0),
+        (Call::Accept { fd: 16, peer: Some(&Address::Unix(None)) }, 17),
+        (Call::Connect { fd: 17, to: &path }, 0),
+        (Call::Connect { fd: 18, to: &path }, 0),
+        (receive(17), 5),
+        (receive(17), 0),
+        (send(17), BYTES.len()),
+        (send(18), BYTES.len()),
+        (Call::Shutdown { fd: 17 }, 0),
+    ] {
+        assert_no_network(&why::made(&call, Ok(value), &sockets));
+    }
+    for (call, number) in [
+        (receive(17), libc::ECONNRESET),
+        (send(17), libc::ECONNRESET),
+        (send(17), libc::EPIPE),
+        (send(18), libc::ECONNREFUSED),
+        (send(18), libc::ENOENT),
+        (receive(18), libc::ECONNRESET),
+    ] {
+        let error = error(number);
+        let why = why::made(&call, Err(&error), &sockets);
+        assert_no_network(&why);
+        assert_ne!(why, pingpong::describe(&error));
+    }
+    assert_no_network(&why::news(17, Kind::Stream(Unix), "EPOLLIN|EPOLLRDHUP"));
+    assert!(why::news(7, Kind::Stream(Internet), "EPOLLIN|EPOLLRDHUP").contains("FIN"));
+    for link in [Link::None, Link::Up, Link::Broken] {
+        assert_no_network(why::closed(Kind::Stream(Unix), link));
+    }
+}
+
+/// Why 7, dialled, is closed after these calls.
+#[track_caller]
+fn closed_after(calls: &[(Call<'_>, Result<usize, i32>)]) -> &'static str {
+    let mut sockets = sockets();
+    for (call, result) in calls {
+        let error = result.err().map(error);
+        sockets.note(call, error.as_ref().map_or_else(|| Ok(result.unwrap()), Err));
+    }
+    why::closed(sockets.kind(7), sockets.link(7))
+}
+
+#[test]
+fn only_of_a_connection_something_is_left_to_say() {
+    let (to, nobody) = (ip("192.0.2.1:1"), Address::Unix(Some(Path::new("/nobody").into())));
+    let is_up = Call::PeerName { fd: 7, address: Some(&to) };
+    for calls in [
+        vec![],
+        vec![(Call::Connect { fd: 7, to: &to }, Err(libc::EINPROGRESS))],
+        vec![(Call::Connect { fd: 7, to: &nobody }, Err(libc::ENOENT))],
+        vec![
+            (Call::Connect { fd: 7, to: &to }, Err(libc::EINPROGRESS)),
+            (Call::GetOption { fd: 7, name: "SO_ERROR", value: Some(libc::ECONNREFUSED.into()) }, Ok(0)),
+        ],
+        vec![(is_up, Ok(0)), (receive(7), Ok(3)), (receive(7), Err(libc::ECONNRESET))],
+        vec![(Call::Connect { fd: 7, to: &to }, Ok(0)), (send(7), Err(libc::EPIPE))],
+    ] {
+        let why = closed_after(&calls);
+        assert!(why.ends_with("nothing is left to say"), "{calls:?}: {why}");
+    }
+    let is_up = Call::PeerName { fd: 7, address: Some(&to) };
+    for calls in [
+        vec![(Call::Accept { fd: 6, peer: Some(&to) }, Ok(7))],
+        vec![(is_up, Ok(0)), (receive(7), Err(libc::EAGAIN)), (send(7), Err(libc::EINTR))],
+    ] {
+        let why = closed_after(&calls);
+        assert!(why.contains("still to be said"), "{calls:?}: {why}");
+    }
+}
+
+#[test]
+fn no_error_of_a_connect_that_is_under_way_is_no_success() {
+    let call = Call::GetOption { fd: 7, name: "SO_ERROR", value: Some(0) };
+    assert_eq!(why::made(&call, Ok(0), &sockets()), "has the connect failed? 0: not so far");
+}
+
+#[test]
+fn a_unix_datagram_socket_that_a_client_connects_to_has_no_peer() {
+    let name = SocketAddr::from_abstract_name(format!("pingpong-explain-{}", std::process::id())).unwrap();
+    let (server, client) = (UnixDatagram::bind_addr(&name).unwrap(), UnixDatagram::unbound().unwrap());
+    let mut sockets = Sockets::new(true);
+    for socket in [&server, &client] {
+        let socket = socket.as_raw_fd() as usize;
+        sockets.note(&Call::Socket { family: "AF_UNIX", kind: "SOCK_DGRAM" }, Ok(socket));
+    }
+    client.connect_addr(&name).unwrap();
+    let connect = Call::Connect { fd: client.as_raw_fd(), to: &Address::Unix(None) };
+    sockets.note(&connect, Ok(0));
+    let mut state_after = |call| sockets.changes_after(call, Ok(0)).iter().map(ToString::to_string).collect::<String>();
+    let state = state_after(&connect);
+    assert!(state.ends_with(": ESTABLISHED (it knows whom to talk to; no connection)"), "{state}");
+    let state = state_after(&receive(server.as_raw_fd()));
+    assert!(state.ends_with(": ESTABLISHED (a client has connected to it; anybody may send)"), "{state}");
+}
+
+#[test]
+fn the_backlog_is_what_the_kernel_makes_of_it() {
+    let mut sockets = sockets();
+    let mut told = |most, backlog| {
+        sockets.most_waiting = most;
+        [6, 16].map(|fd| why::made(&Call::Listen { fd, backlog }, Ok(0), &sockets))
+    };
+    for why in told(Some(4096), 4096) {
+        assert!(why.ends_with("; up to 4096 connections and one more wait here"), "{why}");
+    }
+    for why in told(Some(50), 4096) {
+        assert!(why.ends_with("; net.core.somaxconn lets up to 50 connections and one more wait here"), "{why}");
+    }
+    for why in told(None, 10) {
+        assert!(
+            why.ends_with("; up to 10 connections and one more wait here, fewer where net.core.somaxconn is less"),
+            "{why}"
+        );
+    }
 }

@@ -12,7 +12,7 @@ use super::sockets::Sockets;
 /// Bytes of a text that are shown.
 const LONGEST: usize = 12;
 
-/// Descriptors and datagrams that one call's line names.
+/// Descriptors that one call's line names.
 const MOST: usize = 3;
 
 /// Letters of a path that are shown: its end.
@@ -68,11 +68,12 @@ pub(super) fn call(call: &Call<'_>, result: Result<usize, &io::Error>, sockets: 
         }
         Call::ReceiveMany { fd, room, .. } if result.is_err() => format!("recvmmsg({fd}, {room})"),
         Call::ReceiveMany { fd, first, arrivals, room } => {
-            let named = arrivals.iter().take(MOST).enumerate().map(|(index, arrival)| match index {
-                0 => format!("{} from {}", quoted(first), address(&arrival.source)),
-                _ => format!("{} bytes", arrival.length),
-            });
-            format!("recvmmsg({fd}, [{}], {room})", listed(named, arrivals.len()))
+            let source = arrivals.first().map_or_else(String::new, |first| format!(" from {}", address(&first.source)));
+            let others = match arrivals.len() {
+                0 | 1 => String::new(),
+                count => format!(", {} more", count - 1),
+            };
+            format!("recvmmsg({fd}, [{}{source}{others}], {room})", quoted(first))
         }
         Call::Send { name, fd, bytes, to, segment } => {
             let segment = segment.map_or_else(String::new, |size| format!(", UDP_SEGMENT {size}"));
