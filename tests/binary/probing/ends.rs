@@ -78,6 +78,8 @@ fn datagrams_that_cannot_be_sent_are_counted_as_what_the_kernel_says() {
         [("", "EMSGSIZE", " too long"), ("--send x --expect pong", "EPERM", " operation not permitted")]
     {
         let mut pinging = Launch::new(&format!("ping {} {probe} -i 1ms", server.endpoint("ping", "udp"))).spawn();
+        // Before that nobody might be there at all.
+        eventually("an answer", || pinging.stdout().iter().any(|line| line.contains("seq=2 ")).then_some(()));
         let Some(strace) = Strace::inject(&pinging, &format!("sendto:error={error}")) else { return };
         eventually("a failure", || (strace.injected() > 2).then_some(()));
         pinging.signal(Signal::SIGINT);
