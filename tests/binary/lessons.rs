@@ -178,3 +178,17 @@ fn a_kernel_that_says_otherwise_is_exit_1() {
     );
     assert!(error.contains("ESTAB") && error.lines().count() == 1, "{error}");
 }
+
+#[test]
+fn what_the_machine_lacks_is_told_with_its_exit_code_and_the_way_out() {
+    let Some(namespace) = Namespace::new() else { return };
+    let few = namespace.within_tool("prlimit --nofile=6 --", "lesson handshake").run();
+    assert_eq!(few.code, Some(6), "{few:?}");
+    assert!(few.stderr.contains("ulimit -n") && few.stderr.lines().count() == 1, "{few:?}");
+    for family in ["", "-6"] {
+        // A network in which not even the loopback interface has ever been up.
+        let lone = namespace.within_tool("unshare --net --", &format!("lesson handshake {family}")).run();
+        assert_eq!(lone.code, Some(3), "{family}: {lone:?}");
+        assert!(lone.stderr.contains("ip addr") && lone.stderr.lines().count() == 1, "{family}: {lone:?}");
+    }
+}

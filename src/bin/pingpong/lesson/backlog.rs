@@ -1,6 +1,7 @@
 //! Who waits where before accept(2): the queue of a listener, and a SYN that nobody answers.
 
-use super::stage::{Stage, Trouble};
+use super::stage::Stage;
+use super::trouble::Trouble;
 use super::{Lesson, SERVER};
 use crate::watch::KernelState::{Established, Listen, SynSent};
 

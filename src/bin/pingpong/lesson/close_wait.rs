@@ -1,6 +1,7 @@
 //! CLOSE-WAIT that stays is a program that forgets to close.
 
-use super::stage::{Stage, Trouble};
+use super::stage::Stage;
+use super::trouble::Trouble;
 use super::{CLIENT, Lesson, SERVER};
 use crate::watch::KernelState::{CloseWait, Established, FinWait2, TimeWait};
 

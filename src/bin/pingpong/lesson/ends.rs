@@ -11,7 +11,8 @@ use mio::{Interest, Token};
 use nix::errno::Errno;
 use socket2::{Domain, Socket, Type};
 
-use super::stage::{Expected, Place, Ready, Stage, Trouble};
+use super::stage::{Expected, Place, Ready, Stage};
+use super::trouble::Trouble;
 use crate::watch::{KernelState, Protocol};
 
 /// How long an event is waited for. A SYN is sent again after 1, 3, 7, 15, 31 and 63 seconds, and given up after 127.

@@ -1,6 +1,7 @@
 //! A stream has bytes, no messages; a datagram is one.
 
-use super::stage::{Stage, Trouble};
+use super::stage::Stage;
+use super::trouble::Trouble;
 use super::{CLIENT, Lesson, SERVER};
 use crate::watch::KernelState::{Established, Unconnected};
 

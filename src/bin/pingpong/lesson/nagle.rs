@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::ends::End;
-use super::stage::{Stage, Trouble};
+use super::stage::Stage;
+use super::trouble::Trouble;
 use super::{CLIENT, Lesson, SERVER};
 use crate::watch::KernelState::Established;
 

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::ends::End;
-use super::stage::{Stage, Trouble};
+use super::stage::Stage;
+use super::trouble::Trouble;
 use super::{Lesson, SERVER};
 use crate::watch::KernelState::{CloseWait, Established, Listen};
 

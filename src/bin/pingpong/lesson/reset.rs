@@ -3,7 +3,8 @@
 use std::io::ErrorKind::{BrokenPipe, ConnectionReset};
 use std::time::Duration;
 
-use super::stage::{Stage, Trouble};
+use super::stage::Stage;
+use super::trouble::Trouble;
 use super::{CLIENT, Lesson, SERVER};
 use crate::watch::KernelState::{CloseWait, Established};
 

@@ -14,6 +14,7 @@ use mio::{Events, Poll};
 
 use super::Options;
 use super::diagram::Diagram;
+use super::trouble::Trouble;
 use crate::watch::{InetSocket, KernelState, Protocol, SockDiag, has_colours};
 
 /// How long a state or an event is waited for: far longer than any takes.
@@ -53,37 +54,6 @@ pub(super) struct Ready {
     pub(super) fd: i32,
     pub(super) readable: bool,
     pub(super) writable: bool,
-}
-
-/// Why a lesson did not come to its end.
-#[derive(Debug)]
-pub(crate) enum Trouble {
-    /// A call that a lesson needs has failed.
-    Call { call: &'static str, source: io::Error },
-    /// What the lesson says is not what happened.
-    Otherwise { expected: String, found: String },
-    /// Standard output cannot be written to.
-    Output(io::Error),
-}
-
-impl fmt::Display for Trouble {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Call { call, source } => {
-                write!(f, "{call} failed: {} (does a sandbox or a limit forbid it?)", pingpong::describe(source))
-            }
-            Self::Otherwise { expected, found } => {
-                let hint = if expected.contains("TIME-WAIT") {
-                    "are there as many in TIME-WAIT as net.ipv4.tcp_max_tw_buckets allows, or was there more than a \
-                     minute between two steps?"
-                } else {
-                    "was there more than a minute between two steps, or does this kernel do it in another way?"
-                };
-                write!(f, "it expects {expected}, and the kernel says {found} ({hint})")
-            }
-            Self::Output(source) => write!(f, "standard output: {}", pingpong::describe(source)),
-        }
-    }
 }
 
 /// A socket's ends, by which the kernel finds it, also when its descriptor is closed.
