@@ -4,6 +4,7 @@
 use std::io::{self, ErrorKind, Read};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::AsRawFd;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
@@ -18,10 +19,11 @@ use crate::watch::{KernelState, Protocol};
 /// How long an event is waited for. A SYN is sent again after 1, 3, 7, 15, 31 and 63 seconds, and given up after 127.
 const PATIENCE: Duration = Duration::from_secs(130);
 
-/// One end: a socket, and who has it. It is registered in the stage's poll, edge-triggered, as mio does.
+/// One end: a socket, and who has it. It is registered in the stage's poll, edge-triggered, as mio does. The stage holds
+/// it open until `close`.
 pub(super) struct End {
     pub(super) actor: &'static str,
-    pub(super) socket: Socket,
+    pub(super) socket: Rc<Socket>,
     protocol: Protocol,
     local: SocketAddr,
     peer: Option<SocketAddr>,
@@ -52,16 +54,22 @@ fn failed(call: &'static str) -> impl FnOnce(io::Error) -> Trouble {
 
 impl Stage {
     /// A TCP socket.
-    pub(super) fn socket(&mut self, actor: &'static str) -> Result<Socket, Trouble> {
+    pub(super) fn socket(&mut self, actor: &'static str) -> Result<Rc<Socket>, Trouble> {
         self.socket_of(actor, Type::STREAM)
     }
 
-    fn socket_of(&mut self, actor: &'static str, kind: Type) -> Result<Socket, Trouble> {
+    fn socket_of(&mut self, actor: &'static str, kind: Type) -> Result<Rc<Socket>, Trouble> {
         let (domain, name) = if self.is_v6() { (Domain::IPV6, "AF_INET6") } else { (Domain::IPV4, "AF_INET") };
         let socket = Socket::new(domain, kind.nonblocking().cloexec(), None).map_err(failed("socket"))?;
         let kind = if kind == Type::DGRAM { "SOCK_DGRAM" } else { "SOCK_STREAM" };
         self.called(actor, &format!("socket({name}, {kind}) = {}", socket.as_raw_fd()));
-        Ok(socket)
+        Ok(self.hold_open(actor, socket))
+    }
+
+    fn hold_open(&mut self, actor: &'static str, socket: Socket) -> Rc<Socket> {
+        let socket = Rc::new(socket);
+        self.open.push((actor, Rc::clone(&socket)));
+        socket
     }
 
     /// A server's socket at a port that the kernel picks, listening.
@@ -75,7 +83,7 @@ impl Stage {
     pub(super) fn start_listening(
         &mut self,
         actor: &'static str,
-        socket: Socket,
+        socket: Rc<Socket>,
         backlog: i32,
     ) -> Result<End, Trouble> {
         socket.listen(backlog).map_err(failed("listen"))?;
@@ -158,6 +166,7 @@ impl Stage {
         socket.set_nonblocking(true).map_err(failed("fcntl"))?;
         let peer = peer.as_socket().ok_or_else(|| failed("accept4")(ErrorKind::InvalidData.into()))?;
         self.called(listener.actor, &format!("accept4({}, {peer}) = {}", listener.fd(), socket.as_raw_fd()));
+        let socket = self.hold_open(listener.actor, socket);
         self.end_of(listener.actor, socket, Protocol::Tcp, Some(peer))
     }
 
@@ -266,6 +275,7 @@ impl Stage {
     /// Closes a descriptor. Returns where its socket, or what the kernel keeps of it, is found.
     pub(super) fn close(&mut self, end: End) -> Place {
         let (place, fd) = (end.place(), end.fd());
+        self.open.retain(|(_, socket)| !Rc::ptr_eq(socket, &end.socket));
         drop(end);
         self.called(place.actor, &format!("close({fd}) = 0"));
         place
@@ -359,7 +369,7 @@ impl Stage {
     fn end_of(
         &mut self,
         actor: &'static str,
-        socket: Socket,
+        socket: Rc<Socket>,
         protocol: Protocol,
         peer: Option<SocketAddr>,
     ) -> Result<End, Trouble> {

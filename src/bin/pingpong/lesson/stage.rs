@@ -8,9 +8,12 @@ use std::fmt;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::os::fd::AsRawFd;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Poll};
+use socket2::Socket;
 
 use super::Options;
 use super::diagram::Diagram;
@@ -33,6 +36,8 @@ pub(super) struct Stage {
     pub(super) events: Events,
     /// For each token: what events have said, and no call has used up.
     pub(super) ready: Vec<Ready>,
+    /// The sockets that no actor has closed, and whose they are: they live until the reader has had the last look.
+    pub(super) open: Vec<(&'static str, Rc<Socket>)>,
     kernel: SockDiag,
     pub(super) diagram: Diagram,
     /// The states that have been drawn.
@@ -137,6 +142,7 @@ impl Stage {
             poll: Poll::new().map_err(failed("epoll_create1"))?,
             events: Events::with_capacity(64),
             ready: Vec::new(),
+            open: Vec::new(),
             kernel: SockDiag::open().map_err(failed("socket(AF_NETLINK)"))?,
             diagram: Diagram::of(actors),
             states: HashMap::new(),
@@ -356,8 +362,20 @@ impl Stage {
         }
     }
 
-    /// The diagram, and how it went with standard output.
+    /// Says which descriptors no actor has closed.
+    fn say_what_is_open(&mut self) {
+        if self.open.is_empty() {
+            return;
+        }
+        let open: Vec<String> =
+            self.open.iter().map(|(actor, socket)| format!("{} ({actor})", socket.as_raw_fd())).collect();
+        self.say(&format!("Still open: {}. They are closed when the lesson ends.", open.join(", ")));
+    }
+
+    /// The diagram, and how it went with standard output. The sockets are closed after that.
     pub(super) fn end(mut self) -> Result<(), Trouble> {
+        self.is_under_way = true;
+        self.say_what_is_open();
         self.pause();
         if self.options.mermaid {
             self.options.mermaid = false;
