@@ -16,7 +16,8 @@ use super::stage::{Expected, Place, Ready, Stage};
 use super::trouble::Trouble;
 use crate::watch::{KernelState, Protocol};
 
-/// How long an event is waited for. A SYN is sent again after 1, 3, 7, 15, 31 and 63 seconds, and given up after 127.
+/// How long an event is waited for. A SYN is sent again after 1, 3, 7, 15, 31 and 63 seconds, and given up after 127;
+/// since Linux 6.5 more often, and given up sooner.
 const PATIENCE: Duration = Duration::from_secs(130);
 
 /// One end: a socket, and who has it. It is registered in the stage's poll, edge-triggered, as mio does. The stage holds
@@ -46,6 +47,14 @@ impl End {
     pub(super) fn fd(&self) -> i32 {
         self.socket.as_raw_fd()
     }
+}
+
+/// What a poll has returned.
+pub(super) struct News {
+    /// Of the ends that were asked about.
+    descriptors: Vec<i32>,
+    /// Each event, EPOLLIN as IN and EPOLLOUT as OUT.
+    events: Vec<String>,
 }
 
 fn failed(call: &'static str) -> impl FnOnce(io::Error) -> Trouble {
@@ -132,19 +141,31 @@ impl Stage {
         let done = socket.connect(&to.into());
         self.called(actor, &format!("connect({}, {to}) = {}", socket.as_raw_fd(), outcome(&done)));
         done.map_err(failed("connect"))?;
-        self.end_of(actor, socket, Protocol::Udp, Some(to))
+        let end = self.end_of(actor, socket, Protocol::Udp, Some(to))?;
+        self.will_hint(Protocol::Udp, end.local.port());
+        Ok(end)
     }
 
     /// Connects: until the handshake is over.
     pub(super) fn connect(&mut self, actor: &'static str, to: SocketAddr) -> Result<End, Trouble> {
         let end = self.begin_to_connect(actor, to)?;
-        self.outcome_of_connect(&end)?.map_err(failed("connect"))?;
+        self.is_connected(&end)?;
         Ok(end)
+    }
+
+    /// Waits until a connect has ended, well or not.
+    pub(super) fn await_connect(&mut self, end: &End) -> Result<(), Trouble> {
+        self.await_ready(end, |ready| ready.writable)
+    }
+
+    /// That a connect has ended well.
+    pub(super) fn is_connected(&mut self, end: &End) -> Result<(), Trouble> {
+        self.outcome_of_connect(end)?.map_err(failed("connect"))
     }
 
     /// How a connect ended: the poll says when to ask, SO_ERROR says how.
     pub(super) fn outcome_of_connect(&mut self, end: &End) -> Result<io::Result<()>, Trouble> {
-        self.await_ready(end, |ready| ready.writable)?;
+        self.await_connect(end)?;
         let error = end.socket.take_error().map_err(failed("getsockopt"))?;
         let told = match &error {
             None => "[0]".to_owned(),
@@ -168,6 +189,24 @@ impl Stage {
         self.called(listener.actor, &format!("accept4({}, {peer}) = {}", listener.fd(), socket.as_raw_fd()));
         let socket = self.hold_open(listener.actor, socket);
         self.end_of(listener.actor, socket, Protocol::Tcp, Some(peer))
+    }
+
+    /// Finds that a listener's queue is empty.
+    pub(super) fn accept_nobody(&mut self, listener: &End) -> Result<(), Trouble> {
+        let outcome = listener.socket.accept().map(|(_, peer)| peer);
+        let told = outcome.as_ref().map_or_else(|error| self::outcome(&Err(io_error(error))), |_| "…".to_owned());
+        self.called(listener.actor, &format!("accept4({}, NULL) = {told}", listener.fd()));
+        let is_empty = outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
+        self.holds(is_empty, "nobody waiting", format_args!("{outcome:?}"))
+    }
+
+    /// How the poll has been asked about this end.
+    pub(super) fn show_interest(&mut self, end: &End) {
+        let poll = self.poll.as_raw_fd();
+        self.called(
+            end.actor,
+            &format!("epoll_ctl({poll}, EPOLL_CTL_ADD, {}, {{IN|OUT|RDHUP|EPOLLET}}) = 0", end.fd()),
+        );
     }
 
     /// Sends all of this, which the kernel has room for.
@@ -246,11 +285,11 @@ impl Stage {
         self.called(end.actor, &format!("recvfrom({}, {bytes}, {room}) = {result}", end.fd()));
     }
 
-    /// Receives until nothing more comes, without a line for each call. Returns how many bytes came.
+    /// Receives so many bytes, without a line for each call.
     pub(super) fn drain(&mut self, end: &End, total: u64) -> Result<(), Trouble> {
         let (mut left, mut calls) = (total, 0);
         while left > 0 {
-            match receive(&end.socket, 1 << 20) {
+            match receive(&end.socket, usize::try_from(left.min(1 << 20)).unwrap_or_default()) {
                 Ok(bytes) => {
                     left = left.saturating_sub(bytes.len() as u64);
                     calls += 1;
@@ -259,8 +298,9 @@ impl Stage {
                 Err(error) => return Err(failed("recvfrom")(error)),
             }
         }
-        self.show(end.actor, &format!("recvfrom({}, …, {}) = …", end.fd(), 1 << 20));
-        self.show("", &format!("… {calls} times, {total} bytes in all"));
+        let times = if calls == 1 { "once".to_owned() } else { format!("{calls} times") };
+        self.show(end.actor, &format!("recvfrom({}, …) = …", end.fd()));
+        self.show("", &format!("… {times}, {total} bytes in all"));
         self.diagram.does(end.actor, format!("reads {total} bytes"));
         Ok(())
     }
@@ -295,13 +335,20 @@ impl Stage {
     }
 
     /// Polls until there is an event of one of these ends, for `wait` at most, and shows what the last call returned.
-    /// Returns the descriptors that have one. (EPOLLIN is shown as IN, EPOLLOUT as OUT.)
+    /// Returns the descriptors that have one, in the kernel's order.
     pub(super) fn poll_once(
         &mut self,
         actor: &'static str,
         ends: &[&End],
         wait: Duration,
     ) -> Result<Vec<i32>, Trouble> {
+        let news = self.poll_quietly(ends, wait)?;
+        self.show_poll(actor, &news);
+        Ok(news.descriptors)
+    }
+
+    /// The same, and shows nothing: what the call has learnt of is to be shown before it.
+    pub(super) fn poll_quietly(&mut self, ends: &[&End], wait: Duration) -> Result<News, Trouble> {
         let deadline = Instant::now() + wait;
         let mut seen = Vec::new();
         loop {
@@ -317,13 +364,14 @@ impl Stage {
             }
             self.note_events();
             if !seen.is_empty() || Instant::now() >= deadline {
-                self.called(
-                    actor,
-                    &format!("epoll_wait({}) = {} [{}]", self.poll.as_raw_fd(), texts.len(), texts.join(", ")),
-                );
-                return Ok(seen);
+                return Ok(News { descriptors: seen, events: texts });
             }
         }
+    }
+
+    pub(super) fn show_poll(&mut self, actor: &'static str, News { events, .. }: &News) {
+        let poll = self.poll.as_raw_fd();
+        self.called(actor, &format!("epoll_wait({poll}) = {} [{}]", events.len(), events.join(", ")));
     }
 
     /// Takes no account of what events have said so far of sending at this end.
