@@ -45,8 +45,10 @@ pub(super) struct Stage {
     steps: usize,
     /// A step has begun and something has been shown in it.
     is_under_way: bool,
-    /// The port that ss is to be asked about, and for which kind of sockets, until that has been said.
-    look: Option<(Protocol, u16)>,
+    /// The ports that ss is to be asked about, until that has been said.
+    look: Vec<(Protocol, u16)>,
+    /// The kinds of sockets for which it has been said.
+    looked: Vec<Protocol>,
     /// The first failure of standard output; from then on nothing is written.
     output: Option<io::Error>,
     shows_colours: bool,
@@ -148,7 +150,8 @@ impl Stage {
             states: HashMap::new(),
             steps: 0,
             is_under_way: false,
-            look: None,
+            look: Vec::new(),
+            looked: Vec::new(),
             output: None,
             shows_colours: has_colours(is_terminal),
             waits: is_terminal && io::stdin().is_terminal() && !options.no_wait,
@@ -329,12 +332,22 @@ impl Stage {
 
     /// Where to look for oneself, from the next look of ours on.
     pub(super) fn will_hint(&mut self, protocol: Protocol, port: u16) {
-        self.look = self.look.or(Some((protocol, port))).filter(|_| self.steps <= 1);
+        if !self.looked.contains(&protocol) {
+            self.look.push((protocol, port));
+        }
     }
 
     fn hint(&mut self) {
-        let Some((protocol, port)) = self.look.take() else { return };
-        let sockets = if protocol == Protocol::Tcp { "-tan" } else { "-uan" };
+        let look = std::mem::take(&mut self.look);
+        let Some(&(protocol, first)) = look.first() else { return };
+        self.looked.push(protocol);
+        let (sockets, filter) = match protocol {
+            Protocol::Tcp => ("-tan", format!("sport = :{first} or dport = :{first}")),
+            Protocol::Udp => {
+                let own: Vec<String> = look.iter().map(|(_, port)| format!("sport = :{port}")).collect();
+                ("-uan", own.join(" or "))
+            }
+        };
         let (intro, strace) = if self.waits {
             ("Look for yourself, in a second terminal:", format!("strace -p {}", std::process::id()))
         } else {
@@ -342,7 +355,7 @@ impl Stage {
             ("To look for yourself (on a terminal the lesson waits for you here):", strace)
         };
         self.say(intro);
-        self.write(&format!("    ss {sockets} '( sport = :{port} or dport = :{port} )'\n    {strace}\n"));
+        self.write(&format!("    ss {sockets} '( {filter} )'\n    {strace}\n"));
     }
 
     /// Waits for Enter, where there is somebody to press it.
