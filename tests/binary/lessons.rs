@@ -153,10 +153,10 @@ fn on_a_terminal_it_waits_for_enter_and_is_coloured() {
     for step in ["1. ", "2. ", "3. ", "4. "] {
         let seen = lesson.sees("Enter goes on");
         assert!(seen.contains(&format!("\x1b[1m{step}")), "{seen}");
-        assert!(!seen.contains("All of it"), "{seen}");
+        assert!(!seen.contains("All of it, from"), "{seen}");
         lesson.types("\n");
     }
-    lesson.sees("All of it");
+    lesson.sees("All of it, from");
     assert_eq!(lesson.status().code(), Some(0));
 }
 
@@ -246,10 +246,11 @@ fn at_each_pause_ss_shows_the_table() {
         let mut lesson = namespace.within(|| Talk::ours(&["lesson", &name]).on_terminal(false)).expect("a terminal");
         let mut rows = 0;
         for pauses in 1.. {
-            let is_there = |text: &str| text.matches("ends)\x1b[0m ").count() == pauses || text.contains("All of it");
+            let is_there =
+                |text: &str| text.matches("ends)\x1b[0m ").count() == pauses || text.contains("All of it, from");
             let written = lesson.written_until(is_there).expect("a prompt, or the end");
             let written = ["\r", "\x1b[0m", "\x1b[36m"].iter().fold(written, |text, noise| text.replace(noise, ""));
-            if written.contains("All of it") {
+            if written.contains("All of it, from") {
                 break;
             }
             let step = written.rsplit("Enter goes on").nth(1).expect("the text before the prompt");

@@ -3,8 +3,8 @@
 //! Each lesson is a file that reads like what it teaches. What it says of a state is asked of the kernel while it runs;
 //! one that finds otherwise says so and ends.
 //!
-//! - `stage`: tells, shows, checks, waits; `ends`: what the actors do; `diagram`: the picture at the end;
-//!   `trouble`: why one breaks off
+//! - `stage`: tells, shows, checks, waits; `ends`: what the actors do; `polls`: what events tell them; `diagram`: the
+//!   picture at the end; `trouble`: why one breaks off
 
 mod backlog;
 mod close_wait;
@@ -16,6 +16,7 @@ mod handshake;
 mod message_boundaries;
 mod nagle;
 mod one_thread;
+mod polls;
 mod refused;
 mod reset;
 mod stage;

@@ -17,6 +17,7 @@ use socket2::Socket;
 
 use super::Options;
 use super::diagram::Diagram;
+use super::polls::Ready;
 use super::trouble::Trouble;
 use crate::watch::{InetSocket, KernelState, Protocol, SockDiag, has_colours};
 
@@ -53,14 +54,6 @@ pub(super) struct Stage {
     output: Option<io::Error>,
     shows_colours: bool,
     waits: bool,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Ready {
-    /// The descriptor that the token stands for.
-    pub(super) fd: i32,
-    pub(super) readable: bool,
-    pub(super) writable: bool,
 }
 
 /// A socket's ends, by which the kernel finds it, also when its descriptor is closed.
