@@ -270,3 +270,12 @@ fn at_each_pause_ss_shows_the_table() {
         lesson.ends_well();
     }
 }
+
+#[test]
+fn a_queue_shorter_than_asked_for_is_named_with_its_sysctl() {
+    let Some(namespace) = Namespace::new() else { return };
+    namespace.within(|| fs::write("/proc/sys/net/core/somaxconn", "50").expect("root may write there"));
+    let ended = namespace.launch("lesson handshake").run();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.stdout.contains("This machine allows 50: net.core.somaxconn"), "{ended:?}");
+}

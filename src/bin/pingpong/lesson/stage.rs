@@ -375,7 +375,7 @@ impl Stage {
         }
         let open: Vec<String> =
             self.open.iter().map(|(actor, socket)| format!("{} ({actor})", socket.as_raw_fd())).collect();
-        self.say(&format!("Still open: {}. They are closed when the lesson ends.", open.join(", ")));
+        self.say(&format!("What is still open is closed when the lesson ends: {}.", open.join(", ")));
     }
 
     /// The diagram, and how it went with standard output. The sockets are closed after that.
