@@ -86,6 +86,10 @@ impl From<&Error> for Exit {
                 Self::Failed
             }
             #[cfg(feature = "watch")]
+            Error::Lesson { trouble, .. } if trouble.is_exhaustion() => Self::LocalLimit,
+            #[cfg(feature = "watch")]
+            Error::Lesson { trouble, .. } if trouble.lacks_loopback() => Self::Unreachable,
+            #[cfg(feature = "watch")]
             Error::Lesson { .. } => Self::Failed,
             #[cfg(feature = "bench")]
             Error::Shortage { .. } => Self::LocalLimit,

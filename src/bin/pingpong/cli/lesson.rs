@@ -22,7 +22,8 @@ Both ends are played in one process, on loopback. On a terminal a lesson waits f
 each step, so that you can look with ss and strace in another one; it says how. Calls are written
 as strace writes them, shortened; states and queues are the kernel's, as ss shows them.
 
-Exits with 0, or with 1 where the kernel says otherwise than the lesson.";
+Exits with 0, with 1 where the kernel says otherwise than the lesson, with 3 where there is no
+loopback interface or address, or with 6 where descriptors, ports or memory are used up.";
 
 /// Which lesson, if one is named, and how it is to be played.
 pub(super) fn options(options: &ArgMatches) -> (Option<String>, Options) {

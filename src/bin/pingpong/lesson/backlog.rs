@@ -1,6 +1,7 @@
 //! Who waits where before accept(2): the queue of a listener, and a SYN that nobody answers.
 
-use super::stage::{Stage, Trouble};
+use super::stage::Stage;
+use super::trouble::Trouble;
 use super::{Lesson, SERVER};
 use crate::watch::KernelState::{Established, Listen, SynSent};
 
@@ -30,10 +31,12 @@ fn play(stage: &mut Stage) -> Result<(), Trouble> {
         "Both are connected, and do not notice that nobody has accepted them: two wait (Recv-Q), though the backlog \
          is one. Linux takes one more than asked.",
     );
-    let first = stage.connect(FIRST, listener.local())?;
+    let first = stage.begin_to_connect(FIRST, listener.local())?;
     stage.goes(FIRST, SERVER, "SYN ... ACK");
-    let second = stage.connect(SECOND, listener.local())?;
+    stage.is_connected(&first)?;
+    let second = stage.begin_to_connect(SECOND, listener.local())?;
     stage.goes(SECOND, SERVER, "SYN ... ACK");
+    stage.is_connected(&second)?;
     stage.shows([listener.is(Listen).received(2), first.is(Established), second.is(Established)])?;
 
     stage.step("The first one even sends.");
@@ -45,9 +48,10 @@ fn play(stage: &mut Stage) -> Result<(), Trouble> {
 
     stage.step("A third one finds the queue full.");
     stage.say(
-        "Its SYN is not answered, neither yes nor no: SYN-SENT. Its kernel sends it again after 1 s, 2 s, 4 s ... \
-         Seen from there the server is slow to connect, and that is how a burst of clients with a short backlog \
-         shows: connects that take a second, or three.",
+        "Its SYN is not answered, neither yes nor no: SYN-SENT. Its kernel sends it again after a second, and so on, \
+         with waits that double: from the beginning, or, since Linux 6.5, after a few of a second each \
+         (net.ipv4.tcp_syn_linear_timeouts). Seen from there the server is slow to connect, and that is how a burst \
+         of clients with a short backlog shows: connects that take a second, or several.",
     );
     let third = stage.begin_to_connect(THIRD, listener.local())?;
     stage.is_lost(THIRD, SERVER, "SYN");
@@ -55,14 +59,15 @@ fn play(stage: &mut Stage) -> Result<(), Trouble> {
 
     stage.step("The server accepts one.");
     stage.say(
-        "There is room again. The next repetition of the SYN is answered: the longer it has waited, the later that is.",
+        "There is room again, and nobody tells the client. It gets in when its kernel sends the SYN the next time.",
     );
     let server = stage.accept(&listener)?;
     stage.receive(&server, 1024)?;
     let began = std::time::Instant::now();
-    stage.outcome_of_connect(&third)?.map_err(|source| Trouble::Call { call: "connect", source })?;
-    stage.goes(THIRD, SERVER, "SYN again, ACK");
+    stage.await_connect(&third)?;
     let waited = began.elapsed().as_secs_f64();
+    stage.goes(THIRD, SERVER, "SYN again ... ACK");
+    stage.is_connected(&third)?;
     stage.say(&format!("That was {waited:.1} s after the accept. Two wait again, and all three are connected."));
     let found = stage.shows([listener.is(Listen).received(2), third.is(Established), first.is(Established)])?;
     let again = found[1].as_ref().and_then(|socket| socket.figures).map_or(0, |figures| figures.retransmits);

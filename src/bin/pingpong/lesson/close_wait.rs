@@ -1,6 +1,7 @@
 //! CLOSE-WAIT that stays is a program that forgets to close.
 
-use super::stage::{Stage, Trouble};
+use super::stage::Stage;
+use super::trouble::Trouble;
 use super::{CLIENT, Lesson, SERVER};
 use crate::watch::KernelState::{CloseWait, Established, FinWait2, TimeWait};
 
@@ -13,15 +14,17 @@ pub(super) const LESSON: Lesson = Lesson {
 
 fn play(stage: &mut Stage) -> Result<(), Trouble> {
     stage.begin(
-        "CLOSE-WAIT is the one state that the kernel never ends by itself: it waits for the program. Where ss shows \
-         more and more of them, a program forgets to close, and will run out of descriptors.",
+        "In CLOSE-WAIT the other end has finished, and the kernel waits for the program here to close, without a limit \
+         of time. Where ss shows more and more of them, a program forgets to close, and will run out of descriptors.",
     );
 
-    stage.step("A client comes and goes.");
+    stage.step("A client comes.");
     let listener = stage.listen(SERVER, 128)?;
     let client = stage.connect(CLIENT, listener.local())?;
     let server = stage.accept(&listener)?;
     stage.shows([client.is(Established), server.is(Established)])?;
+
+    stage.step("The client leaves.");
     let client = stage.close(client);
     stage.goes(CLIENT, SERVER, "FIN");
     stage.say(
@@ -34,8 +37,8 @@ fn play(stage: &mut Stage) -> Result<(), Trouble> {
     stage.step("The server forgets to close.");
     stage.say(
         "This is the bug: `if n == 0 { return; }`, and the descriptor stays open. The server's end is in CLOSE-WAIT, \
-         the client's in FIN-WAIT-2, which its kernel gives up after a minute (tcp_fin_timeout). CLOSE-WAIT stays as \
-         long as the process does.",
+         the client's in FIN-WAIT-2. No program holds that any more, and so its kernel gives it up after a minute \
+         (net.ipv4.tcp_fin_timeout). CLOSE-WAIT stays until the program closes, or ends.",
     );
     stage.shows([server.is(CloseWait), client.is(FinWait2)])?;
 

@@ -3,8 +3,9 @@
 
 use std::fmt::Write;
 
-/// Columns of the text.
-const COLUMNS: usize = 100;
+/// Columns of the text: two fit on a terminal of the usual width, four need more.
+const COLUMNS: usize = 80;
+const COLUMNS_FOR_MANY: usize = 100;
 
 /// What is drawn, from top to bottom.
 #[derive(Debug)]
@@ -81,8 +82,12 @@ impl Diagram {
         line
     }
 
+    fn columns(&self) -> usize {
+        if self.actors.len() > 2 { COLUMNS_FOR_MANY } else { COLUMNS }
+    }
+
     fn lifeline(&self, actor: usize) -> usize {
-        let pitch = COLUMNS / self.actors.len();
+        let pitch = self.columns() / self.actors.len();
         pitch / 2 + actor * pitch
     }
 
@@ -90,15 +95,15 @@ impl Diagram {
     fn line(&self, texts: &[(usize, &str)], lifeline: char) -> String {
         let mut line = self.lifelines(lifeline);
         for (actor, text) in texts {
-            let width = text.chars().count().min(COLUMNS);
-            let start = self.lifeline(*actor).saturating_sub(width / 2).min(COLUMNS - width);
+            let width = text.chars().count().min(self.columns());
+            let start = self.lifeline(*actor).saturating_sub(width / 2).min(self.columns() - width);
             put(&mut line, start, text);
         }
         line.into_iter().collect()
     }
 
     fn lifelines(&self, lifeline: char) -> Vec<char> {
-        let mut line = vec![' '; COLUMNS];
+        let mut line = vec![' '; self.columns()];
         for actor in 0..self.actors.len() {
             line[self.lifeline(actor)] = lifeline;
         }

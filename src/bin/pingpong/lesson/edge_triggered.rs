@@ -5,7 +5,8 @@ use std::time::Duration;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::os::fd::AsFd;
 
-use super::stage::{Stage, Trouble};
+use super::stage::Stage;
+use super::trouble::Trouble;
 use super::{CLIENT, Lesson, SERVER};
 use crate::watch::KernelState::Established;
 
@@ -24,9 +25,11 @@ fn play(stage: &mut Stage) -> Result<(), Trouble> {
     );
 
     stage.step("A connection, registered edge-triggered.");
+    stage.say("EPOLLET asks for edges, of what comes (IN, and RDHUP for its end) and of room to send (OUT).");
     let listener = stage.listen(SERVER, 128)?;
     let client = stage.connect(CLIENT, listener.local())?;
     let server = stage.accept(&listener)?;
+    stage.show_interest(&server);
     stage.poll_once(SERVER, &[&server], Duration::from_millis(100))?;
     stage.shows([client.is(Established), server.is(Established)])?;
 
@@ -52,21 +55,29 @@ fn play(stage: &mut Stage) -> Result<(), Trouble> {
     stage.holds(found == Ok(1) && is_readable, "POLLIN", format_args!("{found:?}"))?;
     stage.called(SERVER, &format!("poll({}, POLLIN, 0) = 1 [POLLIN]", server.fd()));
 
-    stage.step("The rule: read until EAGAIN.");
+    stage.step("Four more bytes come: an event again.");
     stage.say(
-        "Only \"nothing there\" uses an edge up. (For TCP, a read that returns less than it had room for says the same \
-         and saves a call.)",
+        "An event is used up when epoll_wait tells it, whatever is read after that. New bytes make another one, \
+         although the old ones are still there. So a loop that leaves bytes behind works as long as more come, and \
+         stops where the other end waits for an answer.",
     );
-    stage.receive(&server, 5)?;
-    let nothing = stage.try_receive(&server, 5);
-    let is_nothing = nothing.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock);
-    stage.holds(is_nothing, "EAGAIN", format_args!("{nothing:?}"))?;
-
-    stage.step("What comes after that is an edge again.");
     stage.send(&client, b"more")?;
     stage.goes(CLIENT, SERVER, "4 bytes");
     let events = stage.poll_once(SERVER, &[&server], Duration::from_secs(1))?;
     stage.holds(!events.is_empty(), "an event", "none")?;
-    stage.receive(&server, 1024)?;
+    stage.shows([server.is(Established).received(9)])?;
+
+    stage.step("The rule: read until EAGAIN.");
+    stage.say(
+        "Nobody reminds a program of what it has left behind. EAGAIN says that nothing is left, and that what comes \
+         next will be an event. (For TCP, a read that returns less than it had room for says the same and saves a \
+         call, unless the event has told of an end, an error or urgent data.)",
+    );
+    let rest = stage.receive(&server, 1024)?;
+    stage.holds(rest == b"56789more", "56789more", rest.escape_ascii())?;
+    let nothing = stage.try_receive(&server, 1024);
+    let is_nothing = nothing.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock);
+    stage.holds(is_nothing, "EAGAIN", format_args!("{nothing:?}"))?;
+    stage.shows([server.is(Established).received(0)])?;
     Ok(())
 }

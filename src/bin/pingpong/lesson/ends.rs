@@ -1,30 +1,27 @@
 //! What the actors of a lesson do: each verb is one system call or two, made on a socket that does not block, shown as
-//! strace writes it, and waited for in the stage's one poll.
+//! strace writes it, and waited for in the stage's one poll (`polls`).
 
 use std::io::{self, ErrorKind, Read};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::AsRawFd;
-use std::time::{Duration, Instant};
+use std::rc::Rc;
 
-use mio::unix::SourceFd;
-use mio::{Interest, Token};
 use nix::errno::Errno;
 use socket2::{Domain, Socket, Type};
 
-use super::stage::{Expected, Place, Ready, Stage, Trouble};
+use super::stage::{Expected, Place, Stage};
+use super::trouble::Trouble;
 use crate::watch::{KernelState, Protocol};
 
-/// How long an event is waited for. A SYN is sent again after 1, 3, 7, 15, 31 and 63 seconds, and given up after 127.
-const PATIENCE: Duration = Duration::from_secs(130);
-
-/// One end: a socket, and who has it. It is registered in the stage's poll, edge-triggered, as mio does.
+/// One end: a socket, and who has it. It is registered in the stage's poll, edge-triggered, as mio does. The stage holds
+/// it open until `close`.
 pub(super) struct End {
     pub(super) actor: &'static str,
-    pub(super) socket: Socket,
+    pub(super) socket: Rc<Socket>,
     protocol: Protocol,
     local: SocketAddr,
     peer: Option<SocketAddr>,
-    token: usize,
+    pub(super) token: usize,
 }
 
 impl End {
@@ -45,22 +42,28 @@ impl End {
     }
 }
 
-fn failed(call: &'static str) -> impl FnOnce(io::Error) -> Trouble {
+pub(super) fn failed(call: &'static str) -> impl FnOnce(io::Error) -> Trouble {
     move |source| Trouble::Call { call, source }
 }
 
 impl Stage {
     /// A TCP socket.
-    pub(super) fn socket(&mut self, actor: &'static str) -> Result<Socket, Trouble> {
+    pub(super) fn socket(&mut self, actor: &'static str) -> Result<Rc<Socket>, Trouble> {
         self.socket_of(actor, Type::STREAM)
     }
 
-    fn socket_of(&mut self, actor: &'static str, kind: Type) -> Result<Socket, Trouble> {
+    fn socket_of(&mut self, actor: &'static str, kind: Type) -> Result<Rc<Socket>, Trouble> {
         let (domain, name) = if self.is_v6() { (Domain::IPV6, "AF_INET6") } else { (Domain::IPV4, "AF_INET") };
         let socket = Socket::new(domain, kind.nonblocking().cloexec(), None).map_err(failed("socket"))?;
         let kind = if kind == Type::DGRAM { "SOCK_DGRAM" } else { "SOCK_STREAM" };
         self.called(actor, &format!("socket({name}, {kind}) = {}", socket.as_raw_fd()));
-        Ok(socket)
+        Ok(self.hold_open(actor, socket))
+    }
+
+    fn hold_open(&mut self, actor: &'static str, socket: Socket) -> Rc<Socket> {
+        let socket = Rc::new(socket);
+        self.open.push((actor, Rc::clone(&socket)));
+        socket
     }
 
     /// A server's socket at a port that the kernel picks, listening.
@@ -74,7 +77,7 @@ impl Stage {
     pub(super) fn start_listening(
         &mut self,
         actor: &'static str,
-        socket: Socket,
+        socket: Rc<Socket>,
         backlog: i32,
     ) -> Result<End, Trouble> {
         socket.listen(backlog).map_err(failed("listen"))?;
@@ -123,19 +126,31 @@ impl Stage {
         let done = socket.connect(&to.into());
         self.called(actor, &format!("connect({}, {to}) = {}", socket.as_raw_fd(), outcome(&done)));
         done.map_err(failed("connect"))?;
-        self.end_of(actor, socket, Protocol::Udp, Some(to))
+        let end = self.end_of(actor, socket, Protocol::Udp, Some(to))?;
+        self.will_hint(Protocol::Udp, end.local.port());
+        Ok(end)
     }
 
     /// Connects: until the handshake is over.
     pub(super) fn connect(&mut self, actor: &'static str, to: SocketAddr) -> Result<End, Trouble> {
         let end = self.begin_to_connect(actor, to)?;
-        self.outcome_of_connect(&end)?.map_err(failed("connect"))?;
+        self.is_connected(&end)?;
         Ok(end)
+    }
+
+    /// Waits until a connect has ended, well or not.
+    pub(super) fn await_connect(&mut self, end: &End) -> Result<(), Trouble> {
+        self.await_ready(end, |ready| ready.writable)
+    }
+
+    /// That a connect has ended well.
+    pub(super) fn is_connected(&mut self, end: &End) -> Result<(), Trouble> {
+        self.outcome_of_connect(end)?.map_err(failed("connect"))
     }
 
     /// How a connect ended: the poll says when to ask, SO_ERROR says how.
     pub(super) fn outcome_of_connect(&mut self, end: &End) -> Result<io::Result<()>, Trouble> {
-        self.await_ready(end, |ready| ready.writable)?;
+        self.await_connect(end)?;
         let error = end.socket.take_error().map_err(failed("getsockopt"))?;
         let told = match &error {
             None => "[0]".to_owned(),
@@ -157,7 +172,17 @@ impl Stage {
         socket.set_nonblocking(true).map_err(failed("fcntl"))?;
         let peer = peer.as_socket().ok_or_else(|| failed("accept4")(ErrorKind::InvalidData.into()))?;
         self.called(listener.actor, &format!("accept4({}, {peer}) = {}", listener.fd(), socket.as_raw_fd()));
+        let socket = self.hold_open(listener.actor, socket);
         self.end_of(listener.actor, socket, Protocol::Tcp, Some(peer))
+    }
+
+    /// Finds that a listener's queue is empty.
+    pub(super) fn accept_nobody(&mut self, listener: &End) -> Result<(), Trouble> {
+        let outcome = listener.socket.accept().map(|(_, peer)| peer);
+        let told = outcome.as_ref().map_or_else(|error| self::outcome(&Err(io_error(error))), |_| "…".to_owned());
+        self.called(listener.actor, &format!("accept4({}, NULL) = {told}", listener.fd()));
+        let is_empty = outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
+        self.holds(is_empty, "nobody waiting", format_args!("{outcome:?}"))
     }
 
     /// Sends all of this, which the kernel has room for.
@@ -236,11 +261,11 @@ impl Stage {
         self.called(end.actor, &format!("recvfrom({}, {bytes}, {room}) = {result}", end.fd()));
     }
 
-    /// Receives until nothing more comes, without a line for each call. Returns how many bytes came.
+    /// Receives so many bytes, without a line for each call.
     pub(super) fn drain(&mut self, end: &End, total: u64) -> Result<(), Trouble> {
         let (mut left, mut calls) = (total, 0);
         while left > 0 {
-            match receive(&end.socket, 1 << 20) {
+            match receive(&end.socket, usize::try_from(left.min(1 << 20)).unwrap_or_default()) {
                 Ok(bytes) => {
                     left = left.saturating_sub(bytes.len() as u64);
                     calls += 1;
@@ -249,8 +274,9 @@ impl Stage {
                 Err(error) => return Err(failed("recvfrom")(error)),
             }
         }
-        self.show(end.actor, &format!("recvfrom({}, …, {}) = …", end.fd(), 1 << 20));
-        self.show("", &format!("… {calls} times, {total} bytes in all"));
+        let times = if calls == 1 { "once".to_owned() } else { format!("{calls} times") };
+        self.show(end.actor, &format!("recvfrom({}, …) = …", end.fd()));
+        self.show("", &format!("… {times}, {total} bytes in all"));
         self.diagram.does(end.actor, format!("reads {total} bytes"));
         Ok(())
     }
@@ -265,6 +291,7 @@ impl Stage {
     /// Closes a descriptor. Returns where its socket, or what the kernel keeps of it, is found.
     pub(super) fn close(&mut self, end: End) -> Place {
         let (place, fd) = (end.place(), end.fd());
+        self.open.retain(|(_, socket)| !Rc::ptr_eq(socket, &end.socket));
         drop(end);
         self.called(place.actor, &format!("close({fd}) = 0"));
         place
@@ -283,90 +310,14 @@ impl Stage {
         Ok(())
     }
 
-    /// Polls until there is an event of one of these ends, for `wait` at most, and shows what the last call returned.
-    /// Returns the descriptors that have one. (EPOLLIN is shown as IN, EPOLLOUT as OUT.)
-    pub(super) fn poll_once(
-        &mut self,
-        actor: &'static str,
-        ends: &[&End],
-        wait: Duration,
-    ) -> Result<Vec<i32>, Trouble> {
-        let deadline = Instant::now() + wait;
-        let mut seen = Vec::new();
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            self.poll.poll(&mut self.events, Some(left)).map_err(failed("epoll_wait"))?;
-            let mut texts = Vec::new();
-            for event in &self.events {
-                let fd = self.ready[event.token().0].fd;
-                let bits = [(event.is_readable(), "IN"), (event.is_writable(), "OUT")];
-                let bits: Vec<&str> = bits.iter().filter(|(is_set, _)| *is_set).map(|(_, name)| *name).collect();
-                texts.push(format!("{fd} {}", bits.join("|")));
-                seen.extend(ends.iter().map(|end| end.fd()).filter(|asked| *asked == fd));
-            }
-            self.note_events();
-            if !seen.is_empty() || Instant::now() >= deadline {
-                self.called(
-                    actor,
-                    &format!("epoll_wait({}) = {} [{}]", self.poll.as_raw_fd(), texts.len(), texts.join(", ")),
-                );
-                return Ok(seen);
-            }
-        }
-    }
-
-    /// Takes no account of what events have said so far of sending at this end.
-    pub(super) fn forget_writable(&mut self, end: &End) {
-        self.ready[end.token].writable = false;
-    }
-
-    /// Whether an event has said since that this end may send.
-    pub(super) fn is_writable(&self, end: &End) -> bool {
-        self.ready[end.token].writable
-    }
-
-    /// Waits for an event of this end that is new.
-    fn await_new(&mut self, end: &End) -> Result<(), Trouble> {
-        self.ready[end.token].readable = false;
-        self.await_ready(end, |ready| ready.readable)
-    }
-
-    fn await_ready(&mut self, end: &End, is_ready: fn(Ready) -> bool) -> Result<(), Trouble> {
-        let deadline = Instant::now() + PATIENCE;
-        while !is_ready(self.ready[end.token]) {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                let expected = format!("an event of descriptor {} ({})", end.fd(), end.actor);
-                return Err(Trouble::Otherwise { expected, found: format!("none within {PATIENCE:?}") });
-            }
-            match self.poll.poll(&mut self.events, Some(left)) {
-                Err(error) if error.kind() != ErrorKind::Interrupted => return Err(failed("epoll_wait")(error)),
-                _ => self.note_events(),
-            }
-        }
-        Ok(())
-    }
-
-    fn note_events(&mut self) {
-        for event in &self.events {
-            let ready = &mut self.ready[event.token().0];
-            ready.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
-            ready.writable |= event.is_writable() || event.is_error();
-        }
-    }
-
     fn end_of(
         &mut self,
         actor: &'static str,
-        socket: Socket,
+        socket: Rc<Socket>,
         protocol: Protocol,
         peer: Option<SocketAddr>,
     ) -> Result<End, Trouble> {
-        let token = self.ready.len();
-        self.ready.push(Ready { fd: socket.as_raw_fd(), ..Ready::default() });
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        let registry = self.poll.registry();
-        registry.register(&mut SourceFd(&socket.as_raw_fd()), Token(token), interest).map_err(failed("epoll_ctl"))?;
+        let token = self.register(&socket)?;
         let local = socket.local_addr().map_err(failed("getsockname"))?;
         let local = local.as_socket().ok_or_else(|| failed("getsockname")(ErrorKind::InvalidData.into()))?;
         Ok(End { actor, socket, protocol, local, peer, token })

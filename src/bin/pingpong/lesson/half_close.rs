@@ -1,6 +1,7 @@
 //! A connection is two one-way streets: one may be closed while the other is still in use.
 
-use super::stage::{Stage, Trouble};
+use super::stage::Stage;
+use super::trouble::Trouble;
 use super::{CLIENT, Lesson, SERVER};
 use crate::watch::KernelState::{CloseWait, Established, FinWait2, TimeWait};
 

@@ -3,7 +3,8 @@
 //! Each lesson is a file that reads like what it teaches. What it says of a state is asked of the kernel while it runs;
 //! one that finds otherwise says so and ends.
 //!
-//! - `stage`: tells, shows, checks, waits; `ends`: what the actors do; `diagram`: the picture at the end
+//! - `stage`: tells, shows, checks, waits; `ends`: what the actors do; `polls`: what events tell them; `diagram`: the
+//!   picture at the end; `trouble`: why one breaks off
 
 mod backlog;
 mod close_wait;
@@ -15,17 +16,19 @@ mod handshake;
 mod message_boundaries;
 mod nagle;
 mod one_thread;
+mod polls;
 mod refused;
 mod reset;
 mod stage;
 mod time_wait;
+mod trouble;
 mod zero_window;
 
 use std::io::Write;
 
 use crate::error::Error;
 use stage::Stage;
-pub(crate) use stage::Trouble;
+pub(crate) use trouble::Trouble;
 
 /// How a lesson is played.
 #[derive(Clone, Copy, Debug, Default)]

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use super::ends::End;
-use super::stage::{Stage, Trouble};
+use super::stage::Stage;
+use super::trouble::Trouble;
 use super::{Lesson, SERVER};
-use crate::watch::KernelState::{CloseWait, Established, Listen};
+use crate::watch::KernelState::{CloseWait, Established, Listen, TimeWait};
 
 const CLIENTS: [&str; 3] = ["client 1", "client 2", "client 3"];
 
@@ -43,7 +44,7 @@ fn play(stage: &mut Stage) -> Result<(), Trouble> {
     stage.step("The loop turns: the listener is ready.");
     stage.say(
         "IN: somebody waits there to be accepted. (OUT: the clients, which are in this epoll too, may send.) It \
-         accepts until nobody is left. Each connection has a descriptor of its own, and goes into the same epoll.",
+         accepts until nobody is left (EAGAIN). Each connection has a descriptor of its own, and goes into the same epoll.",
     );
     let events = stage.poll_once(SERVER, &[&listener], Duration::from_secs(1))?;
     stage.holds(!events.is_empty(), "an event of the listener", "none")?;
@@ -51,10 +52,11 @@ fn play(stage: &mut Stage) -> Result<(), Trouble> {
         stage.outcome_of_connect(client)?.map_err(|source| Trouble::Call { call: "connect", source })?;
     }
     let mut servers = Vec::new();
-    for _ in CLIENTS {
-        servers.push(stage.accept(&listener)?);
+    for name in CLIENTS {
+        servers.push((stage.accept(&listener)?, name));
     }
-    stage.poll_once(SERVER, &servers.iter().collect::<Vec<_>>(), Duration::from_millis(100))?;
+    stage.accept_nobody(&listener)?;
+    stage.poll_once(SERVER, &servers.iter().map(|(end, _)| end).collect::<Vec<_>>(), Duration::from_millis(100))?;
     stage.shows([listener.is(Listen).received(0)])?;
 
     stage.step("Clients 3 and 2 ask, in this order.");
@@ -62,12 +64,12 @@ fn play(stage: &mut Stage) -> Result<(), Trouble> {
     stage.goes(CLIENTS[2], SERVER, "ping 3");
     stage.send(&clients[1], b"ping 2")?;
     stage.goes(CLIENTS[1], SERVER, "ping 2");
-    let [first, second, third] = [0, 1, 2].map(|number| servers[number].is(Established));
+    let [first, second, third] = [0, 1, 2].map(|number| servers[number].0.is(Established));
     stage.shows([first.received(0), second.received(6), third.received(6)])?;
 
     stage.step("The loop turns: two are ready.");
     stage.say("One epoll_wait names both. Each is read and answered in turn; client 1 keeps nobody waiting.");
-    let answered = answer_those_that_are_ready(stage, &servers)?;
+    let answered = answer_those_that_are_ready(stage, &mut servers)?;
     stage.holds(answered == 2, "two answers", answered)?;
     for client in &clients[1..] {
         let answer = stage.receive(client, 1024)?;
@@ -79,11 +81,18 @@ fn play(stage: &mut Stage) -> Result<(), Trouble> {
     stage.goes(CLIENTS[0], SERVER, "ping 1");
     stage.shut_down(&clients[1])?;
     stage.goes(CLIENTS[1], SERVER, "FIN");
-    stage.shows([servers[0].is(Established).received(6), servers[1].is(CloseWait)])?;
-    let answered = answer_those_that_are_ready(stage, &servers)?;
+    stage.shows([servers[0].0.is(Established).received(6), servers[1].0.is(CloseWait)])?;
+
+    stage.step("The loop turns once more.");
+    stage.say(
+        "Client 1 is answered. Client 2's end reads as 0 bytes: its connection is closed here, too, or its descriptor \
+         would be lost (see the lesson close-wait).",
+    );
+    let answered = answer_those_that_are_ready(stage, &mut servers)?;
     stage.holds(answered == 1, "one answer", answered)?;
     let answer = stage.receive(&clients[0], 1024)?;
     stage.holds(answer == b"pong 1", "pong 1", answer.escape_ascii())?;
+    stage.shows([servers[0].0.is(Established).received(0), clients[1].is(TimeWait)])?;
 
     stage.step("And the threads?");
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -97,15 +106,22 @@ fn play(stage: &mut Stage) -> Result<(), Trouble> {
     Ok(())
 }
 
-/// One turn of the loop. Returns how many got an answer; who has left is heard to the end.
-fn answer_those_that_are_ready(stage: &mut Stage, servers: &[End]) -> Result<usize, Trouble> {
-    let ready = stage.poll_once(SERVER, &servers.iter().collect::<Vec<_>>(), Duration::from_secs(1))?;
+/// One turn of the loop, in epoll's order. Returns how many got an answer; who has left is closed.
+fn answer_those_that_are_ready(stage: &mut Stage, servers: &mut Vec<(End, &'static str)>) -> Result<usize, Trouble> {
+    let ends: Vec<&End> = servers.iter().map(|(end, _)| end).collect();
     let mut answered = 0;
-    for server in servers.iter().filter(|server| ready.contains(&server.fd())) {
+    for ready in stage.poll_once(SERVER, &ends, Duration::from_secs(1))? {
+        let Some(place) = servers.iter().position(|(end, _)| end.fd() == ready) else { continue };
+        let (server, client) = &servers[place];
         let question = stage.receive(server, 1024)?;
-        if !question.is_empty() {
+        if question.is_empty() {
+            let (server, client) = servers.remove(place);
+            stage.close(server);
+            stage.goes(SERVER, client, "FIN");
+        } else {
             let answer = String::from_utf8_lossy(&question).replacen('i', "o", 1);
             stage.send(server, answer.as_bytes())?;
+            stage.goes(SERVER, client, &answer);
             answered += 1;
         }
     }

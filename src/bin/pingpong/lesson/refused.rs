@@ -2,10 +2,10 @@
 
 use std::io::ErrorKind::ConnectionRefused;
 
-use super::stage::{Stage, Trouble};
+use super::stage::Stage;
+use super::trouble::Trouble;
 use super::{CLIENT, Lesson, SERVER};
 use crate::watch::KernelState::Established;
-use crate::watch::Protocol;
 
 pub(super) const LESSON: Lesson = Lesson {
     name: "refused",
@@ -16,17 +16,20 @@ pub(super) const LESSON: Lesson = Lesson {
 
 fn play(stage: &mut Stage) -> Result<(), Trouble> {
     stage.begin(
-        "\"Connection refused\" is an answer: the machine is there, and nobody listens at that port. (No answer at all \
-         is another thing: a firewall, or no machine; then a connect ends with a timeout.)",
+        "\"Connection refused\" is an answer: the machine is there, and nobody listens at that port (or a firewall says \
+         so for it). No answer at all is another thing: a firewall that drops, or no machine; then a connect ends with \
+         a timeout.",
     );
 
     stage.step("A port at which nobody listens.");
-    stage.say("This socket has an address and does not listen, so that nobody else can take the port meanwhile.");
+    stage.say(
+        "This socket has an address and does not listen, so that nobody else can take the port meanwhile. 'ss -tan' \
+         does not list such a socket.",
+    );
     let deaf = stage.socket(SERVER)?;
     let anywhere = (stage.loopback(), 0).into();
     stage.bind(SERVER, &deaf, anywhere)?.map_err(|source| Trouble::Call { call: "bind", source })?;
     let address = deaf.local_addr().ok().and_then(|address| address.as_socket()).unwrap_or(anywhere);
-    stage.will_hint(Protocol::Tcp, address.port());
 
     stage.step("TCP: the SYN is answered with RST.");
     stage.say(
@@ -59,8 +62,8 @@ fn play(stage: &mut Stage) -> Result<(), Trouble> {
     stage.step("The next call gets the error.");
     stage.say(
         "The other machine's kernel has answered with an ICMP message, and ours keeps that for the next call on this \
-         socket, whatever call that is. It gets ECONNREFUSED once; the one after it finds nothing (EAGAIN). Only a \
-         connected UDP socket hears of it; others never do.",
+         socket, whatever call that is. It gets ECONNREFUSED once; the one after it finds nothing (EAGAIN). A UDP socket that \
+         is not connected hears of it only if it has asked for that (IP_RECVERR, IPV6_RECVERR).",
     );
     let refused = stage.try_receive(&client, 1024);
     let is_refused = refused.as_ref().is_err_and(|error| error.kind() == ConnectionRefused);

@@ -3,9 +3,10 @@
 use std::io::ErrorKind::{BrokenPipe, ConnectionReset};
 use std::time::Duration;
 
-use super::stage::{Stage, Trouble};
+use super::stage::Stage;
+use super::trouble::Trouble;
 use super::{CLIENT, Lesson, SERVER};
-use crate::watch::KernelState::{CloseWait, Established};
+use crate::watch::KernelState::{CloseWait, Established, FinWait2, TimeWait};
 
 pub(super) const LESSON: Lesson = Lesson {
     name: "reset",
@@ -55,10 +56,13 @@ fn play(stage: &mut Stage) -> Result<(), Trouble> {
     stage.send(&client, b"hello")?;
     stage.goes(CLIENT, SERVER, "5 bytes");
     stage.receive(&server, 1024)?;
-    stage.close(server);
+    let server = stage.close(server);
     stage.goes(SERVER, CLIENT, "FIN");
-    stage.shows([client.is(CloseWait)])?;
-    stage.close(client);
+    stage.shows([client.is(CloseWait), server.is(FinWait2)])?;
+    stage.say("The client may still send, and closes in its own time.");
+    let client = stage.close(client);
+    stage.goes(CLIENT, SERVER, "FIN");
+    stage.shows([client.is_gone(), server.is(TimeWait)])?;
 
     stage.step("SO_LINGER with 0 seconds: RST on purpose.");
     stage.say(

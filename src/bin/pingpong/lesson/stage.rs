@@ -8,12 +8,17 @@ use std::fmt;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::os::fd::AsRawFd;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Poll};
+use socket2::Socket;
 
 use super::Options;
 use super::diagram::Diagram;
+use super::polls::Ready;
+use super::trouble::Trouble;
 use crate::watch::{InetSocket, KernelState, Protocol, SockDiag, has_colours};
 
 /// How long a state or an event is waited for: far longer than any takes.
@@ -32,6 +37,8 @@ pub(super) struct Stage {
     pub(super) events: Events,
     /// For each token: what events have said, and no call has used up.
     pub(super) ready: Vec<Ready>,
+    /// The sockets that no actor has closed, and whose they are: they live until the reader has had the last look.
+    pub(super) open: Vec<(&'static str, Rc<Socket>)>,
     kernel: SockDiag,
     pub(super) diagram: Diagram,
     /// The states that have been drawn.
@@ -39,51 +46,14 @@ pub(super) struct Stage {
     steps: usize,
     /// A step has begun and something has been shown in it.
     is_under_way: bool,
-    /// The port that ss is to be asked about, and for which kind of sockets, until that has been said.
-    look: Option<(Protocol, u16)>,
+    /// The ports that ss is to be asked about, until that has been said.
+    look: Vec<(Protocol, u16)>,
+    /// The kinds of sockets for which it has been said.
+    looked: Vec<Protocol>,
     /// The first failure of standard output; from then on nothing is written.
     output: Option<io::Error>,
     shows_colours: bool,
     waits: bool,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Ready {
-    /// The descriptor that the token stands for.
-    pub(super) fd: i32,
-    pub(super) readable: bool,
-    pub(super) writable: bool,
-}
-
-/// Why a lesson did not come to its end.
-#[derive(Debug)]
-pub(crate) enum Trouble {
-    /// A call that a lesson needs has failed.
-    Call { call: &'static str, source: io::Error },
-    /// What the lesson says is not what happened.
-    Otherwise { expected: String, found: String },
-    /// Standard output cannot be written to.
-    Output(io::Error),
-}
-
-impl fmt::Display for Trouble {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Call { call, source } => {
-                write!(f, "{call} failed: {} (does a sandbox or a limit forbid it?)", pingpong::describe(source))
-            }
-            Self::Otherwise { expected, found } => {
-                let hint = if expected.contains("TIME-WAIT") {
-                    "are there as many in TIME-WAIT as net.ipv4.tcp_max_tw_buckets allows, or was there more than a \
-                     minute between two steps?"
-                } else {
-                    "was there more than a minute between two steps, or does this kernel do it in another way?"
-                };
-                write!(f, "it expects {expected}, and the kernel says {found} ({hint})")
-            }
-            Self::Output(source) => write!(f, "standard output: {}", pingpong::describe(source)),
-        }
-    }
 }
 
 /// A socket's ends, by which the kernel finds it, also when its descriptor is closed.
@@ -167,12 +137,14 @@ impl Stage {
             poll: Poll::new().map_err(failed("epoll_create1"))?,
             events: Events::with_capacity(64),
             ready: Vec::new(),
+            open: Vec::new(),
             kernel: SockDiag::open().map_err(failed("socket(AF_NETLINK)"))?,
             diagram: Diagram::of(actors),
             states: HashMap::new(),
             steps: 0,
             is_under_way: false,
-            look: None,
+            look: Vec::new(),
+            looked: Vec::new(),
             output: None,
             shows_colours: has_colours(is_terminal),
             waits: is_terminal && io::stdin().is_terminal() && !options.no_wait,
@@ -353,12 +325,22 @@ impl Stage {
 
     /// Where to look for oneself, from the next look of ours on.
     pub(super) fn will_hint(&mut self, protocol: Protocol, port: u16) {
-        self.look = self.look.or(Some((protocol, port))).filter(|_| self.steps <= 1);
+        if !self.looked.contains(&protocol) {
+            self.look.push((protocol, port));
+        }
     }
 
     fn hint(&mut self) {
-        let Some((protocol, port)) = self.look.take() else { return };
-        let sockets = if protocol == Protocol::Tcp { "-tan" } else { "-uan" };
+        let look = std::mem::take(&mut self.look);
+        let Some(&(protocol, first)) = look.first() else { return };
+        self.looked.push(protocol);
+        let (sockets, filter) = match protocol {
+            Protocol::Tcp => ("-tan", format!("sport = :{first} or dport = :{first}")),
+            Protocol::Udp => {
+                let own: Vec<String> = look.iter().map(|(_, port)| format!("sport = :{port}")).collect();
+                ("-uan", own.join(" or "))
+            }
+        };
         let (intro, strace) = if self.waits {
             ("Look for yourself, in a second terminal:", format!("strace -p {}", std::process::id()))
         } else {
@@ -366,7 +348,7 @@ impl Stage {
             ("To look for yourself (on a terminal the lesson waits for you here):", strace)
         };
         self.say(intro);
-        self.write(&format!("    ss {sockets} '( sport = :{port} or dport = :{port} )'\n    {strace}\n"));
+        self.write(&format!("    ss {sockets} '( {filter} )'\n    {strace}\n"));
     }
 
     /// Waits for Enter, where there is somebody to press it.
@@ -386,8 +368,20 @@ impl Stage {
         }
     }
 
-    /// The diagram, and how it went with standard output.
+    /// Says which descriptors no actor has closed.
+    fn say_what_is_open(&mut self) {
+        if self.open.is_empty() {
+            return;
+        }
+        let open: Vec<String> =
+            self.open.iter().map(|(actor, socket)| format!("{} ({actor})", socket.as_raw_fd())).collect();
+        self.say(&format!("What is still open is closed when the lesson ends: {}.", open.join(", ")));
+    }
+
+    /// The diagram, and how it went with standard output. The sockets are closed after that.
     pub(super) fn end(mut self) -> Result<(), Trouble> {
+        self.is_under_way = true;
+        self.say_what_is_open();
         self.pause();
         if self.options.mermaid {
             self.options.mermaid = false;

@@ -2,7 +2,8 @@
 
 use std::io::ErrorKind;
 
-use super::stage::{Stage, Trouble};
+use super::stage::Stage;
+use super::trouble::Trouble;
 use super::{CLIENT, Lesson, SERVER};
 use crate::watch::KernelState::{CloseWait, Established, FinWait2, Listen, TimeWait};
 

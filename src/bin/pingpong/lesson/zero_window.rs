@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::stage::{Stage, Trouble};
+use super::stage::Stage;
+use super::trouble::Trouble;
 use super::{CLIENT, Lesson, SERVER};
 use crate::watch::InetSocket;
 use crate::watch::KernelState::Established;
@@ -29,7 +30,7 @@ fn play(stage: &mut Stage) -> Result<(), Trouble> {
     stage.step("The client sends, the server does not read.");
     stage.say("Until its kernel takes no more: EAGAIN, \"try again later\". (A blocking send() would wait here.)");
     let total = stage.fill(&client)?;
-    stage.goes(CLIENT, SERVER, "as much as the window lets through");
+    stage.goes(CLIENT, SERVER, "what the window lets through");
     stage.goes(SERVER, CLIENT, "ACK, window 0");
     stage.say(
         "All of it is in two places: what the server's kernel had room for (Recv-Q), and what the client's keeps \
@@ -65,9 +66,10 @@ fn play(stage: &mut Stage) -> Result<(), Trouble> {
     stage.step("The server reads.");
     stage.say("The window opens, what the client's kernel has kept flows, and the client may send again: EPOLLOUT.");
     stage.forget_writable(&client);
-    stage.drain(&server, total)?;
+    stage.drain(&server, u64::from(received))?;
     stage.goes(SERVER, CLIENT, "ACK, window open");
     stage.goes(CLIENT, SERVER, "the rest");
+    stage.drain(&server, u64::from(sent))?;
     let events = stage.poll_once(CLIENT, &[&client], Duration::from_secs(1))?;
     stage.holds(!events.is_empty() || stage.is_writable(&client), "writable", "no event")?;
     stage.shows([client.is(Established).sent(0), server.is(Established).received(0)])?;
