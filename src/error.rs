@@ -72,7 +72,9 @@ pub enum Error {
 pub enum Occupant {
     /// A socket that a server listens on.
     Server,
-    /// A file that is not a socket.
+    /// A directory.
+    Directory,
+    /// Another file that is not a socket.
     File,
 }
 
@@ -143,6 +145,9 @@ impl fmt::Display for Error {
                 f,
                 "cannot listen on {endpoint}: address in use (a server answers there; stop it or try another path)"
             ),
+            Self::Occupied { endpoint, by: Occupant::Directory } => {
+                write!(f, "cannot listen on {endpoint}: the path is a directory (name a file in it)")
+            }
             Self::Occupied { endpoint, by: Occupant::File } => write!(
                 f,
                 "cannot listen on {endpoint}: the path is a file, not a socket (remove it or try another path)"

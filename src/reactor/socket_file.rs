@@ -112,6 +112,9 @@ fn lock_folder_of(path: &Path) -> Option<File> {
 /// Removes a stale file: that of a socket which is closed, as a server that is killed leaves it behind.
 fn remove_stale(path: &Path, address: &SockAddr, calls: &impl Calls) -> Result<(), Refusal> {
     let Ok(metadata) = fs::symlink_metadata(path) else { return Ok(()) };
+    if metadata.is_dir() {
+        return Err(Refusal::Occupied(Occupant::Directory));
+    }
     if !metadata.file_type().is_socket() {
         return Err(Refusal::Occupied(Occupant::File));
     }

@@ -104,12 +104,15 @@ impl Figures {
         figures
     }
 
-    /// Each request sent has one of seven outcomes, and each measured time is that of an answered one.
+    /// Each request sent has one of seven outcomes, each refused one a reason, and each measured time is that of an answered one.
     #[track_caller]
     fn add_up(&self) {
         let sum = |names: &[&str]| names.iter().map(|name| self.count(name)).sum::<u64>();
         let outcomes = sum(&["requests", "wrong", "late", "lost", "refused", "broken", "unfinished"]);
         assert_eq!(self.count("sent"), outcomes, "{}", self.facts());
+        let reasons = self.whole["refused_reasons"].as_object().into_iter().flatten();
+        let refused: u64 = reasons.filter_map(|(_, count)| count.as_u64()).sum();
+        assert_eq!(self.count("refused"), refused, "{}", self.whole["refused_reasons"]);
         assert_eq!(self.count("errors"), sum(&["wrong", "late", "lost", "refused", "broken", "unsent"]));
         let answered = sum(&["requests", "late"]);
         assert_eq!(self.times("service").iter().map(|(_, count)| count).sum::<u64>(), answered);

@@ -38,6 +38,17 @@ fn port_of_a_range_that_is_taken_is_named() {
 }
 
 #[test]
+fn port_that_two_services_would_share_is_a_mistake_of_usage() {
+    let mistake = "pingpong: ping=tcp://127.0.0.1:7010-7012 and echo=tcp://127.0.0.1:7012-7013 share port 7012: give each \
+                   a port of its own (see --help)";
+    for options in ["", "--reuse-port"] {
+        let services = "ping=tcp://127.0.0.1:7010-7012 echo=tcp://127.0.0.1:7012-7013";
+        let ended = Launch::new(&format!("serve {options} {services}")).run();
+        assert_eq!((ended.code, &*ended.stdout, &*ended.stderr), (Some(2), "", mistake));
+    }
+}
+
+#[test]
 fn exposure_of_a_range_is_one_warning() {
     let Some(namespace) = Namespace::new() else { return };
     let mut server = namespace.serve("ping=udp://0.0.0.0:7000-7004");

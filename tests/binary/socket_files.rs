@@ -239,6 +239,20 @@ fn what_is_no_socket_is_not_touched() {
 }
 
 #[test]
+fn a_directory_is_called_one() {
+    let folder = Folder::new();
+    let place = folder.file("runs");
+    fs::create_dir(&place).unwrap();
+    for scheme in ["unix", "unixgram"] {
+        let place = format!("{scheme}://{}", place.display());
+        let refused = Launch::new(&format!("serve ping={place}")).run();
+        let told = format!("pingpong: cannot listen on {place}: the path is a directory (name a file in it)");
+        assert_eq!((refused.code, refused.stderr), (Some(3), told));
+    }
+    assert!(place.is_dir());
+}
+
+#[test]
 fn the_files_are_removed_at_exit() {
     let folder = Folder::new();
     let (stream, gram) = (folder.file("stream"), folder.file("gram"));

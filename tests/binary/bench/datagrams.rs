@@ -2,7 +2,10 @@
 
 use std::net::UdpSocket;
 
-use super::super::support::{Namespace, PATIENCE};
+use nix::sys::signal::Signal;
+use serde_json::json;
+
+use super::super::support::{Folder, Namespace, PATIENCE, Server};
 use super::peers::{self, pong};
 use super::{Figures, bench, load, words};
 
@@ -98,6 +101,36 @@ fn server_that_leaves_refuses() {
         assert_eq!(figures.mishaps(), format!("lost=1 refused={refused}{stalled}"));
         assert!((1..400).contains(&refused), "nobody is there: that is not asked at full speed: {refused}");
     }
+}
+
+#[test]
+fn what_the_kernel_refuses_has_its_reason() {
+    let Some((here, there)) = Namespace::pair() else { return };
+    let server = here.serve("ping=udp://10.77.0.1:0");
+    let endpoint = format!("udp://{}", server.udp("ping"));
+    let mut loading = there.launch(&words(&endpoint, "-c 2 -r 100 -n 200 --timeout 100ms")).spawn();
+    server.stats_once("it is loaded", |stats| stats["datagrams_in"] > 20);
+    there.ip("route add prohibit 10.77.0.1/32");
+    let figures = Figures::of(&loading.ends());
+    let refused = figures.count("refused");
+    assert!(refused > 0, "{}", figures.facts());
+    assert_eq!(figures.whole["refused_reasons"], json!({ "permission denied": refused }));
+    assert!(figures.warns(&format!("{refused} requests were refused: permission denied: {refused}")));
+}
+
+#[test]
+fn server_that_leaves_its_path_refuses_and_cuts_its_clients_off() {
+    let folder = Folder::new();
+    let endpoint = format!("unixgram://{}", folder.file("ping.sock").display());
+    let server = Server::start(&format!("ping={endpoint}"));
+    let mut loading = load(&endpoint, "-c 2 -r 100 -n 200 --timeout 100ms").spawn();
+    server.stats_once("it is loaded", |stats| stats["datagrams_in"] > 20);
+    server.signal(Signal::SIGKILL);
+    let figures = Figures::of(&loading.ends());
+    // The first refusal cuts a socket off; nothing connects it again.
+    let reasons = figures.whole["refused_reasons"].as_object().expect("reasons");
+    assert_eq!(reasons.keys().collect::<Vec<_>>(), ["connection refused", "transport endpoint is not connected"]);
+    assert!(figures.warns(&format!("{} requests were refused: connection refused: ", figures.count("refused"))));
 }
 
 #[test]

@@ -5,11 +5,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser};
+use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use log::LevelFilter;
 
 use pingpong::service::Framing;
-use pingpong::{Endpoint, EndpointError, EndpointProblem, HostPort, Limits, ListenOptions};
+use pingpong::{Endpoint, EndpointError, EndpointProblem, HostPort, Limits, ListenOptions, Ports};
 
 use super::arguments::{count, duration, flag, option, required, timeout};
 use super::units::{rate_of, size_of};
@@ -117,7 +118,7 @@ pub(super) fn verbosity(options: &ArgMatches) -> Verbosity {
 }
 
 impl ServeOptions {
-    pub(super) fn of(options: &ArgMatches) -> Self {
+    pub(super) fn of(options: &ArgMatches) -> Result<Self, clap::Error> {
         let duration = |name| options.get_one::<Duration>(name).copied();
         let count = |name| options.get_one::<u32>(name).copied();
         let mut limits = Limits::default();
@@ -131,8 +132,12 @@ impl ServeOptions {
         listen.backlog = i32::try_from(required::<u32>(options, "backlog")).unwrap_or(i32::MAX);
         listen.reuse_port = options.get_flag("reuse-port");
         listen.unix_mode = options.get_one("unix-mode").copied();
-        Self {
-            services: services(options),
+        let services = services(options);
+        if let Some(mistake) = shared_place(&services) {
+            return Err(clap::Error::raw(ErrorKind::ValueValidation, mistake));
+        }
+        Ok(Self {
+            services,
             framing: options.get_one("framing").copied().unwrap_or_default(),
             delay: duration("delay").unwrap_or_default(),
             max_connections: count("max-connections").map(|count| count as usize),
@@ -144,7 +149,7 @@ impl ServeOptions {
             segments: !options.get_flag("no-segment"),
             #[cfg(feature = "watch")]
             explain: super::explain::depth(options),
-        }
+        })
     }
 }
 
@@ -160,6 +165,41 @@ fn services(options: &ArgMatches) -> Vec<(Kind, Vec<Endpoint>)> {
         kind.endpoints_at(HostPort { host: unbracketed(host).to_owned(), ports: kind.default_port().into() })
     };
     asked.into_iter().map(|(kind, endpoints)| (kind, endpoints.unwrap_or_else(|| at_host(kind)))).collect()
+}
+
+/// The first place that is named twice. Of two sockets that share a port (`--reuse-port`) the kernel picks one at random,
+/// and with it the service. Which places two names have in common, or an address and a wildcard, the kernel alone knows.
+fn shared_place(services: &[(Kind, Vec<Endpoint>)]) -> Option<String> {
+    let mut places: Vec<(&str, &Endpoint)> = Vec::new();
+    for (kind, at) in services.iter().flat_map(|(kind, endpoints)| endpoints.iter().map(move |at| (kind.name(), at))) {
+        for (earlier, place) in &places {
+            if let Some(shared) = shared(place, at) {
+                return Some(format!("{earlier}={place} and {kind}={at} share {shared}"));
+            }
+        }
+        places.push((kind, at));
+    }
+    None
+}
+
+/// What two endpoints have in common, and the way out.
+fn shared(a: &Endpoint, b: &Endpoint) -> Option<String> {
+    match (a, b) {
+        (Endpoint::Tcp(a), Endpoint::Tcp(b)) | (Endpoint::Udp(a), Endpoint::Udp(b)) if a.host == b.host => {
+            shared_port(a.ports, b.ports).map(|port| format!("port {port}: give each a port of its own"))
+        }
+        (Endpoint::Unix(a) | Endpoint::UnixGram(a), Endpoint::Unix(b) | Endpoint::UnixGram(b)) if a == b => {
+            Some("a path: give each a path of its own".to_owned())
+        }
+        _ => None,
+    }
+}
+
+/// The first port that two ranges have in common. Each 0 is another port.
+fn shared_port(a: Ports, b: Ports) -> Option<u16> {
+    let (a, b) = (a.iter(), b.iter());
+    let first = *a.start().max(b.start());
+    (first > 0 && first <= *a.end().min(b.end())).then_some(first)
 }
 
 /// `SERVICE`, `SERVICE=SCHEME://…` or `SERVICE=HOST:PORT`.
@@ -202,13 +242,17 @@ mod tests {
     use super::super::{CommandLine, parse};
     use super::*;
 
-    #[track_caller]
-    fn serve(arguments: &str) -> ServeOptions {
+    fn served(arguments: &str) -> Result<ServeOptions, clap::Error> {
         let words = ["pingpong", "serve"].into_iter().chain(arguments.split_whitespace()).map(Into::into);
-        match parse(words).unwrap_or_else(|error| panic!("{error}")).command {
-            CommandLine::Serve(serve) => serve,
+        match parse(words)?.command {
+            CommandLine::Serve(serve) => Ok(serve),
             other => panic!("{other:?}"),
         }
+    }
+
+    #[track_caller]
+    fn serve(arguments: &str) -> ServeOptions {
+        served(arguments).unwrap_or_else(|error| panic!("{error}"))
     }
 
     fn listed(serve: &ServeOptions) -> Vec<String> {
@@ -234,6 +278,47 @@ mod tests {
         assert_eq!(serve.listen.backlog, 4096);
         assert_eq!(serve.limits.max_message, 64 << 10);
         assert!(serve.segments && !self::serve("--no-segment").segments);
+    }
+
+    #[test]
+    fn a_port_or_path_has_one_service() {
+        for (arguments, told) in [
+            (
+                "ping=tcp://a:1 echo=tcp://a:1",
+                "ping=tcp://a:1 and echo=tcp://a:1 share port 1: give each a port of its own",
+            ),
+            ("ping ping", "ping=tcp://127.0.0.1:8888 and ping=tcp://127.0.0.1:8888 share port 8888"),
+            (
+                "ping echo=127.0.0.1:8000-9000",
+                "ping=tcp://127.0.0.1:8888 and echo=tcp://127.0.0.1:8000-9000 share port 8888",
+            ),
+            (
+                "--host [::1] ping hello=udp://[::1]:8888",
+                "ping=udp://[::1]:8888 and hello=udp://[::1]:8888 share port 8888",
+            ),
+            (
+                "ping=unix:///p echo=unix:///p",
+                "ping=unix:///p and echo=unix:///p share a path: give each a path of its own",
+            ),
+            ("ping=unix:///p ping=unixgram:///p", "ping=unix:///p and ping=unixgram:///p share a path"),
+            (
+                "--reuse-port ping=tcp://a:1-5 hello=a:9 echo=tcp://a:4-9",
+                "ping=tcp://a:1-5 and echo=tcp://a:4-9 share port 4",
+            ),
+        ] {
+            let error = served(arguments).unwrap_err();
+            let line = super::super::mistake(&error).unwrap();
+            assert!(error.exit_code() == 2 && line.starts_with(told), "{arguments}: {line}");
+        }
+        for arguments in [
+            "ping=127.0.0.1:0 echo=127.0.0.1:0 ping=tcp://127.0.0.1:0",
+            "ping=tcp://a:1 echo=udp://a:1 hello=tcp://b:1",
+            "ping=tcp://a:1-4 echo=tcp://a:5-9",
+            "--host 0.0.0.0 ping echo=127.0.0.1:8888",
+            "ping=unix:///p echo=unix:///q",
+        ] {
+            assert!(served(arguments).is_ok(), "{arguments}");
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! How a request is sent and its answer taken, in both loops.
 
+use std::io;
+
 use pingpong::Moment;
 use pingpong::service::Outbox;
 
@@ -68,13 +70,20 @@ impl Load {
     }
 
     /// The datagrams of the socket at hand are refused. The sweep has it ask again: at once would be a busy loop.
-    pub(super) fn datagrams_refused(&mut self, out: &mut Outbox<'_>) {
+    pub(super) fn datagrams_refused(&mut self, error: &io::Error, out: &mut Outbox<'_>) {
         if let Tag::Idle(index) = out.tag().into() {
             return self.idle_broken(index, false, out);
         }
         let Some(index) = self.index_of(out.tag()) else { return };
-        self.give_up_all(index, Fact::Refused, out.now());
+        self.refuse_all(index, error, out.now());
         self.end_if_complete(out);
+    }
+
+    /// Counts all unanswered requests of a connection as refused, for this reason.
+    pub(super) fn refuse_all(&mut self, index: usize, error: &io::Error, now: Moment) {
+        let before = self.ledger.counts[Fact::Refused];
+        self.give_up_all(index, Fact::Refused, now);
+        self.ledger.requests_refused(error, self.ledger.counts[Fact::Refused] - before);
     }
 
     /// Counts all unanswered requests of a connection as failed: their answers will not come.

@@ -47,8 +47,10 @@ impl Load {
             return out.wake_at(out.now() + WAIT, Wake::Redial(visit).into());
         }
         // A server that ends takes its socket's file with it.
-        let is_refused = matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound);
-        self.give_up_all(index, if is_refused { Fact::Refused } else { Fact::Broken }, out.now());
+        match error.kind() {
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => self.refuse_all(index, error, out.now()),
+            _ => self.give_up_all(index, Fact::Broken, out.now()),
+        }
         self.ledger.refused(error);
         // In the closed loop the sweep has it ask again: at once would be a busy loop where no server is.
         self.enqueue(index, out);

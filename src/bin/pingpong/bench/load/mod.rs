@@ -278,7 +278,7 @@ impl Service for Load {
             (Stage::Connecting, None) => self.dial_failed(&error, out),
             (Stage::Asking | Stage::Awaiting, None) => self.visit_failed(&error, out),
             (Stage::Waiting | Stage::Resting, None) => {}
-            (_, Some(_)) => self.datagrams_refused(out),
+            (_, Some(_)) => self.datagrams_refused(&error, out),
         }
     }
 

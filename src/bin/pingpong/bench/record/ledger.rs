@@ -32,6 +32,8 @@ pub(crate) struct Ledger {
     pub(crate) counts: Counts,
     /// Why dials failed, and how many did.
     pub(crate) refusals: BTreeMap<String, u64>,
+    /// Why requests were refused, and how many were.
+    pub(crate) refused_reasons: BTreeMap<String, u64>,
     /// Why requests were not sent, and how many were not.
     pub(crate) hindrances: BTreeMap<String, u64>,
     pub(crate) mistakes: Mistakes,
@@ -67,6 +69,7 @@ impl Ledger {
         Self {
             counts: Counts::default(),
             refusals: BTreeMap::new(),
+            refused_reasons: BTreeMap::new(),
             hindrances: BTreeMap::new(),
             mistakes: Mistakes::default(),
             service: Latency::new(keeps_parts),
@@ -118,6 +121,7 @@ impl Ledger {
             self.counts[fact] = before[fact];
         }
         self.refusals = self.unmade.clone();
+        self.refused_reasons.clear();
         self.hindrances.clear();
         self.mistakes = Mistakes::default();
         self.service = Latency::new(self.keeps_parts);
@@ -224,6 +228,13 @@ impl Ledger {
             self.counts[fact] += 1;
             let block = self.block_of(request);
             self.blocks.outcomes(block).failed += u64::from(Fact::ERRORS.contains(&fact));
+        }
+    }
+
+    /// This many of the requests that have just failed were refused by the kernel, for this reason.
+    pub(crate) fn requests_refused(&mut self, error: &io::Error, count: u64) {
+        if count > 0 {
+            *self.refused_reasons.entry(describe(error)).or_default() += count;
         }
     }
 

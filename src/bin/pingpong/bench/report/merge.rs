@@ -318,6 +318,7 @@ impl Report {
         self.is_crowded |= other.is_crowded;
         self.churn_ports = both(self.churn_ports, other.churn_ports, |a, b| a + b);
         add_reasons(&mut self.refusals, other.refusals);
+        add_reasons(&mut self.refused_reasons, other.refused_reasons);
         add_reasons(&mut self.hindrances, other.hindrances);
         self.mistakes.wrong = self.mistakes.wrong.take().or(other.mistakes.wrong);
         self.mistakes.unasked = self.mistakes.unasked.take().or(other.mistakes.unasked);

@@ -113,6 +113,8 @@ pub(crate) struct Report {
     pub(crate) counts: Counts,
     /// Why connections could not be made, and how many.
     refusals: BTreeMap<String, u64>,
+    /// Why requests were refused, and how many.
+    refused_reasons: BTreeMap<String, u64>,
     /// Why requests were not sent, and how many.
     hindrances: BTreeMap<String, u64>,
     mistakes: Mistakes,
@@ -217,6 +219,7 @@ impl Report {
             connect_seconds: ledger.connecting().as_secs_f64(),
             counts: ledger.counts.clone(),
             refusals: ledger.refusals.clone(),
+            refused_reasons: ledger.refused_reasons.clone(),
             hindrances: ledger.hindrances.clone(),
             mistakes: ledger.mistakes.clone(),
             was_answered: load.was_answered,

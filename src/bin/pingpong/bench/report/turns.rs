@@ -213,6 +213,7 @@ impl Report {
         }
         // Connections that could not be made are told of in each turn.
         self.refusals = later.refusals;
+        add_reasons(&mut self.refused_reasons, later.refused_reasons);
         add_reasons(&mut self.hindrances, later.hindrances);
         self.mistakes.wrong = self.mistakes.wrong.take().or(later.mistakes.wrong);
         self.mistakes.unasked = self.mistakes.unasked.take().or(later.mistakes.unasked);

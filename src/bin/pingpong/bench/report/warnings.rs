@@ -102,6 +102,10 @@ impl Report {
             warnings
                 .push(format!("{unanswered} requests were never answered: percentiles know only of those that were"));
         }
+        // What nobody at the port is called needs no words.
+        if self.refused_reasons.keys().any(|why| why != "connection refused") {
+            warnings.push(format!("{} requests were refused: {}", count(Fact::Refused), listed(&self.refused_reasons)));
+        }
         let late = count(Fact::Late);
         if late > 0 {
             warnings.push(format!("{late} requests were answered right, but only after --timeout"));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nix::libc::ECONNREFUSED;
+use nix::libc::{EACCES, ECONNREFUSED};
 use pingpong::Address;
 
 use super::{MILLI, Rig, asking, dialling, rates, times};
@@ -299,4 +299,24 @@ fn a_socket_whose_datagrams_are_refused_asks_on_but_not_at_full_speed() {
     assert_eq!(server.count(Fact::Refused), 1);
     server.pass(100 * MILLI);
     assert!((2..20).contains(&server.count(Fact::Sent)), "{}", server.count(Fact::Sent));
+}
+
+#[test]
+fn one_refusal_is_that_of_all_requests_of_its_socket() {
+    let mut server = asking_datagrams(|options| options.pipeline = 3);
+    server.kernel.borrow_mut().datagrams[0].receive_errors.push_back(EACCES);
+    server.kernel.borrow_mut().datagrams[0].woken = true;
+    server.settle();
+    assert_eq!(server.count(Fact::Refused), 3);
+    let reasons = server.load(|load| load.ledger.refused_reasons.clone());
+    assert_eq!(reasons, [("permission denied".to_owned(), 3)].into());
+}
+
+#[test]
+fn refusals_of_the_warm_up_have_no_reason_in_the_books() {
+    let mut server = asking_datagrams(|options| options.warmup = 100 * MILLI);
+    server.kernel.borrow_mut().datagrams[0].receive_errors.push_back(EACCES);
+    server.kernel.borrow_mut().datagrams[0].woken = true;
+    server.settle();
+    assert!(server.count(Fact::Refused) == 0 && server.load(|load| load.ledger.refused_reasons.is_empty()));
 }

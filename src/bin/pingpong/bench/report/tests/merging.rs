@@ -120,6 +120,27 @@ fn blocks_of_too_many_lengths_are_left_out_and_that_is_told() {
 }
 
 #[test]
+fn reasons_of_refusals_are_added_up_and_shown_where_they_say_more() {
+    let refused = |reasons: [&str; 2]| {
+        let parts = [1, 2].map(|number| {
+            let mut part = part(number, 2);
+            part["metrics"]["refused"] = json!(10);
+            part["refused_reasons"] =
+                reasons.into_iter().take(number as usize).map(|why| (why.to_owned(), json!(5))).collect();
+            part
+        });
+        merged(&parts, STRICT).unwrap()
+    };
+    let sum = refused(["permission denied", "connection refused"]);
+    let written: Value = serde_json::from_str(&sum.to_json()).unwrap();
+    assert_eq!(written["refused_reasons"], json!({ "connection refused": 5, "permission denied": 10 }));
+    let told = "20 requests were refused: connection refused: 5, permission denied: 10";
+    assert!(sum.warnings().iter().any(|warning| warning == told), "{:?}", sum.warnings());
+    let usual = refused(["connection refused", "connection refused"]);
+    assert!(!usual.warnings().iter().any(|warning| warning.contains("were refused")), "{:?}", usual.warnings());
+}
+
+#[test]
 fn numbers_of_parts_are_listed_in_short() {
     for (parts, text) in [
         (vec![], ""),
