@@ -287,6 +287,30 @@ fn nobody_there_is_3() {
 }
 
 #[test]
+fn whichever_port_of_a_range_is_dead_the_same_is_counted() {
+    let Some(namespace) = Namespace::new() else { return };
+    let _server = namespace.serve("ping=127.0.0.1:7001 ping=127.0.0.1:7003");
+    for scheme in ["tcp", "udp"] {
+        let of = |range: &str, options: &str| {
+            let options = format!("{options} -r 100 --source 127.0.0.1 --timeout 200ms");
+            let figures = bench_in(&namespace, &format!("{scheme}://127.0.0.1:{range}"), &options);
+            (figures.code, figures.count("connections_failed"), figures.facts())
+        };
+        assert_eq!(of("7000-7001", "-c 4 -n 20"), of("7001-7002", "-c 4 -n 20"), "{scheme}");
+        assert_eq!(of("7000-7001", "-c 4 --idle 2 -n 20"), of("7003-7004", "-c 4 --idle 2 -n 20"), "{scheme}");
+        let none = words(&format!("{scheme}://127.0.0.1:7004-7006"), "-c 4 -n 1");
+        fails(&namespace.launch(&none).run(), 3, &["127.0.0.1:7004-7006: connection refused"]);
+    }
+    let visits = |range: &str| {
+        let figures =
+            bench_in(&namespace, &format!("tcp://127.0.0.1:{range}"), "--churn -r 100 -n 20 --source 127.0.0.1");
+        (figures.code, figures.facts())
+    };
+    assert_eq!(visits("7000-7001"), (Some(1), "sent=20 requests=10 refused=10".to_owned()));
+    assert_eq!(visits("7001-7002"), visits("7000-7001"));
+}
+
+#[test]
 fn source_that_is_not_ours_is_3() {
     let lonely = Lonely::new();
     for source in ["192.0.2.1", "127.0.0.1-128.0.0.1", "::1"] {

@@ -341,7 +341,7 @@ impl Service for Load {
                 self.dialer.woke();
                 self.dial_more(out);
             }
-            Wake::Scout => self.connect_all(out),
+            Wake::Scout => self.scouted_long_enough(out),
             Wake::Start => self.start_now(out),
             Wake::Redial(visit) => self.redial(visit, out),
         }
