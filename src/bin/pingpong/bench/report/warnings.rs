@@ -1,14 +1,17 @@
 //! Which figures of a report cannot be trusted, and why.
 
 use std::collections::BTreeMap;
+use std::io;
 
-use pingpong::Endpoint;
+use nix::libc::EADDRNOTAVAIL;
+use pingpong::{Endpoint, describe};
 use serde_json::Value;
 
 use super::merge::{listed as listed_parts, told_of_empty};
 use super::text::{grouped, rate, shown};
 use super::{PERCENTILES, Report, settings};
 use crate::bench::record::{Cost, Fact, Wrong, percentile};
+use crate::error::NO_PORT_LEFT;
 
 /// The answers that have to lie beyond a percentile for it to mean something.
 pub(super) const BEYOND: f64 = 10.0;
@@ -166,6 +169,10 @@ impl Report {
         let failed = self.counts[Fact::ConnectionsFailed];
         if failed > 0 {
             warnings.push(format!("{failed} connections could not be made ({})", listed(&self.refusals)));
+            let portless = describe(&io::Error::from_raw_os_error(EADDRNOTAVAIL));
+            if self.refusals.contains_key(&portless) {
+                warnings.push(format!("{portless}: {NO_PORT_LEFT}, or give more addresses with --source"));
+            }
         }
         let effective = settings::effective_of_first(&self.about);
         // At a rate it takes the time that was asked for.
