@@ -112,7 +112,8 @@ impl Load {
     /// tried for no longer than a connection may take.
     pub(super) fn scout_failed(&mut self, error: io::Error, out: &mut Outbox<'_>) {
         let has_time = out.now().since(self.ledger.began()) < self.options.connect_timeout;
-        if !(has_time && self.dialer.try_next_port()) && !self.dialer.try_next_address() {
+        let has_next = has_time && self.dialer.try_next_port() || self.dialer.try_next_address();
+        if !has_next {
             let endpoint = self.options.endpoint.clone();
             self.unreachable = Some(Error::Connect { endpoint, source: error });
             return out.stop();
