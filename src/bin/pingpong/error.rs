@@ -150,6 +150,10 @@ impl Resource {
     }
 }
 
+/// Why no connection can be dialled (connect(2), EADDRNOTAVAIL), and the way out.
+pub(crate) const NO_PORT_LEFT: &str = "no local port left for that address: wait until those of closed connections are \
+                                       free again, or widen net.ipv4.ip_local_port_range";
+
 impl From<pingpong::Error> for Error {
     fn from(error: pingpong::Error) -> Self {
         Self::Library(error)
@@ -179,7 +183,7 @@ impl fmt::Display for Error {
                     io::ErrorKind::ConnectionRefused => " (is a server running there?)",
                     io::ErrorKind::NotFound => " (is a server running there? the path does not exist)",
                     io::ErrorKind::TimedOut => " (is it reachable from here? try a longer --timeout)",
-                    io::ErrorKind::AddrNotAvailable => " (no local port left for that address)",
+                    io::ErrorKind::AddrNotAvailable => &format!(" ({NO_PORT_LEFT})"),
                     _ => "",
                 };
                 write!(f, "cannot connect to {endpoint}: {}{way_out}", describe(source))
@@ -308,6 +312,15 @@ impl fmt::Display for Resource {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn where_no_local_port_is_left_the_sysctl_is_named() {
+        let error = Error::Connect {
+            endpoint: "tcp://127.0.0.1:8888".parse().unwrap(),
+            source: io::Error::from_raw_os_error(nix::libc::EADDRNOTAVAIL),
+        };
+        assert!(error.to_string().contains("net.ipv4.ip_local_port_range"), "{error}");
+    }
 
     #[test]
     fn an_address_in_use_names_the_endpoint_and_the_way_out() {

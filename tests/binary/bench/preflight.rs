@@ -182,15 +182,14 @@ fn server_that_serves_one_address_alone_is_told_how_to_be_loaded() {
 }
 
 #[test]
-fn elsewhere_a_warning_says_why_connecting_is_slow() {
+fn ports_that_were_searched_for_quickly_are_nothing_to_warn_of() {
     let Some(namespace) = Namespace::new() else { return };
-    let server = namespace.serve("ping=[::1]:0 echo=[::1]:0");
+    let server = namespace.serve("ping=[::1]:0");
     namespace.within(|| fs::write("/proc/sys/net/ipv4/ip_local_port_range", "40000 40039").unwrap());
-    let figures = bench_in(&namespace, server.endpoint("echo", "tcp"), "-c 20 -n 20 --echo");
-    assert!(figures.code == Some(0) && !figures.warns("port by port"), "half of them are found without");
     let figures = bench_in(&namespace, server.endpoint("ping", "tcp"), "-c 21 -n 21");
     assert_eq!((figures.code, &*figures.facts()), (Some(0), "sent=21 requests=21"));
-    assert!(figures.warns("port by port") && figures.warns("--source"), "{:?}", figures.whole["warnings"]);
+    let told = &figures.whole;
+    assert!(told["ports_crowded"] == true && !figures.warns("port by port"), "{:?}", told["warnings"]);
 }
 
 #[test]
@@ -284,6 +283,30 @@ fn nobody_there_is_3() {
         fails(&Launch::new(&words(&endpoint, "-c 5 -n 5")).run(), 3, &[&endpoint, "does not exist"]);
     }
     fails(&Launch::new(&words("tcp://nobody.invalid:1", "")).run(), 3, &["nobody.invalid"]);
+}
+
+#[test]
+fn whichever_port_of_a_range_is_dead_the_same_is_counted() {
+    let Some(namespace) = Namespace::new() else { return };
+    let _server = namespace.serve("ping=127.0.0.1:7001 ping=127.0.0.1:7003");
+    for scheme in ["tcp", "udp"] {
+        let of = |range: &str, options: &str| {
+            let options = format!("{options} -r 100 --source 127.0.0.1 --timeout 200ms");
+            let figures = bench_in(&namespace, &format!("{scheme}://127.0.0.1:{range}"), &options);
+            (figures.code, figures.count("connections_failed"), figures.facts())
+        };
+        assert_eq!(of("7000-7001", "-c 4 -n 20"), of("7001-7002", "-c 4 -n 20"), "{scheme}");
+        assert_eq!(of("7000-7001", "-c 4 --idle 2 -n 20"), of("7003-7004", "-c 4 --idle 2 -n 20"), "{scheme}");
+        let none = words(&format!("{scheme}://127.0.0.1:7004-7006"), "-c 4 -n 1");
+        fails(&namespace.launch(&none).run(), 3, &["127.0.0.1:7004-7006: connection refused"]);
+    }
+    let visits = |range: &str| {
+        let figures =
+            bench_in(&namespace, &format!("tcp://127.0.0.1:{range}"), "--churn -r 100 -n 20 --source 127.0.0.1");
+        (figures.code, figures.facts())
+    };
+    assert_eq!(visits("7000-7001"), (Some(1), "sent=20 requests=10 refused=10".to_owned()));
+    assert_eq!(visits("7001-7002"), visits("7000-7001"));
 }
 
 #[test]

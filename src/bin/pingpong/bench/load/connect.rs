@@ -1,7 +1,7 @@
 //! From the first dial to the first request.
 //!
-//! One connection, the scout, is made first. It looks whether a server is there, and tries the addresses of a name one
-//! after another; then all the others are made. A stream that comes about is proof enough. A datagram socket always comes
+//! One connection, the scout, is made first. It looks whether a server is there, and tries the ports of a range and the
+//! addresses of a name one after another; then all the others are made. A stream that comes about is proof enough. A datagram socket always comes
 //! about, so the scout sends a request from it: only a refusal says that no server is there, for a datagram may be lost.
 
 use std::io;
@@ -57,10 +57,42 @@ impl Load {
             return;
         }
         self.enter(Stage::Connecting);
+        if self.dialer.is_first_port_dead() {
+            self.begin_at_first_port(out);
+        }
         if let Some(rate) = self.options.undivided().connect_rate {
             self.dialer.keep_rate(out.now(), rate, Deal::to(self.options.part));
         }
         self.dial_more(out);
+    }
+
+    /// The time of a datagram scout is up, or was that of an earlier one.
+    pub(super) fn scouted_long_enough(&mut self, out: &mut Outbox<'_>) {
+        if self.dialer.quiet_for(out.now()) >= SCOUTING {
+            self.connect_all(out);
+        }
+    }
+
+    /// The scout has found a server at a later port than the first connection's. All connections are dialled from that one
+    /// on, so that those of a dead port are counted, whichever it is.
+    fn begin_at_first_port(&mut self, out: &mut Outbox<'_>) {
+        match self.lifetime {
+            Lifetime::WholeRun => {
+                self.forget_scout(out);
+                self.dialer.begin_after(0);
+            }
+            // The scout is none of those that are counted.
+            Lifetime::OneRequest => self.dialer.begin_after(1),
+        }
+    }
+
+    fn forget_scout(&mut self, out: &mut Outbox<'_>) {
+        if let Some(peer) = self.connections[0].peer {
+            out.close_other(peer);
+        }
+        self.connections[0] = Connection::new(0, !self.is_datagram());
+        self.present = 0;
+        self.ledger.counts[Fact::ConnectionsOpened] = 0;
     }
 
     /// Dials as many connections as may be dialled now. When every dial has its outcome, the asking begins.
@@ -76,16 +108,17 @@ impl Load {
         }
     }
 
-    /// The scout's dial has failed, or its datagram was refused: the next address may do.
+    /// The scout's dial has failed, or its datagram was refused: the next port may do, or the next address. Ports are
+    /// tried for no longer than a connection may take.
     pub(super) fn scout_failed(&mut self, error: io::Error, out: &mut Outbox<'_>) {
-        if !self.dialer.try_next_address() {
+        let has_time = out.now().since(self.ledger.began()) < self.options.connect_timeout;
+        let has_next = has_time && self.dialer.try_next_port() || self.dialer.try_next_address();
+        if !has_next {
             let endpoint = self.options.endpoint.clone();
             self.unreachable = Some(Error::Connect { endpoint, source: error });
             return out.stop();
         }
-        self.connections[0] = Connection::new(0, !self.is_datagram());
-        self.present = 0;
-        self.ledger.counts[Fact::ConnectionsOpened] = 0;
+        self.forget_scout(out);
         self.dialer.send_scout(out);
     }
 

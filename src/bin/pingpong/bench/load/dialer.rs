@@ -48,6 +48,8 @@ pub(super) struct Route {
     /// The addresses of the endpoint's name that have not failed, each with all ports of the endpoint. The first one is
     /// used.
     hosts: VecDeque<Vec<Address>>,
+    /// How many ports of the first host have failed the scout.
+    dead_ports: usize,
     is_datagram: bool,
     sources: Option<Sources>,
     /// For hosts on loopback, where no sources are named.
@@ -64,6 +66,7 @@ impl Route {
         let ports = options.endpoint.ports().map_or(1, Ports::count);
         Self {
             hosts: addresses.chunks(ports).map(<[Address]>::to_vec).collect(),
+            dead_ports: 0,
             is_datagram: options.endpoint.is_datagram(),
             sources: options.sources,
             spread: options.spread,
@@ -105,13 +108,39 @@ impl Dialer {
         self.route.hosts.front()?.first()
     }
 
+    /// The address and port at which the scout looks for a server, or has found one.
+    pub(super) fn scouted(&self) -> Option<&Address> {
+        let places = self.route.hosts.front()?;
+        let first = (self.route.dealt_before % places.len() as u64) as usize;
+        places.get((first + self.route.dead_ports) % places.len())
+    }
+
+    /// Has the scout go to the next port of the address. False when it has been to all of them.
+    pub(super) fn try_next_port(&mut self) -> bool {
+        self.begin_after(0);
+        self.route.dead_ports += 1;
+        self.route.dials += self.route.dead_ports as u64;
+        self.route.hosts.front().is_some_and(|places| self.route.dead_ports < places.len())
+    }
+
     /// Goes over to the next address, and begins anew. False when there is none.
     pub(super) fn try_next_address(&mut self) -> bool {
         self.route.hosts.pop_front();
-        self.route.dials = self.route.dealt_before;
-        self.begun = 0;
-        self.under_way = 0;
+        self.route.dead_ports = 0;
+        self.begin_after(0);
         !self.route.hosts.is_empty()
+    }
+
+    /// Whether the port of the first connection has failed the scout, which is at a later one.
+    pub(super) fn is_first_port_dead(&self) -> bool {
+        self.route.dead_ports > 0
+    }
+
+    /// Begins anew, as if so many connections had been dialled.
+    pub(super) fn begin_after(&mut self, begun: u32) {
+        self.route.dials = self.route.dealt_before + u64::from(begun);
+        self.begun = begun;
+        self.under_way = 0;
     }
 
     /// From now on so many connections a second are dialled, of which these are dealt to this part.
@@ -169,7 +198,12 @@ impl Dialer {
 
     /// Whether none of the dials under way has had an outcome for longer than `timeout`.
     pub(super) fn is_stuck(&self, now: Moment, timeout: Duration) -> bool {
-        self.under_way > 0 && now.since(self.quiet_since) > timeout
+        self.under_way > 0 && self.quiet_for(now) > timeout
+    }
+
+    /// For how long no dial has had an outcome.
+    pub(super) fn quiet_for(&self, now: Moment) -> Duration {
+        now.since(self.quiet_since)
     }
 
     /// Whether every connection has been dialled and every dial has an outcome.

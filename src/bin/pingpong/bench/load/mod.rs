@@ -65,7 +65,7 @@ pub(super) enum Stage {
     Scouting,
     /// The others are made.
     Connecting,
-    /// They are made, and the moment to begin at has not come.
+    /// They are made, and the moment to begin has not come.
     Waiting,
     /// Requests are sent; they count from when the warm-up is over.
     Asking,
@@ -341,7 +341,8 @@ impl Service for Load {
                 self.dialer.woke();
                 self.dial_more(out);
             }
-            Wake::Scout => self.connect_all(out),
+            Wake::Scout => self.scouted_long_enough(out),
+            Wake::Made => self.made(out),
             Wake::Start => self.start_now(out),
             Wake::Redial(visit) => self.redial(visit, out),
         }

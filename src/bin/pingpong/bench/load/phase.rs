@@ -27,12 +27,19 @@ impl Load {
         self.begin_phase(out.now(), out);
     }
 
-    /// Every dial has had its outcome: the first phase begins, now or at the moment that is asked for. Where that is over, the
-    /// run is.
+    /// Every dial has had its outcome. When that was, only the next look at the clock tells: datagram sockets are all made
+    /// within one.
     pub(super) fn rest(&mut self, out: &mut Outbox<'_>) {
         if self.stage != Stage::Connecting || self.probing.as_ref().is_some_and(|probing| probing.is_undecided()) {
             return;
         }
+        self.enter(Stage::Waiting);
+        out.wake_at(out.now(), Wake::Made.into());
+    }
+
+    /// All connections are made: the first phase begins, now or at the moment that is asked for. Where that is over, the run
+    /// is.
+    pub(super) fn made(&mut self, out: &mut Outbox<'_>) {
         // The answer to the scout's request is not waited for.
         self.connections[0].pending.give_up(out.now(), Duration::ZERO, |_| {});
         let now = out.now();
@@ -43,10 +50,7 @@ impl Load {
                 self.unreachable = Some(Error::Late { by: now.since(start) });
                 out.stop();
             }
-            Some(start) => {
-                self.enter(Stage::Waiting);
-                out.wake_at(start, Wake::Start.into());
-            }
+            Some(start) => out.wake_at(start, Wake::Start.into()),
         }
     }
 

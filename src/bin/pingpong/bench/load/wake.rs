@@ -6,7 +6,7 @@
 //!           63      62 … 32          31 … 0
 //! tag       0       visit's number   connection      one that asks
 //!           1       0                idle connection
-//! timer     0       phase            0 … 10          what the timer is for
+//! timer     0       phase            0 … 11          what the timer is for
 //!           1       visit's number   connection      dial this one once more
 //! ```
 //!
@@ -23,6 +23,8 @@ pub(super) enum Wake {
     Dial,
     /// The datagram scout has waited long enough.
     Scout,
+    /// All connections are made.
+    Made,
     /// The moment to begin at has come.
     Start,
     /// A dial that failed for want of a port or of room in a backlog is to be tried again.
@@ -83,6 +85,7 @@ const HEARTBEAT: u64 = 7;
 const PROBE: u64 = 8;
 const PROBE_READY: u64 = 9;
 const START: u64 = 10;
+const MADE: u64 = 11;
 const REDIAL: u64 = 1 << 63;
 const IDLE: u64 = 1 << 63;
 
@@ -119,6 +122,7 @@ impl From<Wake> for u64 {
             Wake::Sweep => SWEEP,
             Wake::Dial => DIAL,
             Wake::Scout => SCOUT,
+            Wake::Made => MADE,
             Wake::Start => START,
             Wake::Redial(visit) => REDIAL | visit.pack(),
         }
@@ -141,6 +145,7 @@ impl From<u64> for Wake {
             PROBE_READY => of_phase(Due::ProbeReady),
             DIAL => Self::Dial,
             SCOUT => Self::Scout,
+            MADE => Self::Made,
             START => Self::Start,
             _ => Self::Sweep,
         }
@@ -179,7 +184,9 @@ mod tests {
         let of_phases = [Due::Send, Due::Begin, Due::Measure, Due::End, Due::Heartbeat, Due::Probe, Due::ProbeReady]
             .into_iter()
             .flat_map(|due| [0, 1, NUMBERS - 1].map(|phase| Wake::Phase(phase, due)));
-        for wake in [Wake::Sweep, Wake::Dial, Wake::Scout, Wake::Start].into_iter().chain(redials).chain(of_phases) {
+        for wake in
+            [Wake::Sweep, Wake::Dial, Wake::Scout, Wake::Made, Wake::Start].into_iter().chain(redials).chain(of_phases)
+        {
             assert_eq!(Wake::from(u64::from(wake)), wake);
         }
         for tag in VISITS.map(Tag::Asking).into_iter().chain([Tag::Idle(0), Tag::Idle(u32::MAX)]) {

@@ -1,13 +1,17 @@
 //! Which figures of a report cannot be trusted, and why.
 
 use std::collections::BTreeMap;
+use std::io;
 
+use nix::libc::EADDRNOTAVAIL;
+use pingpong::{Endpoint, describe};
 use serde_json::Value;
 
 use super::merge::{listed as listed_parts, told_of_empty};
 use super::text::{grouped, rate, shown};
 use super::{PERCENTILES, Report, settings};
 use crate::bench::record::{Cost, Fact, Wrong, percentile};
+use crate::error::NO_PORT_LEFT;
 
 /// The answers that have to lie beyond a percentile for it to mean something.
 pub(super) const BEYOND: f64 = 10.0;
@@ -20,6 +24,9 @@ pub(super) const SATURATED: f64 = 0.95;
 
 /// A share of time without a CPU that is worth naming.
 const TAKEN_AWAY: f64 = 0.1;
+
+/// Seconds from which on connecting was slow enough to say why.
+const SLOW_TO_CONNECT: f64 = 1.0;
 
 impl Report {
     pub(super) fn warnings(&self) -> Vec<String> {
@@ -166,12 +173,22 @@ impl Report {
         let failed = self.counts[Fact::ConnectionsFailed];
         if failed > 0 {
             warnings.push(format!("{failed} connections could not be made ({})", listed(&self.refusals)));
+            let portless = describe(&io::Error::from_raw_os_error(EADDRNOTAVAIL));
+            if self.refusals.contains_key(&portless) {
+                warnings.push(format!("{portless}: {NO_PORT_LEFT}, or give more addresses with --source"));
+            }
         }
-        if self.is_crowded {
+        let effective = settings::effective_of_first(&self.about);
+        // At a rate it takes the time that was asked for.
+        let is_paced = !effective["connect_rate_per_second"].is_null();
+        if self.is_crowded && self.connect_seconds >= SLOW_TO_CONNECT && !is_paced {
+            let endpoint = effective["endpoint"].as_str().and_then(|endpoint| endpoint.parse::<Endpoint>().ok());
+            let is_range = endpoint.and_then(|endpoint| endpoint.ports()).is_some_and(|ports| ports.count() > 1);
             warnings.push(format!(
                 "connecting took {:.1} s: beyond half of the local ports to one port of the server the kernel looks for each \
-                 free one, port by port (give more addresses with --source, or a range of ports, tcp://HOST:7000-7019)",
-                self.connect_seconds
+                 free one, port by port (give more addresses with --source, or {})",
+                self.connect_seconds,
+                if is_range { "more ports of the server" } else { "a range of ports, tcp://HOST:7000-7019" }
             ));
         }
         let lost = self.counts[Fact::ConnectionsLost];

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use nix::libc::{EAGAIN, ECONNREFUSED, EMFILE};
 
-use super::{MILLI, asking, dialling, times};
-use crate::bench::Extent;
+use super::{MILLI, Rig, asking, dialling, times};
 use crate::bench::load::Stage;
 use crate::bench::record::Fact;
+use crate::bench::{BenchOptions, Extent};
 
 #[test]
 fn the_next_address_is_tried_and_after_the_last_one_it_is_over() {
@@ -23,19 +23,86 @@ fn the_next_address_is_tried_and_after_the_last_one_it_is_over() {
     assert!(error.to_string().contains("connection refused"), "{error}");
 }
 
-#[test]
-fn ports_of_a_range_take_turns_and_a_host_that_refuses_is_left() {
+/// A load of a range of three ports, where the scout's dial has failed at the first ones.
+fn at_a_range(dead: usize, set: impl FnOnce(&mut BenchOptions)) -> Rig {
     let mut server = dialling(|options| {
         options.endpoint = "tcp://192.0.2.1:7000-7002".parse().unwrap();
-        (options.connections, options.idle) = (4, 2);
+        set(options);
     });
-    server.kernel.borrow_mut().fails_the_dial(0, ECONNREFUSED);
+    for dial in 0..dead {
+        server.kernel.borrow_mut().fails_the_dial(dial, ECONNREFUSED);
+        server.settle();
+    }
+    server
+}
+
+fn dialled(server: &Rig) -> Vec<String> {
+    server.kernel.borrow().dialled.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn ports_of_a_range_take_turns_and_a_host_that_refuses_at_each_is_left() {
+    let mut server = at_a_range(3, |options| (options.connections, options.idle) = (4, 2));
+    server.kernel.borrow_mut().answers_the_dial(3);
     server.settle();
+    let first = [7000, 7001, 7002].map(|port| format!("192.0.2.1:{port}"));
+    let second = [7000, 7001, 7002, 7000, 7001, 7002].map(|port| format!("192.0.2.2:{port}"));
+    assert_eq!(dialled(&server), [&first[..], &second[..]].concat());
+}
+
+#[test]
+fn a_range_none_of_whose_ports_answers_is_over() {
+    let mut server = at_a_range(6, |options| options.connections = 4);
+    assert!(server.is_over());
+    let now = server.now();
+    let error = server.load(|load| load.conclude(now, 0)).unwrap_err();
+    assert!(error.to_string().contains("7000-7002: connection refused"), "{error}");
+}
+
+#[test]
+fn connections_to_dead_ports_fail_the_first_one_too() {
+    for dead in [1, 2] {
+        let mut server = at_a_range(dead, |options| (options.connections, options.idle) = (4, 1));
+        server.kernel.borrow_mut().answers_the_dial(dead);
+        server.settle();
+        assert!(server.is_closed(dead), "it was the scout's alone");
+        // All are dialled from the first port on.
+        for (dial, port) in (dead + 1..).zip([0, 1, 2, 0, 1]) {
+            assert_eq!(dialled(&server)[dial], format!("192.0.2.1:700{port}"));
+            if port < dead {
+                server.kernel.borrow_mut().fails_the_dial(dial, ECONNREFUSED);
+            } else {
+                server.kernel.borrow_mut().answers_the_dial(dial);
+            }
+        }
+        server.settle();
+        assert_eq!(server.load(|load| load.stage), Stage::Asking);
+        let failed = [2, 4][dead - 1];
+        let counts = (server.count(Fact::ConnectionsOpened), server.count(Fact::ConnectionsFailed));
+        assert_eq!(counts, (5 - failed, failed), "{dead}");
+    }
+}
+
+#[test]
+fn of_connections_that_are_all_dealt_to_dead_ports_each_has_failed() {
+    let mut server = at_a_range(1, |_| {});
     server.kernel.borrow_mut().answers_the_dial(1);
     server.settle();
-    let dialled: Vec<String> = server.kernel.borrow().dialled.iter().map(ToString::to_string).collect();
-    let second = [7000, 7001, 7002, 7000, 7001, 7002].map(|port| format!("192.0.2.2:{port}"));
-    assert_eq!((&*dialled[0], &dialled[1..]), ("192.0.2.1:7000", &second[..]));
+    server.kernel.borrow_mut().fails_the_dial(2, ECONNREFUSED);
+    server.settle();
+    assert!(server.is_over());
+    let now = server.now();
+    server.load(|load| load.conclude(now, 0)).unwrap();
+    assert_eq!((server.count(Fact::ConnectionsRequested), server.count(Fact::ConnectionsFailed)), (1, 1));
+}
+
+#[test]
+fn ports_are_not_tried_for_longer_than_a_connection_may_take() {
+    let mut server = at_a_range(1, |_| {});
+    server.pass(200 * MILLI);
+    server.kernel.borrow_mut().fails_the_dial(1, ECONNREFUSED);
+    server.settle();
+    assert_eq!(dialled(&server), ["192.0.2.1:7000", "192.0.2.1:7001", "192.0.2.2:7000"]);
 }
 
 #[test]

@@ -186,6 +186,20 @@ fn asking_datagrams(set: impl FnOnce(&mut BenchOptions)) -> Rig {
 }
 
 #[test]
+fn datagram_sockets_take_their_time_though_all_are_made_in_one_turn() {
+    let mut server = dialling(|options| {
+        options.endpoint = "udp://192.0.2.1:8888".parse().unwrap();
+        options.connections = 1_000;
+    });
+    server.keep_exact_time(1_000);
+    server.tells(0, 1);
+    server.pass(2 * MILLI);
+    assert_eq!((server.load(|load| load.stage), server.count(Fact::ConnectionsOpened)), (Stage::Asking, 1_000));
+    let took = server.load(|load| load.ledger.connecting());
+    assert!(took >= MILLI, "{took:?}");
+}
+
+#[test]
 fn datagrams_of_a_pipeline_leave_in_runs_from_the_first_on() {
     let mut server = asking_datagrams(|options| options.pipeline = 4);
     let runs = |server: &Rig| server.kernel.borrow().datagrams[0].runs.clone();

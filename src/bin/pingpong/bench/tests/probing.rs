@@ -216,6 +216,7 @@ fn a_probe_that_cannot_be_dialled_is_counted_and_the_load_goes_on() {
     server.kernel.borrow_mut().answers_the_dial(0);
     server.settle();
     server.with(|load, out| load.line_refused(&io::ErrorKind::ConnectionRefused.into(), out));
+    server.settle();
     assert_eq!(server.load(|load| load.stage), Stage::Asking);
     server.pass(2_000 * MILLI);
     assert_probes(&mut server, 10, &[(Fact::ProbesUnsent, 10), (Fact::ConnectionsFailed, 1)]);

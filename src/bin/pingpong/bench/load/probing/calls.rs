@@ -24,7 +24,7 @@ impl Load {
             return None;
         }
         let from = self.options.sources.map(|sources| sources.nth(0));
-        Some(Wanted { to: self.address()?.clone(), from, is_stream: probing.is_stream })
+        Some(Wanted { to: self.dialer.scouted()?.clone(), from, is_stream: probing.is_stream })
     }
 
     /// The probe's socket is there, but may not be connected yet.

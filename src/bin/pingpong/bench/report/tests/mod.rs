@@ -4,11 +4,13 @@
 //! - `merging`: what is not added up
 //! - `scanning`: results among other text
 //! - `turns`: those of a server, one after the other
+//! - `warned`: what is warned of, and what is advised
 
 mod dealt;
 mod merging;
 mod scanning;
 mod turns;
+mod warned;
 
 use std::mem;
 use std::time::{Duration, SystemTime};
