@@ -1,8 +1,9 @@
 //! From the first dial to the first request.
 //!
 //! One connection, the scout, is made first. It looks whether a server is there, and tries the ports of a range and the
-//! addresses of a name one after another; then all the others are made. A stream that comes about is proof enough. A datagram socket always comes
-//! about, so the scout sends a request from it: only a refusal says that no server is there, for a datagram may be lost.
+//! addresses of a name one after another; then all the others are made. A stream that comes about is proof enough. A
+//! datagram socket always comes about, so the scout sends a request from it: only a refusal says that no server is there,
+//! for a datagram may be lost.
 
 use std::io;
 use std::time::Duration;

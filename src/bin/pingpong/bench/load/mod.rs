@@ -12,9 +12,11 @@
 //! - `connection`: arriving bytes are matched with the requests that wait (`pending`), by their text (`message`)
 //! - `record/ledger`: it is counted
 //!
-//! Beside that way: `connect` makes the connections before the start, by the `dialer`; `churn` makes one for each
-//! request; `phase` begins to ask and to measure; `heartbeat` has the idle ones ask now and then; `probing` asks on a stamped socket; `overdue` finds the answers that did not come, and `lapsed` remembers their requests; `ending` ends the run;
-//! `schedule` says when event k is due, with `dice` where it is random; `wake` packs timers and tags into the engine's numbers.
+//! Beside that way: `connect` makes the connections before the start, by the `dialer`; `churn` makes one for each request;
+//! `phase` begins to ask and to measure; `heartbeat` has the idle ones ask now and then; `probing` asks on a stamped
+//! socket; `overdue` finds the answers that did not come, and `lapsed` remembers their requests; `ending` ends the run;
+//! `schedule` says when event k is due, `deal` which events are a part's, with `dice` where it is random; `wake` packs
+//! timers and tags into the engine's numbers.
 
 mod ask;
 mod churn;
