@@ -112,19 +112,18 @@ impl Times {
 
 impl Join for Times {
     fn join(&mut self, later: &Self) {
-        // Those that are added to a sum of many are in nearly no bin that it has not.
-        let (mut place, mut new) = (0, Vec::new());
+        // Those that are added to a sum of many are in nearly no bin that it has not. Such bins go behind the others first.
+        let (mut place, sorted) = (0, self.bins.len());
         for (bin, count) in &later.bins {
-            while self.bins.get(place).is_some_and(|(own, _)| own < bin) {
+            while self.bins[place..sorted].first().is_some_and(|(own, _)| own < bin) {
                 place += 1;
             }
-            match self.bins.get_mut(place) {
+            match self.bins[place..sorted].first_mut() {
                 Some((own, sum)) if own == bin => *sum += count,
-                _ => new.push((*bin, *count)),
+                _ => self.bins.push((*bin, *count)),
             }
         }
-        if !new.is_empty() {
-            self.bins.append(&mut new);
+        if self.bins.len() > sorted {
             self.bins.sort_by_key(|(bin, _)| *bin);
         }
         self.count += later.count;
