@@ -4,7 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::support::{BINARY, Folder, Launch, Namespace, tool};
+use nix::sys::signal::Signal;
+
+use super::support::{BINARY, Folder, Launch, Namespace, eventually, tool};
 use super::talk::Talk;
 
 /// The names that the list has.
@@ -278,4 +280,17 @@ fn a_queue_shorter_than_asked_for_is_named_with_its_sysctl() {
     let ended = namespace.launch("lesson handshake").run();
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(ended.stdout.contains("This machine allows 50: net.core.somaxconn"), "{ended:?}");
+}
+
+/// epoll_wait(2) is interrupted by that, handlers or not (signal(7)).
+#[test]
+fn a_lesson_that_is_stopped_goes_on() {
+    let mut lesson = Launch::new("lesson edge-triggered --no-wait").spawn();
+    eventually("it comes to its end", || {
+        lesson.signal(Signal::SIGSTOP);
+        lesson.signal(Signal::SIGCONT);
+        lesson.stdout().iter().any(|line| line.contains("All of it, from top to bottom")).then_some(())
+    });
+    let ended = lesson.ends();
+    assert_eq!((ended.code, &*ended.stderr), (Some(0), ""), "{ended:?}");
 }

@@ -12,12 +12,11 @@ use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use mio::{Events, Poll};
 use socket2::Socket;
 
 use super::Options;
 use super::diagram::Diagram;
-use super::polls::Ready;
+use super::polls::Watch;
 use super::trouble::Trouble;
 use crate::watch::{InetSocket, KernelState, Protocol, SockDiag, has_colours};
 
@@ -33,10 +32,7 @@ const MARGIN: usize = 11;
 pub(super) struct Stage {
     options: Options,
     lesson: &'static str,
-    pub(super) poll: Poll,
-    pub(super) events: Events,
-    /// For each token: what events have said, and no call has used up.
-    pub(super) ready: Vec<Ready>,
+    pub(super) watch: Watch,
     /// The sockets that no actor has closed, and whose they are: they live until the reader has had the last look.
     pub(super) open: Vec<(&'static str, Rc<Socket>)>,
     kernel: SockDiag,
@@ -134,9 +130,7 @@ impl Stage {
         let is_terminal = io::stdout().is_terminal() && !options.mermaid;
         Ok(Self {
             lesson,
-            poll: Poll::new().map_err(failed("epoll_create1"))?,
-            events: Events::with_capacity(64),
-            ready: Vec::new(),
+            watch: Watch::new().map_err(failed("epoll_create1"))?,
             open: Vec::new(),
             kernel: SockDiag::open().map_err(failed("socket(AF_NETLINK)"))?,
             diagram: Diagram::of(actors),
