@@ -140,7 +140,7 @@ impl Report {
             let is_silent = self.cut() == Some(Cut::Silent);
             return Some(match gone_after {
                 0.0 if is_silent => "the server answered nothing in the measured time".to_owned(),
-                0.0 => "the server was gone before the measured time began".to_owned(),
+                0.0 => self.never_there().to_owned(),
                 _ if is_silent => format!("the server answered nothing after {gone_after:.1} s"),
                 _ => format!("the server was gone after {gone_after:.1} s"),
             });

@@ -318,6 +318,15 @@ impl Report {
         !matches!(self.cut, Some(Cut::Gone | Cut::Interrupted))
     }
 
+    /// Why nobody was there to ask when the measured time began.
+    fn never_there(&self) -> &'static str {
+        if self.counts[Fact::ConnectionsLost] == 0 && self.counts[Fact::ConnectionsFailed] > 0 {
+            "none of the connections that ask could be made"
+        } else {
+            "the server was gone before the measured time began"
+        }
+    }
+
     /// Whether the server was there, and was gone before the end.
     pub(crate) fn tells_of_an_end(&self) -> bool {
         self.gone_after_seconds.is_some()

@@ -80,7 +80,7 @@ impl Report {
     fn warn_of_answers(&self, warnings: &mut Vec<String>) {
         let count = |fact: Fact| self.counts[fact];
         match self.gone_after_seconds {
-            Some(0.0) => warnings.push("the server was gone before the measured time began".to_owned()),
+            Some(0.0) => warnings.push(self.never_there().to_owned()),
             Some(gone_after) => {
                 // A number of requests has no time of its own: it ended when the server was gone.
                 let of =

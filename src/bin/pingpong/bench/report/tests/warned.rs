@@ -32,3 +32,15 @@ fn connections_without_a_local_port_name_the_sysctl() {
     };
     assert!(told_of("cannot assign requested address") && !told_of("connection refused"));
 }
+
+#[test]
+fn a_server_that_was_never_reached_is_not_called_gone() {
+    let told = |lost: u64| {
+        let mut report = report(&[], None, 5);
+        report.gone_after_seconds = Some(0.0);
+        (report.counts[Fact::ConnectionsFailed], report.counts[Fact::ConnectionsLost]) = (1, lost);
+        report.warnings().join("; ")
+    };
+    assert!(told(0).contains("none of the connections that ask could be made") && !told(0).contains("gone"));
+    assert!(told(1).contains("gone before the measured time began"));
+}
